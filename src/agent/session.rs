@@ -1,0 +1,5 @@
+//! One signed-in agent.
+
+/// Filled in by the agent room.
+#[derive(Debug)]
+pub struct Session {}

@@ -1,0 +1,133 @@
+//! What passes between the HTTP surfaces and the gateway behind them.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::secret::Secret;
+use crate::wire::FromBrowser;
+
+use super::Session;
+
+/// Which HTTP surface drives a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// The Genesys JSAPI: the session is named by its SSID.
+    Jsapi,
+    /// Raw SDP over plain requests: the session is named by the client's own id.
+    Rest,
+}
+
+/// Whom a session stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// A DN: registered at the SIP server, one session at a time.
+    Dn(String),
+    /// A guest: calls out, is not registered.
+    Anonymous(String),
+}
+
+impl Identity {
+    /// The user part toward SIP.
+    pub fn user(&self) -> &str {
+        match self {
+            Identity::Dn(dn) => dn,
+            Identity::Anonymous(id) => id,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    pub dialect: Dialect,
+    /// The client's own id, in the raw-SDP dialect only.
+    pub client_id: Option<String>,
+    pub identity: Identity,
+    pub password: Option<Secret>,
+    pub remote: IpAddr,
+}
+
+/// Why a sign-in was refused, each with the HTTP status it maps to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignInError {
+    /// 400
+    #[error("the id is not usable: {0}")]
+    BadId(String),
+    /// 401: the SIP server refused the credentials.
+    #[error("the SIP server refused the credentials: {0}")]
+    Refused(String),
+    /// 403
+    #[error("the SIP server forbids this DN: {0}")]
+    Forbidden(String),
+    /// 404
+    #[error("the SIP server does not know this DN: {0}")]
+    UnknownDn(String),
+    /// 409: raw-SDP dialect, the id is signed in with another DN.
+    #[error("the id is signed in already with another DN")]
+    IdInUse,
+    /// 429
+    #[error("too many tries; try again in {retry_after_seconds} s")]
+    TooManyTries { retry_after_seconds: u64 },
+    /// 503: the SIP server is out of reach or says so itself.
+    #[error("the SIP server is unavailable: {0}")]
+    Unavailable(String),
+    /// 504 (503 in the JSAPI dialect): no answer.
+    #[error("the SIP server did not answer")]
+    NoAnswer,
+}
+
+/// Why a message was not taken, each with the HTTP status it maps to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// 400
+    #[error("{0}")]
+    BadRequest(String),
+    /// 404: the session ended meanwhile.
+    #[error("the session has ended")]
+    NotSignedIn,
+    /// 409
+    #[error("{0}")]
+    WrongState(String),
+    /// 422
+    #[error("{0}")]
+    UnusableSdp(String),
+    /// 503: no port, no worker, SIP server down.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// `/api/health`, counted part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Health {
+    pub registered_agents: usize,
+    pub active_calls: usize,
+}
+
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What the HTTP surfaces ask of the gateway. Behind a trait so that each surface is tested without SIP.
+pub trait Backend: Send + Sync + 'static {
+    /// Signs in and waits for the outcome of the REGISTER. The newest sign-in of a DN owns it.
+    fn sign_in(&self, request: SignIn) -> Answer<'_, Result<Arc<Session>, SignInError>>;
+
+    /// Releases the call, unregisters, ends the session. Unknown sessions are none of its business.
+    fn sign_out<'a>(&'a self, session: &'a Arc<Session>) -> Answer<'a, ()>;
+
+    /// Hands a message to the call. The answer is about whether it was taken; what comes of it
+    /// arrives in the mailbox.
+    fn message<'a>(
+        &'a self,
+        session: &'a Arc<Session>,
+        to: Option<String>,
+        message: FromBrowser,
+    ) -> Answer<'a, Result<(), MessageError>>;
+
+    /// JSAPI: by SSID.
+    fn by_ssid(&self, ssid: &str) -> Option<Arc<Session>>;
+
+    /// Raw-SDP dialect: by the client's id.
+    fn by_client_id(&self, id: &str) -> Option<Arc<Session>>;
+
+    fn health(&self) -> Health;
+}

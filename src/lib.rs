@@ -1,0 +1,18 @@
+//! A WebRTC gateway for Genesys SIP Server, Asterisk and their kin.
+//!
+//! One process is everything between an agent's browser and the SIP server: HTTP long-poll
+//! signalling in front, a SIP user agent per signed-in DN behind, and a media bridge between
+//! DTLS-SRTP and RTP. `ARCHITECTURE.md` shows the rooms and what each may know.
+
+pub mod agent;
+pub mod call;
+pub mod config;
+pub mod gateway;
+pub mod http;
+pub mod lab;
+pub mod media;
+pub mod sdp;
+pub mod secret;
+pub mod sip;
+pub mod telemetry;
+pub mod wire;

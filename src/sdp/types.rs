@@ -1,0 +1,221 @@
+//! The vocabulary of a session description.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+/// An audio codec the gateway passes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Codec {
+    /// G.711 mu-law, static payload type 0.
+    Pcmu,
+    /// G.711 A-law, static payload type 8.
+    Pcma,
+    /// G.722, static payload type 9; its RTP clock says 8000 though it samples at 16 kHz (RFC 3551 4.5.2).
+    G722,
+}
+
+impl Codec {
+    pub const ALL: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::G722];
+
+    /// The encoding name of `a=rtpmap`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Pcmu => "PCMU",
+            Codec::Pcma => "PCMA",
+            Codec::G722 => "G722",
+        }
+    }
+
+    /// The static payload type of RFC 3551.
+    pub fn static_payload(self) -> u8 {
+        match self {
+            Codec::Pcmu => 0,
+            Codec::Pcma => 8,
+            Codec::G722 => 9,
+        }
+    }
+
+    /// RTP timestamp units per second.
+    pub fn clock_rate(self) -> u32 {
+        8000
+    }
+
+    /// One byte of silence in this codec; a frame of 20 ms is 160 of them.
+    pub fn silence_byte(self) -> u8 {
+        match self {
+            Codec::Pcmu => 0xFF,
+            Codec::Pcma => 0xD5,
+            Codec::G722 => 0xFA,
+        }
+    }
+}
+
+impl FromStr for Codec {
+    type Err = UnknownCodec;
+
+    /// Names are compared without regard to case (RFC 8866 6.6).
+    fn from_str(name: &str) -> Result<Self, UnknownCodec> {
+        Codec::ALL
+            .into_iter()
+            .find(|codec| codec.name().eq_ignore_ascii_case(name))
+            .ok_or_else(|| UnknownCodec(name.to_owned()))
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a codec of this gateway; it knows PCMU, PCMA and G722")]
+pub struct UnknownCodec(pub String);
+
+/// `a=sendrecv` and its kin, as seen by the side whose description it stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Direction {
+    #[default]
+    SendRecv,
+    SendOnly,
+    RecvOnly,
+    Inactive,
+}
+
+impl Direction {
+    pub fn new(send: bool, recv: bool) -> Self {
+        match (send, recv) {
+            (true, true) => Direction::SendRecv,
+            (true, false) => Direction::SendOnly,
+            (false, true) => Direction::RecvOnly,
+            (false, false) => Direction::Inactive,
+        }
+    }
+
+    pub fn sends(self) -> bool {
+        matches!(self, Direction::SendRecv | Direction::SendOnly)
+    }
+
+    pub fn receives(self) -> bool {
+        matches!(self, Direction::SendRecv | Direction::RecvOnly)
+    }
+
+    /// The same stream as the other side sees it.
+    pub fn reversed(self) -> Self {
+        Direction::new(self.receives(), self.sends())
+    }
+
+    /// What is left when both have to agree.
+    pub fn and(self, other: Direction) -> Self {
+        Direction::new(self.sends() && other.sends(), self.receives() && other.receives())
+    }
+
+    pub fn attribute(self) -> &'static str {
+        match self {
+            Direction::SendRecv => "sendrecv",
+            Direction::SendOnly => "sendonly",
+            Direction::RecvOnly => "recvonly",
+            Direction::Inactive => "inactive",
+        }
+    }
+}
+
+/// ICE short-term credentials (RFC 8839 5.4).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct IceCredentials {
+    pub ufrag: String,
+    pub pwd: String,
+}
+
+impl fmt::Debug for IceCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IceCredentials({}, ...)", self.ufrag)
+    }
+}
+
+/// The SHA-256 of a DTLS certificate (RFC 8122).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    /// Upper-case hex pairs with colons, as `a=fingerprint:sha-256` has them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str(":")?;
+            }
+            write!(f, "{byte:02X}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = BadFingerprint;
+
+    fn from_str(text: &str) -> Result<Self, BadFingerprint> {
+        let mut bytes = [0; 32];
+        let mut parts = text.split(':');
+        for byte in &mut bytes {
+            let part = parts.next().ok_or(BadFingerprint)?;
+            if part.len() != 2 {
+                return Err(BadFingerprint);
+            }
+            *byte = u8::from_str_radix(part, 16).map_err(|_| BadFingerprint)?;
+        }
+        if parts.next().is_some() {
+            return Err(BadFingerprint);
+        }
+        Ok(Fingerprint(bytes))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a SHA-256 fingerprint")]
+pub struct BadFingerprint;
+
+/// `a=setup` (RFC 4145, RFC 5763 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Setup {
+    /// Starts the handshake: the DTLS client.
+    Active,
+    /// Waits for it: the DTLS server.
+    Passive,
+    /// The offerer leaves the choice.
+    ActPass,
+}
+
+/// One codec under its payload type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Format {
+    pub codec: Codec,
+    pub payload: u8,
+}
+
+/// What a media worker needs of a negotiated side: the payload types of that side, the preferred first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PayloadMap {
+    /// Never empty in a usable description.
+    pub formats: Vec<Format>,
+    /// telephone-event at 8 kHz (RFC 4733).
+    pub telephone_event: Option<u8>,
+}
+
+impl PayloadMap {
+    pub fn preferred(&self) -> Option<Format> {
+        self.formats.first().copied()
+    }
+
+    pub fn payload_of(&self, codec: Codec) -> Option<u8> {
+        self.formats.iter().find(|f| f.codec == codec).map(|f| f.payload)
+    }
+
+    pub fn codec_of(&self, payload: u8) -> Option<Codec> {
+        self.formats.iter().find(|f| f.payload == payload).map(|f| f.codec)
+    }
+}
+
+/// The far end of an RTP stream as its SDP names it: `None` for a black hole
+/// (`c=0.0.0.0`, RFC 3264 8.4) or port 0.
+pub type RtpTarget = Option<SocketAddr>;

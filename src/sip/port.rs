@@ -1,0 +1,47 @@
+//! The port between our dialogs and whatever runs SIP transactions and transports (RFC 3261 17, 18).
+
+use std::net::SocketAddr;
+
+use rsipstack::sip::{Request, Response};
+
+/// A client transaction, numbered by the user agent that starts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientTx(pub u64);
+
+/// A server transaction, numbered by the endpoint that received the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServerTx(pub u64);
+
+/// What a user agent wants sent.
+#[derive(Debug)]
+pub enum Transmit {
+    /// A request in a transaction of its own. Retransmission is the transaction's business.
+    Request { tx: ClientTx, request: Request, to: SocketAddr },
+    /// CANCEL for an INVITE transaction that has had a provisional answer (RFC 3261 9.1).
+    Cancel { invite: ClientTx, request: Request, to: SocketAddr },
+    /// ACK for a 2xx: outside any transaction, sent again for each repeated 2xx (RFC 3261 13.2.2.4).
+    Ack { request: Request, to: SocketAddr },
+    /// An answer. A 2xx to INVITE comes again with growing pauses until its ACK arrives: the
+    /// dialog asks for each repetition itself (RFC 3261 13.3.1.4).
+    Response { tx: ServerTx, response: Response },
+}
+
+/// What the endpoint hands to a user agent.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A new request, ACK and CANCEL among them; a retransmission never shows up here.
+    Request { tx: ServerTx, request: Request, from: SocketAddr },
+    /// An answer to one of ours. Repeated 2xx to INVITE do show up.
+    Response { tx: ClientTx, response: Response, from: SocketAddr },
+    /// A client transaction ended without a final answer.
+    Failed { tx: ClientTx, why: TxFailure },
+}
+
+/// Why a client transaction had no final answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TxFailure {
+    /// Timer B or F (32 s) ran out: treated like a 408 (RFC 3261 8.1.3.1).
+    Timeout,
+    /// The message could not be sent: treated like a 503.
+    Transport,
+}

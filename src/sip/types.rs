@@ -1,0 +1,183 @@
+//! What passes between a user agent and those above it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::secret::Secret;
+
+/// One INVITE session of a user agent, from the first message to the last. Chosen by the side
+/// that starts it: by the caller of [`Command::Invite`], by the user agent for an incoming one
+/// (those have the top bit set, so that the two never meet).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+impl SessionId {
+    pub const INCOMING: u64 = 1 << 63;
+}
+
+/// Digest credentials (RFC 7616, RFC 3261 22).
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    pub username: String,
+    pub password: Secret,
+}
+
+/// Who a user agent is and where its server stands.
+#[derive(Debug, Clone)]
+pub struct UaConfig {
+    /// User part of the AOR and of the Contact: the DN.
+    pub user: String,
+    /// Host part of the AOR.
+    pub domain: String,
+    /// Display name in From, if any.
+    pub display_name: Option<String>,
+    /// What REGISTER and new dialogs are sent to.
+    pub server: SocketAddr,
+    /// `host:port` in Via and Contact.
+    pub advertise: SocketAddr,
+    /// False for an anonymous guest: it calls but is never registered.
+    pub registers: bool,
+    pub credentials: Option<Credentials>,
+    /// Asked for in REGISTER; what the server grants counts.
+    pub expires: Duration,
+    pub user_agent: String,
+}
+
+/// A header of a message as applications see it.
+pub type HeaderPair = (String, String);
+
+/// What a user agent is told to do.
+#[derive(Debug, Clone)]
+pub enum Command {
+    Register,
+    /// REGISTER with Expires 0, at sign-out only.
+    Unregister,
+    /// A call out. `to` is a user part (`1003`) or a whole SIP URI. No SDP means a delayed offer.
+    Invite {
+        session: SessionId,
+        to: String,
+        sdp: Option<String>,
+        headers: Vec<HeaderPair>,
+    },
+    /// Provisional answer to an incoming INVITE: 180, or 183 with SDP.
+    Progress {
+        session: SessionId,
+        code: u16,
+        sdp: Option<String>,
+    },
+    /// 200 to an incoming INVITE. An answer where it had an offer, otherwise an offer.
+    Accept {
+        session: SessionId,
+        sdp: String,
+    },
+    /// Ends the session in whichever way its state asks for: CANCEL, a final answer with `code`, or BYE.
+    /// `cause` goes into the Reason header (RFC 3326) as `SIP;cause=...;text="..."`.
+    End {
+        session: SessionId,
+        code: u16,
+        text: String,
+    },
+    /// An offer in the dialog (re-INVITE), or with `None` a request for the peer's offer.
+    /// Offers queue: one at a time per dialog, glare is settled inside (RFC 3261 14.1).
+    Reinvite {
+        session: SessionId,
+        sdp: Option<String>,
+    },
+    /// 200 to a re-INVITE or UPDATE that came in: an answer, or an offer where it had none.
+    AcceptReinvite {
+        session: SessionId,
+        sdp: String,
+    },
+    /// 488, 491 and their kin to a re-INVITE or UPDATE that came in.
+    RejectReinvite {
+        session: SessionId,
+        code: u16,
+    },
+    /// The answer to an offer that came in a 2xx; it goes out in the ACK.
+    AnswerInAck {
+        session: SessionId,
+        sdp: String,
+    },
+    /// SIP INFO (RFC 6086, or bare as SIP servers use it).
+    Info {
+        session: SessionId,
+        content_type: String,
+        body: Vec<u8>,
+    },
+}
+
+/// What a user agent has to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Each time the server grants a REGISTER, the refreshes too.
+    Registered { expires: Duration },
+    /// The server refused (`code`) or did not answer (408, 503). The user agent goes on trying with
+    /// growing pauses unless the refusal is final (401/403/404 with the credentials it has).
+    RegistrationFailed { code: u16, text: String, will_retry: bool },
+    /// Sign-out done, or given up on.
+    Unregistered,
+    /// A new INVITE. 100 has been sent; 180 is for [`Command::Progress`] to say.
+    Invited { session: SessionId, invite: Box<Invited> },
+    /// A provisional answer to our INVITE. Each early dialog has its own `early` number.
+    Progressed { session: SessionId, code: u16, text: String, sdp: Option<String>, early: u32 },
+    /// 2xx to our INVITE. With [`Command::Invite`] without SDP, `sdp` is an offer and the ACK waits for
+    /// [`Command::AnswerInAck`]; otherwise the ACK has been sent.
+    Answered { session: SessionId, sdp: Option<String> },
+    /// ACK to our 2xx to INVITE or re-INVITE; with the answer when the 2xx held an offer.
+    Acked { session: SessionId, sdp: Option<String> },
+    /// re-INVITE or UPDATE that came in; wants `AcceptReinvite` or `RejectReinvite`.
+    Reinvited { session: SessionId, sdp: Option<String> },
+    /// 2xx to our re-INVITE. Where ours had no SDP this is an offer and wants `AnswerInAck`.
+    ReinviteAnswered { session: SessionId, sdp: Option<String> },
+    /// Our re-INVITE was refused; the session stands as it did. (481 and 408 end it instead.)
+    ReinviteRefused { session: SessionId, code: u16, text: String },
+    /// NOTIFY `Event: talk` or `hold`, in an early or a confirmed dialog. 200 has been sent.
+    Notified { session: SessionId, event: NotifyEvent },
+    /// INFO that came in; 200 has been sent.
+    Informed { session: SessionId, content_type: String, body: Vec<u8> },
+    /// The last event of a session, exactly one.
+    Ended { session: SessionId, end: End },
+}
+
+/// An INVITE as the application sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Invited {
+    /// User part of From, or its host when there is none.
+    pub from: String,
+    pub display_name: Option<String>,
+    /// User part of the Request-URI.
+    pub to: String,
+    pub sdp: Option<String>,
+    pub call_id: String,
+    /// `X-Genesys-CallUUID`.
+    pub call_uuid: Option<String>,
+    /// Headers that are none of SIP's own business (`X-...`).
+    pub headers: Vec<HeaderPair>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotifyEvent {
+    Talk,
+    Hold,
+}
+
+/// Who ended a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedBy {
+    /// [`Command::End`].
+    Us,
+    /// BYE, CANCEL or a final answer of the peer's.
+    Peer,
+    /// Time-outs, transport errors, a missing ACK.
+    Network,
+}
+
+/// Why a session ended: a SIP status code (200 for an ordinary BYE, 487 for CANCEL), its text,
+/// and the Reason header as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    pub by: EndedBy,
+    pub code: u16,
+    pub text: String,
+    pub reason_header: Option<String>,
+}

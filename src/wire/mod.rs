@@ -1,0 +1,7 @@
+//! The bytes of each HTTP dialect as types. Pure.
+//!
+//! [`FromBrowser`] and [`ToBrowser`] are what a call deals in; a dialect only reads and writes them.
+
+mod types;
+
+pub use types::*;

@@ -1,0 +1,159 @@
+//! What a browser says and hears, whichever dialect it speaks.
+
+/// A ROAP ICE candidate. `candidate` is kept as sent, with or without `a=`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    pub candidate: String,
+    pub sdp_mid: Option<String>,
+    pub sdp_mline_index: Option<u32>,
+}
+
+/// `{key, value}` of `attacheddata`.
+pub type DataPair = (String, String);
+
+/// The session numbers of a ROAP message (grtc-wire.md, "ROAP messages").
+/// The raw-SDP dialect has none; its messages carry zeros and `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RoapIds {
+    pub offerer: u64,
+    pub answerer: Option<u64>,
+    pub seq: u64,
+}
+
+/// A message of the browser's, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromBrowser {
+    Offer {
+        /// `None` in the raw-SDP dialect: each POST is a new offer.
+        ids: Option<RoapIds>,
+        tiebreaker: Option<u32>,
+        sdp: String,
+        candidates: Vec<Candidate>,
+        attached: Vec<DataPair>,
+    },
+    Answer {
+        ids: Option<RoapIds>,
+        sdp: String,
+        candidates: Vec<Candidate>,
+        attached: Vec<DataPair>,
+    },
+    Ok {
+        ids: RoapIds,
+    },
+    /// The client could not use what we sent.
+    Error {
+        ids: Option<RoapIds>,
+        error: RoapError,
+    },
+    Bye,
+    /// User data for the SIP server: `application/x-www-form-urlencoded`.
+    InfoMap(String),
+    /// User data for the far end: `application/octet-stream`.
+    InfoPeer(String),
+    GetStats,
+    // The raw-SDP dialect's commands.
+    Hold,
+    Resume,
+    Dtmf(String),
+    Transfer {
+        to: String,
+        replaces: Option<String>,
+    },
+}
+
+/// `errorType` of a ROAP ERROR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoapError {
+    /// The session numbers fit nothing.
+    NoMatch,
+    Timeout,
+    Refused,
+    /// Glare.
+    Conflict,
+    /// Glare with equal tiebreakers.
+    DoubleConflict,
+    /// The description cannot be used.
+    Failed,
+}
+
+/// A message for the browser.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ToBrowser {
+    Offer {
+        ids: RoapIds,
+        tiebreaker: u32,
+        sdp: String,
+        attached: Vec<DataPair>,
+    },
+    Answer {
+        ids: RoapIds,
+        sdp: String,
+    },
+    Ok {
+        ids: RoapIds,
+    },
+    Error {
+        ids: Option<RoapIds>,
+        error: RoapError,
+        detail: String,
+    },
+    /// The far end's ringing: an event of the raw-SDP dialect, not sent by the JSAPI one.
+    Ringing,
+    /// The call is over. `code` and `reason` are for the dialects that show them.
+    Bye {
+        code: u16,
+        reason: String,
+    },
+    /// An INVITE or re-INVITE without SDP.
+    Invite,
+    Talk,
+    Hold,
+    /// The far end took the call off hold: raw-SDP dialect only.
+    Resume,
+    InfoPeer(String),
+    Stats(CallStatistics),
+    /// Another sign-in took this session's place.
+    Replaced,
+}
+
+/// `PUT-STATS`: times in ms (grtc-js-api.md, "Statistics").
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
+pub struct CallStatistics {
+    /// Milliseconds since the epoch.
+    pub timestamp: u64,
+    /// Milliseconds since the call was answered.
+    pub duration: u64,
+    pub audio: AudioStatistics,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
+pub struct AudioStatistics {
+    pub rtt: f64,
+    pub rtt_max: f64,
+    pub rtt_average: f64,
+    /// What the gateway received from the browser.
+    pub rx: StreamStatistics,
+    /// What the gateway sent to the browser.
+    pub tx: StreamStatistics,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
+pub struct StreamStatistics {
+    pub packets: u64,
+    pub bytes: u64,
+    pub lost: u64,
+    pub jitter: f64,
+}
+
+/// A message for the browser with what the dialects say about its call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Envelope {
+    /// DN or number of the other party; empty where there is none.
+    pub peer: String,
+    pub peer_name: Option<String>,
+    /// Our id of the call; empty where there is none.
+    pub call: String,
+    /// `X-Genesys-CallUUID`.
+    pub call_uuid: Option<String>,
+    pub message: ToBrowser,
+}
