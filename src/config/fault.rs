@@ -8,7 +8,10 @@ use std::path::PathBuf;
 pub enum Origin {
     Default,
     /// The file, with the line (from 1) where the key stands, if it was found.
-    File { path: PathBuf, line: Option<usize> },
+    File {
+        path: PathBuf,
+        line: Option<usize>,
+    },
     /// The name of the environment variable.
     Environment(String),
     /// `--set`.
