@@ -63,6 +63,7 @@ pub(super) fn router(
         .route("/api/webrtc/message", any(rest::message))
         .route("/api/health", any(health))
         .route("/api", any(no_such_api))
+        .route("/api/", any(no_such_api))
         .route("/api/{*rest}", any(no_such_api))
         .fallback(file);
     let routes = if config.base_path.is_empty() {
@@ -101,6 +102,9 @@ async fn every(
         } else {
             reply::text(StatusCode::FORBIDDEN, sentence)
         }
+    } else if !app.base_path.is_empty() && path == app.base_path {
+        // With the slash, or the page's relative addresses would miss the base path.
+        to_base_path(&app)
     } else {
         next.run(request).await
     };
@@ -157,7 +161,6 @@ async fn no_such_api() -> Response {
 }
 
 async fn file(State(app): Shared, request: Request) -> Response {
-    // axum leaves `/` when the base path itself was asked for, with or without its slash.
     let path = request.uri().path();
     assets::serve(request.method(), path, request.headers(), &app.page_policy)
 }
