@@ -36,7 +36,7 @@ pub struct BrowserLocal {
 }
 
 /// The browser's parameters, from its SDP.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrowserRemote {
     /// `None` for an offer without ICE: it is signalled, no STUN check of it is ever answered.
     pub ice: Option<IceCredentials>,

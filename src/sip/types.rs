@@ -47,7 +47,7 @@ pub struct UaConfig {
 pub type HeaderPair = (String, String);
 
 /// What a user agent is told to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Register,
     /// REGISTER with Expires 0, at sign-out only.
