@@ -92,15 +92,13 @@ impl BrowserLeg {
     }
 
     /// Takes an offer of the browser's. An offer of ours that was out is gone: the client ignores it
-    /// while its own is outstanding. Returns whether there was one.
-    pub fn begin_theirs(&mut self, ids: Option<RoapIds>, text: &str, sdp: BrowserSdp) -> bool {
-        let displaced = matches!(self.exchange, Exchange::Ours { .. });
+    /// while its own is outstanding.
+    pub fn begin_theirs(&mut self, ids: Option<RoapIds>, text: &str, sdp: BrowserSdp) {
         let ids = ids.unwrap_or(RoapIds { offerer: 0, answerer: None, seq: self.seq + 1 });
         self.their_id = Some(ids.offerer);
         self.seq = ids.seq;
         self.last_offer = Some(Seen { ids, sdp: text.to_owned() });
         self.exchange = Exchange::Theirs { ids, sdp };
-        displaced
     }
 
     /// The answer to the offer in progress. `codec` is what the browser shall send, if it has it.

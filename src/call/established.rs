@@ -60,10 +60,9 @@ impl Call {
             .map(|old| (old.ice.clone(), old.fingerprint, old.direction.receives()));
         let receives = sdp.direction.receives();
         let (ice, fingerprint) = (sdp.ice.clone(), sdp.fingerprint);
-        // Glare: the client ignores our OFFER while its own is out, so ours comes again afterwards.
-        if self.browser.begin_theirs(ids, text, sdp) && self.browser.remote.is_some() {
-            self.reoffer_browser = true;
-        }
+        // Glare: the client ignores our OFFER while its own is out, so it displaces ours. Where ours is
+        // still wanted afterwards, `check_codecs` says so.
+        self.browser.begin_theirs(ids, text, sdp);
         let Some((old_ice, old_fingerprint, received)) = before else {
             if !receives {
                 self.held = true;

@@ -26,6 +26,9 @@ use crate::wire::{FromBrowser, RoapError, RoapIds, ToBrowser};
 
 use browser::{BrowserLeg, Exchange};
 use sip_leg::SipLeg;
+
+pub use incoming::InviteOffer;
+pub use outgoing::FirstOffer;
 pub use types::*;
 
 /// How long a call may ring before the gateway gives it up. SIP servers cancel long before.
@@ -337,18 +340,14 @@ impl Call {
         self.say(ToBrowser::Error { ids, error: RoapError::NoMatch, detail });
     }
 
-    /// What the browser sends that the SIP side cannot read must change in the browser.
+    /// What the browser sends and the SIP side cannot be given must change in the browser.
     fn check_codecs(&mut self) {
         let (Some(sip), Some(browser)) = (self.sip.codec(), self.browser.payloads.preferred())
         else {
             return;
         };
-        if negotiate::bridgeable(sip, browser.codec) {
-            return;
-        }
-        if self.browser.codecs(&self.config.codecs).contains(&sip) {
-            self.reoffer_browser = true;
-        }
+        self.reoffer_browser = !negotiate::bridgeable(sip, browser.codec)
+            && self.browser.codecs(&self.config.codecs).contains(&sip);
     }
 
     /// Brings about what is wanted and not yet agreed: one re-INVITE, one OFFER at a time.
