@@ -1,7 +1,15 @@
 //! Sessions of signed-in agents: SSID, DN, lease, mailbox.
+//!
+//! [`mailbox`] is the pure core: a line of messages with at most one in flight. [`Session`] puts a
+//! lock, a wake-up and the connections' testimony around it; [`Sessions`] is the table of them.
 
+mod delivery;
+pub mod mailbox;
 mod session;
+mod sessions;
 mod types;
 
-pub use session::Session;
+pub use delivery::{Delivery, Evidence, Verdict};
+pub use session::{Poll, Polled, Session};
+pub use sessions::Sessions;
 pub use types::*;

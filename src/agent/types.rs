@@ -97,6 +97,47 @@ pub enum MessageError {
     Unavailable(String),
 }
 
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// The client asked for it.
+    SignedOut,
+    /// A newer sign-in of the same DN or client id.
+    Replaced,
+    /// Nothing was heard of the client for `agents.lease_seconds`.
+    LeaseExpired,
+    /// The client did not fetch its messages: the mailbox ran over.
+    MailboxFull,
+    /// The SIP server no longer grants the registration.
+    RegistrationLost,
+    /// The gateway stops.
+    Shutdown,
+}
+
+impl EndReason {
+    /// For the log, the call record and the API.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            EndReason::SignedOut => "signed out",
+            EndReason::Replaced => "another sign-in took the session's place",
+            EndReason::LeaseExpired => "nothing was heard of the client for too long",
+            EndReason::MailboxFull => "the client did not fetch its messages",
+            EndReason::RegistrationLost => "the SIP server no longer grants the registration",
+            EndReason::Shutdown => "the gateway is stopping",
+        }
+    }
+}
+
+/// Why a message was not put into a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PostError {
+    /// The message would have been one too many; the session has been ended for it.
+    #[error("the mailbox is full: the client does not fetch its messages")]
+    MailboxFull,
+    #[error("the session has ended")]
+    Ended,
+}
+
 /// `/api/health`, counted part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Health {
