@@ -5,7 +5,13 @@
 //! rsipstack's types; its transactions and transports sit behind the port in [`port`], and
 //! nothing of its dialog layer is used.
 
+mod driver;
+mod endpoint;
 pub mod port;
 mod types;
+mod ua;
 
+pub use driver::Driven;
+pub use endpoint::{Claim, Endpoint, EndpointStats, Port};
 pub use types::*;
+pub use ua::UserAgent;
