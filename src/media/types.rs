@@ -147,3 +147,22 @@ pub enum OpenError {
     #[error("the media workers have stopped")]
     Stopped,
 }
+
+/// Why the media plane did not start; all of them are the configuration's or the host's.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("media.workers has to be between 1 and {max}, not {workers}")]
+    Workers { workers: usize, max: usize },
+    #[error("media.rtp_ports holds no even port with an odd one after it")]
+    NoPorts,
+    #[error(
+        "media.advertise is empty and media.listen is the wildcard {0}: browsers need an address"
+    )]
+    NothingToAdvertise(SocketAddr),
+    #[error("cannot bind the browser-side port {address}: {source}")]
+    Bind { address: SocketAddr, source: std::io::Error },
+    #[error("cannot set up a media worker: {0}")]
+    Worker(std::io::Error),
+    #[error("cannot make the DTLS certificate: {0}")]
+    Certificate(String),
+}
