@@ -139,6 +139,11 @@ impl Call {
         matches!(self.phase, Phase::Ringing { .. })
     }
 
+    /// An incoming call that brought an offer, and waits for the agent.
+    pub fn rings_with_offer(&self) -> bool {
+        self.phase == Phase::Ringing { offered: true }
+    }
+
     pub fn is_established(&self) -> bool {
         matches!(self.phase, Phase::Established | Phase::AwaitingAck)
     }

@@ -411,18 +411,8 @@ impl Server {
         if let Some(b) = b {
             self.by_leg.insert(b, (id, Side::B));
         }
-        let call = Call {
-            id,
-            way,
-            number,
-            caller,
-            kind,
-            a,
-            b,
-            started: now,
-            answered: None,
-            alarm: None,
-        };
+        let call =
+            Call { id, way, number, caller, kind, a, b, started: now, answered: None, alarm: None };
         self.calls.insert(id, call);
         id
     }

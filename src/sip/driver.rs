@@ -16,6 +16,9 @@ const INBOX: usize = 64;
 pub struct Driven {
     ua: UserAgent,
     port: Port,
+    /// Further claims of the same inbox.
+    claims: Vec<Port>,
+    sender: mpsc::Sender<Incoming>,
     inbox: mpsc::Receiver<Incoming>,
 }
 
@@ -28,8 +31,13 @@ impl Driven {
     /// Attaches a user agent that stands already.
     pub fn with(endpoint: &Endpoint, claim: Claim, ua: UserAgent) -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
-        let port = endpoint.attach(claim, sender);
-        Self { ua, port, inbox }
+        let port = endpoint.attach(claim, sender.clone());
+        Self { ua, port, claims: Vec::new(), sender, inbox }
+    }
+
+    /// Claims more: a DN once its registration has been granted, not before.
+    pub fn claim(&mut self, endpoint: &Endpoint, claim: Claim) {
+        self.claims.push(endpoint.attach(claim, self.sender.clone()));
     }
 
     /// The user agent, for its getters.
