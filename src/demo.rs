@@ -104,6 +104,11 @@ impl Demo {
             "try       curl \"{url}/api/webrtc/sign_in?id=agent123&dn={FIRST_DN}&password={}\"",
             percent_encoded(password)
         );
+        let _ = writeln!(
+            text,
+            "SIP       a phone of your own registers at {} over UDP, same DNs, same password",
+            self.lab.sip_addr()
+        );
         let _ = writeln!(text, "stop      Ctrl-C");
         text
     }
