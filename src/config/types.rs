@@ -40,18 +40,40 @@ pub struct TlsFiles {
 pub enum Origins {
     /// `*`: any page.
     Any,
-    /// Exact origins, lower case (`https://wwe.example`), each one scheme, host and port.
-    List(Vec<String>),
+    List(Vec<OriginRule>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OriginRule {
+    /// One origin as browsers send it: `https://wwe.example`, or `null` for pages without one
+    /// (files, sandboxed frames). Lower case.
+    Exact(String),
+    /// `loopback`: pages served by this very machine (`localhost`, `127.0.0.0/8`, `[::1]`), any
+    /// scheme and port.
+    Loopback,
 }
 
 impl Origins {
-    /// Is a page of this origin (as browsers send it in `Origin`) on the list?
+    /// Is a page of this origin (the value of the `Origin` header) on the list?
     pub fn allow(&self, origin: &str) -> bool {
         match self {
             Origins::Any => true,
-            Origins::List(list) => list.iter().any(|known| known.eq_ignore_ascii_case(origin)),
+            Origins::List(rules) => rules.iter().any(|rule| match rule {
+                OriginRule::Exact(known) => known.eq_ignore_ascii_case(origin),
+                OriginRule::Loopback => is_loopback_origin(origin),
+            }),
         }
     }
+}
+
+fn is_loopback_origin(origin: &str) -> bool {
+    let Some((_scheme, authority)) = origin.split_once("://") else { return false };
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,18 @@
 //! The HTTP surfaces: the Genesys JSAPI, raw SDP over plain requests, health, static files.
+//!
+//! HTTP/1.1 only, see `conn.rs`: the delivery guarantee of the poll rests on it.
 
+mod app;
+mod assets;
+mod body;
+mod conn;
+mod cors;
+mod io;
+mod jsapi;
+mod reply;
+mod rest;
 mod server;
+mod tcp_state;
+mod throttle;
 
 pub use server::{BindError, Server};

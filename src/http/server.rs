@@ -1,41 +1,250 @@
 //! Binding, accepting, draining.
 
+use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use super::app;
+use super::conn::Conn;
+use super::io::{SharedTcp, Tracked, TrackedBody};
 use crate::agent::Backend;
-use crate::config::Http;
+use crate::config;
+
+/// Connections at a time. An agent's browser holds two or three; each costs some 20 KB here.
+const MAX_CONNECTIONS: usize = 16_384;
+
+/// Connections that the kernel completes while we are busy.
+const BACKLOG: i32 = 1024;
+
+/// A client has this long to complete a TLS handshake.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A connection may be idle, or dawdle over a request's head, for this long. Longer than browsers
+/// leave a connection unused between two polls, shorter than the patience of most proxies' pools.
+const HEAD_LIMIT: Duration = Duration::from_secs(75);
+
+/// Request line and headers together. Browsers stay under 8 KiB but for cookies of other
+/// applications on the same host.
+const MAX_HEAD: usize = 32 * 1024;
+const MAX_HEADERS: usize = 100;
+
+/// Data that a peer does not acknowledge for so long means that it is gone.
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(20);
+
+/// A hanging poll's connection is probed after this much silence, then every 5 s.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// How long requests in progress may take after the shutdown was asked for.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// A bound HTTP(S) server that does not accept yet.
-pub struct Server {}
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    /// Ends hanging polls.
+    draining: CancellationToken,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error("http.listen = {address}: {source}")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    Listen { address: SocketAddr, source: io::Error },
     #[error("http.{key} = {}: {reason}", path.display())]
     Tls { key: &'static str, path: PathBuf, reason: String },
 }
 
 impl Server {
-    /// Opens the port and reads the certificate. Must run inside a tokio runtime.
-    pub fn bind(_config: &Http, _backend: Arc<dyn Backend>) -> Result<Server, BindError> {
-        todo!()
+    /// Opens the port and reads the certificate. Must run inside a tokio runtime; with TLS, after
+    /// rustls' default provider was installed.
+    ///
+    /// # Errors
+    /// The port is taken or may not be opened; certificate or key cannot be read or do not match.
+    pub fn bind(config: &config::Http, backend: Arc<dyn Backend>) -> Result<Server, BindError> {
+        let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
+        let (listener, address) = listen(config.listen)
+            .map_err(|source| BindError::Listen { address: config.listen, source })?;
+        let draining = CancellationToken::new();
+        let router = app::router(config, backend, draining.clone());
+        Ok(Server { listener, address, tls, router, draining })
     }
+
     /// The address with the port really bound.
     pub fn local_addr(&self) -> SocketAddr {
-        todo!()
+        self.address
     }
+
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
-        todo!()
+        if self.tls.is_some() { "https" } else { "http" }
     }
+
     /// Serves until `shutdown`; then accepts no more, lets requests in progress end (hanging polls
     /// end at once) for at most 5 s, and returns.
-    pub async fn run(self, _shutdown: CancellationToken) {
-        todo!()
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Server { listener, tls, router, draining, .. } = self;
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let tasks = TaskTracker::new();
+        let kill = CancellationToken::new();
+        loop {
+            // The slot first: at the cap, new connections wait in the kernel's backlog.
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = async {
+                    let slot = Arc::clone(&slots).acquire_owned().await;
+                    (slot, listener.accept().await)
+                } => accepted,
+            };
+            let (slot, (stream, remote)) = match accepted {
+                (Ok(slot), Ok(accepted)) => (slot, accepted),
+                (_, Err(error)) => {
+                    // Out of descriptors, most likely: trying at once would only burn CPU.
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+                (Err(_closed), _) => break,
+            };
+            let (tls, router) = (tls.clone(), router.clone());
+            let (drain, kill) = (draining.clone(), kill.clone());
+            tasks.spawn(async move {
+                let _slot = slot;
+                tokio::select! {
+                    () = kill.cancelled() => {}
+                    () = connection(stream, remote, tls, router, drain) => {}
+                }
+            });
+        }
+        drop(listener);
+        draining.cancel();
+        tasks.close();
+        if tokio::time::timeout(DRAIN_LIMIT, tasks.wait()).await.is_err() {
+            kill.cancel();
+            tasks.wait().await;
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the old connections' TIME-WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` means every address, IPv4 ones too.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+fn tls_acceptor(files: &config::TlsFiles) -> Result<TlsAcceptor, BindError> {
+    fn fault(key: &'static str, path: &Path, reason: impl ToString) -> BindError {
+        BindError::Tls { key, path: path.to_owned(), reason: reason.to_string() }
+    }
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect)
+        .map_err(|e| fault("tls_cert", &files.cert, e))?;
+    if certificates.is_empty() {
+        return Err(fault("tls_cert", &files.cert, "there is no certificate in it"));
+    }
+    let key =
+        PrivateKeyDer::from_pem_file(&files.key).map_err(|e| fault("tls_key", &files.key, e))?;
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .map_err(|e| fault("tls_key", &files.key, e))?;
+    // See conn.rs for why there is no h2.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+async fn connection(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    drain: CancellationToken,
+) {
+    // Failing to set these is no reason to turn a client away.
+    let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(&stream);
+    let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(5));
+    let _ = socket.set_tcp_keepalive(&probes.with_retries(3));
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT));
+
+    let stream = Arc::new(stream);
+    let conn = Conn::new(Arc::clone(&stream), remote);
+    let stream = SharedTcp(stream);
+    match tls {
+        None => http(stream, conn, router, drain).await,
+        Some(acceptor) => {
+            match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => http(stream, conn, router, drain).await,
+                Ok(Err(error)) => tracing::debug!(%remote, %error, "TLS handshake failed"),
+                Err(_elapsed) => tracing::debug!(%remote, "TLS handshake took too long"),
+            }
+        }
+    }
+}
+
+async fn http<S>(stream: S, conn: Arc<Conn>, router: Router, drain: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let remote = conn.remote();
+    let io = TokioIo::new(Tracked::new(stream, Arc::clone(&conn)));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let conn = Arc::clone(&conn);
+        conn.handle_request();
+        request.extensions_mut().insert(Arc::clone(&conn));
+        let answer = router.call(request);
+        async move {
+            let response: Response = answer.await?;
+            Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, conn)))
+        }
+    });
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD)
+        .serve_connection(io, service);
+    tokio::pin!(serving);
+    let outcome = tokio::select! {
+        outcome = &mut serving => outcome,
+        () = drain.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = outcome {
+        // A client that hangs up its poll is everyday life.
+        tracing::trace!(%remote, %error, "connection ended");
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! [`FromBrowser`] and [`ToBrowser`] are what a call deals in; a dialect only reads and writes them.
 
+pub mod jsapi;
+pub mod rest;
 mod types;
 
 pub use types::*;

@@ -1,0 +1,129 @@
+//! The keys there are, and which of them an unknown one was probably meant to be.
+
+/// Every key, `section.name`. Stable: keys are added, none is renamed.
+pub const KEYS: &[&str] = &[
+    "http.listen",
+    "http.base_path",
+    "http.allowed_origins",
+    "http.tls_cert",
+    "http.tls_key",
+    "sip.servers",
+    "sip.domain",
+    "sip.listen",
+    "sip.advertise",
+    "sip.register_expires",
+    "sip.user_agent",
+    "media.listen",
+    "media.advertise",
+    "media.rtp_address",
+    "media.rtp_ports",
+    "media.workers",
+    "media.codecs",
+    "agents.lease_seconds",
+    "agents.max_calls",
+    "log.level",
+    "log.format",
+];
+
+/// `WRTC_HTTP__LISTEN` for `http.listen`.
+pub fn environment_name(key: &str) -> String {
+    format!("WRTC_{}", key.replace('.', "__").to_ascii_uppercase())
+}
+
+pub(super) fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|key| key.split('.').next() == Some(name))
+}
+
+/// The known key with the fewest edits.
+pub(super) fn nearest(unknown: &str) -> &'static str {
+    let unknown = unknown.to_ascii_lowercase();
+    // `listen` alone is nearer to `http.listen` than its missing section lets it look.
+    let cost = |key: &&&str| {
+        let name = key.split('.').next_back().unwrap_or_default();
+        let given = unknown.split('.').next_back().unwrap_or_default();
+        (2 * distance(name, given) + distance(key, &unknown), key.len())
+    };
+    KEYS.iter().min_by_key(cost).copied().unwrap_or("http.listen")
+}
+
+/// Levenshtein's.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
+            let above = *cell;
+            left = (diagonal + usize::from(from != *to)).min(above + 1).min(left + 1);
+            diagonal = above;
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// The line (from 1) on which a key of a TOML document stands.
+pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
+    let mut section = String::new();
+    let mut holder = None;
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(header) = line.strip_prefix('[') {
+            section = plain(header.split(']').next().unwrap_or_default());
+            if section == key {
+                return Some(number + 1);
+            }
+            continue;
+        }
+        let Some((name, _)) = line.split_once('=') else { continue };
+        let name = plain(name);
+        let full = if section.is_empty() { name } else { format!("{section}.{name}") };
+        if full == key {
+            return Some(number + 1);
+        }
+        // `http = { listen = ... }`
+        if holder.is_none() && key.starts_with(&format!("{full}.")) {
+            holder = Some(number + 1);
+        }
+    }
+    holder
+}
+
+/// Without the quotes and spaces that TOML allows in keys.
+fn plain(name: &str) -> String {
+    name.chars().filter(|c| !c.is_whitespace() && *c != '"' && *c != '\'').collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_key() {
+        for (unknown, meant) in [
+            ("http.lisen", "http.listen"),
+            ("sip.server", "sip.servers"),
+            ("media.codec", "media.codecs"),
+            ("workers", "media.workers"),
+            ("http.origins", "http.allowed_origins"),
+            ("agents.lease", "agents.lease_seconds"),
+        ] {
+            assert_eq!(nearest(unknown), meant, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn lines() {
+        let text =
+            "# gateway\n[http]\nlisten = \"a\"\n\n[ sip ]\n\"servers\" = [\n]\nmedia.x = 1\n";
+        assert_eq!(line_of(text, "http.listen"), Some(3));
+        assert_eq!(line_of(text, "sip.servers"), Some(6));
+        assert_eq!(line_of(text, "sip"), Some(5));
+        assert_eq!(line_of(text, "http.nothing"), None);
+        assert_eq!(line_of("http = { listen = 1 }\n", "http.listen"), Some(1));
+    }
+}

@@ -1,0 +1,309 @@
+//! Gathering the sources, checking the whole.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use figment::providers::{Format, Toml};
+use figment::value::{Dict, Value};
+use figment::{Profile, Provider};
+
+use super::fault::{ConfigErrors, Fault, Origin};
+use super::keys::{self, KEYS};
+use super::parse::{self, Raw, Wrong};
+use super::types::*;
+use crate::sdp::Codec;
+
+const ENVIRONMENT: &str = "WRTC_";
+
+/// Kubernetes puts `WRTC_GATEWAY_SERVICE_HOST`, `WRTC_GATEWAY_PORT_8086_TCP` and their kin into the
+/// environment of every pod that sees a service called `wrtc-gateway`. They are not ours, and no
+/// section is called so.
+const SERVICE_LINKS: &str = "WRTC_GATEWAY_";
+
+/// A JSAPI client is silent for 3 s after an error; a page in the background for up to a minute.
+const LEASE: std::ops::RangeInclusive<u64> = 10..=3600;
+
+const MAX_WORKERS: u64 = 64;
+const AUTOMATIC_WORKERS: usize = 4;
+
+impl Config {
+    /// Reads defaults, then the file, then the environment (`WRTC_HTTP__LISTEN`; lists with
+    /// commas), then `--set http.listen=...`; the later wins. Opens nothing but the file.
+    ///
+    /// # Errors
+    /// Every fault of every source, not only the first.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+        sets: &[String],
+    ) -> Result<Config, ConfigErrors> {
+        let mut loader = Loader::default();
+        if let Some(path) = file {
+            loader.read_file(path);
+        }
+        loader.read_environment(env);
+        loader.read_sets(sets);
+        let config = loader.build();
+        match config {
+            Some(config) if loader.faults.is_empty() => Ok(config),
+            _ => Err(ConfigErrors(loader.faults)),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Loader {
+    values: BTreeMap<String, (Origin, Raw)>,
+    faults: Vec<Fault>,
+}
+
+impl Loader {
+    fn fault(&mut self, key: &str, value: Option<String>, origin: Origin, wrong: Wrong) {
+        self.faults.push(Fault {
+            key: key.to_owned(),
+            value,
+            origin,
+            reason: wrong.reason,
+            remedy: wrong.remedy,
+        });
+    }
+
+    fn unknown(&mut self, key: &str, meant: String, origin: Origin) {
+        let wrong = parse::wrong("there is no such key", format!("did you mean {meant}?"));
+        self.fault(key, None, origin, wrong);
+    }
+
+    fn put(&mut self, key: &str, origin: Origin, raw: Raw) {
+        self.values.insert(key.to_owned(), (origin, raw));
+    }
+
+    fn read_file(&mut self, path: &Path) {
+        let whole = Origin::File { path: path.to_owned(), line: None };
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let reason = format!("it cannot be read: {error}");
+                let wrong = parse::wrong(reason, "check the path and its permissions");
+                return self.fault("", None, whole, wrong);
+            }
+        };
+        let mut sections = match Toml::string(&text).data() {
+            Ok(mut profiles) => profiles.remove(&Profile::Default).unwrap_or_default(),
+            Err(error) => {
+                let reason = format!("it is not TOML: {}", error.to_string().trim());
+                let wrong = parse::wrong(reason, "put it right at the line named");
+                return self.fault("", None, whole, wrong);
+            }
+        };
+        let origin =
+            |key: &str| Origin::File { path: path.to_owned(), line: keys::line_of(&text, key) };
+        for (section, value) in std::mem::take(&mut sections) {
+            let entries: Dict = match value {
+                Value::Dict(_, entries) if keys::is_section(&section) => entries,
+                _ => {
+                    let meant = keys::nearest(&section).to_owned();
+                    self.unknown(&section, meant, origin(&section));
+                    continue;
+                }
+            };
+            for (name, value) in entries {
+                let key = format!("{section}.{name}");
+                if KEYS.contains(&key.as_str()) {
+                    self.put(&key, origin(&key), Raw::Toml(value));
+                } else {
+                    self.unknown(&key, keys::nearest(&key).to_owned(), origin(&key));
+                }
+            }
+        }
+    }
+
+    fn read_environment(&mut self, env: impl IntoIterator<Item = (String, String)>) {
+        let mut ours: Vec<(String, String)> = env
+            .into_iter()
+            .filter(|(name, _)| name.starts_with(ENVIRONMENT) && !name.starts_with(SERVICE_LINKS))
+            .collect();
+        ours.sort();
+        for (name, value) in ours {
+            let origin = Origin::Environment(name.clone());
+            match KEYS.iter().find(|key| keys::environment_name(key) == name) {
+                Some(key) => self.put(key, origin, Raw::Text(value)),
+                None => {
+                    let tail = name.trim_start_matches(ENVIRONMENT);
+                    let key = match tail.split_once("__") {
+                        Some((section, key)) => format!("{section}.{key}"),
+                        None => tail.replacen('_', ".", 1),
+                    };
+                    let meant = keys::environment_name(keys::nearest(&key));
+                    self.unknown(&name, meant, origin);
+                }
+            }
+        }
+    }
+
+    fn read_sets(&mut self, sets: &[String]) {
+        for set in sets {
+            match set.split_once('=') {
+                Some((key, value)) if KEYS.contains(&key.trim()) => {
+                    self.put(key.trim(), Origin::Set, Raw::Text(value.to_owned()));
+                }
+                Some((key, _)) => {
+                    let key = key.trim();
+                    self.unknown(key, keys::nearest(key).to_owned(), Origin::Set);
+                }
+                None => {
+                    let wrong = parse::wrong("it has no `=`", "write it as --set http.listen=...");
+                    self.fault(set, None, Origin::Set, wrong);
+                }
+            }
+        }
+    }
+
+    /// The value of a key, if it was given and is right.
+    fn take<T>(&mut self, key: &str, parse: impl FnOnce(&Raw) -> Result<T, Wrong>) -> Option<T> {
+        let (origin, raw) = self.values.get(key).cloned()?;
+        match parse(&raw) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.fault(key, Some(raw.shown()), origin, wrong);
+                None
+            }
+        }
+    }
+
+    /// A fault that shows only when several keys are seen together; told of the one named.
+    fn clash(&mut self, key: &str, reason: impl Into<String>, remedy: impl Into<String>) {
+        let (origin, value) = match self.values.get(key) {
+            Some((origin, raw)) => (origin.clone(), Some(raw.shown())),
+            None => (Origin::Default, None),
+        };
+        self.fault(key, value, origin, parse::wrong(reason, remedy));
+    }
+
+    fn build(&mut self) -> Option<Config> {
+        let http = self.http();
+        let sip = self.sip();
+        let media = self.media();
+        let agents = Agents {
+            lease: self
+                .take("agents.lease_seconds", |raw| parse::seconds(raw, LEASE))
+                .unwrap_or(Duration::from_secs(60)),
+            max_calls: self
+                .take("agents.max_calls", |raw| parse::count(raw, 1..=16, ""))
+                .and_then(|calls| usize::try_from(calls).ok())
+                .unwrap_or(1),
+        };
+        let log = Log {
+            level: self.take("log.level", parse::log_level).unwrap_or_else(|| "info".to_owned()),
+            format: self.take("log.format", parse::log_format).unwrap_or(LogFormat::Text),
+        };
+        let sip = sip?;
+        self.check_ports(&sip, &media);
+        Some(Config { http, sip, media, agents, log })
+    }
+
+    fn http(&mut self) -> Http {
+        let cert = self.take("http.tls_cert", parse::path);
+        let key = self.take("http.tls_key", parse::path);
+        let given = |loader: &Self, key: &str| loader.values.contains_key(key);
+        for (one, other) in [("http.tls_cert", "http.tls_key"), ("http.tls_key", "http.tls_cert")] {
+            if given(self, one) && !given(self, other) {
+                self.clash(one, format!("{other} is missing"), "give both, or neither for HTTP");
+            }
+        }
+        Http {
+            listen: self
+                .take("http.listen", parse::socket_address)
+                .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8086))),
+            base_path: self.take("http.base_path", parse::base_path).unwrap_or_default(),
+            allowed_origins: self
+                .take("http.allowed_origins", parse::origins)
+                .unwrap_or_else(|| Origins::List(vec![OriginRule::Loopback])),
+            tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
+        }
+    }
+
+    fn sip(&mut self) -> Option<Sip> {
+        let servers = self.take("sip.servers", parse::sip_servers);
+        if !self.values.contains_key("sip.servers") {
+            self.clash(
+                "sip.servers",
+                "it is missing, and the gateway needs a SIP server",
+                "name at least one, as in servers = [\"sip:sip.example:5060\"]",
+            );
+        }
+        let domain = self.take("sip.domain", parse::domain);
+        let listen = self.take("sip.listen", parse::socket_address);
+        let advertise = self.take("sip.advertise", parse::advertise);
+        let register_expires =
+            self.take("sip.register_expires", |raw| parse::seconds(raw, 60..=86_400));
+        let user_agent = self.take("sip.user_agent", parse::header_line);
+        let servers = servers?;
+        let first = servers.first()?.host.clone();
+        Some(Sip {
+            domain: domain.unwrap_or(first),
+            servers,
+            // 5060 is the SIP server's where both run on one host. A fixed port all the same, for
+            // firewalls and so that a contact outlives a restart.
+            listen: listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5062))),
+            advertise,
+            register_expires: register_expires.unwrap_or(Duration::from_secs(300)),
+            user_agent: user_agent
+                .unwrap_or_else(|| concat!("wrtc-gateway/", env!("CARGO_PKG_VERSION")).to_owned()),
+        })
+    }
+
+    fn media(&mut self) -> Media {
+        let workers = self
+            .take("media.workers", |raw| parse::count(raw, 0..=MAX_WORKERS, "; 0 is automatic"))
+            .and_then(|workers| usize::try_from(workers).ok())
+            .unwrap_or(0);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Media {
+            // Below the ports that Linux gives to clients (32768 on), above the RTP range.
+            listen: self
+                .take("media.listen", parse::socket_address)
+                .unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 30_000))),
+            advertise: self.take("media.advertise", parse::addresses).unwrap_or_default(),
+            rtp_address: self.take("media.rtp_address", parse::address),
+            rtp_ports: self.take("media.rtp_ports", parse::port_range).unwrap_or(20_000..=29_999),
+            workers: if workers == 0 { cores.min(AUTOMATIC_WORKERS) } else { workers },
+            codecs: self.take("media.codecs", parse::codecs).unwrap_or_else(|| Codec::ALL.to_vec()),
+        }
+    }
+
+    /// UDP ports that meet.
+    fn check_ports(&mut self, sip: &Sip, media: &Media) {
+        let (rtp_first, rtp_last) = (*media.rtp_ports.start(), *media.rtp_ports.end());
+        let rtp = format!("media.rtp_ports = {rtp_first}-{rtp_last}");
+        let first = media.listen.port();
+        if first != 0 {
+            let last = usize::from(first) + media.workers - 1;
+            if last > usize::from(u16::MAX) {
+                self.clash(
+                    "media.listen",
+                    format!("{} workers take the ports from {first} to {last}", media.workers),
+                    "begin lower, or take fewer workers",
+                );
+            } else if usize::from(rtp_first) <= last && first <= rtp_last {
+                self.clash(
+                    "media.listen",
+                    format!("the workers' ports {first} to {last} overlap {rtp}"),
+                    "move one of the two",
+                );
+            }
+            let port = usize::from(sip.listen.port());
+            if (usize::from(first)..=last).contains(&port) {
+                self.clash(
+                    "sip.listen",
+                    format!("its port is among the media workers' {first} to {last}"),
+                    "move one of the two",
+                );
+            }
+        }
+        if media.rtp_ports.contains(&sip.listen.port()) {
+            self.clash("sip.listen", format!("its port is within {rtp}"), "move one of the two");
+        }
+    }
+}

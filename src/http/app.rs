@@ -1,0 +1,178 @@
+//! Routes, and what is done for every request.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::any;
+use axum::{Extension, Router};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::conn::Conn;
+use super::cors::{self, Caller};
+use super::reply::{self, Problem};
+use super::throttle::Throttle;
+use super::{assets, jsapi, rest};
+use crate::agent::Backend;
+use crate::config;
+
+/// How much of a path is shown in the log.
+const MAX_LOGGED_PATH: usize = 128;
+
+/// What the handlers share.
+pub(super) struct App {
+    pub backend: Arc<dyn Backend>,
+    pub throttle: Throttle,
+    /// Hanging polls end when it is cancelled.
+    pub draining: CancellationToken,
+    origins: config::Origins,
+    base_path: String,
+    page_policy: HeaderValue,
+    started: Instant,
+}
+
+pub(super) type Shared = State<Arc<App>>;
+
+pub(super) fn router(
+    config: &config::Http,
+    backend: Arc<dyn Backend>,
+    draining: CancellationToken,
+) -> Router {
+    let app = Arc::new(App {
+        backend,
+        throttle: Throttle::default(),
+        draining,
+        origins: config.allowed_origins.clone(),
+        base_path: config.base_path.clone(),
+        page_policy: assets::page_policy(&config.allowed_origins),
+        started: Instant::now(),
+    });
+    // `any` and not `get`: axum's `get` serves HEAD too, which would eat a message of the poll.
+    let routes = Router::new()
+        .route("/sign_in", any(jsapi::sign_in))
+        .route("/wait", any(jsapi::wait))
+        .route("/message", any(jsapi::message))
+        .route("/sign_out", any(jsapi::sign_out))
+        .route("/api/webrtc/sign_in", any(rest::sign_in))
+        .route("/api/webrtc/sign_out", any(rest::sign_out))
+        .route("/api/webrtc/message", any(rest::message))
+        .route("/api/health", any(health))
+        .route("/api", any(no_such_api))
+        .route("/api/{*rest}", any(no_such_api))
+        .fallback(file);
+    let routes = if config.base_path.is_empty() {
+        routes
+    } else {
+        Router::new().nest(&config.base_path, routes).fallback(outside_base_path)
+    };
+    routes.layer(middleware::from_fn_with_state(Arc::clone(&app), every)).with_state(app)
+}
+
+/// Log line, cross-origin rules, safety headers.
+async fn every(
+    State(app): Shared,
+    Extension(conn): Extension<Arc<Conn>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let start = Instant::now();
+    let method = request.method().clone();
+    // Without the query: SSIDs and passwords live there.
+    let path: String = request.uri().path().chars().take(MAX_LOGGED_PATH).collect();
+    let caller = cors::caller(request.headers(), &app.origins);
+
+    let mut response = if method == Method::OPTIONS {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        cors::add_preflight_headers(&caller, request.headers(), response.headers_mut());
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET, POST, OPTIONS"));
+        response
+    } else if caller == Caller::Foreign && is_guarded(&path, &app.base_path) {
+        let sentence = "this page's origin is not in http.allowed_origins";
+        if path.strip_prefix(&app.base_path).is_some_and(|path| path.starts_with("/api/")) {
+            Problem::new(StatusCode::FORBIDDEN, "origin_forbidden", sentence).into_response()
+        } else {
+            reply::text(StatusCode::FORBIDDEN, sentence)
+        }
+    } else {
+        next.run(request).await
+    };
+
+    let headers = response.headers_mut();
+    cors::add_headers(&caller, headers);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    tracing::debug!(
+        %method,
+        ?path,
+        status = response.status().as_u16(),
+        ms = start.elapsed().as_millis() as u64,
+        remote = %conn.remote().ip(),
+        "http"
+    );
+    response
+}
+
+/// Everything that says or does something about an agent. Files and health are for everybody.
+fn is_guarded(path: &str, base_path: &str) -> bool {
+    let path = path.strip_prefix(base_path).unwrap_or(path);
+    match path {
+        "/sign_in" | "/sign_out" | "/wait" | "/message" => true,
+        "/api/health" => false,
+        other => other.starts_with("/api/"),
+    }
+}
+
+async fn health(State(app): Shared, request: Request) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let refusal = Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "health is read with GET",
+        );
+        return reply::not_allowed(refusal.into_response(), "GET, HEAD, OPTIONS");
+    }
+    let health = app.backend.health();
+    let body = json!({
+        "status": "ok",
+        "service": "webrtc-gateway",
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime": app.started.elapsed().as_secs(),
+        "registered_agents": health.registered_agents,
+        "active_calls": health.active_calls,
+    });
+    reply::with_type(StatusCode::OK, "application/json", body.to_string())
+}
+
+async fn no_such_api() -> Response {
+    let sentence = "there is nothing at this path of the API";
+    Problem::new(StatusCode::NOT_FOUND, "no_such_path", sentence).into_response()
+}
+
+async fn file(State(app): Shared, request: Request) -> Response {
+    // axum leaves `/` when the base path itself was asked for, with or without its slash.
+    let path = request.uri().path();
+    assets::serve(request.method(), path, request.headers(), &app.page_policy)
+}
+
+async fn outside_base_path(State(app): Shared, request: Request) -> Response {
+    if request.uri().path() == "/" {
+        return to_base_path(&app);
+    }
+    reply::text(StatusCode::NOT_FOUND, "there is nothing at this path; see http.base_path")
+}
+
+fn to_base_path(app: &App) -> Response {
+    let mut response = reply::text(StatusCode::FOUND, "");
+    if let Ok(target) = HeaderValue::from_str(&format!("{}/", app.base_path)) {
+        response.headers_mut().insert(header::LOCATION, target);
+    }
+    response
+}

@@ -1,0 +1,222 @@
+//! The Genesys JSAPI surface (grtc-wire.md): plain text over four paths.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+
+use super::app::{App, Shared};
+use super::body::{self, BodyError};
+use super::conn::Conn;
+use super::reply;
+use crate::agent::{
+    Dialect, EndReason, Identity, MessageError, Poll, Polled, Session, SignIn, SignInError,
+};
+use crate::wire::jsapi::{self as wire, PublicId};
+
+/// A poll that the client does not end itself ends with an empty 200: proxies cut what is silent
+/// for longer.
+const LONGEST_HANG: Duration = Duration::from_secs(300);
+
+/// The reply's first line is `NAME=SSID`; clients look at the second piece only.
+const SSID_NAME: &str = "SSID";
+
+pub(super) async fn sign_in(
+    State(app): Shared,
+    Extension(conn): Extension<Arc<Conn>>,
+    request: Request,
+) -> Response {
+    let credentials = match *request.method() {
+        Method::GET => wire::parse_sign_in_query(request.uri().query()),
+        Method::POST => match body::read_text(request.into_body()).await {
+            Ok(body) => wire::parse_sign_in_body(&body),
+            Err(error) => return bad_body(error),
+        },
+        _ => return wrong_method("GET, POST, OPTIONS"),
+    };
+    let credentials = match credentials {
+        Ok(credentials) => credentials,
+        Err(error) => return reply::text(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    let identity = match credentials.id {
+        PublicId::Dn(dn) => Identity::Dn(dn),
+        PublicId::Guest(id) => Identity::Anonymous(id),
+    };
+    let sign_in = SignIn {
+        dialect: Dialect::Jsapi,
+        client_id: None,
+        identity,
+        password: credentials.password,
+        remote: conn.remote().ip(),
+    };
+    match throttled_sign_in(&app, sign_in).await {
+        Ok(session) => {
+            let body = format!("{SSID_NAME}={}\n", session.ssid().expose());
+            reply::text(StatusCode::OK, body)
+        }
+        Err(error) => {
+            let status = match &error {
+                // The JSAPI's word for it (grtc-wire.md, "sign_in").
+                SignInError::NoAnswer => StatusCode::SERVICE_UNAVAILABLE,
+                other => reply::sign_in_status(other).0,
+            };
+            let response = reply::text(status, error.to_string());
+            match error {
+                SignInError::TooManyTries { retry_after_seconds } => {
+                    reply::retry_after(response, retry_after_seconds)
+                }
+                _ => response,
+            }
+        }
+    }
+}
+
+/// The sign-in of both surfaces. It goes on when the client hangs up meanwhile: half a registration
+/// would be worse than one that its lease ends.
+pub(super) async fn throttled_sign_in(
+    app: &Arc<App>,
+    sign_in: SignIn,
+) -> Result<Arc<Session>, SignInError> {
+    let (remote, user) = (sign_in.remote, sign_in.identity.user().to_owned());
+    app.throttle
+        .check(remote, &user, Instant::now())
+        .map_err(|retry_after_seconds| SignInError::TooManyTries { retry_after_seconds })?;
+    let backend = Arc::clone(&app.backend);
+    let outcome = tokio::spawn(async move { backend.sign_in(sign_in).await })
+        .await
+        .unwrap_or_else(|_| Err(SignInError::Unavailable("the gateway stumbled".to_owned())));
+    match &outcome {
+        Ok(_) => app.throttle.handle_accepted(remote, &user),
+        Err(SignInError::Refused(_) | SignInError::Forbidden(_) | SignInError::UnknownDn(_)) => {
+            app.throttle.handle_refused(remote, &user, Instant::now())
+        }
+        Err(_) => {}
+    }
+    outcome
+}
+
+pub(super) async fn wait(
+    State(app): Shared,
+    Extension(conn): Extension<Arc<Conn>>,
+    request: Request,
+) -> Response {
+    if request.method() != Method::GET {
+        return wrong_method("GET, OPTIONS");
+    }
+    let Some(session) = session(&app, &request, "id") else { return unknown_session() };
+    let poll = Poll {
+        ack: None,
+        deadline: Instant::now() + LONGEST_HANG,
+        wants: |envelope| wire::knows(&envelope.message),
+    };
+    let polled = tokio::select! {
+        polled = session.poll(poll) => polled,
+        () = app.draining.cancelled() => Polled::Nothing,
+    };
+    match polled {
+        Polled::Message(delivery) => {
+            let Some(body) = wire::render(&delivery.envelope().message) else {
+                // `wants` let through what cannot be said; an empty 200 is harmless.
+                delivery.arrived();
+                return empty();
+            };
+            let mut response = reply::text(StatusCode::OK, body);
+            let peer: String =
+                delivery.envelope().peer.chars().filter(|c| matches!(c, '!'..='~')).collect();
+            if let Ok(peer) = HeaderValue::from_str(&peer)
+                && !peer.is_empty()
+            {
+                response.headers_mut().insert(header::PRAGMA, peer);
+            }
+            conn.carry(delivery);
+            response
+        }
+        Polled::Nothing
+        | Polled::TakenOver
+        | Polled::Ended(EndReason::SignedOut | EndReason::Shutdown) => empty(),
+        Polled::Ended(why) => reply::text(StatusCode::NOT_FOUND, why.sentence()),
+    }
+}
+
+pub(super) async fn message(State(app): Shared, request: Request) -> Response {
+    if request.method() != Method::POST {
+        return wrong_method("POST, OPTIONS");
+    }
+    let Some(session) = session(&app, &request, "from") else { return unknown_session() };
+    let to = parameter(&request, "to");
+    let to = wire::peer(to.as_deref(), session.ssid());
+    let body = match body::read_text(request.into_body()).await {
+        Ok(body) => body,
+        Err(error) => return bad_body(error),
+    };
+    let message = match wire::parse_message(&body) {
+        Ok(message) => message,
+        Err(error) => return reply::text(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    let backend = Arc::clone(&app.backend);
+    let taken = tokio::spawn(async move { backend.message(&session, to, message).await })
+        .await
+        .unwrap_or_else(|_| Err(MessageError::Unavailable("the gateway stumbled".to_owned())));
+    match taken {
+        Ok(()) => reply::ok(),
+        Err(error) => reply::text(reply::message_status(&error).0, error.to_string()),
+    }
+}
+
+pub(super) async fn sign_out(State(app): Shared, request: Request) -> Response {
+    // POST as well: pages sign out with sendBeacon when they are closed.
+    if !matches!(*request.method(), Method::GET | Method::POST) {
+        return wrong_method("GET, POST, OPTIONS");
+    }
+    if let Some(session) = session(&app, &request, "id") {
+        let backend = Arc::clone(&app.backend);
+        let _ = tokio::spawn(async move {
+            backend.sign_out(&session).await;
+            session.end(EndReason::SignedOut);
+        })
+        .await;
+    }
+    reply::ok()
+}
+
+fn session(app: &App, request: &Request, name: &str) -> Option<Arc<Session>> {
+    let ssid = parameter(request, name)?;
+    let session = app.backend.by_ssid(&ssid)?;
+    if session.ended().is_cancelled() || session.dialect() != Dialect::Jsapi {
+        return None;
+    }
+    session.touch(Instant::now());
+    Some(session)
+}
+
+/// A parameter of the query. `+` stands for itself: the client pastes numbers in as they are.
+fn parameter(request: &Request, name: &str) -> Option<String> {
+    request
+        .uri()
+        .query()?
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .and_then(|(_, value)| wire::percent_decode(value))
+}
+
+/// Not 204: the client takes any 2xx but 200 for the peer's good-bye.
+fn empty() -> Response {
+    reply::text(StatusCode::OK, "")
+}
+
+fn unknown_session() -> Response {
+    reply::text(StatusCode::NOT_FOUND, "no such session; sign in first")
+}
+
+fn wrong_method(allow: &'static str) -> Response {
+    let refusal = reply::text(StatusCode::METHOD_NOT_ALLOWED, format!("possible here: {allow}"));
+    reply::not_allowed(refusal, allow)
+}
+
+fn bad_body(error: BodyError) -> Response {
+    reply::text(reply::body_status(error).0, error.to_string())
+}

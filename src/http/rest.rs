@@ -1,0 +1,347 @@
+//! The raw-SDP surface (rest-api.md section 1).
+//!
+//! Deliveries: a client that sends `ack=<n>` (from its first poll on: `ack=0`) confirms messages
+//! itself, and only so; what it did not confirm is sent again with the same `X-Wrtc-Seq`. For a
+//! client that never sends `ack` the evidence is TCP's, as on the JSAPI surface.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::Response;
+use serde_json::Value;
+
+use super::app::{App, Shared};
+use super::body::{self, BodyError};
+use super::conn::Conn;
+use super::jsapi::throttled_sign_in;
+use super::reply::{self, Problem};
+use crate::agent::{
+    Delivery, Dialect, EndReason, Identity, MessageError, Poll, Polled, Session, SignIn,
+    SignInError,
+};
+use crate::secret::Secret;
+use crate::wire::{jsapi::check_dn, jsapi::percent_decode, rest as wire};
+
+/// Seconds a poll hangs by default, and at most.
+const DEFAULT_WAIT: u64 = 25;
+const MAX_WAIT: u64 = 60;
+
+/// Longest client id: longer than any UUID or user name with a host.
+const MAX_CLIENT_ID: usize = 128;
+
+const SIGN_IN_PARAMETERS: &[&str] = &["id", "dn", "password"];
+
+/// Parameters of a query, a form or a JSON object.
+struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// `plus_is_space` for forms and passwords: elsewhere `+` begins telephone numbers, and nothing
+    /// that is asked for holds a space.
+    fn parse_pairs(text: &str, plus_is_space: bool) -> Option<Self> {
+        let decode = |part: &str| {
+            if plus_is_space {
+                percent_decode(&part.replace('+', " "))
+            } else {
+                percent_decode(part)
+            }
+        };
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let plus_is_space = plus_is_space || key == "password";
+            let value = if plus_is_space { value.replace('+', " ") } else { value.to_owned() };
+            Some((decode(key)?, percent_decode(&value)?))
+        });
+        pairs.collect::<Option<Vec<_>>>().map(Parameters)
+    }
+
+    fn parse_json(text: &str) -> Option<Self> {
+        let Value::Object(object) = serde_json::from_str(text).ok()? else { return None };
+        let pairs = object.into_iter().filter_map(|(key, value)| match value {
+            Value::String(text) => Some((key, text)),
+            Value::Number(number) => Some((key, number.to_string())),
+            _ => None,
+        });
+        Some(Parameters(pairs.collect()))
+    }
+
+    fn of_query(uri: &Uri) -> Result<Self, Problem> {
+        let query = uri.query().unwrap_or_default();
+        Self::parse_pairs(query, false)
+            .ok_or_else(|| malformed("the query's percent-encoding is broken or not UTF-8"))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn require(&self, name: &str, required: &'static [&'static str]) -> Result<&str, Problem> {
+        match self.get(name) {
+            Some(value) if !value.is_empty() || name == "password" => Ok(value),
+            _ => Err(Problem {
+                parameters: Some((required, self.names())),
+                ..Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    "missing_parameter",
+                    format!("the parameter `{name}` is missing"),
+                )
+            }),
+        }
+    }
+
+    /// Those that were given, never their values.
+    fn names(&self) -> Vec<String> {
+        self.0.iter().take(16).map(|(key, _)| key.chars().take(32).collect()).collect()
+    }
+}
+
+fn malformed(sentence: impl ToString) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed_parameter", sentence)
+}
+
+fn not_signed_in() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_signed_in", "this id is not signed in")
+}
+
+fn bad_body(error: BodyError) -> Problem {
+    let (status, code) = reply::body_status(error);
+    Problem::new(status, code, error)
+}
+
+fn wrong_method(allow: &'static str) -> Response {
+    let sentence = format!("possible here: {allow}");
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", sentence);
+    reply::not_allowed(problem.into_response(), allow)
+}
+
+fn answer(outcome: Result<Response, Problem>) -> Response {
+    outcome.unwrap_or_else(Problem::into_response)
+}
+
+pub(super) async fn sign_in(
+    State(app): Shared,
+    Extension(conn): Extension<Arc<Conn>>,
+    request: Request,
+) -> Response {
+    match *request.method() {
+        Method::GET | Method::POST => answer(try_sign_in(&app, &conn, request).await),
+        _ => wrong_method("GET, POST, OPTIONS"),
+    }
+}
+
+async fn try_sign_in(app: &Arc<App>, conn: &Conn, request: Request) -> Result<Response, Problem> {
+    let parameters = if request.method() == Method::GET {
+        Parameters::of_query(request.uri())?
+    } else {
+        let said_json = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| {
+                value.trim_start().to_ascii_lowercase().starts_with("application/json")
+            });
+        let body = body::read_text(request.into_body()).await.map_err(bad_body)?;
+        if said_json || body.trim_start().starts_with('{') {
+            Parameters::parse_json(&body)
+                .ok_or_else(|| malformed("the body is not a JSON object"))?
+        } else {
+            Parameters::parse_pairs(body.trim_end(), true)
+                .ok_or_else(|| malformed("the form's percent-encoding is broken or not UTF-8"))?
+        }
+    };
+    let id = parameters.require("id", SIGN_IN_PARAMETERS)?;
+    let dn = parameters.require("dn", SIGN_IN_PARAMETERS)?;
+    let password = parameters.require("password", SIGN_IN_PARAMETERS)?;
+    if id.len() > MAX_CLIENT_ID || id.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(malformed(format!(
+            "`id` is at most {MAX_CLIENT_ID} characters without spaces"
+        )));
+    }
+    check_dn(dn).map_err(|error| malformed(format!("`dn`: {error}")))?;
+    let sign_in = SignIn {
+        dialect: Dialect::Rest,
+        client_id: Some(id.to_owned()),
+        identity: Identity::Dn(dn.to_owned()),
+        password: Some(Secret::new(password)),
+        remote: conn.remote().ip(),
+    };
+    match throttled_sign_in(app, sign_in).await {
+        Ok(_) => Ok(reply::ok()),
+        Err(error) => {
+            let (status, code) = reply::sign_in_status(&error);
+            let retry_after = match error {
+                SignInError::TooManyTries { retry_after_seconds } => Some(retry_after_seconds),
+                _ => None,
+            };
+            Err(Problem { retry_after, ..Problem::new(status, code, error) })
+        }
+    }
+}
+
+pub(super) async fn sign_out(State(app): Shared, request: Request) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::POST) {
+        return wrong_method("GET, POST, OPTIONS");
+    }
+    let session = match session(&app, request.uri(), "id") {
+        Ok((session, _)) => session,
+        Err(problem) => return problem.into_response(),
+    };
+    let backend = Arc::clone(&app.backend);
+    let _ = tokio::spawn(async move {
+        backend.sign_out(&session).await;
+        session.end(EndReason::SignedOut);
+    })
+    .await;
+    reply::ok()
+}
+
+pub(super) async fn message(
+    State(app): Shared,
+    Extension(conn): Extension<Arc<Conn>>,
+    request: Request,
+) -> Response {
+    match *request.method() {
+        Method::GET => {
+            answer(poll(&app, &conn, request.uri().clone(), accepts_json(request.headers())).await)
+        }
+        Method::POST => answer(post(&app, request).await),
+        _ => wrong_method("GET, POST, OPTIONS"),
+    }
+}
+
+fn session(
+    app: &App,
+    uri: &Uri,
+    name: &'static str,
+) -> Result<(Arc<Session>, Parameters), Problem> {
+    let required: &'static [&'static str] = if name == "id" { &["id"] } else { &["from"] };
+    let parameters = Parameters::of_query(uri)?;
+    let id = parameters.require(name, required)?;
+    let session = app.backend.by_client_id(id).ok_or_else(not_signed_in)?;
+    if session.ended().is_cancelled() {
+        return Err(not_signed_in());
+    }
+    session.touch(Instant::now());
+    Ok((session, parameters))
+}
+
+async fn post(app: &App, request: Request) -> Result<Response, Problem> {
+    let (session, parameters) = session(app, request.uri(), "from")?;
+    let to = parameters.get("to").filter(|to| !to.is_empty()).map(str::to_owned);
+    let body = body::read_text(request.into_body()).await.map_err(bad_body)?;
+    let body = wire::parse_body(&body)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad_message", error))?;
+    let ringing = session.ringing();
+    if let (wire::Body::Sdp(_), Some(caller), Some(to)) = (&body, &ringing, &to)
+        && caller != to
+    {
+        let sentence = format!("a call of {caller} is ringing; `to` names another number");
+        return Err(Problem::new(StatusCode::CONFLICT, "wrong_state", sentence));
+    }
+    let message = body.into_message(ringing.is_some());
+    let backend = Arc::clone(&app.backend);
+    tokio::spawn(async move { backend.message(&session, to, message).await })
+        .await
+        .unwrap_or_else(|_| Err(MessageError::Unavailable("the gateway stumbled".to_owned())))
+        .map_err(|error| {
+            let (status, code) = reply::message_status(&error);
+            Problem::new(status, code, error)
+        })?;
+    Ok(reply::ok())
+}
+
+async fn poll(app: &App, conn: &Arc<Conn>, uri: Uri, json: bool) -> Result<Response, Problem> {
+    let (session, parameters) = session(app, &uri, "id")?;
+    let wait = match parameters.get("wait") {
+        None => DEFAULT_WAIT,
+        Some(text) => text
+            .parse::<u64>()
+            .map_err(|_| malformed("`wait` is a number of seconds, 0 to 60"))?
+            .min(MAX_WAIT),
+    };
+    let ack = match parameters.get("ack") {
+        None => None,
+        Some(text) => {
+            Some(text.parse().map_err(|_| malformed("`ack` is the X-Wrtc-Seq last received"))?)
+        }
+    };
+    let events = json || parameters.get("events").is_some_and(|value| value != "0");
+    let poll = Poll {
+        ack,
+        deadline: Instant::now() + Duration::from_secs(wait),
+        wants: if events {
+            |envelope| wire::kind(&envelope.message).is_some()
+        } else {
+            |envelope| wire::is_sdp(&envelope.message)
+        },
+    };
+    let polled = tokio::select! {
+        polled = session.poll(poll) => polled,
+        () = app.draining.cancelled() => Polled::Nothing,
+    };
+    match polled {
+        Polled::Message(delivery) => Ok(match render(&delivery, json) {
+            Some(response) => {
+                conn.carry(delivery);
+                response
+            }
+            None => {
+                // `wants` let through what cannot be said.
+                delivery.arrived();
+                no_content()
+            }
+        }),
+        Polled::Nothing
+        | Polled::TakenOver
+        | Polled::Ended(EndReason::SignedOut | EndReason::Shutdown) => Ok(no_content()),
+        Polled::Ended(why) => {
+            Err(Problem::new(StatusCode::NOT_FOUND, "session_ended", why.sentence()))
+        }
+    }
+}
+
+fn accepts_json(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|range| range.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn no_content() -> Response {
+    let mut response = Response::new(axum::body::Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn render(delivery: &Delivery, json: bool) -> Option<Response> {
+    let envelope = delivery.envelope();
+    let mut response = if json {
+        let body = wire::render_json(envelope, delivery.seq())?.to_string();
+        reply::with_type(StatusCode::OK, "application/json", body)
+    } else {
+        let (content_type, body) = wire::render_text(&envelope.message)?;
+        reply::with_type(StatusCode::OK, content_type, body)
+    };
+    let headers = response.headers_mut();
+    let mut put = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(&wire::header_text(value))
+            && !value.is_empty()
+        {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    put("x-wrtc-type", wire::kind(&envelope.message)?);
+    put("x-wrtc-seq", &delivery.seq().to_string());
+    put("x-wrtc-call", &envelope.call);
+    put("x-wrtc-peer", &envelope.peer);
+    put("pragma", &envelope.peer);
+    put("x-wrtc-peer-name", envelope.peer_name.as_deref().unwrap_or_default());
+    put("x-genesys-calluuid", envelope.call_uuid.as_deref().unwrap_or_default());
+    Some(response)
+}

@@ -1,0 +1,214 @@
+//! The raw-SDP dialect: SDP or one line of text in, SDP, text or JSON out.
+
+use serde_json::{Map, Value, json};
+
+use super::jsapi::crlf;
+use super::{Envelope, FromBrowser, ToBrowser};
+
+/// Digits of one DTMF command: what fits a card number, a PIN and some menu choices.
+pub const MAX_DIGITS: usize = 64;
+
+/// The body of a message, before it is known whether an SDP is an offer or an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    Sdp(String),
+    Command(FromBrowser),
+}
+
+impl Body {
+    /// An SDP answers the call that rings, if one does, and is an offer otherwise.
+    pub fn into_message(self, ringing: bool) -> FromBrowser {
+        match self {
+            Body::Command(command) => command,
+            Body::Sdp(sdp) if ringing => {
+                FromBrowser::Answer { ids: None, sdp, candidates: Vec::new(), attached: Vec::new() }
+            }
+            Body::Sdp(sdp) => FromBrowser::Offer {
+                ids: None,
+                tiebreaker: None,
+                sdp,
+                candidates: Vec::new(),
+                attached: Vec::new(),
+            },
+        }
+    }
+}
+
+/// A body that is neither: 400.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadBody {
+    #[error("the body is empty; it is to be an SDP or a command")]
+    Empty,
+    #[error(
+        "the body is neither an SDP, which begins with v=0, nor one of BYE, HOLD, RESUME, DTMF, TRANSFER, INFO"
+    )]
+    Neither,
+    #[error("a command is one line")]
+    SeveralLines,
+    #[error("{0} takes nothing after it")]
+    NoArgument(&'static str),
+    #[error("DTMF wants 1 to {MAX_DIGITS} of 0-9 * # A-D after it, as in `DTMF 123#`")]
+    Digits,
+    #[error(
+        "TRANSFER wants a number after it, as in `TRANSFER 1004` or `TRANSFER 1004 REPLACES <call>`"
+    )]
+    Transfer,
+    #[error("INFO wants data after it, as in `INFO a=b&c=d`")]
+    Info,
+}
+
+/// Reads the body of `POST /api/webrtc/message`. Commands are known in any case.
+///
+/// # Errors
+/// Says in a sentence what is wrong with it.
+pub fn parse_body(body: &str) -> Result<Body, BadBody> {
+    let body = body.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']);
+    if body.starts_with("v=0") {
+        return Ok(Body::Sdp(body.to_owned()));
+    }
+    let line = body.trim_end();
+    if line.is_empty() {
+        return Err(BadBody::Empty);
+    }
+    let (word, rest) = line.split_once([' ', '\t', '\r', '\n']).unwrap_or((line, ""));
+    let rest = rest.trim();
+    let bare = |name, command| {
+        if rest.is_empty() { Ok(Body::Command(command)) } else { Err(BadBody::NoArgument(name)) }
+    };
+    let parsed = match word.to_ascii_uppercase().as_str() {
+        "BYE" => bare("BYE", FromBrowser::Bye),
+        "HOLD" => bare("HOLD", FromBrowser::Hold),
+        "RESUME" => bare("RESUME", FromBrowser::Resume),
+        "DTMF" => dtmf(rest),
+        "TRANSFER" => transfer(rest),
+        "INFO" if rest.is_empty() => Err(BadBody::Info),
+        "INFO" => Ok(Body::Command(FromBrowser::InfoMap(rest.to_owned()))),
+        _ => Err(BadBody::Neither),
+    };
+    if parsed.is_ok() && line.contains(['\r', '\n']) {
+        return Err(BadBody::SeveralLines);
+    }
+    parsed
+}
+
+fn dtmf(rest: &str) -> Result<Body, BadBody> {
+    let digits: String =
+        rest.chars().filter(|c| *c != ' ').map(|c| c.to_ascii_uppercase()).collect();
+    let known = |c: char| c.is_ascii_digit() || "*#ABCD".contains(c);
+    if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.chars().all(known) {
+        return Err(BadBody::Digits);
+    }
+    Ok(Body::Command(FromBrowser::Dtmf(digits)))
+}
+
+fn transfer(rest: &str) -> Result<Body, BadBody> {
+    let mut words = rest.split_whitespace();
+    let to = words.next().ok_or(BadBody::Transfer)?.to_owned();
+    let replaces = match (words.next(), words.next(), words.next()) {
+        (None, ..) => None,
+        (Some(word), Some(call), None) if word.eq_ignore_ascii_case("REPLACES") => {
+            Some(call.to_owned())
+        }
+        _ => return Err(BadBody::Transfer),
+    };
+    Ok(Body::Command(FromBrowser::Transfer { to, replaces }))
+}
+
+/// The value of `X-Wrtc-Type`; `None` for what this dialect has no word for.
+pub fn kind(message: &ToBrowser) -> Option<&'static str> {
+    Some(match message {
+        ToBrowser::Offer { .. } => "offer",
+        ToBrowser::Answer { .. } => "answer",
+        ToBrowser::Ringing => "ringing",
+        ToBrowser::Bye { .. } => "bye",
+        ToBrowser::Hold => "hold",
+        ToBrowser::Resume => "resume",
+        ToBrowser::Talk => "talk",
+        ToBrowser::InfoPeer(_) => "info",
+        ToBrowser::Replaced => "replaced",
+        ToBrowser::Error { .. } => "error",
+        ToBrowser::Ok { .. } | ToBrowser::Invite | ToBrowser::Stats(_) => return None,
+    })
+}
+
+/// An SDP reaches every client.
+pub fn is_sdp(message: &ToBrowser) -> bool {
+    matches!(message, ToBrowser::Offer { .. } | ToBrowser::Answer { .. })
+}
+
+/// Content type and body.
+pub fn render_text(message: &ToBrowser) -> Option<(&'static str, String)> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let text = match message {
+        ToBrowser::Offer { sdp, .. } | ToBrowser::Answer { sdp, .. } => {
+            return Some(("application/sdp", crlf(sdp)));
+        }
+        ToBrowser::Bye { code, reason } => format!("BYE {code} {}", one_line(reason)),
+        ToBrowser::InfoPeer(data) => format!("INFO {data}"),
+        ToBrowser::Error { error, detail, .. } => {
+            format!("ERROR {} {}", error.word(), one_line(detail))
+        }
+        other => kind(other)?.to_ascii_uppercase(),
+    };
+    Some((TEXT, text.trim_end().to_owned()))
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), " ")
+}
+
+/// The same as JSON: `{type,seq,call,peer,peerName,callUuid,sdp,code,reason,...}` with the fields
+/// that apply.
+pub fn render_json(envelope: &Envelope, seq: u64) -> Option<Value> {
+    let mut object = Map::new();
+    let mut put = |key: &str, value: Value| {
+        object.insert(key.to_owned(), value);
+    };
+    put("type", json!(kind(&envelope.message)?));
+    put("seq", json!(seq));
+    for (key, value) in [("call", &envelope.call), ("peer", &envelope.peer)] {
+        if !value.is_empty() {
+            put(key, json!(value));
+        }
+    }
+    for (key, value) in [("peerName", &envelope.peer_name), ("callUuid", &envelope.call_uuid)] {
+        if let Some(value) = value {
+            put(key, json!(value));
+        }
+    }
+    match &envelope.message {
+        ToBrowser::Offer { sdp, attached, .. } => {
+            put("sdp", json!(crlf(sdp)));
+            if !attached.is_empty() {
+                let pairs = attached.iter().map(|(key, value)| json!({"key": key, "value": value}));
+                put("attachedData", Value::Array(pairs.collect()));
+            }
+        }
+        ToBrowser::Answer { sdp, .. } => put("sdp", json!(crlf(sdp))),
+        ToBrowser::Bye { code, reason } => {
+            put("code", json!(code));
+            put("reason", json!(reason));
+        }
+        ToBrowser::InfoPeer(data) => put("data", json!(data)),
+        ToBrowser::Error { error, detail, .. } => {
+            put("error", json!(error.word()));
+            put("reason", json!(detail));
+        }
+        _ => {}
+    }
+    Some(Value::Object(object))
+}
+
+/// A header's value: visible ASCII and spaces as they are, everything else and `%` as percent-encoded
+/// UTF-8, so that `decodeURIComponent` gives the text back.
+pub fn header_text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.trim().bytes() {
+        if matches!(byte, b' '..=b'~') && byte != b'%' {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
