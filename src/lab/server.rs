@@ -60,7 +60,8 @@ pub struct Handles {
 
 pub struct Server {
     config: LabConfig,
-    local: SocketAddr,
+    /// Keeps the socket open.
+    endpoint: Endpoint,
     port: Port,
     inbox: mpsc::Receiver<Incoming>,
     gate: Gate,
@@ -82,12 +83,12 @@ pub struct Server {
 
 impl Server {
     /// A server behind an endpoint, with what its handles hear of.
-    pub fn new(config: LabConfig, endpoint: &Endpoint, handles: Handles) -> Self {
+    pub fn new(config: LabConfig, endpoint: Endpoint, handles: Handles) -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
         let realm = config.realm.clone();
         Self {
-            local: endpoint.local_addr(),
             port: endpoint.attach(Claim::Everything, sender),
+            endpoint,
             inbox,
             gate: Gate::new(realm, config.password.clone(), config.challenge, Instant::now()),
             registrar: Registrar::new(config.max_expires),
@@ -250,7 +251,7 @@ impl Server {
                 Verdict::Refuse => return self.respond(tx, &request, 403, Vec::new()),
             }
         }
-        if self.is_full() {
+        if self.is_full(now) {
             return self.respond(tx, &request, 503, Vec::new());
         }
         let number = request.uri.user().unwrap_or_default().to_owned();
@@ -274,7 +275,8 @@ impl Server {
         }
     }
 
-    fn is_full(&self) -> bool {
+    fn is_full(&mut self, now: Instant) -> bool {
+        self.legs.purge(now);
         self.calls.len() >= self.config.max_calls
             || self.legs.len() >= self.config.max_calls * LEGS_PER_CALL
     }
@@ -466,6 +468,9 @@ impl Server {
             self.by_leg.remove(&b);
         }
         let call_id = self.legs.call_id(call.a).unwrap_or_default();
+        if let Some(phone) = call.phone() {
+            phone.phone().stop();
+        }
         let report = call.report(side, end, call_id, now);
         tracing::info!("{report}");
         let calls_back = Script::Extension(Extension::CallsBack);
@@ -544,7 +549,7 @@ impl Server {
     async fn call_out(&mut self, dn: &str, call: CallOut) -> Result<Leg, ControlError> {
         let now = Instant::now();
         let target = self.registrar.find(dn, now).ok_or(ControlError::NotRegistered)?.clone();
-        if self.is_full() {
+        if self.is_full(now) {
             return Err(ControlError::Full);
         }
         let CallOut { from, offer, ack, phone, headers } = call;
@@ -562,7 +567,7 @@ impl Server {
 
     fn phone_config(&self, sound: Sound) -> PhoneConfig {
         PhoneConfig {
-            address: self.local.ip(),
+            address: self.endpoint.local_addr().ip(),
             codecs: self.config.codecs.clone(),
             sound,
             ..PhoneConfig::default()
@@ -573,10 +578,10 @@ impl Server {
     fn ua_config(&self, number: &str, telephone: SocketAddr) -> UaConfig {
         UaConfig {
             user: number.to_owned(),
-            domain: self.local.ip().to_string(),
+            domain: self.endpoint.local_addr().ip().to_string(),
             display_name: None,
             server: telephone,
-            advertise: self.local,
+            advertise: self.endpoint.local_addr(),
             registers: false,
             credentials: None,
             expires: self.config.max_expires,
