@@ -68,22 +68,6 @@ export interface RoapCandidate {
 }
 /** `"a=b&c=d"` (a leading `?` is fine) as an object. */
 export declare function deparam(query: string): Record<string, string>;
-/** Options of the short form. */
-export interface SessionOptions {
-	destination?: string | number;
-	constraints?: {
-		audio?: MediaWish;
-		video?: MediaWish;
-	};
-}
-/** Why a call ended. */
-export interface EndReason {
-	/** Who ended it: this page, the far end, or a fault. */
-	by: "local" | "remote" | "noanswer" | "error";
-	/** SIP status where the gateway tells, otherwise 0. */
-	code: number;
-	reason: string;
-}
 interface SessionEmits {
 	/** Our offer, as it is sent. */
 	offer: string;
@@ -257,6 +241,22 @@ export declare class Client extends Emitter<ClientEmits> {
 }
 /** Argument of `onCallEvent`. */
 export type CallEventName = "offer sent" | "answer received" | "offer received" | "answer sent" | "invite received";
+/** Options of the short form. */
+export interface SessionOptions {
+	destination?: string | number;
+	constraints?: {
+		audio?: MediaWish;
+		video?: MediaWish;
+	};
+}
+/** Why a call ended. */
+export interface EndReason {
+	/** Who ended it: this page, the far end, or a fault. */
+	by: "local" | "remote" | "noanswer" | "error";
+	/** SIP status where the gateway tells, otherwise 0. */
+	code: number;
+	reason: string;
+}
 /** Names of the errors that the library throws or logs; also found as constants on `Grtc`. */
 export declare const CONFIGURATION_ERROR = "CONFIGURATION_ERROR";
 export declare const CONNECTION_ERROR = "CONNECTION_ERROR";

@@ -1,10 +1,11 @@
+import type { SessionOptions } from "./call";
 import { parseConfig, type ClientConfig, type Settings } from "./config";
 import { Connection, SignInFailure, signIn, type ConnectionEvents, type Delivery } from "./connection";
 import { GrtcError, messageOf, WEBRTC_NOT_SUPPORTED_ERROR } from "./errors";
 import { Emitter, Event } from "./events";
 import { log } from "./logger";
 import { parseMessage, type RoapCandidate } from "./roap";
-import { MediaSession, type SessionOptions } from "./session";
+import { MediaSession } from "./session";
 import { isWebrtcSupported } from "./support";
 
 /** `true`, `false`, or constraints for getUserMedia. */

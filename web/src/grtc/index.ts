@@ -3,6 +3,7 @@
  *
  * As a script it defines `window.Grtc`; as a module it exports the same names.
  */
+export type { EndReason, SessionOptions } from "./call";
 export { Client, type CallEventName, type MediaWish, type ViewElement } from "./client";
 export type { ClientConfig } from "./config";
 export {
@@ -12,5 +13,5 @@ export {
 export { Event, type Handler } from "./events";
 export { Logger, setExternalLogger, setLogger, type LogLevel, type LogSink } from "./logger";
 export { deparam, type DataPair, type RoapCandidate } from "./roap";
-export { MediaSession, type EndReason, type SessionOptions } from "./session";
+export { MediaSession } from "./session";
 export { getWebrtcDetectedBrowser, getWebrtcDetectedVersion, isWebrtcSupported, VideoConstraints } from "./support";

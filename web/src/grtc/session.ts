@@ -1,4 +1,5 @@
-import type { Client, MediaWish } from "./client";
+import type { Call, EndReason, Outstanding, SessionOptions } from "./call";
+import type { Client } from "./client";
 import type { Delivery } from "./connection";
 import { GrtcError, INVALID_STATE_ERROR, messageOf, NOT_READY_ERROR } from "./errors";
 import { Emitter, Event } from "./events";
@@ -10,21 +11,6 @@ import {
 } from "./roap";
 import { holdsUs, offers } from "./sdp";
 
-/** Options of the short form. */
-export interface SessionOptions {
-  destination?: string | number;
-  constraints?: { audio?: MediaWish; video?: MediaWish };
-}
-
-/** Why a call ended. */
-export interface EndReason {
-  /** Who ended it: this page, the far end, or a fault. */
-  by: "local" | "remote" | "noanswer" | "error";
-  /** SIP status where the gateway tells, otherwise 0. */
-  code: number;
-  reason: string;
-}
-
 interface SessionEmits {
   /** Our offer, as it is sent. */
   offer: string;
@@ -35,33 +21,6 @@ interface SessionEmits {
 }
 
 type SessionMessage = Exclude<Incoming, { type: "INFO" | "STATS" | "UNKNOWN" }>;
-
-/** An offer of ours that has no answer yet. */
-interface Outstanding {
-  ids: RoapIds;
-  peer: Peer;
-  timer: ReturnType<typeof setTimeout>;
-  /** What to go back to when nothing comes of it. */
-  before: Pick<Call, "myId" | "theirId" | "seq" | "flow">;
-}
-
-/** Everything that lives as long as one call. */
-interface Call {
-  /** DN or number of the other party. */
-  party: string;
-  phase: "dialling" | "ringing" | "answering" | "established";
-  /** What rings: an offer to be answered, or an INVITE without one, which our offer answers. */
-  waiting: RoapDescription | "invite" | null;
-  peer: Peer | null;
-  myId: number;
-  theirId: number | null;
-  seq: number;
-  outstanding: Outstanding | null;
-  flow: Flow;
-  /** As agreed with the gateway; `flow` is what we ask for. */
-  heldHere: boolean;
-  heldByPeer: boolean;
-}
 
 /** One call at a time; the object can be used again for the next. */
 export class MediaSession extends Emitter<SessionEmits> {

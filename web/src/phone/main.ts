@@ -116,7 +116,7 @@ function listen(on: Client, call: MediaSession): void {
     const talked = model.talkingSince !== null;
     const text = callEnded(why, model.party, outgoing, talked);
     const calm = why.by !== "error";
-    endCall(talked ? (why.by === "remote" ? "The far end hung up" : "Call ended") : text ? "No connection" : "Ready");
+    endCall(talked ? (why.by === "remote" ? "The far end hung up" : "Call ended") : text ? "Not connected" : "Ready");
     if (text) change({ notice: { text, calm } });
   });
 }

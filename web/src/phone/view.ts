@@ -26,6 +26,7 @@ export function element<T extends HTMLElement>(id: string): T {
 }
 
 const app = element("app");
+const accountLead = element("account-lead");
 const accountText = element("account-text");
 const signOut = element<HTMLButtonElement>("sign-out");
 const signIn = element<HTMLFormElement>("sign-in");
@@ -43,6 +44,7 @@ const actionsCall = element("actions-call");
 const actionsRinging = element("actions-ringing");
 const number = element<HTMLInputElement>("number");
 const numberLabel = element("number-label");
+const keys = element("keys");
 const call = element<HTMLButtonElement>("call");
 
 export function render(model: Model): void {
@@ -52,7 +54,9 @@ export function render(model: Model): void {
   const focused = document.activeElement;
 
   app.dataset["phase"] = phase;
-  text(accountText, out ? (phase === "signing-in" ? "Signing in…" : "Not signed in") : `Signed in as ${model.dn}`);
+  app.classList.toggle("held", model.held || model.heldByFarEnd);
+  text(accountLead, out ? "" : "Signed in as\u00a0");
+  text(accountText, out ? (phase === "signing-in" ? "Signing in…" : "Not signed in") : model.dn);
   signOut.hidden = out;
   signIn.hidden = !out;
   phone.hidden = out;
@@ -65,6 +69,7 @@ export function render(model: Model): void {
 
   text(state, stateLine(model));
   text(party, model.party || "No call");
+  party.classList.toggle("none", model.party === "");
   renderClock(model);
 
   actionsCall.hidden = phase === "ringing";
@@ -77,8 +82,9 @@ export function render(model: Model): void {
   const idle = phase === "ready";
   call.disabled = !idle;
   number.readOnly = !idle;
-  text(numberLabel, idle ? "Number" : "Keys pressed in this call");
-  if (!idle && !out) number.value = model.digitsSent;
+  text(numberLabel, phase === "talking" ? "Keys pressed in this call" : "Number");
+  if (phase === "talking") number.value = model.digitsSent;
+  for (const key of keys.children) (key as HTMLButtonElement).disabled = !idle && phase !== "talking";
 
   document.title = phase === "ringing" ? `Call from ${model.party}` : inCall ? `${model.party} · Phone` : "Phone";
   keepFocus(focused, phase);
