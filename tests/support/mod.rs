@@ -1,0 +1,10 @@
+//! The outside of the gateway: a browser, a JSAPI client and what they measure.
+//! Each test binary uses a part of it.
+#![allow(dead_code)]
+
+pub mod browser;
+pub mod driver;
+pub mod heard;
+pub mod sdp;
+pub mod tone;
+pub mod voice;
