@@ -75,9 +75,24 @@ async fn hold_resume_and_ice_restart_keep_the_stream() {
     b.play(1000.0).await;
     a.hears(1000.0, 0.3).await;
 
-    let before = a.offer().await;
-    let answer = b.answer(&before.sdp, &before.candidates).await;
+    let before = a.offer_with_direction("inactive").await;
+    assert_eq!(sdp::direction(&before.sdp), "inactive");
+    // The far browser is not told, or it would stop its transceiver for good; only `a` holds.
+    let offer = sdp::with_direction(&before.sdp, "sendrecv");
+    let answer = b.answer(&offer, &before.candidates).await;
+    a.set_answer(&sdp::with_direction(&answer.sdp, "inactive"), &answer.candidates).await;
+    // Nothing leaves a browser on hold: what comes after this moment is what was under way.
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let held = b.heard().received();
+    a.forget();
+    a.hears(1000.0, 0.3).await;
+    assert_eq!(b.heard().received(), held);
+
+    let resume = a.offer_with_direction("sendrecv").await;
+    let answer = b.answer(&resume.sdp, &resume.candidates).await;
     a.set_answer(&answer.sdp, &answer.candidates).await;
+    a.play(440.0).await;
+    b.hears(440.0, 0.3).await;
 
     let restart = a.restart_offer().await;
     assert_ne!(sdp::attribute(&restart.sdp, "ice-ufrag"), sdp::attribute(&before.sdp, "ice-ufrag"));

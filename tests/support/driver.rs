@@ -237,14 +237,13 @@ impl Core {
     fn describe(&mut self) -> LocalDescription {
         self.add_own_candidate();
         let description = self.pc.local_description().expect("set just now");
-        LocalDescription::split(&description.sdp)
+        let mut local = LocalDescription::split(&description.sdp);
+        // RTP and RTCP share one component; `rtc` names the second all the same.
+        local.candidates.retain(|candidate| candidate.split(' ').nth(1) == Some("1"));
+        local
     }
 
-    pub(super) fn set_remote(
-        &mut self,
-        description: RTCSessionDescription,
-        candidates: &[String],
-    ) {
+    pub(super) fn set_remote(&mut self, description: RTCSessionDescription, candidates: &[String]) {
         self.pc
             .set_remote_description(Instant::now(), description)
             .expect("a description the browser takes");

@@ -25,7 +25,8 @@ impl RtpHeader {
         if header[0] >> 6 != 2 || (64..=95).contains(&(header[1] & 0x7F)) {
             return None;
         }
-        let word = |i: usize| u32::from_be_bytes([header[i], header[i + 1], header[i + 2], header[i + 3]]);
+        let word =
+            |i: usize| u32::from_be_bytes([header[i], header[i + 1], header[i + 2], header[i + 3]]);
         Some(Self {
             payload_type: header[1] & 0x7F,
             marker: header[1] & 0x80 != 0,

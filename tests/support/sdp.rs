@@ -14,7 +14,8 @@ impl LocalDescription {
         let mut candidates = Vec::new();
         let mut sdp = String::new();
         for line in full.lines() {
-            if let Some(candidate) = line.strip_prefix("a=").filter(|l| l.starts_with("candidate:")) {
+            if let Some(candidate) = line.strip_prefix("a=").filter(|l| l.starts_with("candidate:"))
+            {
                 candidates.push(candidate.to_owned());
             } else if line != "a=end-of-candidates" {
                 sdp.push_str(line);

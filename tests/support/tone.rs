@@ -53,10 +53,10 @@ fn a_encode(sample: i16) -> u8 {
         if sample >= 0 { (0x80, i32::from(sample)) } else { (0, -i32::from(sample) - 1) };
     let magnitude = magnitude >> 4;
     let code = if magnitude < 32 {
-        magnitude >> 1
+        magnitude
     } else {
-        let exponent = magnitude.ilog2() as i32 - 4;
-        exponent << 4 | ((magnitude >> exponent) & 0x0F)
+        let exponent = magnitude.ilog2() as i32 - 3;
+        exponent << 4 | ((magnitude >> (exponent - 1)) & 0x0F)
     };
     (sign | code as u8) ^ 0x55
 }

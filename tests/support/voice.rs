@@ -97,8 +97,7 @@ impl Voice {
             return Vec::new();
         }
         if self.digit.is_none() {
-            self.digit =
-                self.digits.pop_front().map(|code| Digit { code, started: now, frame: 0 });
+            self.digit = self.digits.pop_front().map(|code| Digit { code, started: now, frame: 0 });
         }
         if let Some(packets) = self.digit_packets() {
             return packets;
@@ -136,7 +135,9 @@ impl Voice {
         let flags = VOLUME | if end { 0x80 } else { 0 };
         let payload = vec![code, flags, duration[0], duration[1]];
         self.talking = true;
-        Some((0..count).map(|_| self.packet(number, frame == 1, started, payload.clone())).collect())
+        Some(
+            (0..count).map(|_| self.packet(number, frame == 1, started, payload.clone())).collect(),
+        )
     }
 
     fn packet(
