@@ -5,6 +5,9 @@
 pub mod browser;
 pub mod driver;
 pub mod heard;
+pub mod jsapi;
+pub mod roap;
 pub mod sdp;
 pub mod tone;
 pub mod voice;
+pub mod wire;
