@@ -4,6 +4,8 @@
 
 pub mod browser;
 pub mod driver;
+pub mod far;
+pub mod gateway;
 pub mod heard;
 pub mod jsapi;
 pub mod roap;
