@@ -235,6 +235,12 @@ impl TestBrowser {
         self.with(move |core| core.send(&datagram, to)).await;
     }
 
+    /// Moves to another socket: an ICE restart has to follow.
+    pub async fn change_address(&self) {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a UDP port");
+        self.with(move |core| core.move_to(socket)).await;
+    }
+
     /// Stops the microphone's RTP altogether, or starts it again.
     pub async fn mute_packets(&self, mute: bool) {
         self.with(move |core| core.voice.stopped = mute).await;

@@ -112,7 +112,6 @@ impl Driver {
 
     /// Runs until the handle is dropped.
     pub(super) async fn run(mut self) {
-        let socket = Arc::clone(&self.core.socket);
         let mut buffer = [0; 2048];
         // A late tick is made up for: the far end shall see the clock run at its rate.
         let mut frames = tokio::time::interval(Duration::from_millis(20));
@@ -122,6 +121,7 @@ impl Driver {
             let wait = self.core.pc.poll_timeout().map_or(Duration::from_secs(1), |at| {
                 at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
             });
+            let socket = Arc::clone(&self.core.socket);
             tokio::select! {
                 command = self.inbox.recv() => match command {
                     Some(command) => command(&mut self.core),
@@ -196,6 +196,11 @@ impl Core {
         }
         // Loopback: a full socket buffer is a lost packet, as on any network.
         let _ = self.socket.try_send_to(datagram, to);
+    }
+
+    pub(super) fn move_to(&mut self, socket: UdpSocket) {
+        self.local_addr = socket.local_addr().expect("bound");
+        self.socket = Arc::new(socket);
     }
 
     fn add_own_candidate(&mut self) {
