@@ -119,3 +119,20 @@ async fn an_offer_looks_like_a_browsers() {
     assert_eq!(offer.candidates.len(), 1, "{:?}", offer.candidates);
     assert!(sdp::attribute(&offer.sdp, "rtcp-mux").is_some());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_may_move_to_another_socket() {
+    let (a, b) = (
+        TestBrowser::with_codecs(vec![PCMU, EVENT_8K]).await,
+        TestBrowser::with_codecs(vec![PCMU, EVENT_8K]).await,
+    );
+    connect(&a, &b).await;
+    b.play(1000.0).await;
+    a.hears(1000.0, 0.3).await;
+    a.change_address().await;
+    let restart = a.restart_offer().await;
+    let answer = b.answer(&restart.sdp, &restart.candidates).await;
+    a.set_answer(&answer.sdp, &answer.candidates).await;
+    a.forget();
+    a.hears(1000.0, 0.5).await;
+}
