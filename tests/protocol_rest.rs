@@ -166,7 +166,7 @@ async fn sign_in_failures_are_told_apart() {
 async fn a_mute_sip_server_is_a_504() {
     let mute = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a port");
     let server = mute.local_addr().expect("bound");
-    let demo = Demo::with_settings(&[&format!("sip.servers=[\"sip:{server}\"]")]).await;
+    let demo = Demo::alone(server).await;
     let path = "/api/webrtc/sign_in?id=a&dn=5001&password=x";
     assert_error(&Wire::new(&demo.base).get(path).await, 504);
 }

@@ -133,7 +133,7 @@ async fn no_answer_from_the_sip_server_is_a_503() {
     // A socket that hears and never says a word.
     let mute = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a port");
     let server = mute.local_addr().expect("bound");
-    let demo = Demo::with_settings(&[&format!("sip.servers=[\"sip:{server}\"]")]).await;
+    let demo = Demo::alone(server).await;
     assert_failed(&Wire::new(&demo.base).sign_in_post("5001", PASSWORD).await, &[503]);
 }
 

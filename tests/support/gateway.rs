@@ -1,10 +1,15 @@
 //! The gateway with the embedded SIP server, in this process, on free loopback ports.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::mpsc;
+use wrtc_gateway::config::Config;
+use wrtc_gateway::demo;
+use wrtc_gateway::gateway::{self, Running};
 use wrtc_gateway::lab::{CallOut, Control, Lab, Leg};
+use wrtc_gateway::secret::Secret;
 
 use super::browser::LIMIT;
 use super::far::Far;
@@ -17,9 +22,17 @@ pub const PASSWORD: &str = "demo-secret";
 pub struct Demo {
     pub base: String,
     pub password: String,
-    pub lab: Lab,
     /// Where the gateway listens for SIP.
-    pub sip: std::net::SocketAddr,
+    pub sip: SocketAddr,
+    inner: Inner,
+}
+
+enum Inner {
+    Demo(wrtc_gateway::demo::Demo),
+    /// The gateway alone, for a SIP server that is a test's own.
+    Alone {
+        _running: Running,
+    },
 }
 
 impl Demo {
@@ -36,8 +49,35 @@ impl Demo {
         Self::launch(PASSWORD, settings).await
     }
 
-    async fn launch(_password: &str, _settings: &[&str]) -> Self {
-        todo!()
+    /// A gateway in front of another SIP server than the embedded one.
+    pub async fn alone(sip_server: SocketAddr) -> Self {
+        let server = format!("sip.servers=[\"sip:{sip_server}\"]");
+        let running = gateway::start(config(&[&server])).await.expect("the gateway starts");
+        Self {
+            base: running.base_url(),
+            password: PASSWORD.to_owned(),
+            sip: running.gateway.sip_addr(),
+            inner: Inner::Alone { _running: running },
+        }
+    }
+
+    async fn launch(password: &str, settings: &[&str]) -> Self {
+        let demo = demo::start(config(settings), Some(Secret::new(password)))
+            .await
+            .expect("the demo starts");
+        Self {
+            base: demo.base_url(),
+            password: password.to_owned(),
+            sip: demo.gateway().sip_addr(),
+            inner: Inner::Demo(demo),
+        }
+    }
+
+    fn lab(&self) -> &Lab {
+        match &self.inner {
+            Inner::Demo(demo) => demo.lab(),
+            Inner::Alone { .. } => panic!("this gateway has no embedded SIP server"),
+        }
     }
 
     /// A signed-in JSAPI client.
@@ -69,7 +109,7 @@ impl Demo {
     }
 
     pub fn control(&self) -> Control {
-        self.lab.control()
+        self.lab().control()
     }
 
     /// The SIP server calls a DN.
@@ -88,7 +128,7 @@ impl Demo {
     }
 
     pub fn is_registered(&self, dn: &str) -> bool {
-        self.lab.registrations().borrow().iter().any(|registration| registration.dn == dn)
+        self.lab().registrations().borrow().iter().any(|registration| registration.dn == dn)
     }
 
     pub async fn until_unregistered(&self, dn: &str) {
@@ -98,6 +138,13 @@ impl Demo {
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
+}
+
+/// On free ports, and nothing from this machine's environment.
+fn config(settings: &[&str]) -> Config {
+    let mut sets = vec!["http.listen=127.0.0.1:0".to_owned()];
+    sets.extend(settings.iter().map(|set| (*set).to_owned()));
+    demo::config(None, [], &sets).expect("a valid configuration")
 }
 
 /// The next call to a number that was taken.
