@@ -217,6 +217,25 @@ async fn an_offerless_re_invite_does_not_touch_the_browser() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offerless_re_invite_retrieves_a_call_that_the_agent_holds() {
+    let demo = Demo::start().await;
+    let (mut phone, mut far) = established(&demo).await;
+    let local = phone.browser.offer_with_direction("inactive").await;
+    phone.offer(&local).await;
+    phone.answered().await;
+    far.reinvited().await;
+    far.leg.ask_for_offer().await.expect("re-INVITE");
+    // In a call the client posts an OFFER at once, and that goes into the 200.
+    phone.expect("INVITE").await;
+    let local = phone.browser.offer_with_direction("sendrecv").await;
+    phone.offer(&local).await;
+    let offer = far.reinvite_answered().await.expect("the 200 holds an offer");
+    assert_eq!(sdp::direction(&offer), "sendrecv");
+    phone.answered().await;
+    both_hear(&phone, &far).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_answered_in_wwe_plays_out_as_captured() {
     let demo = Demo::start().await;
     let mut phone = demo.phone("5001").await;

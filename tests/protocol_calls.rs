@@ -288,6 +288,42 @@ async fn a_caller_that_gives_up_is_a_bye() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_cannot_use_an_offer_says_error() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    let offer = phone.expect_roap("OFFER").await;
+    let error = serde_json::json!({"messageType": "ERROR", "errorType": "FAILED",
+        "offererSessionId": offer.offerer, "answererSessionId": 7, "seq": offer.seq});
+    phone.posted(&format!("RSMP {error}")).await;
+    let end = far.ended().await;
+    assert!(end.by == EndedBy::Peer && end.code >= 400, "{end:?}");
+    demo.idle().await;
+    while phone.within(Duration::from_millis(200)).await.is_some() {}
+    phone.fresh().await;
+    phone.connect("601").await;
+    phone.browser.hears(1000.0, 0.4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn early_media_in_183_leaves_the_answer_to_the_200() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut legs = demo.take("7000").await;
+    phone.browser.play(440.0).await;
+    phone.call("7000").await;
+    let far = dialled(&mut legs).await;
+    far.leg.progress(183, true).await.expect("183");
+    far.play(tone(1000.0));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    far.leg.accept().await.expect("200");
+    phone.answered().await;
+    phone.browser.connected().await;
+    let (heard, _) = tokio::join!(phone.browser.hears(1000.0, 0.6), far.hears(440.0, 0.6));
+    heard.assert_one_unbroken_stream();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_call_in_is_busy_and_disturbs_nothing() {
     let demo = Demo::start().await;
     let mut phone = demo.phone("5001").await;

@@ -297,3 +297,14 @@ async fn an_origin_that_is_not_allowed_is_not_let_read() {
         assert_eq!(echoed, allowed, "{origin}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_paths_hang_off_a_configured_base_path() {
+    let demo = Demo::with_settings(&["http.base_path=/gw"]).await;
+    assert!(demo.base.ends_with("/gw"), "{}", demo.base);
+    let mut phone = demo.phone("5001").await;
+    phone.connect("601").await;
+    phone.browser.hears(1000.0, 0.3).await;
+    let root = Wire::new(demo.base.trim_end_matches("/gw"));
+    assert_eq!(root.sign_in_post("5002", PASSWORD).await.status, 404);
+}
