@@ -13,3 +13,4 @@ pub mod sdp;
 pub mod tone;
 pub mod voice;
 pub mod wire;
+pub mod witness;
