@@ -66,6 +66,10 @@ async fn the_answer_is_one_a_browser_can_use() {
     assert_eq!(sdp::codec(sdp, 126), Some(("TELEPHONE-EVENT".to_owned(), 8000)));
     let candidates = sdp::attributes(sdp, "candidate").len() + answer.candidates.len();
     assert!(candidates >= 1, "no candidate at all");
+    for candidate in answer.json["Candidates"].as_array().into_iter().flatten() {
+        assert!(candidate["candidate"].as_str().is_some_and(|c| c.contains("typ host")));
+        assert_eq!((&candidate["sdpMid"], &candidate["sdpMLineIndex"]), (&"0".into(), &0.into()));
+    }
     phone.browser.hears(1000.0, 1.0).await.assert_one_unbroken_stream();
     phone.hang_up().await;
     demo.idle().await;

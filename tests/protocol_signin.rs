@@ -9,6 +9,7 @@ use support::browser::LIMIT;
 use support::gateway::{Demo, PASSWORD};
 use support::jsapi::Jsapi;
 use support::wire::{Answer, Wire, read_answer};
+use wrtc_gateway::lab::Challenge;
 
 const SAFE: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-~";
 
@@ -50,6 +51,35 @@ async fn a_get_takes_the_bare_query_as_the_id() {
     assert_failed(&wire.sign_in_get("5001").await, &[401, 403]);
     assert!(!demo.is_registered("5001"));
     assert_eq!(demo.health().await["registered_agents"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_get_registers_where_the_sip_server_trusts_the_gateway() {
+    let demo = Demo::with_lab(|lab| {
+        lab.challenge = Challenge::None;
+        lab.challenge_calls = false;
+    })
+    .await;
+    let wire = Wire::new(&demo.base);
+    let answer = wire.sign_in_get("5001").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(demo.is_registered("5001"));
+    let mut phone = Jsapi::with_session(wire, answer.ssid(), LIMIT).await;
+    phone.connect("601").await;
+    phone.browser.hears(1000.0, 0.3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn either_digest_is_answered() {
+    for challenge in [Challenge::Md5, Challenge::Sha256, Challenge::Both] {
+        let demo = Demo::with_lab(|lab| lab.challenge = challenge).await;
+        let mut phone = demo.phone("5001").await;
+        // Calls are challenged as well, with 407.
+        phone.connect("601").await;
+        phone.browser.hears(1000.0, 0.3).await;
+        let wrong = phone.wire.sign_in_post("5002", "wrong").await;
+        assert_failed(&wrong, &[401, 403]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

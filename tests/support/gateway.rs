@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use wrtc_gateway::config::Config;
 use wrtc_gateway::demo;
 use wrtc_gateway::gateway::{self, Running};
-use wrtc_gateway::lab::{CallOut, Control, Lab, Leg};
+use wrtc_gateway::lab::{CallOut, Control, Lab, LabConfig, Leg};
 use wrtc_gateway::secret::Secret;
 
 use super::browser::LIMIT;
@@ -51,13 +51,25 @@ impl Demo {
 
     /// A gateway in front of another SIP server than the embedded one.
     pub async fn alone(sip_server: SocketAddr) -> Self {
+        Self::in_front_of(sip_server, None).await
+    }
+
+    /// The embedded SIP server, but with other ways.
+    pub async fn with_lab(change: impl FnOnce(&mut LabConfig)) -> Self {
+        let mut lab = LabConfig::new(Secret::new(PASSWORD));
+        change(&mut lab);
+        let lab = Lab::start(lab).await.expect("the SIP server starts");
+        Self::in_front_of(lab.sip_addr(), Some(lab)).await
+    }
+
+    async fn in_front_of(sip_server: SocketAddr, lab: Option<Lab>) -> Self {
         let server = format!("sip.servers=[\"sip:{sip_server}\"]");
         let running = gateway::start(config(&[&server])).await.expect("the gateway starts");
         Self {
             base: running.base_url(),
             password: PASSWORD.to_owned(),
             sip: running.gateway.sip_addr(),
-            inner: Inner::Alone { _running: running },
+            inner: Inner::Own { _running: running, lab },
         }
     }
 
@@ -76,7 +88,9 @@ impl Demo {
     fn lab(&self) -> &Lab {
         match &self.inner {
             Inner::Demo(demo) => demo.lab(),
-            Inner::Alone { .. } => panic!("this gateway has no embedded SIP server"),
+            Inner::Own { lab, .. } => {
+                lab.as_ref().expect("this gateway has no embedded SIP server")
+            }
         }
     }
 
