@@ -29,9 +29,10 @@ pub struct Demo {
 
 enum Inner {
     Demo(wrtc_gateway::demo::Demo),
-    /// The gateway alone, for a SIP server that is a test's own.
-    Alone {
+    /// A SIP server that is a test's own.
+    Own {
         _running: Running,
+        lab: Option<Lab>,
     },
 }
 
