@@ -31,9 +31,8 @@ pub fn config(
     environment: impl IntoIterator<Item = (String, String)>,
     sets: &[String],
 ) -> Result<Config, ConfigErrors> {
-    let mut all: Vec<String> = SETTINGS.map(str::to_owned).to_vec();
-    all.extend_from_slice(sets);
-    Config::load(file, environment, &all)
+    let defaults = SETTINGS.map(str::to_owned);
+    Config::load_over(&defaults, file, environment, sets)
 }
 
 /// A running demo.

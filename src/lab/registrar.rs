@@ -234,7 +234,7 @@ mod tests {
         );
         do_register(&mut registrar, &format!("{first}Expires: 0\r\n"), now);
         let found = registrar.find("5001", now).unwrap();
-        assert_eq!(found.addr, "127.0.0.1:7002".parse().unwrap());
+        assert_eq!(found.addr, SocketAddr::from(([127, 0, 0, 1], 7002)));
         assert_eq!(do_register(&mut registrar, "Contact: *\r\nExpires: 0\r\n", now), None);
         assert_eq!(registrar.all(), []);
     }

@@ -264,13 +264,18 @@ pub fn render(message: &ToBrowser) -> Option<String> {
             // Floats that JSON cannot say become null; nothing else in there can fail.
             format!("PUT-STATS {}", serde_json::to_string(statistics).ok()?)
         }
-        ToBrowser::Ringing | ToBrowser::Resume | ToBrowser::Replaced => return None,
+        ToBrowser::Ringing | ToBrowser::PeerHold | ToBrowser::PeerResume | ToBrowser::Replaced => {
+            return None;
+        }
     })
 }
 
 /// Has the dialect a word for it?
 pub fn knows(message: &ToBrowser) -> bool {
-    !matches!(message, ToBrowser::Ringing | ToBrowser::Resume | ToBrowser::Replaced)
+    !matches!(
+        message,
+        ToBrowser::Ringing | ToBrowser::PeerHold | ToBrowser::PeerResume | ToBrowser::Replaced
+    )
 }
 
 fn roap(kind: &str, ids: Option<RoapIds>) -> Map<String, Value> {
