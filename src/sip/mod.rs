@@ -5,11 +5,23 @@
 //! rsipstack's types; its transactions and transports sit behind the port in [`port`], and
 //! nothing of its dialog layer is used.
 
+mod core;
+mod dialog;
+pub mod digest;
 mod driver;
 mod endpoint;
+mod message;
+mod offers;
 pub mod port;
+mod registration;
+mod session;
+pub mod timers;
+pub mod transaction;
 mod types;
 mod ua;
+mod uac;
+mod uas;
+mod wire;
 
 pub use driver::Driven;
 pub use endpoint::{Claim, Endpoint, EndpointStats, Port};
