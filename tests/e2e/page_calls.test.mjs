@@ -146,7 +146,7 @@ browserTest("a second sign-in of the DN ends the first one's session, and its pa
   const first = await Phone.open(chromium, demo, "5001");
   const second = await Phone.open(chromium, demo, "5001");
   await first.phase("out");
-  await first.notice("You were signed out");
+  await first.notice("Signed out");
   await second.page.bringToFront();
   await second.call("600");
   await second.phase("talking");

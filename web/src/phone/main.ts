@@ -76,7 +76,7 @@ function listen(on: Client, call: MediaSession): void {
     on.enableMediaSource(microphone, false);
   });
   on.onFailed.add(({ message, status }) => {
-    change({ phase: "out", notice: { text: signInFailed(status, message, gateway), calm: false } });
+    change({ phase: "out", notice: { text: signInFailed(status, message), calm: false } });
   });
   on.onMediaSuccess.add(({ stream }) => {
     voice = stream;
@@ -94,7 +94,7 @@ function listen(on: Client, call: MediaSession): void {
   on.onNotifyEvent.add(() => showHold(call));
   on.onConnectionError.add(({ status }) => {
     if (status === 404 || status === 410) {
-      signOut("You were signed out: this DN has signed in somewhere else, or the gateway was restarted.");
+      signOut("Signed out: this DN has signed in elsewhere, or the gateway was restarted.");
       return;
     }
     change({ notice: { text: "The connection to the gateway is lost. Trying again…", calm: false } });
