@@ -35,7 +35,7 @@ let outgoing = false;
 let recovered: ReturnType<typeof setTimeout> | undefined;
 
 const model: Model = {
-  phase: "out", dn: "", party: "", rest: "Ready", talkingSince: null, lastDuration: null, muted: false,
+  phase: "out", dn: "", party: "", name: "", rest: "Ready", talkingSince: null, lastDuration: null, muted: false,
   held: false, heldByFarEnd: false, digitsSent: "", notice: null,
 };
 
@@ -86,7 +86,7 @@ function listen(on: Client, call: MediaSession): void {
   on.onIncomingCall.add(({ peer }) => {
     outgoing = false;
     ringer.start();
-    beginCall("ringing", peer);
+    beginCall("ringing", peer, call.peerName);
   });
   on.onCallEvent.add(({ event }) => {
     if (event === "answer received" || event === "answer sent") connected(call);
@@ -134,9 +134,9 @@ function signOut(why: string | null): void {
 
 // -------------------------------------------------------------------- calls
 
-function beginCall(phase: "calling" | "ringing", party: string): void {
+function beginCall(phase: "calling" | "ringing", party: string, name = ""): void {
   change({
-    phase, party, notice: null, talkingSince: null, lastDuration: null, muted: false, held: false,
+    phase, party, name: name === party ? "" : name, notice: null, talkingSince: null, lastDuration: null, muted: false, held: false,
     heldByFarEnd: false, digitsSent: "",
   });
 }
