@@ -106,6 +106,19 @@ browserTest("602 rings for ever; hanging up cancels the call", async ({ demo, br
   assert.deepEqual([report.end.by, report.end.code], ["caller", 487]);
 });
 
+browserTest("the page works under the gateway's own content security policy", async ({ demo, browser }) => {
+  const phone = await Phone.open(await browser(440), demo, "5001", { ownPolicy: true });
+  await phone.call("600");
+  await phone.phase("talking");
+  await phone.hasSound();
+  await phone.page.waitForFunction(() => {
+    const bar = document.querySelector("#meter-far .level");
+    return /scaleX\(0\.[1-9]/.test(bar.style.transform);
+  });
+  await phone.hangUp();
+  assert.deepEqual(phone.page.faults, []);
+});
+
 browserTest("604 calls back after hanging up", async ({ demo, browser }) => {
   const phone = await Phone.open(await browser(440), demo, "5001");
   await phone.call("604");
@@ -133,7 +146,7 @@ browserTest("a second sign-in of the DN ends the first one's session, and its pa
   const first = await Phone.open(chromium, demo, "5001");
   const second = await Phone.open(chromium, demo, "5001");
   await first.phase("out");
-  await first.notice("You were signed out");
+  await first.notice("Signed out");
   await second.page.bringToFront();
   await second.call("600");
   await second.phase("talking");

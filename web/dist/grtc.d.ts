@@ -86,6 +86,8 @@ declare class MediaSession$1 extends Emitter<SessionEmits> {
 	constructor(client: Client, options?: SessionOptions);
 	/** The other party's DN or number, `""` without a call. */
 	get peer(): string;
+	/** The caller's display name where the gateway tells, otherwise `""`. */
+	get peerName(): string;
 	isEstablished(): boolean;
 	hasAudioEnabled(): boolean;
 	hasVideoEnabled(): boolean;

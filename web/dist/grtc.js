@@ -752,6 +752,10 @@
     get peer() {
       return this.#call?.party ?? "";
     }
+    /** The caller's display name where the gateway tells, otherwise `""`. */
+    get peerName() {
+      return this.#call?.partyName ?? "";
+    }
     isEstablished() {
       return this.#call?.phase === "established";
     }
@@ -1004,7 +1008,7 @@
     }
     // ---------------------------------------------------------------- what comes in
     /** @internal */
-    deliver(message, { peer, reason }) {
+    deliver(message, { peer, peerName, reason }) {
       const call = this.#call;
       switch (message.type) {
         case "BYE":
@@ -1012,11 +1016,11 @@
           return;
         case "OFFER":
           if (call && call.phase !== "ringing") this.#step(call, () => this.#answerOffer(call, message));
-          else this.#ring(peer, message);
+          else this.#ring(peer, peerName, message);
           return;
         case "INVITE":
           if (call?.phase === "established") this.#renegotiate(call, {}, false);
-          else if (!call || call.phase === "ringing") this.#ring(peer, "invite");
+          else if (!call || call.phase === "ringing") this.#ring(peer, peerName, "invite");
           else log.warn("an INVITE was ignored: a call is being set up");
           return;
         case "ANSWER":
@@ -1045,9 +1049,10 @@
       else if (call?.phase === "established" && call.flow.hold) this.resumeCall();
       else log.warn("EVENT-TALK: nothing rings and nothing is on hold");
     }
-    #ring(party, waiting) {
+    #ring(party, partyName, waiting) {
       const again = this.#call?.phase === "ringing" && this.#call.party === party;
       const call = this.#begin(party, "ringing", { audio: true, video: false, hold: false });
+      call.partyName = partyName;
       call.waiting = waiting;
       if (waiting !== "invite") {
         call.theirId = waiting.offererSessionId;
@@ -1134,6 +1139,7 @@
       this.#dataIn = [];
       const call = {
         party,
+        partyName: "",
         phase,
         flow,
         waiting: null,

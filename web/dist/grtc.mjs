@@ -719,6 +719,10 @@ var MediaSession = class extends Emitter {
   get peer() {
     return this.#call?.party ?? "";
   }
+  /** The caller's display name where the gateway tells, otherwise `""`. */
+  get peerName() {
+    return this.#call?.partyName ?? "";
+  }
   isEstablished() {
     return this.#call?.phase === "established";
   }
@@ -971,7 +975,7 @@ var MediaSession = class extends Emitter {
   }
   // ---------------------------------------------------------------- what comes in
   /** @internal */
-  deliver(message, { peer, reason }) {
+  deliver(message, { peer, peerName, reason }) {
     const call = this.#call;
     switch (message.type) {
       case "BYE":
@@ -979,11 +983,11 @@ var MediaSession = class extends Emitter {
         return;
       case "OFFER":
         if (call && call.phase !== "ringing") this.#step(call, () => this.#answerOffer(call, message));
-        else this.#ring(peer, message);
+        else this.#ring(peer, peerName, message);
         return;
       case "INVITE":
         if (call?.phase === "established") this.#renegotiate(call, {}, false);
-        else if (!call || call.phase === "ringing") this.#ring(peer, "invite");
+        else if (!call || call.phase === "ringing") this.#ring(peer, peerName, "invite");
         else log.warn("an INVITE was ignored: a call is being set up");
         return;
       case "ANSWER":
@@ -1012,9 +1016,10 @@ var MediaSession = class extends Emitter {
     else if (call?.phase === "established" && call.flow.hold) this.resumeCall();
     else log.warn("EVENT-TALK: nothing rings and nothing is on hold");
   }
-  #ring(party, waiting) {
+  #ring(party, partyName, waiting) {
     const again = this.#call?.phase === "ringing" && this.#call.party === party;
     const call = this.#begin(party, "ringing", { audio: true, video: false, hold: false });
+    call.partyName = partyName;
     call.waiting = waiting;
     if (waiting !== "invite") {
       call.theirId = waiting.offererSessionId;
@@ -1101,6 +1106,7 @@ var MediaSession = class extends Emitter {
     this.#dataIn = [];
     const call = {
       party,
+      partyName: "",
       phase,
       flow,
       waiting: null,

@@ -62,9 +62,10 @@ test("no ANSWER in time fires onPeerNoanswer and hangs up", async () => {
 
 test("a call in: OFFER, acceptCall, ANSWER with the numbers of the offer", async () => {
   const { session, events } = await signedIn();
-  gateway.say(offer(), "5002");
+  gateway.say(offer(), "5002", 200, { "X-Wrtc-Peer-Name": "Alice" });
   await settle();
   expect(events.slice(1)).toEqual(["offer received", "incoming offer 5002"]);
+  expect([session.peer, session.peerName]).toEqual(["5002", "Alice"]);
   expect(session.getData()).toEqual([{ key: "CustomerId", value: "42" }]);
   session.acceptCall();
   await settle();

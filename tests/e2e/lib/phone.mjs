@@ -11,8 +11,8 @@ export class Phone {
   }
 
   /** Opens the page and signs in. */
-  static async open(browser, demo, dn) {
-    const phone = new Phone(await browser.page(`${demo.url}?audio=raw`), dn);
+  static async open(browser, demo, dn, options = {}) {
+    const phone = new Phone(await browser.page(`${demo.url}?audio=raw`, options), dn);
     await phone.signIn(demo.password);
     await phone.phase("ready");
     return phone;

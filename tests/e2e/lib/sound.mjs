@@ -58,7 +58,9 @@ function install() {
     connections,
     /** Starts to measure `hz` in the stream of the element; gives what reads the result. */
     async listen(selector, hz) {
-      const stream = document.querySelector(selector).srcObject;
+      let stream = document.querySelector(selector).srcObject;
+      // On hold, browsers take the track out of the stream: listen to the track itself then.
+      if (!stream?.getAudioTracks().length) stream = new MediaStream(connections.at(-1).getReceivers().map(({ track }) => track));
       if (!context) {
         context = new AudioContext();
         await context.audioWorklet.addModule(URL.createObjectURL(new Blob([worklet], { type: "text/javascript" })));

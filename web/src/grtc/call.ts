@@ -30,6 +30,8 @@ export interface Outstanding {
 export interface Call {
   /** DN or number of the other party. */
   party: string;
+  /** The caller's display name, `""` where none is known. */
+  partyName: string;
   phase: "dialling" | "ringing" | "answering" | "established";
   /** What rings: an offer to be answered, or an INVITE without one, which our offer answers. */
   waiting: RoapDescription | "invite" | null;

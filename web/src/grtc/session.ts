@@ -52,6 +52,11 @@ export class MediaSession extends Emitter<SessionEmits> {
     return this.#call?.party ?? "";
   }
 
+  /** The caller's display name where the gateway tells, otherwise `""`. */
+  get peerName(): string {
+    return this.#call?.partyName ?? "";
+  }
+
   isEstablished(): boolean {
     return this.#call?.phase === "established";
   }
@@ -342,7 +347,7 @@ export class MediaSession extends Emitter<SessionEmits> {
   // ---------------------------------------------------------------- what comes in
 
   /** @internal */
-  deliver(message: SessionMessage, { peer, reason }: Delivery): void {
+  deliver(message: SessionMessage, { peer, peerName, reason }: Delivery): void {
     const call = this.#call;
     switch (message.type) {
       case "BYE":
@@ -350,11 +355,11 @@ export class MediaSession extends Emitter<SessionEmits> {
         return;
       case "OFFER":
         if (call && call.phase !== "ringing") this.#step(call, () => this.#answerOffer(call, message));
-        else this.#ring(peer, message);
+        else this.#ring(peer, peerName, message);
         return;
       case "INVITE":
         if (call?.phase === "established") this.#renegotiate(call, {}, false);
-        else if (!call || call.phase === "ringing") this.#ring(peer, "invite");
+        else if (!call || call.phase === "ringing") this.#ring(peer, peerName, "invite");
         else log.warn("an INVITE was ignored: a call is being set up");
         return;
       case "ANSWER":
@@ -385,9 +390,10 @@ export class MediaSession extends Emitter<SessionEmits> {
     else log.warn("EVENT-TALK: nothing rings and nothing is on hold");
   }
 
-  #ring(party: string, waiting: RoapDescription | "invite"): void {
+  #ring(party: string, partyName: string, waiting: RoapDescription | "invite"): void {
     const again = this.#call?.phase === "ringing" && this.#call.party === party;
     const call = this.#begin(party, "ringing", { audio: true, video: false, hold: false });
+    call.partyName = partyName;
     call.waiting = waiting;
     if (waiting !== "invite") {
       call.theirId = waiting.offererSessionId;
@@ -477,7 +483,7 @@ export class MediaSession extends Emitter<SessionEmits> {
   #begin(party: string, phase: Call["phase"], flow: Flow): Call {
     this.#dataIn = [];
     const call: Call = {
-      party, phase, flow, waiting: null, peer: null, myId: newSessionId(), theirId: null, seq: 0, outstanding: null,
+      party, partyName: "", phase, flow, waiting: null, peer: null, myId: newSessionId(), theirId: null, seq: 0, outstanding: null,
       heldHere: false, heldByPeer: false,
     };
     this.#call = call;

@@ -35,7 +35,7 @@ let outgoing = false;
 let recovered: ReturnType<typeof setTimeout> | undefined;
 
 const model: Model = {
-  phase: "out", dn: "", party: "", rest: "Ready", talkingSince: null, lastDuration: null, muted: false,
+  phase: "out", dn: "", party: "", name: "", rest: "Ready", talkingSince: null, lastDuration: null, muted: false,
   held: false, heldByFarEnd: false, digitsSent: "", notice: null,
 };
 
@@ -76,7 +76,7 @@ function listen(on: Client, call: MediaSession): void {
     on.enableMediaSource(microphone, false);
   });
   on.onFailed.add(({ message, status }) => {
-    change({ phase: "out", notice: { text: signInFailed(status, message, gateway), calm: false } });
+    change({ phase: "out", notice: { text: signInFailed(status, message), calm: false } });
   });
   on.onMediaSuccess.add(({ stream }) => {
     voice = stream;
@@ -86,7 +86,7 @@ function listen(on: Client, call: MediaSession): void {
   on.onIncomingCall.add(({ peer }) => {
     outgoing = false;
     ringer.start();
-    beginCall("ringing", peer);
+    beginCall("ringing", peer, call.peerName);
   });
   on.onCallEvent.add(({ event }) => {
     if (event === "answer received" || event === "answer sent") connected(call);
@@ -94,7 +94,7 @@ function listen(on: Client, call: MediaSession): void {
   on.onNotifyEvent.add(() => showHold(call));
   on.onConnectionError.add(({ status }) => {
     if (status === 404 || status === 410) {
-      signOut("You were signed out: this DN has signed in somewhere else, or the gateway was restarted.");
+      signOut("Signed out: this DN has signed in elsewhere, or the gateway was restarted.");
       return;
     }
     change({ notice: { text: "The connection to the gateway is lost. Trying again…", calm: false } });
@@ -134,9 +134,9 @@ function signOut(why: string | null): void {
 
 // -------------------------------------------------------------------- calls
 
-function beginCall(phase: "calling" | "ringing", party: string): void {
+function beginCall(phase: "calling" | "ringing", party: string, name = ""): void {
   change({
-    phase, party, notice: null, talkingSince: null, lastDuration: null, muted: false, held: false,
+    phase, party, name: name === party ? "" : name, notice: null, talkingSince: null, lastDuration: null, muted: false, held: false,
     heldByFarEnd: false, digitsSent: "",
   });
 }

@@ -2,8 +2,8 @@
 
 import type { EndReason } from "../grtc/index";
 
-export function signInFailed(status: number, message: string, gateway: string): string {
-  if (status === 0) return `The gateway cannot be reached at ${gateway}. Is it running?`;
+export function signInFailed(status: number, message: string): string {
+  if (status === 0) return "The gateway cannot be reached. Is it running?";
   if (status === 401) return "The DN or the password is wrong.";
   if (status === 403) return "The DN or the password is wrong, or this DN may not sign in.";
   if (status === 404) return "The telephone system does not know this DN.";
@@ -16,13 +16,13 @@ export function signInFailed(status: number, message: string, gateway: string): 
 export function microphoneFailed(name: string, message: string): string {
   switch (name) {
     case "NotAllowedError":
-      return "The microphone is blocked. Allow it for this page in the browser's address bar, then call again.";
+      return "The microphone is blocked. Allow it in the address bar, then call again.";
     case "NotFoundError":
       return "No microphone was found. Plug one in, then call again.";
     case "NotReadableError":
       return "The microphone cannot be opened. Another program may be using it.";
     case "SecurityError":
-      return "Browsers give the microphone only to pages opened with https:// or on localhost. Open this page that way.";
+      return "Browsers give the microphone only to https:// pages and to localhost.";
     default:
       return `The microphone cannot be opened: ${message}`;
   }

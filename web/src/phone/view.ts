@@ -9,6 +9,8 @@ export interface Model {
   phase: Phase;
   dn: string;
   party: string;
+  /** The caller's name, when it is known and more than the number. */
+  name: string;
   /** Line above the party when no call is there: "Ready", "Call ended". */
   rest: string;
   talkingSince: number | null;
@@ -86,7 +88,7 @@ export function render(model: Model): void {
   if (phase === "talking") number.value = model.digitsSent;
   for (const key of keys.children) (key as HTMLButtonElement).disabled = !idle && phase !== "talking";
 
-  document.title = phase === "ringing" ? `Call from ${model.party}` : inCall ? `${model.party} · Phone` : "Phone";
+  document.title = phase === "ringing" ? `Call from ${model.name || model.party}` : inCall ? `${model.party} · Phone` : "Phone";
   keepFocus(focused, phase);
 }
 
@@ -101,7 +103,7 @@ function stateLine(model: Model): string {
     case "calling":
       return "Calling…";
     case "ringing":
-      return "Incoming call";
+      return model.name ? `Incoming call from ${model.name}` : "Incoming call";
     case "answering":
       return "Answering…";
     case "talking":
