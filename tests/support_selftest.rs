@@ -3,7 +3,9 @@
 mod support;
 
 use support::browser::{EVENT_8K, PCMA, PCMU, TestBrowser};
-use support::sdp;
+use support::heard::{Heard, RtpHeader};
+use support::roap::{Roap, Session};
+use support::sdp::{self, LocalDescription};
 use support::tone::{Law, Sine, dominant, share_at};
 
 async fn connect(caller: &TestBrowser, callee: &TestBrowser) {
@@ -135,4 +137,66 @@ async fn a_browser_may_move_to_another_socket() {
     a.set_answer(&answer.sdp, &answer.candidates).await;
     a.forget();
     a.hears(1000.0, 0.5).await;
+}
+
+fn header(ssrc: u32, sequence: u16, timestamp: u32) -> RtpHeader {
+    let mut bytes = vec![0x80, 0];
+    bytes.extend(sequence.to_be_bytes());
+    bytes.extend(timestamp.to_be_bytes());
+    bytes.extend(ssrc.to_be_bytes());
+    RtpHeader::parse(&bytes).expect("RTP")
+}
+
+#[test]
+fn losses_sources_and_clocks_are_counted() {
+    let mut heard = Heard::default();
+    // Over the end of the numbers, one lost, one late, one twice.
+    for sequence in [65533, 65534, 0, 65535, 2, 2, 3] {
+        heard.datagram(header(7, sequence, u32::from(sequence.wrapping_sub(65533)) * 160));
+    }
+    let stream = &heard.streams[0];
+    assert_eq!((stream.received, stream.lost(), stream.repeated), (6, 1, 1));
+    assert_eq!((heard.streams.len(), stream.timestamps_back), (1, 0));
+    heard.datagram(header(7, 4, 0));
+    assert_eq!(heard.streams[0].timestamps_back, 1);
+    heard.datagram(header(8, 5, 5000));
+    assert_eq!(heard.streams.len(), 2);
+    // DTLS, STUN and RTCP are no RTP.
+    for bytes in
+        [[22; 20], [0; 20], [0x80, 200, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]
+    {
+        assert!(RtpHeader::parse(&bytes).is_none());
+    }
+}
+
+#[test]
+fn an_event_is_one_digit_however_often_it_is_sent() {
+    let mut heard = Heard::default();
+    for (timestamp, code) in [(160, 1), (160, 1), (160, 1), (1600, 1), (3200, 11)] {
+        heard.event(timestamp, &[code, 0x8A, 0, 160]);
+    }
+    assert_eq!(heard.digits, "11#");
+}
+
+#[test]
+fn roap_is_written_and_read_as_the_client_does() {
+    let local = LocalDescription::split(
+        "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=ice-ufrag:U\r\n\
+         a=candidate:1 1 udp 9 127.0.0.1 5 typ host\r\na=end-of-candidates\r\n",
+    );
+    assert_eq!(local.candidates, ["candidate:1 1 udp 9 127.0.0.1 5 typ host"]);
+    let mut session = Session::new();
+    let offer = Roap::parse(&session.offer(&local)).expect("ROAP");
+    assert_eq!((offer.kind.as_str(), offer.seq, offer.answerer), ("OFFER", Some(1), None));
+    let sdp = offer.sdp.as_deref().expect("sdp");
+    assert!(sdp.contains("m=audio 9 RTP/SAVPF 0\r\n") && !sdp.contains("candidate"), "{sdp}");
+    assert!(offer.candidates[0].starts_with("candidate:1 1 udp 9 127.0.0.1 5 typ host"));
+    // The next one counts up and carries the other side's number.
+    let answer = Roap::parse(
+        "SDP {\"messageType\":\"ANSWER\",\"offererSessionId\":1,\"answererSessionId\":9,\"seq\":1}",
+    );
+    session.ok(&answer.expect("ROAP"));
+    let next = Roap::parse(&session.offer(&local)).expect("ROAP");
+    assert_eq!((next.seq, next.answerer, next.offerer), (Some(2), Some(9), offer.offerer));
+    assert!(Roap::parse("BYE").is_none());
 }
