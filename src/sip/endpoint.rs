@@ -85,6 +85,9 @@ struct State {
 
 struct Shared {
     socket: UdpSocket,
+    /// The same socket, for sending without waiting: tokio's own `try_send_to` says `WouldBlock`
+    /// until its reactor has looked at the socket once, which would cost the first message 500 ms.
+    sender: std::net::UdpSocket,
     local: SocketAddr,
     user_agent: String,
     state: Mutex<State>,
@@ -119,10 +122,12 @@ impl Endpoint {
     pub fn bind(listen: SocketAddr, user_agent: &str) -> io::Result<Endpoint> {
         let socket = std::net::UdpSocket::bind(listen)?;
         socket.set_nonblocking(true)?;
+        let sender = socket.try_clone()?;
         let socket = UdpSocket::from_std(socket)?;
         let shared = Arc::new(Shared {
             local: socket.local_addr()?,
             socket,
+            sender,
             user_agent: user_agent.to_owned(),
             state: Mutex::default(),
             timers: Notify::new(),
@@ -238,7 +243,7 @@ impl Shared {
         if let Some(trace) = &*self.trace.load() {
             trace(Direction::Out, to, &redact(datagram));
         }
-        match self.socket.try_send_to(datagram, to) {
+        match self.sender.send_to(datagram, to) {
             Ok(_) => {
                 count(&self.counters.sent);
                 true
