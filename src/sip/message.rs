@@ -123,6 +123,7 @@ impl NameAddr {
         param(&self.params, name)
     }
 
+    #[cfg(test)]
     pub(crate) fn tag(&self) -> Option<&str> {
         self.param("tag").filter(|tag| !tag.is_empty())
     }
