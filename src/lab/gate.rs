@@ -92,9 +92,10 @@ impl Gate {
         let Some(answer) = answers.filter_map(Answer::read).find(|a| a.realm == self.realm) else {
             return self.challenge(register, false, now);
         };
-        let known = self.algorithms().iter().find(|known| {
-            known.name().eq_ignore_ascii_case(answer.algorithm.unwrap_or("MD5"))
-        });
+        let known = self
+            .algorithms()
+            .iter()
+            .find(|known| known.name().eq_ignore_ascii_case(answer.algorithm.unwrap_or("MD5")));
         let right = known.is_some_and(|algorithm| {
             answer.username == dn
                 && answer.response.eq_ignore_ascii_case(&answer.expected(

@@ -152,6 +152,11 @@ impl Legs {
                 leg.dirty = true;
             }
         }
+        self.purge(now);
+    }
+
+    /// Forgets legs that are over.
+    pub fn purge(&mut self, now: Instant) {
         let mut gone = Vec::new();
         self.legs.retain(|id, leg| {
             let over = leg.ended.is_some_and(|at| leg.agent.is_idle() || at + GRACE <= now);

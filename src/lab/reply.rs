@@ -20,11 +20,7 @@ pub fn reply(request: &Request, code: u16, more: Vec<Header>) -> Response {
     }
     headers.extend(more);
     headers.push(Header::ContentLength(ContentLength::new("0")));
-    Response {
-        status_code: StatusCode::from(code),
-        headers: headers.into(),
-        ..Response::default()
-    }
+    Response { status_code: StatusCode::from(code), headers: headers.into(), ..Response::default() }
 }
 
 /// Whether a From or To has a tag.

@@ -250,7 +250,7 @@ impl Server {
                 Verdict::Refuse => return self.respond(tx, &request, 403, Vec::new()),
             }
         }
-        if self.is_full() {
+        if self.is_full(now) {
             return self.respond(tx, &request, 503, Vec::new());
         }
         let number = request.uri.user().unwrap_or_default().to_owned();
@@ -274,7 +274,8 @@ impl Server {
         }
     }
 
-    fn is_full(&self) -> bool {
+    fn is_full(&mut self, now: Instant) -> bool {
+        self.legs.purge(now);
         self.calls.len() >= self.config.max_calls
             || self.legs.len() >= self.config.max_calls * LEGS_PER_CALL
     }
@@ -411,18 +412,8 @@ impl Server {
         if let Some(b) = b {
             self.by_leg.insert(b, (id, Side::B));
         }
-        let call = Call {
-            id,
-            way,
-            number,
-            caller,
-            kind,
-            a,
-            b,
-            started: now,
-            answered: None,
-            alarm: None,
-        };
+        let call =
+            Call { id, way, number, caller, kind, a, b, started: now, answered: None, alarm: None };
         self.calls.insert(id, call);
         id
     }
@@ -554,7 +545,7 @@ impl Server {
     async fn call_out(&mut self, dn: &str, call: CallOut) -> Result<Leg, ControlError> {
         let now = Instant::now();
         let target = self.registrar.find(dn, now).ok_or(ControlError::NotRegistered)?.clone();
-        if self.is_full() {
+        if self.is_full(now) {
             return Err(ControlError::Full);
         }
         let CallOut { from, offer, ack, phone, headers } = call;
