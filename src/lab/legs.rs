@@ -152,14 +152,15 @@ impl Legs {
                 leg.dirty = true;
             }
         }
-        self.purge(now);
+        self.purge(now, false);
     }
 
-    /// Forgets legs that are over.
-    pub fn purge(&mut self, now: Instant) {
+    /// Forgets legs that have ended a while ago, or (`idle`) all that wait for nothing any more.
+    pub fn purge(&mut self, now: Instant, idle: bool) {
         let mut gone = Vec::new();
         self.legs.retain(|id, leg| {
-            let over = leg.ended.is_some_and(|at| leg.agent.is_idle() || at + GRACE <= now);
+            let over =
+                leg.ended.is_some_and(|at| at + GRACE <= now || (idle && leg.agent.is_idle()));
             if over {
                 gone.push((*id, leg.call_id.take()));
             }

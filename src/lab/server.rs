@@ -276,9 +276,11 @@ impl Server {
     }
 
     fn is_full(&mut self, now: Instant) -> bool {
-        self.legs.purge(now);
-        self.calls.len() >= self.config.max_calls
-            || self.legs.len() >= self.config.max_calls * LEGS_PER_CALL
+        let legs = self.config.max_calls.saturating_mul(LEGS_PER_CALL);
+        if self.legs.len() >= legs {
+            self.legs.purge(now, true);
+        }
+        self.calls.len() >= self.config.max_calls || self.legs.len() >= legs
     }
 
     /// Acts on what the legs have to say until they have said it all.
