@@ -64,7 +64,6 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     })?;
     let address = config.sip.listen;
     let endpoint = Endpoint::bind(address, &config.sip.user_agent)
-        .await
         .map_err(|source| StartError::Sip { address, source })?;
     let http = config.http.clone();
     let gateway = Gateway::new(config, endpoint, engine.clone());

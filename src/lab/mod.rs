@@ -87,7 +87,7 @@ impl Lab {
     /// Opens the socket and serves from then on, within the tokio runtime it is called in.
     pub async fn start(config: LabConfig) -> io::Result<Lab> {
         let user_agent = concat!("wrtc-gateway-lab/", env!("CARGO_PKG_VERSION"));
-        let endpoint = Endpoint::bind(config.listen, user_agent).await?;
+        let endpoint = Endpoint::bind(config.listen, user_agent)?;
         let (reports, _) = broadcast::channel(REPORTS);
         let (registrations_sender, registrations) = watch::channel(Vec::new());
         let (requests, receiver) = mpsc::channel(control::REQUESTS);

@@ -167,6 +167,16 @@ pub enum NotifyEvent {
     Hold,
 }
 
+impl NotifyEvent {
+    /// What stands in the Event header.
+    pub fn package(self) -> &'static str {
+        match self {
+            NotifyEvent::Talk => "talk",
+            NotifyEvent::Hold => "hold",
+        }
+    }
+}
+
 /// Who ended a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndedBy {

@@ -51,7 +51,7 @@ pub struct Telephone {
 
 impl Telephone {
     pub async fn new(lab: &Lab, dn: &str, password: &str) -> Self {
-        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), "test").await.unwrap();
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), "test").unwrap();
         let config = UaConfig {
             user: dn.to_owned(),
             domain: "127.0.0.1".to_owned(),
