@@ -100,14 +100,14 @@ impl Bench {
 
     fn sip(&mut self, packet: Packet<'_>) {
         let mut buffer = [0; PACKET];
-        if let Some(data) = self.relay.from_sip(self.now, &packet, &mut buffer) {
+        if let Some(data) = self.relay.forward_to_browser(self.now, &packet, &mut buffer) {
             self.to_browser.push(out(data));
         }
     }
 
     fn browser(&mut self, packet: Packet<'_>) {
         let mut buffer = [0; PACKET];
-        if let Some(data) = self.relay.from_browser(self.now, &packet, &mut buffer) {
+        if let Some(data) = self.relay.forward_to_sip(self.now, &packet, &mut buffer) {
             self.to_sip.push(out(data));
         }
     }

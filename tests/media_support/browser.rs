@@ -182,7 +182,24 @@ impl Browser {
     }
 
     pub fn start_handshake(&mut self) {
-        let config = ConfigBuilder::default()
+        let config = self.handshake().build(true, self.gateway).unwrap();
+        let local = self.socket.local_addr().unwrap();
+        let mut endpoint = Endpoint::new(local, TransportProtocol::UDP, None);
+        endpoint.connect(Instant::now(), self.gateway.unwrap(), Arc::new(config), None).unwrap();
+        self.dtls = Some(endpoint);
+        self.pump();
+    }
+
+    /// Takes the handshake that the gateway starts.
+    pub fn accept_handshake(&mut self) {
+        let config = self.handshake().build(false, None).unwrap();
+        let local = self.socket.local_addr().unwrap();
+        let server = Some(Arc::new(config));
+        self.dtls = Some(Endpoint::new(local, TransportProtocol::UDP, server));
+    }
+
+    fn handshake(&self) -> ConfigBuilder {
+        ConfigBuilder::default()
             .with_crypto_provider(self.provider.clone())
             .with_certificates(vec![self.certificate.clone()])
             .with_srtp_protection_profiles(self.profiles.clone())
@@ -190,13 +207,13 @@ impl Browser {
             .with_client_auth(ClientAuthType::RequireAnyClientCert)
             .with_insecure_skip_verify(true)
             .with_flight_interval(Duration::from_millis(200))
-            .build(true, self.gateway)
-            .unwrap();
-        let local = self.socket.local_addr().unwrap();
-        let mut endpoint = Endpoint::new(local, TransportProtocol::UDP, None);
-        endpoint.connect(Instant::now(), self.gateway.unwrap(), Arc::new(config), None).unwrap();
-        self.dtls = Some(endpoint);
-        self.pump();
+    }
+
+    pub fn send_rtcp(&mut self, data: &[u8]) {
+        if let Some((seal, _)) = &mut self.srtp {
+            let sealed = seal.encrypt_rtcp(data).unwrap();
+            self.socket.send_to(&sealed, self.gateway.unwrap()).unwrap();
+        }
     }
 
     /// Sends the next 20 ms of the tone.
@@ -234,8 +251,18 @@ impl Browser {
         }
     }
 
+    /// Handles what is there already.
+    pub fn drain(&mut self) {
+        while let Some(data) = self.receive(Duration::ZERO) {
+            self.handle(data);
+        }
+    }
+
     fn receive(&self, time: Duration) -> Option<Vec<u8>> {
-        self.socket.set_read_timeout(Some(time)).unwrap();
+        self.socket.set_nonblocking(time.is_zero()).unwrap();
+        if !time.is_zero() {
+            self.socket.set_read_timeout(Some(time)).unwrap();
+        }
         let mut buffer = [0; 2048];
         let (len, _) = self.socket.recv_from(&mut buffer).ok()?;
         Some(buffer[..len].to_vec())
@@ -291,13 +318,17 @@ impl Browser {
             )
             .unwrap()
         };
-        self.srtp = Some((context(0), context(1)));
+        let is_client = state.is_client();
+        self.srtp = Some((context(usize::from(!is_client)), context(usize::from(is_client))));
         self.chosen = Some(chosen);
     }
 
     fn pump(&mut self) {
         let (Some(endpoint), Some(gateway)) = (&mut self.dtls, self.gateway) else { return };
-        if endpoint.handle_timeout(gateway, Instant::now()).is_err() && self.srtp.is_none() {
+        if endpoint.get_connection_state(gateway).is_some()
+            && endpoint.handle_timeout(gateway, Instant::now()).is_err()
+            && self.srtp.is_none()
+        {
             self.handshake_failed = true;
         }
         while let Some(transmit) = endpoint.poll_transmit() {

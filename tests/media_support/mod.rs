@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use wrtc_gateway::media::{
-    Bridge, BrowserRemote, CallStats, Engine, Flow, MediaConfig, MediaEvent, MediaId, SipRemote,
+    Bridge, CallStats, Engine, Flow, MediaConfig, MediaEvent, MediaId, SipRemote,
 };
-use wrtc_gateway::sdp::{Codec, Format, PayloadMap, Setup};
+use wrtc_gateway::sdp::{Codec, Format, PayloadMap};
 
 use browser::Browser;
 use phone::Phone;
@@ -29,8 +29,10 @@ pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 static NEXT_RANGE: AtomicU16 = AtomicU16::new(0);
 
 pub fn config() -> MediaConfig {
-    let block = (std::process::id() as u16 % 200) * 40 + NEXT_RANGE.fetch_add(1, Ordering::Relaxed);
-    let first = 30_000 + (block % 1600) * 20;
+    let process = std::process::id() as u16 % 1000 * 37;
+    let block = (process + NEXT_RANGE.fetch_add(1, Ordering::Relaxed)) % 1000;
+    // Below what the kernel hands out by itself.
+    let first = 10_000 + block * 20;
     MediaConfig {
         listen: SocketAddr::new(LOOPBACK, 0),
         advertise: Vec::new(),
@@ -148,13 +150,4 @@ impl Call {
 
 pub fn sip_remote(target: Option<SocketAddr>, payloads: PayloadMap) -> SipRemote {
     SipRemote { target, payloads, ptime: Duration::from_millis(20) }
-}
-
-pub fn passive() -> Setup {
-    Setup::Passive
-}
-
-pub fn without_ice(mut remote: BrowserRemote) -> BrowserRemote {
-    remote.ice = None;
-    remote
 }
