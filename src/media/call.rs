@@ -327,7 +327,7 @@ impl Call {
             event,
         );
         let mut buffer = [0; PACKET];
-        if let Some(out) = self.relay.from_sip(now, &packet, &mut buffer)
+        if let Some(out) = self.relay.forward_to_browser(now, &packet, &mut buffer)
             && let Some((to, sealed)) = self.peer.seal_rtp(out)
         {
             self.to_browser.count(out);
@@ -409,7 +409,7 @@ impl Call {
             event,
         );
         let mut buffer = [0; PACKET];
-        if let Some(out) = self.relay.from_browser(now, &packet, &mut buffer)
+        if let Some(out) = self.relay.forward_to_sip(now, &packet, &mut buffer)
             && let Some(to) = self.latch.destination()
         {
             self.to_sip.count(out);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -44,6 +45,7 @@ struct Shared {
     rtp_address: IpAddr,
     ports: Arc<Mutex<PortPool>>,
     workers: Vec<WorkerHandle>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     next_id: AtomicU64,
 }
 
@@ -57,6 +59,12 @@ impl Drop for Shared {
     fn drop(&mut self) {
         for worker in &self.workers {
             worker.orders.send(Command::Stop);
+        }
+        // They stop within a tick; then their ports are free.
+        let threads =
+            std::mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            let _ = thread.join();
         }
     }
 }
@@ -105,13 +113,15 @@ impl Engine {
             rtp_address: config.rtp_address,
             ports,
             workers: handles,
+            threads: Mutex::new(Vec::new()),
             next_id: AtomicU64::new(1),
         });
         for (n, worker) in ready.into_iter().enumerate() {
-            std::thread::Builder::new()
+            let thread = std::thread::Builder::new()
                 .name(format!("media-{n}"))
                 .spawn(move || worker.run())
                 .map_err(StartError::Worker)?;
+            shared.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         Ok(Engine { shared })
     }
@@ -291,7 +301,8 @@ impl Bridge {
     }
 
     /// Sends digits toward SIP as RFC 4733 events, 100 ms each and 50 ms apart, after those still
-    /// waiting (at most 64). What is no digit, `*`, `#` or `A` to `D` is left out.
+    /// waiting (at most 64). What is no digit, `*`, `#` or `A` to `D` is left out. Where the SIP side
+    /// did not negotiate telephone-event nothing is sent, and `unknown_payload` counts it.
     pub fn send_digits(&self, digits: &str) {
         self.order(Order::SendDigits(digits.to_owned()), None);
     }

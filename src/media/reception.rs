@@ -59,7 +59,7 @@ impl Reception {
         let goes_on = match &self.source {
             Some(source) if source.ssrc == ssrc => {
                 let ahead = sequence.wrapping_sub(source.highest as u16);
-                ahead < MAX_DROPOUT || ahead > u16::MAX - MAX_MISORDER
+                !(MAX_DROPOUT..=u16::MAX - MAX_MISORDER).contains(&ahead)
             }
             _ => false,
         };

@@ -115,7 +115,7 @@ impl Relay {
     }
 
     /// A packet of the browser's, as it is to go to SIP.
-    pub fn from_browser<'b>(
+    pub fn forward_to_sip<'b>(
         &mut self,
         now: Instant,
         packet: &Packet<'_>,
@@ -150,7 +150,7 @@ impl Relay {
     }
 
     /// A packet of the SIP side's, as it is to go to the browser.
-    pub fn from_sip<'b>(
+    pub fn forward_to_browser<'b>(
         &mut self,
         now: Instant,
         packet: &Packet<'_>,

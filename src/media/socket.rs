@@ -16,6 +16,9 @@ pub const DATAGRAM: usize = 2048;
 /// Packets a system call: more saves nothing measurable.
 pub const BATCH: usize = 32;
 
+/// DSCP 46, where it stands in the header's byte.
+const EXPEDITED: u32 = 46 << 2;
+
 /// Room for what a batch of receives brought.
 pub struct RecvBatch {
     buffers: Box<[[u8; DATAGRAM]]>,
@@ -46,7 +49,10 @@ impl Default for RecvBatch {
 
 impl RecvBatch {
     pub fn new() -> Self {
-        RecvBatch { buffers: vec![[0; DATAGRAM]; BATCH].into_boxed_slice(), meta: Box::default() }
+        RecvBatch {
+            buffers: vec![[0; DATAGRAM]; BATCH].into_boxed_slice(),
+            meta: vec![None; BATCH].into_boxed_slice(),
+        }
     }
 
     /// Receives up to [`BATCH`] datagrams without blocking; 0 when there are none.
@@ -347,6 +353,11 @@ pub fn bind(address: SocketAddr, buffer: Option<usize>) -> io::Result<UdpSocket>
         let _ = socket.set_recv_buffer_size(bytes);
         let _ = socket.set_send_buffer_size(bytes);
     }
+    // Expedited forwarding for voice (RFC 4594 4.1); a network that ignores it loses nothing.
+    let _ = match address {
+        SocketAddr::V4(_) => socket.set_tos_v4(EXPEDITED),
+        SocketAddr::V6(_) => socket.set_tclass_v6(EXPEDITED),
+    };
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())

@@ -16,6 +16,10 @@ const MAX_DRIFT: Duration = Duration::from_secs(1);
 /// RTP units per second of everything we carry: G.711, G.722 (RFC 3551 4.5.2), telephone-event.
 pub const CLOCK: u32 = 8000;
 
+/// A late packet, or one of a long event, is at most this much before the newest: the longest event
+/// that RFC 4733 2.3.5 can express in one piece.
+const MAX_PAST: i32 = 0xFFFF;
+
 /// What a time is in RTP units.
 pub fn units(time: Duration) -> u32 {
     // Modulo 2^32, as timestamps are.
@@ -40,6 +44,17 @@ pub struct Source {
     pub marker: bool,
     /// Length in RTP units; 0 for telephone-event, whose packets share a timestamp.
     pub samples: u32,
+}
+
+/// How a packet goes on from the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Next,
+    Late,
+    /// An old number with a new time.
+    Nonsense,
+    /// Another source, or the same one after a jump.
+    Broken,
 }
 
 struct Followed {
@@ -106,9 +121,12 @@ impl Stream {
 
     /// The place of a packet that is passed on; `None` for a repeated or too late one.
     pub fn follow(&mut self, now: Instant, packet: Source) -> Option<Place> {
-        let Some(followed) = self.in_sequence(now, &packet) else {
-            return Some(self.anchor(now, packet));
-        };
+        match self.advance(now, &packet) {
+            Step::Broken => return Some(self.anchor(now, packet)),
+            Step::Nonsense => return None,
+            Step::Next | Step::Late => {}
+        }
+        let followed = self.followed.as_ref()?;
         let sequence = packet.sequence.wrapping_add(followed.sequence_offset);
         let timestamp = packet.timestamp.wrapping_add(followed.timestamp_offset);
         if !self.mark(sequence) {
@@ -120,11 +138,8 @@ impl Stream {
 
     /// A packet of the source that is not passed on, and is to leave no hole.
     pub fn swallow(&mut self, now: Instant, packet: Source) {
-        if self.in_sequence(now, &packet).is_none() {
-            return;
-        }
-        if let Some(followed) = &mut self.followed
-            && followed.highest == packet.sequence
+        if self.advance(now, &packet) == Step::Next
+            && let Some(followed) = &mut self.followed
         {
             followed.sequence_offset = followed.sequence_offset.wrapping_sub(1);
         }
@@ -154,28 +169,31 @@ impl Stream {
         Place { ssrc: self.ssrc, sequence, timestamp, marker }
     }
 
-    /// The source's state when `packet` goes on from what came before, updated with it.
-    fn in_sequence(&mut self, now: Instant, packet: &Source) -> Option<&Followed> {
-        let followed = self.followed.as_mut().filter(|f| f.ssrc == packet.ssrc)?;
+    /// How a packet goes on from what came before of its source.
+    fn advance(&mut self, now: Instant, packet: &Source) -> Step {
+        let Some(followed) = self.followed.as_mut().filter(|f| f.ssrc == packet.ssrc) else {
+            return Step::Broken;
+        };
         let ahead = i32::from(packet.sequence.wrapping_sub(followed.highest) as i16);
         if !(-MAX_BEHIND..=MAX_AHEAD).contains(&ahead) {
-            return None;
+            return Step::Broken;
         }
-        if ahead <= 0 {
-            return Some(followed);
-        }
-        let elapsed = units(now.saturating_duration_since(followed.at));
         let advanced = packet.timestamp.wrapping_sub(followed.timestamp) as i32;
-        // The packets of one event share their first timestamp, and audio may overtake it.
-        if packet.samples > 0 || advanced > 0 {
+        // The packets of one event share their first timestamp, and audio may overtake them.
+        let of_the_past = (-MAX_PAST..=0).contains(&advanced);
+        if ahead <= 0 {
+            return if of_the_past { Step::Late } else { Step::Nonsense };
+        }
+        if packet.samples > 0 || !of_the_past {
+            let elapsed = units(now.saturating_duration_since(followed.at));
             if advanced < 0 || (i64::from(advanced) - i64::from(elapsed)).abs() > drift() {
-                return None;
+                return Step::Broken;
             }
             followed.timestamp = packet.timestamp;
             followed.at = now;
         }
         followed.highest = packet.sequence;
-        Some(followed)
+        Step::Next
     }
 
     /// Attaches a source to the end of what was sent.
