@@ -1,1 +1,88 @@
+//! The embedded SIP server of `wrtc-gateway demo` and of the tests.
+//!
+//! A registrar for a range of DNs that have one password, calls from DN to DN, and a few numbers
+//! to try out a telephone with:
+//!
+//! | number | what it does |
+//! |---|---|
+//! | a DN | rings the telephone registered there; its media go from end to end |
+//! | `600` | echo |
+//! | `601` | plays 1 kHz |
+//! | `602` | rings and never answers |
+//! | `603` | 486 Busy Here |
+//! | `604` | echo; after the caller has hung up, calls the caller back |
+//! | `1003` | rings a second, then answers and echoes |
+//!
+//! It measures what it hears: each call that is over leaves a [`CallReport`]. A [`Control`] lets
+//! Rust tests play the far end of a call message by message.
 
+mod config;
+mod control;
+mod dialplan;
+mod meter;
+pub mod phone;
+mod report;
+mod rtp;
+mod sdp;
+pub mod tone;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, watch};
+
+pub use config::{Challenge, LabConfig};
+pub use control::{Ack, AckSdp, CallOut, Control, ControlError, Leg, LegEvent};
+pub use meter::Heard;
+pub use phone::{Hold, Phone, PhoneConfig, Sound};
+pub use report::{CallReport, Party, ReportedEnd, Way};
+pub use rtp::Received;
+pub use sdp::SdpError;
+
+/// A telephone that is signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    pub dn: String,
+    /// The Contact as it came.
+    pub contact: String,
+    /// Where calls to it are sent.
+    pub addr: SocketAddr,
+    /// As granted.
+    pub expires: Duration,
+    pub user_agent: Option<String>,
+}
+
+/// A running lab. Dropping it ends it without a word to anybody; see [`Lab::stop`].
+#[derive(Debug)]
+pub struct Lab {}
+
+impl Lab {
+    /// Opens the socket and serves from then on, within the tokio runtime it is called in.
+    pub async fn start(_config: LabConfig) -> io::Result<Lab> {
+        todo!()
+    }
+
+    pub fn sip_addr(&self) -> SocketAddr {
+        todo!()
+    }
+
+    /// Calls that end from now on.
+    pub fn reports(&self) -> broadcast::Receiver<CallReport> {
+        todo!()
+    }
+
+    /// Who is signed in, now and after each change, sorted by DN.
+    pub fn registrations(&self) -> watch::Receiver<Vec<Registration>> {
+        todo!()
+    }
+
+    pub fn control(&self) -> Control {
+        todo!()
+    }
+
+    /// Hangs up all calls and ends.
+    pub async fn stop(self) {
+        todo!()
+    }
+}

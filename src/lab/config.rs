@@ -1,0 +1,69 @@
+//! How a lab starts.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::sdp::Codec;
+use crate::secret::Secret;
+
+/// What a registrar asks of those who sign in (RFC 7616).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Challenge {
+    /// Nothing: accepts by address, as a Genesys SIP Server may.
+    None,
+    Md5,
+    Sha256,
+    /// Two challenges in one 401, SHA-256 first: the telephone picks.
+    Both,
+}
+
+#[derive(Debug, Clone)]
+pub struct LabConfig {
+    /// Where SIP over UDP is served; port 0 for any. RTP goes by the same address.
+    pub listen: SocketAddr,
+    /// Of every DN.
+    pub password: Secret,
+    pub first_dn: u32,
+    /// Inclusive.
+    pub last_dn: u32,
+    pub realm: String,
+    pub challenge: Challenge,
+    /// Whether a DN that calls is challenged too (407). Guests, who are no DN, never are.
+    pub challenge_calls: bool,
+    /// The most that REGISTER is granted.
+    pub max_expires: Duration,
+    /// How long `1003` rings before it answers.
+    pub ring: Duration,
+    /// How long after a hang-up `604` calls back.
+    pub call_back_after: Duration,
+    /// What the lab's own telephones offer and take, the preferred first.
+    pub codecs: Vec<Codec>,
+    /// Calls at a time; one more gets 503. Each takes a pair of ports and, measuring, some 1 % of a core.
+    pub max_calls: usize,
+}
+
+impl LabConfig {
+    /// A lab on any loopback port for the DNs 5001 to 5020.
+    pub fn new(password: Secret) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            password,
+            first_dn: 5001,
+            last_dn: 5020,
+            realm: "wrtc-gateway lab".to_owned(),
+            challenge: Challenge::Both,
+            challenge_calls: true,
+            max_expires: Duration::from_secs(3600),
+            ring: Duration::from_secs(1),
+            call_back_after: Duration::from_secs(1),
+            codecs: Codec::ALL.to_vec(),
+            max_calls: 200,
+        }
+    }
+
+    pub(super) fn is_dn(&self, number: &str) -> bool {
+        // `05001` is not 5001.
+        !number.starts_with(['0', '+'])
+            && number.parse().is_ok_and(|dn: u32| (self.first_dn..=self.last_dn).contains(&dn))
+    }
+}

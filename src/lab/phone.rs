@@ -1,0 +1,653 @@
+//! The audio end of a lab telephone: an RTP socket, what it plays and what it heard.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+
+use super::meter::{Heard, Meter};
+use super::rtp::{EventPacket, Packet};
+use super::sdp::{Described, Local, SdpError};
+use super::tone::{FRAME, Generator, alaw_encode, ulaw_encode};
+use crate::sdp::{Codec, Direction, Format, PayloadMap};
+
+const TICK: Duration = Duration::from_millis(20);
+/// A digit sounds for 100 ms and is followed by 60 ms of pause, in ticks.
+const DIGIT_TICKS: u16 = 5;
+const DIGIT_PAUSE: u16 = 3;
+/// The last packet of a digit goes out three times (RFC 4733 2.5.1.4).
+const DIGIT_ENDS: u16 = 3;
+/// Digits that wait; more than anybody asks for at once.
+const MAX_DIGITS: usize = 256;
+
+/// What a telephone plays.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sound {
+    /// Each audio packet that comes goes back as it is, under the telephone's own SSRC.
+    Echo,
+    /// In G.711; a call that settled on G.722 hears silence instead.
+    Tone {
+        hz: f64,
+        /// Relative to a full-scale sine.
+        dbfs: f64,
+    },
+    /// Packets of silence.
+    Silence,
+    /// No packets at all.
+    Stopped,
+}
+
+/// How a telephone's own next offer says that the peer is on hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hold {
+    #[default]
+    No,
+    /// `a=sendonly`.
+    SendOnly,
+    /// `a=inactive`.
+    Inactive,
+    /// `c=0.0.0.0`, as RFC 2543 had it.
+    BlackHole,
+}
+
+/// How a telephone starts.
+#[derive(Debug, Clone)]
+pub struct PhoneConfig {
+    /// Where its RTP socket is bound, any port; what its SDP says.
+    pub address: IpAddr,
+    /// What it offers, the preferred first, and what it takes.
+    pub codecs: Vec<Codec>,
+    /// Payload type of telephone-event in its offers; `None` to do without.
+    pub telephone_event: Option<u8>,
+    pub sound: Sound,
+}
+
+impl Default for PhoneConfig {
+    fn default() -> Self {
+        Self {
+            address: IpAddr::from([127, 0, 0, 1]),
+            codecs: Codec::ALL.to_vec(),
+            telephone_event: Some(101),
+            sound: Sound::Silence,
+        }
+    }
+}
+
+/// One call's audio. Silent and deaf until an offer and an answer have met; its socket closes
+/// when it is dropped.
+#[derive(Debug)]
+pub struct Phone {
+    shared: Arc<Shared>,
+    address: IpAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// A new socket waits in the state.
+    moved: Notify,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves counters at worst.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Phone {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Phone {
+    pub async fn open(config: PhoneConfig) -> io::Result<Phone> {
+        let sockets = Sockets::bind(config.address).await?;
+        let address = config.address;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(config, sockets.rtp.local_addr()?)),
+            moved: Notify::new(),
+        });
+        let task = tokio::spawn(run(sockets, shared.clone()));
+        Ok(Phone { shared, address, task })
+    }
+
+    /// Where it hears.
+    pub fn addr(&self) -> SocketAddr {
+        self.shared.lock().local.address
+    }
+
+    /// An offer for what the telephone wants now. The version in `o=` counts up with each change.
+    pub fn offer(&self) -> String {
+        self.shared.lock().offer()
+    }
+
+    /// Takes the peer's offer and gives the answer.
+    pub fn answer(&self, offer: &str) -> Result<String, SdpError> {
+        self.shared.lock().answer(offer)
+    }
+
+    /// Takes the answer to [`Phone::offer`].
+    pub fn take_answer(&self, answer: &str) -> Result<(), SdpError> {
+        self.shared.lock().take_answer(answer)
+    }
+
+    /// For the next offer or answer.
+    pub fn set_hold(&self, hold: Hold) {
+        self.shared.lock().hold = hold;
+    }
+
+    /// For the next offer or answer.
+    pub fn set_codecs(&self, codecs: Vec<Codec>) {
+        self.shared.lock().codecs = codecs;
+    }
+
+    /// Payload type of telephone-event in the next offer.
+    pub fn set_telephone_event(&self, payload: Option<u8>) {
+        self.shared.lock().telephone_event = payload;
+    }
+
+    /// Opens another port; the old one closes. The peer learns of it by the next offer.
+    pub async fn change_port(&self) -> io::Result<SocketAddr> {
+        let sockets = Sockets::bind(self.address).await?;
+        let address = sockets.rtp.local_addr()?;
+        let mut state = self.shared.lock();
+        state.local.address = address;
+        state.new_sockets = Some(sockets);
+        drop(state);
+        self.shared.moved.notify_one();
+        Ok(address)
+    }
+
+    pub fn play(&self, sound: Sound) {
+        self.shared.lock().sender.play(sound);
+    }
+
+    /// Sends digits as telephone events (RFC 4733), one after the other. What is no digit, and
+    /// what the peer has no payload type for, is left out.
+    pub fn dtmf(&self, digits: &str) {
+        let mut state = self.shared.lock();
+        let room = MAX_DIGITS.saturating_sub(state.sender.digits.len());
+        state.sender.digits.extend(digits.chars().take(room));
+    }
+
+    /// Digits that came another way (SIP INFO) belong to what was heard.
+    pub fn note_digit(&self, digit: char) {
+        self.shared.lock().meter.digit(digit);
+    }
+
+    /// All that was heard since the telephone was opened.
+    pub fn heard(&self) -> Heard {
+        self.shared.lock().meter.heard()
+    }
+
+    /// What was heard since [`Phone::listen_afresh`].
+    pub fn heard_afresh(&self) -> Heard {
+        self.shared.lock().meter.heard_afresh()
+    }
+
+    pub fn listen_afresh(&self) {
+        self.shared.lock().meter.afresh();
+    }
+
+    /// RTP packets sent.
+    pub fn sent(&self) -> u64 {
+        self.shared.lock().sender.sent
+    }
+
+    /// The direction last agreed on, as this telephone sees it.
+    pub fn direction(&self) -> Direction {
+        self.shared.lock().direction
+    }
+}
+
+/// RTP on an even port and RTCP on the next (RFC 3550 11). RTCP is read and dropped: without
+/// the socket the peer's reports would come back as ICMP errors.
+#[derive(Debug)]
+struct Sockets {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+}
+
+impl Sockets {
+    async fn bind(address: IpAddr) -> io::Result<Self> {
+        // Ports come at random; a pair is free at every other try or so.
+        for _ in 0..64 {
+            let rtp = UdpSocket::bind((address, 0)).await?;
+            let port = rtp.local_addr()?.port();
+            if port % 2 == 0
+                && let Ok(rtcp) = UdpSocket::bind((address, port + 1)).await
+            {
+                return Ok(Self { rtp, rtcp });
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::AddrInUse, "no pair of RTP ports is free"))
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    codecs: Vec<Codec>,
+    telephone_event: Option<u8>,
+    hold: Hold,
+    local: Local,
+    /// `local` has been in an offer or answer since it last changed.
+    written: Option<Local>,
+    target: Option<SocketAddr>,
+    /// The host that may speak: the last target's.
+    peer: Option<IpAddr>,
+    direction: Direction,
+    sender: Sender,
+    meter: Meter,
+    new_sockets: Option<Sockets>,
+}
+
+impl State {
+    fn new(config: PhoneConfig, address: SocketAddr) -> Self {
+        State {
+            codecs: config.codecs,
+            telephone_event: config.telephone_event,
+            hold: Hold::No,
+            local: Local {
+                // As NTP seconds are usual there, and small enough for everybody.
+                id: u64::from(rand::random::<u32>()),
+                version: 1,
+                address,
+                black_hole: false,
+                payloads: PayloadMap::default(),
+                direction: Direction::SendRecv,
+            },
+            written: None,
+            target: None,
+            peer: None,
+            direction: Direction::Inactive,
+            sender: Sender::new(config.sound),
+            meter: Meter::default(),
+            new_sockets: None,
+        }
+    }
+
+    fn wanted(&self) -> Direction {
+        match self.hold {
+            Hold::No | Hold::BlackHole => Direction::SendRecv,
+            Hold::SendOnly => Direction::SendOnly,
+            Hold::Inactive => Direction::Inactive,
+        }
+    }
+
+    fn write(&mut self, offer: Option<&Described>) -> String {
+        self.local.black_hole = self.hold == Hold::BlackHole;
+        if let Some(written) = &self.written
+            && *written != self.local
+        {
+            self.local.version += 1;
+        }
+        self.written = Some(self.local.clone());
+        self.local.write(offer)
+    }
+
+    fn offer(&mut self) -> String {
+        let format = |codec: &Codec| Format { codec: *codec, payload: codec.static_payload() };
+        self.local.payloads = PayloadMap {
+            formats: self.codecs.iter().map(format).collect(),
+            telephone_event: self.telephone_event,
+        };
+        self.local.direction = self.wanted();
+        self.write(None)
+    }
+
+    fn answer(&mut self, offer: &str) -> Result<String, SdpError> {
+        let offer = Described::parse(offer)?;
+        let formats: Vec<_> = offer
+            .payloads
+            .formats
+            .iter()
+            .filter(|format| self.codecs.contains(&format.codec))
+            .copied()
+            .collect();
+        if formats.is_empty() {
+            return Err(SdpError::NoCommonCodec);
+        }
+        // The offer's payload number, and from then on ours too (RFC 3264 8.3.2).
+        if self.telephone_event.is_some() && offer.payloads.telephone_event.is_some() {
+            self.telephone_event = offer.payloads.telephone_event;
+        }
+        let telephone_event = self.telephone_event.and(offer.payloads.telephone_event);
+        self.local.payloads = PayloadMap { formats, telephone_event };
+        self.local.direction = offer.direction.reversed().and(self.wanted());
+        let text = self.write(Some(&offer));
+        self.settle(offer.target, self.local.direction, self.local.payloads.clone());
+        Ok(text)
+    }
+
+    fn take_answer(&mut self, answer: &str) -> Result<(), SdpError> {
+        let answer = Described::parse(answer)?;
+        let mut payloads = answer.payloads;
+        payloads.formats.retain(|format| self.local.payloads.payload_of(format.codec).is_some());
+        if payloads.formats.is_empty() {
+            return Err(SdpError::NoCommonCodec);
+        }
+        let direction = answer.direction.reversed().and(self.local.direction);
+        self.settle(answer.target, direction, payloads);
+        Ok(())
+    }
+
+    fn settle(&mut self, target: Option<SocketAddr>, direction: Direction, to: PayloadMap) {
+        self.target = target;
+        self.peer = target.map(|t| t.ip()).or(self.peer);
+        self.direction = direction;
+        if !direction.receives() || self.local.black_hole {
+            self.meter.pause();
+        }
+        self.sender.payloads = to;
+    }
+
+    fn target(&self) -> Option<SocketAddr> {
+        self.target.filter(|_| self.direction.sends())
+    }
+
+    /// A datagram that came, and where its echo goes; the echo itself is in `out`.
+    fn handle(
+        &mut self,
+        datagram: &[u8],
+        from: SocketAddr,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Option<SocketAddr> {
+        let packet = Packet::parse(datagram);
+        let Some(packet) = packet.filter(|_| self.peer.is_none_or(|peer| peer == from.ip())) else {
+            self.meter.strange();
+            return None;
+        };
+        self.meter.packet(&packet, &self.local.payloads, now);
+        let target = self.target()?;
+        let codec = self.local.payloads.codec_of(packet.payload_type)?;
+        self.sender.echo(codec, &packet, out).then_some(target)
+    }
+}
+
+#[derive(Debug)]
+struct Sender {
+    sound: Sound,
+    generator: Generator,
+    /// In the peer's numbers.
+    payloads: PayloadMap,
+    ssrc: u32,
+    sequence: u16,
+    /// The clock: 160 further with each tick, whether something is sent or not.
+    clock: u32,
+    /// Timestamp of the last audio packet, for the echo must not go back.
+    last: Option<u32>,
+    /// What turns the timestamps of the source that is echoed into ours.
+    echo: Option<(u32, u32)>,
+    marker: bool,
+    digits: VecDeque<char>,
+    /// Digit, its timestamp and its tick.
+    digit: Option<(char, u32, u16)>,
+    sent: u64,
+}
+
+impl Sender {
+    fn new(sound: Sound) -> Self {
+        let mut sender = Self {
+            sound,
+            generator: Generator::new(0.0, 0.0),
+            payloads: PayloadMap::default(),
+            ssrc: rand::random(),
+            sequence: rand::random(),
+            clock: rand::random(),
+            last: None,
+            echo: None,
+            marker: true,
+            digits: VecDeque::new(),
+            digit: None,
+            sent: 0,
+        };
+        sender.play(sound);
+        sender
+    }
+
+    fn play(&mut self, sound: Sound) {
+        if let Sound::Tone { hz, dbfs } = sound {
+            self.generator = Generator::new(hz, dbfs);
+        }
+        self.sound = sound;
+    }
+
+    fn write(&mut self, payload_type: u8, timestamp: u32, payload: &[u8], out: &mut Vec<u8>) {
+        let packet = Packet {
+            marker: std::mem::take(&mut self.marker),
+            payload_type,
+            sequence: self.sequence,
+            timestamp,
+            ssrc: self.ssrc,
+            payload,
+        };
+        packet.write(out);
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sent += 1;
+    }
+
+    fn echo(&mut self, codec: Codec, packet: &Packet<'_>, out: &mut Vec<u8>) -> bool {
+        if self.sound != Sound::Echo || self.digit.is_some() {
+            return false;
+        }
+        let Some(payload_type) = self.payloads.payload_of(codec) else { return false };
+        let offset = match self.echo {
+            Some((ssrc, offset)) if ssrc == packet.ssrc => offset,
+            _ => self.clock.wrapping_sub(packet.timestamp),
+        };
+        let mut timestamp = packet.timestamp.wrapping_add(offset);
+        self.echo = Some((packet.ssrc, offset));
+        if let Some(last) = self.last
+            && timestamp.wrapping_sub(last).wrapping_sub(1) >= 1 << 31
+        {
+            // Late, or the source's clock was set back. Ours goes on.
+            timestamp = last.wrapping_add(FRAME as u32);
+            self.echo = Some((packet.ssrc, timestamp.wrapping_sub(packet.timestamp)));
+        }
+        self.last = Some(timestamp);
+        self.write(payload_type, timestamp, packet.payload, out);
+        true
+    }
+
+    /// 20 ms have passed. Each packet goes through `send`.
+    fn tick(&mut self, may_send: bool, out: &mut Vec<u8>, mut send: impl FnMut(&[u8])) {
+        self.clock = self.clock.wrapping_add(FRAME as u32);
+        if !may_send {
+            self.marker = true;
+            return;
+        }
+        if self.digit.is_none() {
+            self.digit = self.digits.pop_front().map(|digit| (digit, self.clock, 0));
+        }
+        if let Some((digit, timestamp, tick)) = self.digit.take() {
+            if tick < DIGIT_TICKS + DIGIT_PAUSE {
+                self.digit = Some((digit, timestamp, tick + 1));
+            }
+            if tick < DIGIT_TICKS {
+                self.digit_packets(digit, timestamp, tick, out, &mut send);
+                return;
+            }
+        }
+        let Some(format) = self.payloads.preferred() else { return };
+        let mut payload = [format.codec.silence_byte(); FRAME];
+        let encode = match format.codec {
+            Codec::Pcmu => Some(ulaw_encode as fn(i16) -> u8),
+            Codec::Pcma => Some(alaw_encode as fn(i16) -> u8),
+            Codec::G722 => None,
+        };
+        match (self.sound, encode) {
+            (Sound::Echo | Sound::Stopped, _) => {
+                self.marker |= self.sound == Sound::Stopped;
+                return;
+            }
+            (Sound::Tone { .. }, Some(encode)) => {
+                payload.fill_with(|| encode(self.generator.sample()));
+            }
+            (Sound::Tone { .. } | Sound::Silence, _) => {}
+        }
+        // An echo may have run a little ahead of the clock.
+        if let Some(last) = self.last
+            && self.clock.wrapping_sub(last).wrapping_sub(1) >= 1 << 31
+        {
+            self.clock = last.wrapping_add(FRAME as u32);
+        }
+        self.last = Some(self.clock);
+        self.write(format.payload, self.clock, &payload, out);
+        send(out);
+    }
+
+    fn digit_packets(
+        &mut self,
+        digit: char,
+        timestamp: u32,
+        tick: u16,
+        out: &mut Vec<u8>,
+        send: &mut impl FnMut(&[u8]),
+    ) {
+        let Some(payload_type) = self.payloads.telephone_event else { return };
+        let end = tick + 1 == DIGIT_TICKS;
+        let event = EventPacket { digit, end, duration: (tick + 1) * FRAME as u16 };
+        let Some(payload) = event.write() else { return };
+        self.marker = tick == 0;
+        for _ in 0..if end { DIGIT_ENDS } else { 1 } {
+            self.write(payload_type, timestamp, &payload, out);
+            send(out);
+        }
+    }
+}
+
+async fn run(mut sockets: Sockets, shared: Arc<Shared>) {
+    // Catches up after a pause of the machine: 50 frames a second on average, without drift.
+    let mut tick = tokio::time::interval(TICK);
+    // The largest UDP payload that an Ethernet carries, and then some.
+    let (mut buffer, mut reports, mut out) = ([0; 2048], [0; 2048], Vec::with_capacity(2048));
+    loop {
+        tokio::select! {
+            got = sockets.rtp.recv_from(&mut buffer) => {
+                let Ok((length, from)) = got else { continue };
+                let now = Instant::now();
+                let target = shared.lock().handle(&buffer[..length], from, now, &mut out);
+                if let Some(target) = target {
+                    // A full send buffer loses the packet, as a network would.
+                    let _ = sockets.rtp.try_send_to(&out, target);
+                }
+            }
+            _ = tick.tick() => {
+                let mut state = shared.lock();
+                let target = state.target();
+                state.sender.tick(target.is_some(), &mut out, |packet| {
+                    if let Some(target) = target {
+                        let _ = sockets.rtp.try_send_to(packet, target);
+                    }
+                });
+            }
+            _ = sockets.rtcp.recv_from(&mut reports) => {}
+            () = shared.moved.notified() => {
+                if let Some(new) = shared.lock().new_sockets.take() {
+                    sockets = new;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn phone(sound: Sound, codecs: &[Codec]) -> Phone {
+        let config = PhoneConfig { sound, codecs: codecs.to_vec(), ..PhoneConfig::default() };
+        Phone::open(config).await.unwrap()
+    }
+
+    fn connect(offerer: &Phone, answerer: &Phone) {
+        offerer.take_answer(&answerer.answer(&offerer.offer()).unwrap()).unwrap();
+    }
+
+    async fn until(what: &str, mut done: impl FnMut() -> bool) {
+        for _ in 0..1500 {
+            if done() {
+                return;
+            }
+            tokio::time::sleep(TICK).await;
+        }
+        panic!("waited for 30 s: {what}");
+    }
+
+    #[tokio::test]
+    async fn an_echo_brings_a_tone_and_nothing_else_back() {
+        let tone = phone(Sound::Tone { hz: 440.0, dbfs: -12.0 }, &[Codec::Pcma]).await;
+        let echo = phone(Sound::Echo, &Codec::ALL).await;
+        connect(&tone, &echo);
+        until("a second of echo", || tone.heard().received.packets >= 50).await;
+        let heard = tone.heard();
+        assert_eq!((heard.received.lost, heard.received.sources, heard.strange), (0, 1, 0));
+        assert!(heard.tone_near(440.0, 5.0).share > 0.95, "{heard}");
+        assert_eq!(heard.codec, Some("PCMA"));
+    }
+
+    #[tokio::test]
+    async fn digits_arrive_once_each() {
+        let (caller, called) = (
+            phone(Sound::Silence, &[Codec::Pcmu]).await,
+            phone(Sound::Silence, &[Codec::Pcmu]).await,
+        );
+        connect(&caller, &called);
+        caller.dtmf("112#");
+        until("four digits", || called.heard().digits == "112#").await;
+    }
+
+    #[tokio::test]
+    async fn hold_stops_one_direction_and_a_new_port_is_followed() {
+        let loud = Sound::Tone { hz: 440.0, dbfs: -12.0 };
+        let (holder, held) = (phone(loud, &[Codec::Pcmu]).await, phone(loud, &[Codec::Pcmu]).await);
+        connect(&holder, &held);
+        until("sound", || holder.heard().received.packets > 0).await;
+        for (hold, ours, theirs) in [
+            (Hold::SendOnly, Direction::SendOnly, Direction::RecvOnly),
+            (Hold::Inactive, Direction::Inactive, Direction::Inactive),
+            (Hold::BlackHole, Direction::SendRecv, Direction::SendRecv),
+        ] {
+            holder.set_hold(hold);
+            connect(&holder, &held);
+            assert_eq!((holder.direction(), held.direction()), (ours, theirs), "{hold:?}");
+            // What was on its way may still come.
+            tokio::time::sleep(3 * TICK).await;
+            let before = held.sent();
+            tokio::time::sleep(5 * TICK).await;
+            assert_eq!(held.sent(), before, "{hold:?}");
+        }
+        holder.set_hold(Hold::No);
+        holder.change_port().await.unwrap();
+        connect(&holder, &held);
+        holder.listen_afresh();
+        until("sound again", || holder.heard_afresh().received.packets > 10).await;
+        assert_eq!(holder.heard().received.lost, 0);
+    }
+
+    #[tokio::test]
+    async fn the_version_of_an_offer_counts_changes() {
+        let phone = phone(Sound::Stopped, &[Codec::Pcmu]).await;
+        let version = |sdp: &str| {
+            let origin = sdp.lines().find(|l| l.starts_with("o=")).unwrap().to_owned();
+            origin.split(' ').nth(2).unwrap().parse::<u64>().unwrap()
+        };
+        let first = phone.offer();
+        assert_eq!(phone.offer(), first);
+        phone.set_hold(Hold::SendOnly);
+        let second = phone.offer();
+        phone.set_codecs(vec![Codec::Pcma]);
+        phone.set_telephone_event(Some(96));
+        let third = phone.offer();
+        assert!(version(&first) < version(&second) && version(&second) < version(&third));
+        assert!(third.contains("RTP/AVP 8 96\r\n"), "{third}");
+    }
+}
