@@ -409,14 +409,33 @@ impl Session {
 
     /// [`super::Command::Info`]: in the confirmed dialog, or in the early one heard of last.
     pub(crate) fn info(&mut self, core: &mut Core, content_type: &str, body: Vec<u8>) {
+        self.request_in_dialog(core, Method::Info, |request| {
+            set_body(&mut request.headers, &mut request.body, Some((content_type, body)));
+        });
+    }
+
+    /// [`super::Command::Notify`]: in the same dialog as INFO.
+    pub(crate) fn notify(&mut self, core: &mut Core, event: NotifyEvent) {
+        self.request_in_dialog(core, Method::Notify, |request| {
+            request.headers.push(rsipstack::sip::Header::Event(event.package().into()));
+            set_body(&mut request.headers, &mut request.body, None);
+        });
+    }
+
+    fn request_in_dialog(
+        &mut self,
+        core: &mut Core,
+        method: Method,
+        fill: impl FnOnce(&mut rsipstack::sip::Request),
+    ) {
         let dialog = match &mut self.phase {
             Phase::Calling(outgoing) => outgoing.early.last_mut(),
             _ => self.dialog.as_mut(),
         };
         let (Some(dialog), false) = (dialog, self.ended) else { return };
         let cseq = dialog.next_cseq();
-        let (mut request, to) = dialog.request(core, Method::Info, cseq);
-        set_body(&mut request.headers, &mut request.body, Some((content_type, body)));
+        let (mut request, to) = dialog.request(core, method, cseq);
+        fill(&mut request);
         core.send(Purpose::Info(self.id), request, to, AuthState::default());
     }
 

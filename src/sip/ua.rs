@@ -102,6 +102,9 @@ impl UserAgent {
             Command::Info { session, content_type, body } => {
                 self.with(session, |session, core| session.info(core, &content_type, body));
             }
+            Command::Notify { session, event } => {
+                self.with(session, |session, core| session.notify(core, event));
+            }
         }
         self.tidy(now);
     }
