@@ -16,11 +16,14 @@
 //! It measures what it hears: each call that is over leaves a [`CallReport`]. A [`Control`] lets
 //! Rust tests play the far end of a call message by message.
 
+mod bridge;
 mod config;
 mod control;
 mod dialplan;
+mod leg;
 mod meter;
 pub mod phone;
+mod registrar;
 mod report;
 mod rtp;
 mod sdp;
