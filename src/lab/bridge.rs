@@ -13,7 +13,7 @@ pub enum Side {
 }
 
 impl Side {
-    fn other(self) -> Side {
+    pub fn other(self) -> Side {
         match self {
             Side::A => Side::B,
             Side::B => Side::A,
@@ -71,7 +71,7 @@ impl Bridge {
         self.end.as_ref()
     }
 
-    fn session(&self, side: Side) -> SessionId {
+    pub fn session(&self, side: Side) -> SessionId {
         match side {
             Side::A => self.a,
             Side::B => self.b,

@@ -79,6 +79,10 @@ impl PhoneLeg {
         &self.phone
     }
 
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
     pub fn script(&self) -> Script {
         self.script
     }

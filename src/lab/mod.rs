@@ -17,23 +17,30 @@
 //! Rust tests play the far end of a call message by message.
 
 mod bridge;
+mod call;
 mod config;
 mod control;
 mod dialplan;
+mod gate;
 mod leg;
+mod legs;
 mod meter;
 pub mod phone;
 mod registrar;
+mod reply;
 mod report;
 mod rtp;
 mod sdp;
+mod server;
 pub mod tone;
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::sip::Endpoint;
 
 pub use config::{Challenge, LabConfig};
 pub use control::{Ack, AckSdp, CallOut, Control, ControlError, Leg, LegEvent};
@@ -56,36 +63,72 @@ pub struct Registration {
     pub user_agent: Option<String>,
 }
 
+/// Reports that a slow listener may fall behind.
+const REPORTS: usize = 256;
+
 /// A running lab. Dropping it ends it without a word to anybody; see [`Lab::stop`].
 #[derive(Debug)]
-pub struct Lab {}
+pub struct Lab {
+    local: SocketAddr,
+    reports: broadcast::Sender<CallReport>,
+    registrations: watch::Receiver<Vec<Registration>>,
+    control: Control,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
 
 impl Lab {
     /// Opens the socket and serves from then on, within the tokio runtime it is called in.
-    pub async fn start(_config: LabConfig) -> io::Result<Lab> {
-        todo!()
+    pub async fn start(config: LabConfig) -> io::Result<Lab> {
+        let user_agent = concat!("wrtc-gateway-lab/", env!("CARGO_PKG_VERSION"));
+        let endpoint = Endpoint::bind(config.listen, user_agent)?;
+        let (reports, _) = broadcast::channel(REPORTS);
+        let (registrations_sender, registrations) = watch::channel(Vec::new());
+        let (requests, receiver) = mpsc::channel(control::REQUESTS);
+        let handles = server::Handles {
+            reports: reports.clone(),
+            registrations: registrations_sender,
+            requests: requests.clone(),
+        };
+        let server = server::Server::new(config, &endpoint, handles);
+        Ok(Lab {
+            local: endpoint.local_addr(),
+            reports,
+            registrations,
+            control: Control { requests },
+            task: tokio::spawn(server.run(receiver)),
+        })
     }
 
     pub fn sip_addr(&self) -> SocketAddr {
-        todo!()
+        self.local
     }
 
     /// Calls that end from now on.
     pub fn reports(&self) -> broadcast::Receiver<CallReport> {
-        todo!()
+        self.reports.subscribe()
     }
 
     /// Who is signed in, now and after each change, sorted by DN.
     pub fn registrations(&self) -> watch::Receiver<Vec<Registration>> {
-        todo!()
+        self.registrations.clone()
     }
 
     pub fn control(&self) -> Control {
-        todo!()
+        self.control.clone()
     }
 
     /// Hangs up all calls and ends.
     pub async fn stop(self) {
-        todo!()
+        let (reply, done) = oneshot::channel();
+        if self.control.requests.send(control::Request::Stop { reply }).await.is_ok() {
+            // It answers within seconds, or is gone already.
+            let _ = done.await;
+        }
     }
 }

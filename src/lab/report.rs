@@ -5,7 +5,6 @@ use std::fmt;
 use serde::Serialize;
 
 use super::meter::Heard;
-use super::tone::round;
 
 /// Who set the call up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
