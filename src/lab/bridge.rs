@@ -127,9 +127,8 @@ impl Bridge {
                 }
             }
             Event::ReinviteRefused { code, .. } => {
-                if self.exchange.take_if(|e| e.from == other).is_some() {
-                    out.push((other, Command::RejectReinvite { session, code }));
-                }
+                let waits = self.exchange.take_if(|e| e.from == other);
+                out.extend(waits.map(|_| (other, Command::RejectReinvite { session, code })));
             }
             Event::Informed { content_type, body, .. } => {
                 out.push((other, Command::Info { session, content_type, body }));

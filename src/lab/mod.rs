@@ -33,6 +33,7 @@ mod rtp;
 mod sdp;
 mod server;
 pub mod tone;
+mod voice;
 
 use std::io;
 use std::net::SocketAddr;
@@ -95,9 +96,10 @@ impl Lab {
             registrations: registrations_sender,
             requests: requests.clone(),
         };
-        let server = server::Server::new(config, &endpoint, handles);
+        let local = endpoint.local_addr();
+        let server = server::Server::new(config, endpoint, handles);
         Ok(Lab {
-            local: endpoint.local_addr(),
+            local,
             reports,
             registrations,
             control: Control { requests },

@@ -1,6 +1,5 @@
 //! The audio end of a lab telephone: an RTP socket, what it plays and what it heard.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,37 +9,13 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
 use super::meter::{Heard, Meter};
-use super::rtp::{EventPacket, Packet};
+use super::rtp::Packet;
 use super::sdp::{Described, Local, SdpError};
-use super::tone::{FRAME, Generator, alaw_encode, ulaw_encode};
+pub use super::voice::Sound;
+use super::voice::Voice;
 use crate::sdp::{Codec, Direction, Format, PayloadMap};
 
 const TICK: Duration = Duration::from_millis(20);
-/// A digit sounds for 100 ms and is followed by 60 ms of pause, in ticks.
-const DIGIT_TICKS: u16 = 5;
-const DIGIT_PAUSE: u16 = 3;
-/// The last packet of a digit goes out three times (RFC 4733 2.5.1.4).
-const DIGIT_ENDS: u16 = 3;
-/// Digits that wait; more than anybody asks for at once.
-const MAX_DIGITS: usize = 256;
-
-/// What a telephone plays.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Sound {
-    /// Each audio packet that comes goes back as it is, under the telephone's own SSRC.
-    Echo,
-    /// In G.711; a call that settled on G.722 hears silence instead.
-    Tone {
-        hz: f64,
-        /// Relative to a full-scale sine.
-        dbfs: f64,
-    },
-    /// Packets of silence.
-    Silence,
-    /// No packets at all.
-    Stopped,
-}
-
 /// How a telephone's own next offer says that the peer is on hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Hold {
@@ -166,15 +141,13 @@ impl Phone {
     }
 
     pub fn play(&self, sound: Sound) {
-        self.shared.lock().sender.play(sound);
+        self.shared.lock().voice.play(sound);
     }
 
     /// Sends digits as telephone events (RFC 4733), one after the other. What is no digit, and
     /// what the peer has no payload type for, is left out.
     pub fn dtmf(&self, digits: &str) {
-        let mut state = self.shared.lock();
-        let room = MAX_DIGITS.saturating_sub(state.sender.digits.len());
-        state.sender.digits.extend(digits.chars().take(room));
+        self.shared.lock().voice.dial(digits);
     }
 
     /// Digits that came another way (SIP INFO) belong to what was heard.
@@ -196,9 +169,14 @@ impl Phone {
         self.shared.lock().meter.afresh();
     }
 
+    /// The call is over: nothing is sent any more. What was heard stays.
+    pub fn stop(&self) {
+        self.shared.lock().target = None;
+    }
+
     /// RTP packets sent.
     pub fn sent(&self) -> u64 {
-        self.shared.lock().sender.sent
+        self.shared.lock().voice.sent()
     }
 
     /// The direction last agreed on, as this telephone sees it.
@@ -224,6 +202,8 @@ impl Sockets {
             if port % 2 == 0
                 && let Ok(rtcp) = UdpSocket::bind((address, port + 1)).await
             {
+                // Until the runtime has seen it writable once, a first packet would be lost.
+                rtp.writable().await?;
                 return Ok(Self { rtp, rtcp });
             }
         }
@@ -243,7 +223,7 @@ struct State {
     /// The host that may speak: the last target's.
     peer: Option<IpAddr>,
     direction: Direction,
-    sender: Sender,
+    voice: Voice,
     meter: Meter,
     new_sockets: Option<Sockets>,
 }
@@ -267,7 +247,7 @@ impl State {
             target: None,
             peer: None,
             direction: Direction::Inactive,
-            sender: Sender::new(config.sound),
+            voice: Voice::new(config.sound),
             meter: Meter::default(),
             new_sockets: None,
         }
@@ -345,7 +325,7 @@ impl State {
         if !direction.receives() || self.local.black_hole {
             self.meter.pause();
         }
-        self.sender.payloads = to;
+        self.voice.set_payloads(to);
     }
 
     fn target(&self) -> Option<SocketAddr> {
@@ -368,159 +348,7 @@ impl State {
         self.meter.packet(&packet, &self.local.payloads, now);
         let target = self.target()?;
         let codec = self.local.payloads.codec_of(packet.payload_type)?;
-        self.sender.echo(codec, &packet, out).then_some(target)
-    }
-}
-
-#[derive(Debug)]
-struct Sender {
-    sound: Sound,
-    generator: Generator,
-    /// In the peer's numbers.
-    payloads: PayloadMap,
-    ssrc: u32,
-    sequence: u16,
-    /// The clock: 160 further with each tick, whether something is sent or not.
-    clock: u32,
-    /// Timestamp of the last audio packet, for the echo must not go back.
-    last: Option<u32>,
-    /// What turns the timestamps of the source that is echoed into ours.
-    echo: Option<(u32, u32)>,
-    marker: bool,
-    digits: VecDeque<char>,
-    /// Digit, its timestamp and its tick.
-    digit: Option<(char, u32, u16)>,
-    sent: u64,
-}
-
-impl Sender {
-    fn new(sound: Sound) -> Self {
-        let mut sender = Self {
-            sound,
-            generator: Generator::new(0.0, 0.0),
-            payloads: PayloadMap::default(),
-            ssrc: rand::random(),
-            sequence: rand::random(),
-            clock: rand::random(),
-            last: None,
-            echo: None,
-            marker: true,
-            digits: VecDeque::new(),
-            digit: None,
-            sent: 0,
-        };
-        sender.play(sound);
-        sender
-    }
-
-    fn play(&mut self, sound: Sound) {
-        if let Sound::Tone { hz, dbfs } = sound {
-            self.generator = Generator::new(hz, dbfs);
-        }
-        self.sound = sound;
-    }
-
-    fn write(&mut self, payload_type: u8, timestamp: u32, payload: &[u8], out: &mut Vec<u8>) {
-        let packet = Packet {
-            marker: std::mem::take(&mut self.marker),
-            payload_type,
-            sequence: self.sequence,
-            timestamp,
-            ssrc: self.ssrc,
-            payload,
-        };
-        packet.write(out);
-        self.sequence = self.sequence.wrapping_add(1);
-        self.sent += 1;
-    }
-
-    fn echo(&mut self, codec: Codec, packet: &Packet<'_>, out: &mut Vec<u8>) -> bool {
-        if self.sound != Sound::Echo || self.digit.is_some() {
-            return false;
-        }
-        let Some(payload_type) = self.payloads.payload_of(codec) else { return false };
-        let offset = match self.echo {
-            Some((ssrc, offset)) if ssrc == packet.ssrc => offset,
-            _ => self.clock.wrapping_sub(packet.timestamp),
-        };
-        let mut timestamp = packet.timestamp.wrapping_add(offset);
-        self.echo = Some((packet.ssrc, offset));
-        if let Some(last) = self.last
-            && timestamp.wrapping_sub(last).wrapping_sub(1) >= 1 << 31
-        {
-            // Late, or the source's clock was set back. Ours goes on.
-            timestamp = last.wrapping_add(FRAME as u32);
-            self.echo = Some((packet.ssrc, timestamp.wrapping_sub(packet.timestamp)));
-        }
-        self.last = Some(timestamp);
-        self.write(payload_type, timestamp, packet.payload, out);
-        true
-    }
-
-    /// 20 ms have passed. Each packet goes through `send`.
-    fn tick(&mut self, may_send: bool, out: &mut Vec<u8>, mut send: impl FnMut(&[u8])) {
-        self.clock = self.clock.wrapping_add(FRAME as u32);
-        if !may_send {
-            self.marker = true;
-            return;
-        }
-        if self.digit.is_none() {
-            self.digit = self.digits.pop_front().map(|digit| (digit, self.clock, 0));
-        }
-        if let Some((digit, timestamp, tick)) = self.digit.take() {
-            if tick < DIGIT_TICKS + DIGIT_PAUSE {
-                self.digit = Some((digit, timestamp, tick + 1));
-            }
-            if tick < DIGIT_TICKS {
-                self.digit_packets(digit, timestamp, tick, out, &mut send);
-                return;
-            }
-        }
-        let Some(format) = self.payloads.preferred() else { return };
-        let mut payload = [format.codec.silence_byte(); FRAME];
-        let encode = match format.codec {
-            Codec::Pcmu => Some(ulaw_encode as fn(i16) -> u8),
-            Codec::Pcma => Some(alaw_encode as fn(i16) -> u8),
-            Codec::G722 => None,
-        };
-        match (self.sound, encode) {
-            (Sound::Echo | Sound::Stopped, _) => {
-                self.marker |= self.sound == Sound::Stopped;
-                return;
-            }
-            (Sound::Tone { .. }, Some(encode)) => {
-                payload.fill_with(|| encode(self.generator.sample()));
-            }
-            (Sound::Tone { .. } | Sound::Silence, _) => {}
-        }
-        // An echo may have run a little ahead of the clock.
-        if let Some(last) = self.last
-            && self.clock.wrapping_sub(last).wrapping_sub(1) >= 1 << 31
-        {
-            self.clock = last.wrapping_add(FRAME as u32);
-        }
-        self.last = Some(self.clock);
-        self.write(format.payload, self.clock, &payload, out);
-        send(out);
-    }
-
-    fn digit_packets(
-        &mut self,
-        digit: char,
-        timestamp: u32,
-        tick: u16,
-        out: &mut Vec<u8>,
-        send: &mut impl FnMut(&[u8]),
-    ) {
-        let Some(payload_type) = self.payloads.telephone_event else { return };
-        let end = tick + 1 == DIGIT_TICKS;
-        let event = EventPacket { digit, end, duration: (tick + 1) * FRAME as u16 };
-        let Some(payload) = event.write() else { return };
-        self.marker = tick == 0;
-        for _ in 0..if end { DIGIT_ENDS } else { 1 } {
-            self.write(payload_type, timestamp, &payload, out);
-            send(out);
-        }
+        self.voice.echo(codec, &packet, out).then_some(target)
     }
 }
 
@@ -543,7 +371,7 @@ async fn run(mut sockets: Sockets, shared: Arc<Shared>) {
             _ = tick.tick() => {
                 let mut state = shared.lock();
                 let target = state.target();
-                state.sender.tick(target.is_some(), &mut out, |packet| {
+                state.voice.tick(target.is_some(), &mut out, |packet| {
                     if let Some(target) = target {
                         let _ = sockets.rtp.try_send_to(packet, target);
                     }

@@ -52,20 +52,17 @@ impl Wish {
         let mut user_agent = None;
         for header in request.headers.iter() {
             match header {
-                Header::Contact(value) => {
-                    // Of several contacts the first counts: one per DN.
-                    if contact == Contact::Query {
-                        let value = value.value().trim();
-                        if value == "*" {
-                            contact = Contact::All;
-                            continue;
-                        }
-                        contact =
-                            Contact::Uri(uri_of(value).ok_or(BadRegister::Contact)?.to_owned());
-                        contact_expires = contact_parameter(value, "expires")
-                            .map(|e| e.parse().map_err(|_| BadRegister::Expires))
-                            .transpose()?;
+                // Of several contacts the first counts: one per DN.
+                Header::Contact(value) if contact == Contact::Query => {
+                    let value = value.value().trim();
+                    if value == "*" {
+                        contact = Contact::All;
+                        continue;
                     }
+                    contact = Contact::Uri(uri_of(value).ok_or(BadRegister::Contact)?.to_owned());
+                    contact_expires = contact_parameter(value, "expires")
+                        .map(|e| e.parse().map_err(|_| BadRegister::Expires))
+                        .transpose()?;
                 }
                 Header::Expires(value) => {
                     let value = value.value().trim();

@@ -133,7 +133,7 @@ pub struct Receiver {
     largest_gap: Duration,
 }
 
-/// Counters of a [`Receiver`].
+/// Packets that came, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
 pub struct Received {
     pub packets: u64,

@@ -60,7 +60,8 @@ pub struct Handles {
 
 pub struct Server {
     config: LabConfig,
-    local: SocketAddr,
+    /// Keeps the socket open.
+    endpoint: Endpoint,
     port: Port,
     inbox: mpsc::Receiver<Incoming>,
     gate: Gate,
@@ -82,12 +83,12 @@ pub struct Server {
 
 impl Server {
     /// A server behind an endpoint, with what its handles hear of.
-    pub fn new(config: LabConfig, endpoint: &Endpoint, handles: Handles) -> Self {
+    pub fn new(config: LabConfig, endpoint: Endpoint, handles: Handles) -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
         let realm = config.realm.clone();
         Self {
-            local: endpoint.local_addr(),
             port: endpoint.attach(Claim::Everything, sender),
+            endpoint,
             inbox,
             gate: Gate::new(realm, config.password.clone(), config.challenge, Instant::now()),
             registrar: Registrar::new(config.max_expires),
@@ -469,6 +470,9 @@ impl Server {
             self.by_leg.remove(&b);
         }
         let call_id = self.legs.call_id(call.a).unwrap_or_default();
+        if let Some(phone) = call.phone() {
+            phone.phone().stop();
+        }
         let report = call.report(side, end, call_id, now);
         tracing::info!("{report}");
         let calls_back = Script::Extension(Extension::CallsBack);
@@ -565,7 +569,7 @@ impl Server {
 
     fn phone_config(&self, sound: Sound) -> PhoneConfig {
         PhoneConfig {
-            address: self.local.ip(),
+            address: self.endpoint.local_addr().ip(),
             codecs: self.config.codecs.clone(),
             sound,
             ..PhoneConfig::default()
@@ -576,10 +580,10 @@ impl Server {
     fn ua_config(&self, number: &str, telephone: SocketAddr) -> UaConfig {
         UaConfig {
             user: number.to_owned(),
-            domain: self.local.ip().to_string(),
+            domain: self.endpoint.local_addr().ip().to_string(),
             display_name: None,
             server: telephone,
-            advertise: self.local,
+            advertise: self.endpoint.local_addr(),
             registers: false,
             credentials: None,
             expires: self.config.max_expires,
