@@ -1,6 +1,6 @@
 //! How a lab starts.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::sdp::Codec;
@@ -19,8 +19,11 @@ pub enum Challenge {
 
 #[derive(Debug, Clone)]
 pub struct LabConfig {
-    /// Where SIP over UDP is served; port 0 for any. RTP goes by the same address.
+    /// Where SIP over UDP is served; port 0 for any.
     pub listen: SocketAddr,
+    /// What Contact and SDP say, and where RTP is bound: an address of this host. `None` for
+    /// `listen`'s own, which has to be one then and not `0.0.0.0`.
+    pub advertise: Option<IpAddr>,
     /// Of every DN.
     pub password: Secret,
     pub first_dn: u32,
@@ -47,6 +50,7 @@ impl LabConfig {
     pub fn new(password: Secret) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertise: None,
             password,
             first_dn: 5001,
             last_dn: 5020,
@@ -59,6 +63,11 @@ impl LabConfig {
             codecs: Codec::ALL.to_vec(),
             max_calls: 200,
         }
+    }
+
+    /// The address that others are told; `None` when there is none to tell.
+    pub(super) fn advertised(&self) -> Option<IpAddr> {
+        self.advertise.or(Some(self.listen.ip())).filter(|ip| !ip.is_unspecified())
     }
 
     pub(super) fn is_dn(&self, number: &str) -> bool {

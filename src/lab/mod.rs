@@ -85,7 +85,14 @@ impl Drop for Lab {
 
 impl Lab {
     /// Opens the socket and serves from then on, within the tokio runtime it is called in.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it listens everywhere and advertises nothing, and what the socket says.
     pub async fn start(config: LabConfig) -> io::Result<Lab> {
+        let Some(address) = config.advertised() else {
+            let why = "a lab that listens everywhere needs an address to advertise";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        };
         let user_agent = concat!("wrtc-gateway-lab/", env!("CARGO_PKG_VERSION"));
         let endpoint = Endpoint::bind(config.listen, user_agent)?;
         let (reports, _) = broadcast::channel(REPORTS);
@@ -96,8 +103,8 @@ impl Lab {
             registrations: registrations_sender,
             requests: requests.clone(),
         };
-        let local = endpoint.local_addr();
-        let server = server::Server::new(config, endpoint, handles);
+        let local = SocketAddr::new(address, endpoint.local_addr().port());
+        let server = server::Server::new(config, endpoint, local, handles);
         Ok(Lab {
             local,
             reports,
@@ -107,6 +114,7 @@ impl Lab {
         })
     }
 
+    /// Where it is reached, as it advertises itself.
     pub fn sip_addr(&self) -> SocketAddr {
         self.local
     }

@@ -61,7 +61,9 @@ pub struct Handles {
 pub struct Server {
     config: LabConfig,
     /// Keeps the socket open.
-    endpoint: Endpoint,
+    _endpoint: Endpoint,
+    /// As advertised.
+    local: SocketAddr,
     port: Port,
     inbox: mpsc::Receiver<Incoming>,
     gate: Gate,
@@ -83,12 +85,13 @@ pub struct Server {
 
 impl Server {
     /// A server behind an endpoint, with what its handles hear of.
-    pub fn new(config: LabConfig, endpoint: Endpoint, handles: Handles) -> Self {
+    pub fn new(config: LabConfig, endpoint: Endpoint, local: SocketAddr, handles: Handles) -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
         let realm = config.realm.clone();
         Self {
             port: endpoint.attach(Claim::Everything, sender),
-            endpoint,
+            _endpoint: endpoint,
+            local,
             inbox,
             gate: Gate::new(realm, config.password.clone(), config.challenge, Instant::now()),
             registrar: Registrar::new(config.max_expires),
@@ -129,7 +132,7 @@ impl Server {
             }
             self.settle().await;
             if let Some((until, done)) = self.leaving.take() {
-                if self.calls.is_empty() || Instant::now() >= until {
+                if self.legs.are_idle() || Instant::now() >= until {
                     let _ = done.send(());
                     return;
                 }
@@ -569,7 +572,7 @@ impl Server {
 
     fn phone_config(&self, sound: Sound) -> PhoneConfig {
         PhoneConfig {
-            address: self.endpoint.local_addr().ip(),
+            address: self.local.ip(),
             codecs: self.config.codecs.clone(),
             sound,
             ..PhoneConfig::default()
@@ -580,10 +583,10 @@ impl Server {
     fn ua_config(&self, number: &str, telephone: SocketAddr) -> UaConfig {
         UaConfig {
             user: number.to_owned(),
-            domain: self.endpoint.local_addr().ip().to_string(),
+            domain: self.local.ip().to_string(),
             display_name: None,
             server: telephone,
-            advertise: self.endpoint.local_addr(),
+            advertise: self.local,
             registers: false,
             credentials: None,
             expires: self.config.max_expires,
