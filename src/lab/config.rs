@@ -13,7 +13,8 @@ pub enum Challenge {
     None,
     Md5,
     Sha256,
-    /// Two challenges in one 401, SHA-256 first: the telephone picks.
+    /// Two challenges in one 401, SHA-256 first (RFC 8760 2.4): the telephone picks. Telephones of
+    /// before 2020 may give up on it; baresip 1.0 does.
     Both,
 }
 
@@ -30,6 +31,7 @@ pub struct LabConfig {
     /// Inclusive.
     pub last_dn: u32,
     pub realm: String,
+    /// MD5 at first, for that is what the telephones know that people have.
     pub challenge: Challenge,
     /// Whether a DN that calls is challenged too (407). Guests, who are no DN, never are.
     pub challenge_calls: bool,
@@ -55,7 +57,7 @@ impl LabConfig {
             first_dn: 5001,
             last_dn: 5020,
             realm: "wrtc-gateway lab".to_owned(),
-            challenge: Challenge::Both,
+            challenge: Challenge::Md5,
             challenge_calls: true,
             max_expires: Duration::from_secs(3600),
             ring: Duration::from_secs(1),
