@@ -14,7 +14,9 @@
 //! | `1003` | rings a second, then answers and echoes |
 //!
 //! It measures what it hears: each call that is over leaves a [`CallReport`]. A [`Control`] lets
-//! Rust tests play the far end of a call message by message.
+//! Rust tests play the far end of a call message by message: call a DN with or without an offer,
+//! NOTIFY talk and hold, hold and move by re-INVITE, withhold the ACK, play tones and dial digits,
+//! answer a number, or take over a call that a browser made to one of the numbers above.
 
 mod bridge;
 mod call;
@@ -93,8 +95,7 @@ impl Lab {
             let why = "a lab that listens everywhere needs an address to advertise";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         };
-        let user_agent = concat!("wrtc-gateway-lab/", env!("CARGO_PKG_VERSION"));
-        let endpoint = Endpoint::bind(config.listen, user_agent)?;
+        let endpoint = Endpoint::bind(config.listen, config::USER_AGENT)?;
         let (reports, _) = broadcast::channel(REPORTS);
         let (registrations_sender, registrations) = watch::channel(Vec::new());
         let (requests, receiver) = mpsc::channel(control::REQUESTS);

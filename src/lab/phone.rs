@@ -448,6 +448,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn g722_is_echoed_as_it_comes() {
+        let caller = phone(Sound::Silence, &[Codec::G722]).await;
+        let echo = phone(Sound::Echo, &Codec::ALL).await;
+        connect(&caller, &echo);
+        until("half a second of echo", || caller.heard().received.packets >= 25).await;
+        let heard = caller.heard();
+        assert_eq!((heard.codec, heard.received.lost), (Some("G722"), 0));
+        // It is not looked into.
+        assert_eq!((heard.frames, heard.unknown_payload), (0, 0));
+    }
+
+    #[tokio::test]
     async fn digits_arrive_once_each() {
         let (caller, called) = (
             phone(Sound::Silence, &[Codec::Pcmu]).await,
