@@ -93,7 +93,7 @@ impl Bridge {
                 self.answered = true;
                 match sdp.or(self.early.take()) {
                     Some(sdp) => out.push((other, Command::Accept { session, sdp })),
-                    None => self.give_up("No SDP in the answer", out),
+                    None => self.close(488, "No SDP in the answer", out),
                 }
             }
             Event::Acked { sdp, .. } => {
@@ -104,7 +104,7 @@ impl Bridge {
                 self.exchange = None;
                 match sdp {
                     Some(sdp) => out.push((other, Command::AnswerInAck { session, sdp })),
-                    None => self.give_up("No answer in ACK", out),
+                    None => self.close(488, "No answer in ACK", out),
                 }
             }
             Event::Reinvited { sdp, .. } => {
@@ -123,7 +123,7 @@ impl Bridge {
                 }
                 match sdp {
                     Some(sdp) => out.push((other, Command::AcceptReinvite { session, sdp })),
-                    None => self.give_up("No SDP in the answer", out),
+                    None => self.close(488, "No SDP in the answer", out),
                 }
             }
             Event::ReinviteRefused { code, .. } => {
@@ -169,10 +169,11 @@ impl Bridge {
         out.push((side.other(), Command::End { session, code, text }));
     }
 
-    fn give_up(&mut self, text: &str, out: &mut Vec<(Side, Command)>) {
+    /// Ends both legs.
+    pub fn close(&self, code: u16, text: &str, out: &mut Vec<(Side, Command)>) {
         for side in [Side::A, Side::B] {
             let session = self.session(side);
-            out.push((side, Command::End { session, code: 488, text: text.to_owned() }));
+            out.push((side, Command::End { session, code, text: text.to_owned() }));
         }
     }
 }

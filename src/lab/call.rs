@@ -102,7 +102,8 @@ impl Call {
             end: ReportedEnd {
                 by,
                 code: end.code,
-                text: end.text.clone(),
+                // An ordinary end has the text of no refusal: what counts is that it was a BYE.
+                text: if end.code == 200 { "BYE".to_owned() } else { end.text.clone() },
                 reason: end.reason_header.clone(),
             },
         }

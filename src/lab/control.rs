@@ -150,7 +150,8 @@ impl Control {
         self.ask(|reply| Request::Call { dn, call, reply }).await
     }
 
-    /// The newest call between the lab's own telephones and that DN (or guest), whoever set it up.
+    /// The newest call between the lab's own telephones and that DN (or guest), whoever set it up:
+    /// that of a browser to `600`, for one. Events go to the handle that was made last.
     pub async fn leg(&self, dn: &str) -> Result<Leg, ControlError> {
         let dn = dn.to_owned();
         self.ask(|reply| Request::Find { dn, reply }).await

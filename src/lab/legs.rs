@@ -66,6 +66,11 @@ impl Legs {
         self.legs.len()
     }
 
+    /// None has anything to send or to wait for: a BYE may have to wait for the ACK before it.
+    pub fn are_idle(&self) -> bool {
+        self.legs.values().all(|leg| leg.agent.is_idle())
+    }
+
     /// The leg a request belongs to.
     pub fn of(&self, request: &Request) -> Option<LegId> {
         self.by_call_id.get(request.call_id_header().ok()?.value()).copied()

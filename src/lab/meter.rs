@@ -69,6 +69,10 @@ impl fmt::Display for Heard {
         if !self.digits.is_empty() {
             write!(f, ", digits {}", self.digits)?;
         }
+        if self.unknown_payload + self.strange > 0 {
+            let (unknown, strange) = (self.unknown_payload, self.strange);
+            write!(f, ", {unknown} of unknown payload type, {strange} strange")?;
+        }
         Ok(())
     }
 }

@@ -14,7 +14,9 @@
 //! | `1003` | rings a second, then answers and echoes |
 //!
 //! It measures what it hears: each call that is over leaves a [`CallReport`]. A [`Control`] lets
-//! Rust tests play the far end of a call message by message.
+//! Rust tests play the far end of a call message by message: call a DN with or without an offer,
+//! NOTIFY talk and hold, hold and move by re-INVITE, withhold the ACK, play tones and dial digits,
+//! answer a number, or take over a call that a browser made to one of the numbers above.
 
 mod bridge;
 mod call;
@@ -85,9 +87,15 @@ impl Drop for Lab {
 
 impl Lab {
     /// Opens the socket and serves from then on, within the tokio runtime it is called in.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it listens everywhere and advertises nothing, and what the socket says.
     pub async fn start(config: LabConfig) -> io::Result<Lab> {
-        let user_agent = concat!("wrtc-gateway-lab/", env!("CARGO_PKG_VERSION"));
-        let endpoint = Endpoint::bind(config.listen, user_agent)?;
+        let Some(address) = config.advertised() else {
+            let why = "a lab that listens everywhere needs an address to advertise";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        };
+        let endpoint = Endpoint::bind(config.listen, config::USER_AGENT)?;
         let (reports, _) = broadcast::channel(REPORTS);
         let (registrations_sender, registrations) = watch::channel(Vec::new());
         let (requests, receiver) = mpsc::channel(control::REQUESTS);
@@ -96,8 +104,8 @@ impl Lab {
             registrations: registrations_sender,
             requests: requests.clone(),
         };
-        let local = endpoint.local_addr();
-        let server = server::Server::new(config, endpoint, handles);
+        let local = SocketAddr::new(address, endpoint.local_addr().port());
+        let server = server::Server::new(config, endpoint, local, handles);
         Ok(Lab {
             local,
             reports,
@@ -107,6 +115,7 @@ impl Lab {
         })
     }
 
+    /// Where it is reached, as it advertises itself.
     pub fn sip_addr(&self) -> SocketAddr {
         self.local
     }

@@ -202,6 +202,8 @@ impl Sockets {
             if port % 2 == 0
                 && let Ok(rtcp) = UdpSocket::bind((address, port + 1)).await
             {
+                // Until the runtime has seen it writable once, a first packet would be lost.
+                rtp.writable().await?;
                 return Ok(Self { rtp, rtcp });
             }
         }
@@ -220,6 +222,10 @@ struct State {
     target: Option<SocketAddr>,
     /// The host that may speak: the last target's.
     peer: Option<IpAddr>,
+    /// Where the peer's packets come from, when that is another host than its SDP says: it has
+    /// several addresses, or is behind a NAT. The first to speak is believed.
+    learned: Option<SocketAddr>,
+    heard_peer: bool,
     direction: Direction,
     voice: Voice,
     meter: Meter,
@@ -244,6 +250,8 @@ impl State {
             written: None,
             target: None,
             peer: None,
+            learned: None,
+            heard_peer: false,
             direction: Direction::Inactive,
             voice: Voice::new(config.sound),
             meter: Meter::default(),
@@ -317,8 +325,13 @@ impl State {
     }
 
     fn settle(&mut self, target: Option<SocketAddr>, direction: Direction, to: PayloadMap) {
+        let peer = target.map(|t| t.ip()).or(self.peer);
+        if peer != self.peer {
+            self.peer = peer;
+            self.learned = None;
+            self.heard_peer = false;
+        }
         self.target = target;
-        self.peer = target.map(|t| t.ip()).or(self.peer);
         self.direction = direction;
         if !direction.receives() || self.local.black_hole {
             self.meter.pause();
@@ -327,7 +340,21 @@ impl State {
     }
 
     fn target(&self) -> Option<SocketAddr> {
-        self.target.filter(|_| self.direction.sends())
+        let target = self.target.filter(|_| self.direction.sends())?;
+        Some(self.learned.unwrap_or(target))
+    }
+
+    fn is_peer(&mut self, from: SocketAddr) -> bool {
+        let Some(peer) = self.peer else { return true };
+        if peer == from.ip() {
+            self.heard_peer = true;
+            self.learned = None;
+            return true;
+        }
+        if !self.heard_peer {
+            self.learned.get_or_insert(from);
+        }
+        self.learned == Some(from)
     }
 
     /// A datagram that came, and where its echo goes; the echo itself is in `out`.
@@ -338,8 +365,8 @@ impl State {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Option<SocketAddr> {
-        let packet = Packet::parse(datagram);
-        let Some(packet) = packet.filter(|_| self.peer.is_none_or(|peer| peer == from.ip())) else {
+        let packet = Packet::parse(datagram).filter(|_| self.is_peer(from));
+        let Some(packet) = packet else {
             self.meter.strange();
             return None;
         };
@@ -421,6 +448,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn g722_is_echoed_as_it_comes() {
+        let caller = phone(Sound::Silence, &[Codec::G722]).await;
+        let echo = phone(Sound::Echo, &Codec::ALL).await;
+        connect(&caller, &echo);
+        until("half a second of echo", || caller.heard().received.packets >= 25).await;
+        let heard = caller.heard();
+        assert_eq!((heard.codec, heard.received.lost), (Some("G722"), 0));
+        // It is not looked into.
+        assert_eq!((heard.frames, heard.unknown_payload), (0, 0));
+    }
+
+    #[tokio::test]
     async fn digits_arrive_once_each() {
         let (caller, called) = (
             phone(Sound::Silence, &[Codec::Pcmu]).await,
@@ -475,5 +514,18 @@ mod tests {
         let third = phone.offer();
         assert!(version(&first) < version(&second) && version(&second) < version(&third));
         assert!(third.contains("RTP/AVP 8 96\r\n"), "{third}");
+    }
+
+    #[test]
+    fn a_peer_that_speaks_from_another_host_than_it_says_is_answered_there() {
+        let mut state = State::new(PhoneConfig::default(), "127.0.0.1:4000".parse().unwrap());
+        let said: SocketAddr = "192.0.2.2:5000".parse().unwrap();
+        let (real, other) = ("127.0.0.1:5000".parse().unwrap(), "127.0.0.9:1".parse().unwrap());
+        state.settle(Some(said), Direction::SendRecv, PayloadMap::default());
+        assert_eq!(state.target(), Some(said));
+        assert!(state.is_peer(real) && !state.is_peer(other));
+        assert_eq!(state.target(), Some(real));
+        assert!(state.is_peer(said) && !state.is_peer(real));
+        assert_eq!(state.target(), Some(said));
     }
 }

@@ -18,14 +18,14 @@ use super::dialplan::{Destination, Extension, destination};
 use super::gate::{Gate, Verdict};
 use super::leg::{PhoneLeg, Script};
 use super::legs::{Legs, Output};
-use super::phone::{Phone, PhoneConfig, Sound};
+use super::phone::{Phone, Sound};
 use super::registrar::{Registrar, Wish, user_of};
 use super::reply::{has_tag, reply};
 use super::report::{CallReport, Party, Way};
 use crate::sip::port::{Incoming, ServerTx, Transmit};
-use crate::sip::{Claim, Command, End, Endpoint, Event, Invited, Port, SessionId, UaConfig};
+use crate::sip::{Claim, Command, End, Endpoint, Event, Invited, Port, SessionId};
 
-/// A caller of `602` who has more patience than this has gone away.
+/// What has rung for so long rings for nobody (RFC 3261 16.6, timer C).
 const PATIENCE: Duration = Duration::from_secs(180);
 /// At the end of a lab its telephones have this long to take leave.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -61,7 +61,9 @@ pub struct Handles {
 pub struct Server {
     config: LabConfig,
     /// Keeps the socket open.
-    endpoint: Endpoint,
+    _endpoint: Endpoint,
+    /// As advertised.
+    local: SocketAddr,
     port: Port,
     inbox: mpsc::Receiver<Incoming>,
     gate: Gate,
@@ -83,12 +85,13 @@ pub struct Server {
 
 impl Server {
     /// A server behind an endpoint, with what its handles hear of.
-    pub fn new(config: LabConfig, endpoint: Endpoint, handles: Handles) -> Self {
+    pub fn new(config: LabConfig, endpoint: Endpoint, local: SocketAddr, handles: Handles) -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
         let realm = config.realm.clone();
         Self {
             port: endpoint.attach(Claim::Everything, sender),
-            endpoint,
+            _endpoint: endpoint,
+            local,
             inbox,
             gate: Gate::new(realm, config.password.clone(), config.challenge, Instant::now()),
             registrar: Registrar::new(config.max_expires),
@@ -129,7 +132,7 @@ impl Server {
             }
             self.settle().await;
             if let Some((until, done)) = self.leaving.take() {
-                if self.calls.is_empty() || Instant::now() >= until {
+                if self.legs.are_idle() || Instant::now() >= until {
                     let _ = done.send(());
                     return;
                 }
@@ -159,13 +162,19 @@ impl Server {
         let mut commands = Vec::new();
         for call in self.calls.values_mut() {
             let Some((_, alarm)) = call.alarm.take_if(|(at, _)| *at <= now) else { continue };
-            let Kind::Phone(phone) = &mut call.kind else { continue };
             let mut out = Vec::new();
-            match alarm {
-                Alarm::Answer => phone.accept(&mut out),
-                Alarm::GiveUp => {
+            match (&mut call.kind, alarm) {
+                (Kind::Phone(phone), Alarm::Answer) => phone.accept(&mut out),
+                (Kind::Phone(phone), Alarm::GiveUp) => {
                     let end = Act::End { code: 480, text: "No answer".to_owned() };
                     phone.act(end, &mut out);
+                }
+                (Kind::Bridge(bridge), _) => {
+                    let mut both = Vec::new();
+                    bridge.close(480, "No answer", &mut both);
+                    for (side, command) in both {
+                        commands.extend(call.leg(side).map(|leg| (leg, command)));
+                    }
                 }
             }
             call.note_answer(now);
@@ -177,7 +186,7 @@ impl Server {
         while let Some(at) = self.call_backs.iter().position(|(at, _)| *at <= now) {
             let (_, dn) = self.call_backs.swap_remove(at);
             let mut call = CallOut::new("604");
-            call.phone = self.phone_config(Sound::Echo);
+            call.phone = self.config.phone(self.local.ip(), Sound::Echo);
             if let Err(why) = self.call_out(&dn, call).await {
                 tracing::info!(%dn, %why, "604 cannot call back");
             }
@@ -265,7 +274,7 @@ impl Server {
             },
             (None, Destination::Unknown) => return self.respond(tx, &request, 404, Vec::new()),
         };
-        let leg = self.legs.add(self.ua_config(&number, from));
+        let leg = self.legs.add(self.config.user_agent(self.local, &number, from));
         self.arriving.insert(leg, Arriving { number, caller, to });
         self.legs.handle_request(leg, Incoming::Request { tx, request, from }, now);
         self.settle().await;
@@ -320,7 +329,8 @@ impl Server {
         let mut b = None;
         let kind = match to {
             To::Telephone(target) => {
-                let called = self.legs.add(self.ua_config(&caller, target.addr));
+                let called =
+                    self.legs.add(self.config.user_agent(self.local, &caller, target.addr));
                 let command = Command::Invite {
                     session: OUTGOING,
                     to: target.contact,
@@ -329,6 +339,7 @@ impl Server {
                 };
                 self.legs.command(called, command, now);
                 b = Some(called);
+                alarm = Some((now + PATIENCE, Alarm::GiveUp));
                 Kind::Bridge(Bridge::new(session, OUTGOING, invite.sdp.is_none()))
             }
             To::Extension(extension) => {
@@ -336,7 +347,7 @@ impl Server {
                     Extension::Tone => Sound::Tone { hz: 1000.0, dbfs: -12.0 },
                     _ => Sound::Echo,
                 };
-                let Ok(phone) = Phone::open(self.phone_config(sound)).await else {
+                let Ok(phone) = Phone::open(self.config.phone(self.local.ip(), sound)).await else {
                     return self.no_socket(leg, session, now);
                 };
                 let script = Script::Extension(extension);
@@ -350,7 +361,9 @@ impl Server {
                 Kind::Phone(Box::new(phone))
             }
             To::Test(legs) => {
-                let Ok(phone) = Phone::open(self.phone_config(Sound::Silence)).await else {
+                let Ok(phone) =
+                    Phone::open(self.config.phone(self.local.ip(), Sound::Silence)).await
+                else {
                     return self.no_socket(leg, session, now);
                 };
                 let mut phone = PhoneLeg::incoming(session, Arc::new(phone), Script::Control);
@@ -556,7 +569,7 @@ impl Server {
         }
         let CallOut { from, offer, ack, phone, headers } = call;
         let phone = Phone::open(phone).await.map_err(|_| ControlError::NoSocket)?;
-        let leg = self.legs.add(self.ua_config(&from, target.addr));
+        let leg = self.legs.add(self.config.user_agent(self.local, &from, target.addr));
         let (mut phone, command) =
             PhoneLeg::outgoing(OUTGOING, Arc::new(phone), target.contact, offer, ack, headers);
         self.legs.withhold_ack(leg, phone.withholds_ack());
@@ -565,29 +578,5 @@ impl Server {
         let kind = Kind::Phone(Box::new(phone));
         self.add_call(Way::FromLab, dn.to_owned(), from, kind, leg, None, now);
         Ok(handle)
-    }
-
-    fn phone_config(&self, sound: Sound) -> PhoneConfig {
-        PhoneConfig {
-            address: self.endpoint.local_addr().ip(),
-            codecs: self.config.codecs.clone(),
-            sound,
-            ..PhoneConfig::default()
-        }
-    }
-
-    /// A user agent that stands for a number toward a telephone.
-    fn ua_config(&self, number: &str, telephone: SocketAddr) -> UaConfig {
-        UaConfig {
-            user: number.to_owned(),
-            domain: self.endpoint.local_addr().ip().to_string(),
-            display_name: None,
-            server: telephone,
-            advertise: self.endpoint.local_addr(),
-            registers: false,
-            credentials: None,
-            expires: self.config.max_expires,
-            user_agent: concat!("wrtc-gateway-lab/", env!("CARGO_PKG_VERSION")).to_owned(),
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rsipstack::sip::{Header, Method, Request, Response};
+use rsipstack::sip::{Method, Request, Response};
 
 use super::core::{AuthState, Core, Pending, Purpose, renew};
 use super::dialog::Dialog;
@@ -409,24 +409,24 @@ impl Session {
 
     /// [`super::Command::Info`]: in the confirmed dialog, or in the early one heard of last.
     pub(crate) fn info(&mut self, core: &mut Core, content_type: &str, body: Vec<u8>) {
-        self.send_in_dialog(core, Method::Info, Vec::new(), Some((content_type, body)));
+        self.request_in_dialog(core, Method::Info, |request| {
+            set_body(&mut request.headers, &mut request.body, Some((content_type, body)));
+        });
     }
 
-    /// [`super::Command::Notify`]: likewise.
+    /// [`super::Command::Notify`]: in the same dialog as INFO.
     pub(crate) fn notify(&mut self, core: &mut Core, event: NotifyEvent) {
-        let name = match event {
-            NotifyEvent::Talk => "talk",
-            NotifyEvent::Hold => "hold",
-        };
-        self.send_in_dialog(core, Method::Notify, vec![header("Event", name)], None);
+        self.request_in_dialog(core, Method::Notify, |request| {
+            request.headers.push(rsipstack::sip::Header::Event(event.package().into()));
+            set_body(&mut request.headers, &mut request.body, None);
+        });
     }
 
-    fn send_in_dialog(
+    fn request_in_dialog(
         &mut self,
         core: &mut Core,
         method: Method,
-        headers: Vec<Header>,
-        body: Option<(&str, Vec<u8>)>,
+        fill: impl FnOnce(&mut rsipstack::sip::Request),
     ) {
         let dialog = match &mut self.phase {
             Phase::Calling(outgoing) => outgoing.early.last_mut(),
@@ -435,10 +435,7 @@ impl Session {
         let (Some(dialog), false) = (dialog, self.ended) else { return };
         let cseq = dialog.next_cseq();
         let (mut request, to) = dialog.request(core, method, cseq);
-        for header in headers {
-            request.headers.push(header);
-        }
-        set_body(&mut request.headers, &mut request.body, body);
+        fill(&mut request);
         core.send(Purpose::Info(self.id), request, to, AuthState::default());
     }
 

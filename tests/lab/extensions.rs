@@ -1,6 +1,6 @@
 //! The numbers to try out a telephone with.
 
-use wrtc_gateway::lab::Party;
+use wrtc_gateway::lab::{Lab, LabConfig, Party};
 use wrtc_gateway::sip::{EndedBy, Event};
 
 use crate::support::*;
@@ -106,4 +106,46 @@ async fn numbers_that_lead_nowhere_say_so() {
         telephone.dial(number, true);
         assert_eq!(telephone.ended().await.code, code, "{number}");
     }
+}
+
+#[tokio::test]
+async fn guests_may_call_but_nobody_may_pass_for_a_dn() {
+    let lab = lab().await;
+    let mut guest = Telephone::guest(&lab).await;
+    guest.call("600").await;
+    guest.hears(20).await;
+    let mut impostor = Telephone::new(&lab, "5003", "guessed").await;
+    impostor.dial("600", true);
+    assert_eq!(impostor.ended().await.code, 403);
+}
+
+#[tokio::test]
+async fn one_call_too_many_is_told_to_come_later() {
+    let lab = Lab::start(LabConfig { max_calls: 1, ..config() }).await.unwrap();
+    let mut telephone = Telephone::signed_in(&lab, "5001").await;
+    let first = telephone.call("600").await;
+    telephone.dial("600", true);
+    assert_eq!(telephone.ended().await.code, 503);
+    telephone.end(first, 200, "Done");
+    assert_eq!(telephone.ended().await.code, 200);
+    let mut reports = lab.reports();
+    let again = telephone.call("600").await;
+    telephone.end(again, 200, "Done");
+    report(&mut reports).await;
+}
+
+#[tokio::test]
+async fn a_lab_that_closes_takes_leave() {
+    let lab = lab().await;
+    let mut telephone = Telephone::signed_in(&lab, "5001").await;
+    telephone.call("601").await;
+    soon("the lab closes", lab.stop()).await;
+    assert_eq!(telephone.ended().await.by, EndedBy::Peer);
+}
+
+#[tokio::test]
+async fn a_lab_without_an_address_to_tell_does_not_start() {
+    let listen = "0.0.0.0:0".parse().unwrap();
+    let error = Lab::start(LabConfig { listen, ..config() }).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
 }

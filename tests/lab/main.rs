@@ -4,5 +4,6 @@
 mod bridge;
 mod control;
 mod extensions;
+mod hostile;
 mod register;
 mod support;

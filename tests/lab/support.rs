@@ -51,6 +51,16 @@ pub struct Telephone {
 
 impl Telephone {
     pub async fn new(lab: &Lab, dn: &str, password: &str) -> Self {
+        let credentials = Credentials { username: dn.to_owned(), password: Secret::new(password) };
+        Self::with(lab, dn, Some(credentials)).await
+    }
+
+    /// One who is no DN and calls without signing in.
+    pub async fn guest(lab: &Lab) -> Self {
+        Self::with(lab, "guest", None).await
+    }
+
+    async fn with(lab: &Lab, dn: &str, credentials: Option<Credentials>) -> Self {
         let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), "test").unwrap();
         let config = UaConfig {
             user: dn.to_owned(),
@@ -58,11 +68,8 @@ impl Telephone {
             display_name: None,
             server: lab.sip_addr(),
             advertise: endpoint.local_addr(),
-            registers: true,
-            credentials: Some(Credentials {
-                username: dn.to_owned(),
-                password: Secret::new(password),
-            }),
+            registers: credentials.is_some(),
+            credentials,
             expires: Duration::from_secs(300),
             user_agent: "lab-test".to_owned(),
         };
