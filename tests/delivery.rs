@@ -87,7 +87,10 @@ impl Browser {
             Ok((status, _, body)) => {
                 assert_eq!(status, 200, "{body}");
                 if !body.is_empty() {
-                    self.got.push(number(&body));
+                    // At once, or a lost one would leave both sides waiting for each other.
+                    let number = number(&body);
+                    assert_eq!(number, self.got.len(), "out of order, lost or doubled");
+                    self.got.push(number);
                 }
                 true
             }

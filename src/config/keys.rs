@@ -109,7 +109,7 @@ mod tests {
             ("sip.server", "sip.servers"),
             ("media.codec", "media.codecs"),
             ("workers", "media.workers"),
-            ("http.origins", "http.allowed_origins"),
+            ("http.allow_origins", "http.allowed_origins"),
             ("agents.lease", "agents.lease_seconds"),
         ] {
             assert_eq!(nearest(unknown), meant, "{unknown}");

@@ -1,0 +1,302 @@
+//! Configuration: sources, defaults, and every fault told at once.
+
+use std::path::PathBuf;
+
+use wrtc_gateway::config::{
+    Advertise, Config, ConfigErrors, KEYS, LogFormat, Origin, OriginRule, Origins, SipTransport,
+    environment_name,
+};
+use wrtc_gateway::sdp::Codec;
+
+fn from_sets(sets: &[&str]) -> Result<Config, ConfigErrors> {
+    let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+    Config::load(None, [], &sets)
+}
+
+fn with(set: &str) -> Result<Config, ConfigErrors> {
+    from_sets(&["sip.servers=sip:sip.example", set])
+}
+
+struct File(PathBuf);
+
+impl File {
+    fn new(text: &str) -> File {
+        let name =
+            format!("wrtc-config-{}-{:016x}.toml", std::process::id(), rand::random::<u64>());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        File(path)
+    }
+
+    fn load(&self, env: &[(&str, &str)], sets: &[&str]) -> Result<Config, ConfigErrors> {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+        Config::load(Some(&self.0), env, &sets)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn one_server_is_enough() {
+    let config = from_sets(&["sip.servers=sip:10.0.0.5:5070"]).unwrap();
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8086");
+    assert_eq!(config.http.base_path, "");
+    assert_eq!(config.http.allowed_origins, Origins::List(vec![OriginRule::Loopback]));
+    assert_eq!(config.http.tls, None);
+    assert_eq!(config.sip.domain, "10.0.0.5");
+    assert_eq!(config.sip.servers[0].to_string(), "sip:10.0.0.5:5070");
+    assert_eq!(config.sip.advertise, None);
+    assert_eq!(config.media.rtp_ports, 20_000..=29_999);
+    assert!((1..=4).contains(&config.media.workers));
+    assert_eq!(config.media.codecs, Codec::ALL);
+    assert_eq!((config.log.level.as_str(), config.log.format), ("info", LogFormat::Text));
+}
+
+#[test]
+fn no_server_is_a_fault() {
+    let faults = from_sets(&[]).unwrap_err().0;
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].key, "sip.servers");
+}
+
+#[test]
+fn later_sources_win() {
+    let file = File::new(
+        "[http]\nlisten = \"127.0.0.1:1001\"\nbase_path = \"/one/\"\n[sip]\nservers = [\"sip:a.example\"]\n\
+         [log]\nformat = \"json\"\n",
+    );
+    let config = file.load(&[], &[]).unwrap();
+    assert_eq!((config.http.listen.port(), config.http.base_path.as_str()), (1001, "/one"));
+    let env = [
+        ("WRTC_HTTP__LISTEN", "127.0.0.1:1002"),
+        ("WRTC_SIP__SERVERS", "sip:b.example, sips:c.example:5071"),
+        ("HOME", "/root"),
+        ("WRTC_GATEWAY_SERVICE_HOST", "10.1.1.1"),
+        ("WRTC_GATEWAY_PORT_8086_TCP_ADDR", "10.1.1.1"),
+    ];
+    let config = file.load(&env, &["http.listen=127.0.0.1:1003"]).unwrap();
+    assert_eq!(config.http.listen.port(), 1003);
+    assert_eq!(config.log.format, LogFormat::Json);
+    let servers: Vec<_> = config
+        .sip
+        .servers
+        .iter()
+        .map(|s| (s.host.as_str(), s.port_or_default(), s.transport))
+        .collect();
+    assert_eq!(
+        servers,
+        [("b.example", 5060, SipTransport::Udp), ("c.example", 5071, SipTransport::Tls)]
+    );
+}
+
+#[test]
+fn every_key_can_come_from_everywhere() {
+    let values = [
+        ("http.listen", "0.0.0.0:8443", "\"0.0.0.0:8443\""),
+        ("http.base_path", "/webrtc", "\"/webrtc\""),
+        (
+            "http.allowed_origins",
+            "https://wwe.example,loopback",
+            "[\"https://wwe.example\", \"loopback\"]",
+        ),
+        ("http.tls_cert", "/etc/gw/cert.pem", "\"/etc/gw/cert.pem\""),
+        ("http.tls_key", "/etc/gw/key.pem", "\"/etc/gw/key.pem\""),
+        (
+            "sip.servers",
+            "sip:a.example,sip:b.example;transport=tcp",
+            "[\"sip:a.example\", \"sip:b.example;transport=tcp\"]",
+        ),
+        ("sip.domain", "example.com", "\"example.com\""),
+        ("sip.listen", "0.0.0.0:5080", "\"0.0.0.0:5080\""),
+        ("sip.advertise", "192.0.2.1:5080", "\"192.0.2.1:5080\""),
+        ("sip.register_expires", "120", "120"),
+        ("sip.user_agent", "gw one", "\"gw one\""),
+        ("media.listen", "0.0.0.0:40000", "\"0.0.0.0:40000\""),
+        ("media.advertise", "192.0.2.1,2001:db8::1", "[\"192.0.2.1\", \"2001:db8::1\"]"),
+        ("media.rtp_address", "192.0.2.2", "\"192.0.2.2\""),
+        ("media.rtp_ports", "10000-10999", "\"10000-10999\""),
+        ("media.workers", "3", "3"),
+        ("media.codecs", "PCMA,g722", "[\"PCMA\", \"g722\"]"),
+        ("agents.lease_seconds", "30", "30"),
+        ("agents.max_calls", "2", "2"),
+        ("log.level", "info,wrtc_gateway::sip=debug", "\"info,wrtc_gateway::sip=debug\""),
+        ("log.format", "json", "\"json\""),
+    ];
+    assert_eq!(values.map(|(key, ..)| key), KEYS);
+    let sets: Vec<String> = values.iter().map(|(key, value, _)| format!("{key}={value}")).collect();
+    let by_set = Config::load(None, [], &sets).unwrap();
+    let env = values.map(|(key, value, _)| (environment_name(key), value.to_owned()));
+    let by_env = Config::load(None, env, &[]).unwrap();
+    let mut text = String::new();
+    for (key, _, toml) in values {
+        text.push_str(&format!("{key} = {toml}\n"));
+    }
+    let by_file = File::new(&text).load(&[], &[]).unwrap();
+    assert_eq!(by_set, by_env);
+    assert_eq!(by_set, by_file);
+    assert_eq!(by_set.media.workers, 3);
+    assert_eq!(by_set.media.codecs, [Codec::Pcma, Codec::G722]);
+    assert_eq!(
+        by_set.sip.advertise,
+        Some(Advertise { ip: [192, 0, 2, 1].into(), port: Some(5080) })
+    );
+}
+
+#[test]
+fn every_fault_is_told_with_its_line() {
+    let file = File::new(
+        "[http]\nlisten = \"localhost\"\nlisen = 1\ntls_cert = \"c.pem\"\n\n[sip]\nregister_expires = 5\n\n\
+         [media]\nrtp_ports = \"20001-20010\"\ncodecs = [\"PCMU\", \"OPUS\"]\n[medai]\nx = 1\n",
+    );
+    let errors = file
+        .load(
+            &[("WRTC_LOG__FORMT", "json"), ("WRTC_HTTP_LISTEN", "x")],
+            &["agents.lease=4", "nonsense"],
+        )
+        .unwrap_err();
+    let told: Vec<(String, Option<usize>)> = errors
+        .0
+        .iter()
+        .map(|fault| {
+            let line = match &fault.origin {
+                Origin::File { line, .. } => *line,
+                _ => None,
+            };
+            (fault.key.clone(), line)
+        })
+        .collect();
+    for (key, line) in [
+        ("http.listen", Some(2)),
+        ("http.lisen", Some(3)),
+        ("http.tls_cert", Some(4)),
+        ("sip.register_expires", Some(7)),
+        ("media.rtp_ports", Some(10)),
+        ("media.codecs", Some(11)),
+        ("medai", Some(12)),
+        ("sip.servers", None),
+        ("WRTC_LOG__FORMT", None),
+        ("WRTC_HTTP_LISTEN", None),
+        ("agents.lease", None),
+        ("nonsense", None),
+    ] {
+        assert!(told.contains(&(key.to_owned(), line)), "{key} {line:?} in {told:#?}");
+    }
+    assert_eq!(told.len(), 12, "{told:#?}");
+    let shown = errors.to_string();
+    assert_eq!(shown.lines().count(), 12);
+    assert!(
+        shown.contains("http.lisen: there is no such key; did you mean http.listen?"),
+        "{shown}"
+    );
+    assert!(shown.contains("did you mean WRTC_LOG__FORMAT?"), "{shown}");
+    assert!(shown.contains("did you mean WRTC_HTTP__LISTEN?"), "{shown}");
+    assert!(shown.contains("http.listen = \"localhost\": it is not an address"), "{shown}");
+}
+
+#[test]
+fn broken_file_and_missing_file_are_told() {
+    let errors =
+        File::new("[http\nlisten = 1\n").load(&[], &["sip.servers=a.example"]).unwrap_err();
+    assert!(errors.to_string().contains("not TOML"), "{errors}");
+    let errors = Config::load(Some("/nonexistent/gw.toml".as_ref()), [], &[]).unwrap_err();
+    assert!(errors.to_string().contains("cannot be read"), "{errors}");
+}
+
+#[test]
+fn values_that_are_refused() {
+    for bad in [
+        "http.listen=8086",
+        "http.base_path=webrtc",
+        "http.base_path=/a/../b",
+        "http.allowed_origins=https://wwe.example/path",
+        "http.allowed_origins=*,https://wwe.example",
+        "http.allowed_origins=wwe.example",
+        "http.tls_key=key.pem",
+        "sip.servers=",
+        "sip.servers=sip:user@a.example",
+        "sip.servers=sip:a.example:0",
+        "sip.servers=sip:a.example;transport=sctp",
+        "sip.servers=sip:300.1.1.1",
+        "sip.servers=sip:a.example,sip:a.example",
+        "sip.servers=http://a.example",
+        "sip.domain=a b",
+        "sip.advertise=0.0.0.0",
+        "sip.register_expires=59",
+        "sip.user_agent=a\r\nb",
+        "sip.listen=0.0.0.0:20010",
+        "sip.listen=0.0.0.0:30000",
+        "media.listen=0.0.0.0:20000",
+        "media.listen=0.0.0.0:19999",
+        "media.advertise=gw.example",
+        "media.advertise=0.0.0.0",
+        "media.rtp_ports=20000",
+        "media.rtp_ports=20001-20011",
+        "media.rtp_ports=20000-20010",
+        "media.rtp_ports=20000-20000",
+        "media.rtp_ports=30000-20001",
+        "media.rtp_ports=80-99",
+        "media.rtp_ports=0-70000",
+        "media.workers=65",
+        "media.workers=-1",
+        "media.codecs=PCMU,PCMU",
+        "media.codecs=",
+        "agents.lease_seconds=9",
+        "agents.max_calls=0",
+        "log.level=inf",
+        "log.format=xml",
+    ] {
+        let errors = match bad.starts_with("media.listen=0.0.0.0:19999") {
+            true => from_sets(&["sip.servers=a.example", "media.workers=2", bad]),
+            false => with(bad),
+        };
+        let key = bad.split('=').next().unwrap();
+        let errors = errors.expect_err(bad);
+        assert!(errors.0.iter().all(|fault| fault.key == key), "{bad}: {errors}");
+        assert!(errors.0.iter().all(|f| !f.reason.is_empty() && !f.remedy.is_empty()));
+    }
+}
+
+#[test]
+fn values_that_are_taken() {
+    for good in [
+        "http.listen=[::]:8086",
+        "http.base_path=/",
+        "http.allowed_origins=*",
+        "http.allowed_origins=null",
+        "http.allowed_origins=",
+        "sip.servers=sip.example",
+        "sip.servers=sip:[2001:db8::1]:5060",
+        "sip.listen=0.0.0.0:0",
+        "media.listen=127.0.0.1:0",
+        "media.rtp_ports=20000-20001",
+        "media.workers=0",
+        "log.level=debug",
+    ] {
+        with(good).unwrap_or_else(|errors| panic!("{good}: {errors}"));
+    }
+}
+
+#[test]
+fn origins() {
+    let rules =
+        |list: &str| with(&format!("http.allowed_origins={list}")).unwrap().http.allowed_origins;
+    let default = Origins::List(vec![OriginRule::Loopback]);
+    for own in
+        ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:80", "http://127.9.9.9:1"]
+    {
+        assert!(default.allow(own), "{own}");
+    }
+    for foreign in ["https://localhost.evil.example", "https://evil.example", "null", "127.0.0.1"] {
+        assert!(!default.allow(foreign), "{foreign}");
+    }
+    let list = rules("https://WWE.example,https://b.example:8443");
+    assert!(list.allow("https://wwe.example") && list.allow("https://b.example:8443"));
+    assert!(!list.allow("http://wwe.example") && !list.allow("https://b.example"));
+    assert!(!list.allow("http://localhost"));
+    assert!(rules("*").allow("https://anybody.example"));
+}
