@@ -46,7 +46,10 @@ impl Default for RecvBatch {
 
 impl RecvBatch {
     pub fn new() -> Self {
-        RecvBatch { buffers: vec![[0; DATAGRAM]; BATCH].into_boxed_slice(), meta: vec![None; BATCH].into_boxed_slice() }
+        RecvBatch {
+            buffers: vec![[0; DATAGRAM]; BATCH].into_boxed_slice(),
+            meta: vec![None; BATCH].into_boxed_slice(),
+        }
     }
 
     /// Receives up to [`BATCH`] datagrams without blocking; 0 when there are none.
