@@ -451,7 +451,7 @@ async fn health_counts_agents_and_calls() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gadgets_of_other_origins_are_served() {
-    let demo = Demo::start().await;
+    let demo = Demo::with_settings(&["http.allowed_origins=https://wwe.example"]).await;
     let wire = Wire::new(&demo.base);
     let origin = "https://wwe.example";
     for method in [Method::OPTIONS, Method::GET] {

@@ -251,7 +251,7 @@ async fn sign_out_answers_200_for_an_unknown_session_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_is_readable_across_origins() {
-    let demo = Demo::start().await;
+    let demo = Demo::with_settings(&["http.allowed_origins=https://wwe.example:8443"]).await;
     let wire = Wire::new(&demo.base);
     let ssid = wire.sign_in_post("5001", PASSWORD).await.ssid();
     let origin = "https://wwe.example:8443";
@@ -283,7 +283,7 @@ async fn every_answer_is_readable_across_origins() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn preflights_are_answered_private_network_access_among_them() {
-    let demo = Demo::start().await;
+    let demo = Demo::with_settings(&["http.allowed_origins=https://wwe.example"]).await;
     let wire = Wire::new(&demo.base);
     let origin = "https://wwe.example";
     for path in ["/sign_in", "/wait?id=x", "/message?from=x&to=y", "/sign_out?id=x"] {
@@ -313,7 +313,7 @@ async fn preflights_are_answered_private_network_access_among_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_origin_that_is_not_allowed_is_not_let_read() {
-    let demo = Demo::with_settings(&["http.allowed_origins=[\"https://good.example\"]"]).await;
+    let demo = Demo::with_settings(&["http.allowed_origins=https://good.example"]).await;
     let wire = Wire::new(&demo.base);
     for (origin, allowed) in [("https://good.example", true), ("https://evil.example", false)] {
         let answer = wire

@@ -311,6 +311,8 @@ impl AgentTask {
             info!(user = self.user(), "registered");
         }
         if let Some(outcome) = self.outcome.take() {
+            // It may be called before the client has had time to ask for anything.
+            self.session.touch(Instant::now());
             // From here on the DN is ours: a session that had it before hears no more calls.
             self.sip.claim(&self.shared.endpoint, Claim::User(self.user().to_owned()));
             let _ = outcome.send(Ok(()));

@@ -64,7 +64,7 @@ impl Demo {
     }
 
     async fn in_front_of(sip_server: SocketAddr, lab: Option<Lab>) -> Self {
-        let server = format!("sip.servers=[\"sip:{sip_server}\"]");
+        let server = format!("sip.servers=sip:{sip_server}");
         let running = gateway::start(config(&[&server])).await.expect("the gateway starts");
         Self {
             base: running.base_url(),
