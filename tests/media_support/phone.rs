@@ -62,6 +62,15 @@ pub fn tone_of(heard: &[Heard], frequency: u32) -> f64 {
     purity(&samples, f64::from(frequency))
 }
 
+/// The last `frames` packets that are no silence: the gateway covers with silence for a browser
+/// that pauses, as a test does when the machine is busy.
+pub fn spoken(heard: &[Heard], frames: usize) -> Vec<Heard> {
+    let sound = |h: &&Heard| h.payload.iter().any(|byte| *byte != 0xFF && *byte != 0xD5);
+    let all: Vec<Heard> = heard.iter().filter(sound).cloned().collect();
+    assert!(all.len() >= frames, "{} frames of sound, not {frames}", all.len());
+    all[all.len() - frames..].to_vec()
+}
+
 pub struct Phone {
     pub socket: UdpSocket,
     pub gateway: Option<SocketAddr>,

@@ -1,10 +1,20 @@
 //! Tones, and whether they arrived.
 
+use std::sync::LazyLock;
+
 pub const RATE: f64 = 8000.0;
 
-/// G.711 mu-law by search: slow, and independent of the gateway's.
+/// G.711 mu-law: the byte whose sample is nearest; independent of the gateway's.
 pub fn ulaw(sample: f64) -> u8 {
-    (0..=255u8).min_by_key(|byte| (expand(*byte) - sample).abs() as i64).unwrap()
+    static SORTED: LazyLock<Vec<(f64, u8)>> = LazyLock::new(|| {
+        let mut all: Vec<(f64, u8)> = (0..=255).map(|byte| (expand(byte), byte)).collect();
+        all.sort_by(|a, b| a.0.total_cmp(&b.0));
+        all
+    });
+    let after = SORTED.partition_point(|(value, _)| *value < sample).min(255);
+    let before = after.saturating_sub(1);
+    let nearer = sample - SORTED[before].0 < SORTED[after].0 - sample;
+    SORTED[if nearer { before } else { after }].1
 }
 
 pub fn expand(byte: u8) -> f64 {
