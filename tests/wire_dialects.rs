@@ -182,7 +182,9 @@ fn other_messages_to_the_browser() {
     let stats = render(ToBrowser::Stats(Default::default())).unwrap();
     let stats: Value = serde_json::from_str(stats.strip_prefix("PUT-STATS ").unwrap()).unwrap();
     assert_eq!(stats["audio"]["rx"]["packets"], 0);
-    for silent in [ToBrowser::Ringing, ToBrowser::Resume, ToBrowser::Replaced] {
+    for silent in
+        [ToBrowser::Ringing, ToBrowser::PeerHold, ToBrowser::PeerResume, ToBrowser::Replaced]
+    {
         assert!(jsapi::render(&silent).is_none() && !jsapi::knows(&silent));
     }
 }
@@ -273,7 +275,7 @@ fn raw_messages() {
     );
     assert_eq!(text(ToBrowser::Ringing).unwrap(), "RINGING");
     assert_eq!(text(ToBrowser::Hold).unwrap(), "HOLD");
-    assert_eq!(text(ToBrowser::Resume).unwrap(), "RESUME");
+    assert_eq!(text(ToBrowser::PeerResume).unwrap(), "RESUME");
     assert_eq!(text(ToBrowser::Talk).unwrap(), "TALK");
     assert_eq!(text(ToBrowser::InfoPeer("a=b".into())).unwrap(), "INFO a=b");
     let ids = RoapIds::default();
