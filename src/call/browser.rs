@@ -72,6 +72,11 @@ impl BrowserLeg {
         self.tiebreaker
     }
 
+    /// Whether one of the numbers is one of this session's.
+    pub fn knows(&self, ids: RoapIds) -> bool {
+        self.their_id == Some(ids.offerer) || ids.answerer == Some(self.our_id)
+    }
+
     /// True for an OFFER whose POST was retried: the one in progress by its numbers, a settled one by
     /// its text too, because a renewed peer connection starts counting again.
     pub fn is_repeated_offer(&self, ids: Option<RoapIds>, sdp: &str) -> bool {

@@ -303,6 +303,18 @@ impl Call {
         }
     }
 
+    /// The agent does not take a ringing call, by what it does instead. The browser is told nothing.
+    pub fn decline(&mut self, code: u16, text: &str, now: Instant) {
+        if !self.is_ended() {
+            self.end(CallEndedBy::Browser, code, text, now);
+        }
+    }
+
+    /// Whether ROAP numbers belong to the session that the browser and we have.
+    pub fn knows(&self, ids: RoapIds) -> bool {
+        self.browser.knows(ids)
+    }
+
     fn end(&mut self, by: CallEndedBy, code: u16, text: &str, _now: Instant) {
         self.outputs.push_back(Output::Sip(sip::Command::End {
             session: self.sip.session,

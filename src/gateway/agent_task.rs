@@ -115,8 +115,9 @@ impl AgentTask {
             }
             FromBrowser::Offer { ids, sdp, .. } if self.begins_a_call(current) => {
                 if let Some(index) = current {
-                    // The agent dials while the telephone rings: the ringing call finds it busy.
-                    self.calls[index].call.release(486, "the agent is calling out", now);
+                    // The agent dials while the telephone rings: the ringing call finds it busy. The
+                    // client has one session only, and a BYE now would end the one it begins.
+                    self.calls[index].call.decline(486, "the agent is calling out", now);
                     self.drain(index);
                 }
                 self.jsapi_fault(ids, |task| task.call_out(to, ids, sdp, now))
@@ -124,6 +125,10 @@ impl AgentTask {
             FromBrowser::Offer { .. } if !jsapi => {
                 Err(MessageError::WrongState("there is a call already".into()))
             }
+            FromBrowser::Offer { ids, .. } if self.is_for_somebody_else(to.as_deref(), ids) => self
+                .jsapi_fault(ids, |_| {
+                    Err(MessageError::WrongState("there is a call already".into()))
+                }),
             message => {
                 let ids = ids_of(&message);
                 let Some(index) = current else {
@@ -143,6 +148,17 @@ impl AgentTask {
     fn begins_a_call(&self, current: Option<usize>) -> bool {
         let Some(call) = current.and_then(|index| self.calls.get(index)) else { return true };
         self.session.dialect() == Dialect::Jsapi && call.call.rings_with_offer()
+    }
+
+    /// An OFFER to a number that no call is with, under numbers that no call has: a second call. (A
+    /// renewed peer connection comes with new numbers too, but to the peer there is.)
+    fn is_for_somebody_else(&self, to: Option<&str>, ids: Option<RoapIds>) -> bool {
+        let Some(to) = to.filter(|to| *to != "0") else { return false };
+        // The client knows the peer by the `Pragma` header, in which only visible ASCII stands.
+        let is_peer = |peer: &str| peer.chars().filter(|c| matches!(c, '!'..='~')).eq(to.chars());
+        !self.calls.iter().any(|call| {
+            call.peer == to || is_peer(&call.peer) || ids.is_some_and(|ids| call.call.knows(ids))
+        })
     }
 
     fn without_call(&self, message: FromBrowser, jsapi: bool) -> Result<(), MessageError> {
@@ -195,6 +211,10 @@ impl AgentTask {
         sdp: String,
         now: Instant,
     ) -> Result<(), MessageError> {
+        if to.is_none() && self.session.dialect() == Dialect::Rest {
+            let text = "nothing is ringing; an offer of your own names whom to call in `to`";
+            return Err(MessageError::WrongState(text.into()));
+        }
         let to = callable(to.as_deref(), &self.session)?;
         if self.calls.len() >= self.shared.config.agents.max_calls {
             return Err(MessageError::WrongState("there is a call already".into()));
