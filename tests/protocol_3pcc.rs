@@ -31,17 +31,25 @@ async fn offer_for_the_invite(phone: &mut Jsapi) {
     phone.offer(&local).await;
 }
 
-async fn established(demo: &Demo) -> (Jsapi, Far) {
+/// A call in, both ways heard, and the gateway's answer to it.
+async fn established(demo: &Demo) -> (Jsapi, Far, String) {
     let mut phone = demo.phone("5001").await;
     phone.browser.play(440.0).await;
     let mut far = demo.calls("5001", call_from("7123")).await;
     far.play(tone(1000.0));
     let offer = phone.expect_roap("OFFER").await;
     phone.accept(&offer).await;
-    far.answered().await;
+    let answer = far.answered().await.expect("sdp");
     phone.browser.connected().await;
     both_hear(&phone, &far).await;
-    (phone, far)
+    (phone, far, answer)
+}
+
+/// The version in `o=`, and the description without it.
+fn versioned(sdp: &str) -> (u64, String) {
+    let origin = sdp.lines().find(|line| line.starts_with("o=")).expect("o=");
+    let version = origin.split(' ').nth(2).and_then(|v| v.parse().ok()).expect("a version");
+    (version, sdp::edit(sdp, |line| (!line.starts_with("o=")).then(|| line.to_owned())))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -173,7 +181,7 @@ async fn notify_talk_answers_an_invite_without_sdp() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn notify_hold_and_talk_in_a_call_hold_and_resume() {
     let demo = Demo::start().await;
-    let (mut phone, mut far) = established(&demo).await;
+    let (mut phone, mut far, _) = established(&demo).await;
     for _ in 0..2 {
         far.hold().await;
         phone.expect("EVENT-HOLD").await;
@@ -197,18 +205,19 @@ async fn notify_hold_and_talk_in_a_call_hold_and_resume() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offerless_re_invite_does_not_touch_the_browser() {
     let demo = Demo::start().await;
-    let (mut phone, mut far) = established(&demo).await;
-    let mut version = None;
+    let (mut phone, mut far, answer) = established(&demo).await;
+    let mut before = versioned(&answer);
     for _ in 0..3 {
         far.leg.ask_for_offer().await.expect("re-INVITE");
         let offer = far.reinvite_answered().await.expect("the 200 holds an offer");
         assert_eq!(sdp::direction(&offer), "sendrecv");
         let (_, _, payloads) = sdp::audio_line(&offer).expect("audio");
         assert!(payloads.contains(&0) && payloads.contains(&8), "a full offer: {payloads:?}");
-        let origin = offer.lines().find(|line| line.starts_with("o=")).expect("o=").to_owned();
-        let now: u64 = origin.split(' ').nth(2).and_then(|v| v.parse().ok()).expect("a version");
-        assert!(version.is_none_or(|before| now > before), "{origin}");
-        version = Some(now);
+        let now = versioned(&offer);
+        // Raised with each change, and only then (RFC 3264 8).
+        assert_eq!(now.0 > before.0, now.1 != before.1, "{offer}");
+        assert!(now.0 >= before.0, "{offer}");
+        before = now;
         both_hear(&phone, &far).await;
     }
     if let Some(message) = phone.within(QUIET).await {
@@ -219,7 +228,7 @@ async fn an_offerless_re_invite_does_not_touch_the_browser() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offerless_re_invite_retrieves_a_call_that_the_agent_holds() {
     let demo = Demo::start().await;
-    let (mut phone, mut far) = established(&demo).await;
+    let (mut phone, mut far, _) = established(&demo).await;
     let local = phone.browser.offer_with_direction("inactive").await;
     phone.offer(&local).await;
     phone.answered().await;
@@ -265,7 +274,7 @@ async fn a_call_answered_in_wwe_plays_out_as_captured() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn notify_on_hold_while_on_hold_changes_nothing() {
     let demo = Demo::start().await;
-    let (mut phone, far) = established(&demo).await;
+    let (mut phone, far, _) = established(&demo).await;
     // The client is told, and it is the client's to know that it holds already.
     far.talk().await;
     phone.expect("EVENT-TALK").await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::browser::TestBrowser;
 use support::far::{call_from, tone};
-use support::gateway::Demo;
+use support::gateway::{Demo, PASSWORD};
 use support::jsapi::Jsapi;
 use support::roap::Session;
 use support::wire::{Answer, Wire, read_answer};
@@ -203,6 +203,8 @@ async fn a_body_over_64_kib_is_refused() {
     let mut witness = Witness::start(&demo).await;
     let mut phone = demo.phone("5001").await;
     phone.peer = "600".to_owned();
+    let gadget = format!("/api/webrtc/sign_in?id=agent123&dn=5002&password={PASSWORD}");
+    assert_eq!(phone.wire.get(&gadget).await.status, 200);
     let paths = [
         format!("/message?from={}&to=600", phone.ssid),
         "/sign_in".to_owned(),
@@ -345,7 +347,7 @@ async fn numbers_that_would_break_a_sip_message() {
         "600%0D%0AEvil:%201",
         "600%00",
         "%22%3E%3Csip:600",
-        "sip:600@203.0.113.7%0D%0A",
+        "sip:600%0D%0A@203.0.113.7",
         "600;transport=tcp%20",
         "%ff%fe",
         "%",

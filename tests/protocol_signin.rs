@@ -36,11 +36,11 @@ async fn a_post_with_dn_and_password_registers_and_gives_an_ssid() {
     assert!(ssid.len() >= 22, "{ssid} is too short for 128 bits");
     // The answer waits for the REGISTER, so the SIP server knows the DN by now.
     assert!(demo.is_registered("5001"));
-    assert_eq!(demo.health().await["registered_agents"], 1);
+    demo.until_agents(1).await;
 
     let other = wire.sign_in_post("5002", PASSWORD).await.ssid();
     assert_ne!(ssid, other);
-    assert_eq!(demo.health().await["registered_agents"], 2);
+    demo.until_agents(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,7 +50,7 @@ async fn a_get_takes_the_bare_query_as_the_id() {
     // The demo's registrar challenges, and a GET brings no password.
     assert_failed(&wire.sign_in_get("5001").await, &[401, 403]);
     assert!(!demo.is_registered("5001"));
-    assert_eq!(demo.health().await["registered_agents"], 0);
+    demo.until_agents(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,7 +86,7 @@ async fn either_digest_is_answered() {
 async fn an_anonymous_guest_calls_and_is_not_registered() {
     let demo = Demo::start().await;
     let mut guest = Jsapi::anonymous(&demo.base).await;
-    assert_eq!(demo.health().await["registered_agents"], 0);
+    demo.until_agents(0).await;
     guest.browser.play(440.0).await;
     guest.connect("600").await;
     guest.browser.hears(440.0, 1.0).await.assert_one_unbroken_stream();
@@ -192,7 +192,7 @@ async fn signing_in_twice_ends_the_older_session_and_its_call() {
     // An old page that signs out late must not take the DN from the new one.
     assert_eq!(wire.sign_out(&older.ssid).await.status, 200);
     assert!(demo.is_registered("5001"));
-    assert_eq!(demo.health().await["registered_agents"], 1);
+    demo.until_agents(1).await;
 
     newer.browser.play(440.0).await;
     newer.connect("600").await;
@@ -235,7 +235,7 @@ async fn sign_out_releases_the_call_unregisters_and_ends_the_poll() {
     assert!(body.is_empty() || body == "BYE" || status != 200, "{body}");
     demo.idle().await;
     demo.until_unregistered("5001").await;
-    assert_eq!(demo.health().await["registered_agents"], 0);
+    demo.until_agents(0).await;
     assert_eq!(phone.wire.wait(&phone.ssid).await.status, 404);
 }
 

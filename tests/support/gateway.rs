@@ -106,6 +106,19 @@ impl Demo {
         serde_json::from_str(&answer.body).expect("JSON")
     }
 
+    /// Waits until so many DNs are registered.
+    pub async fn until_agents(&self, count: u64) {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let health = self.health().await;
+            if health["registered_agents"] == count {
+                return;
+            }
+            assert!(Instant::now() < end, "{count} agents are not what is left: {health}");
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
     /// Waits until the gateway has no call left.
     #[track_caller]
     pub fn idle(&self) -> impl Future<Output = ()> + '_ {
