@@ -4,5 +4,14 @@
 mod sip {
     pub mod support;
 
+    mod digest;
     mod endpoint;
+    mod glare;
+    mod hostile;
+    mod in_dialog;
+    mod invite_in;
+    mod invite_out;
+    mod network;
+    mod registration;
+    mod routing;
 }

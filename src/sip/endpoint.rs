@@ -216,12 +216,14 @@ impl Port {
                         routes.learn(self.owner, call_id, tag);
                     }
                 }
+                // Whoever answers has it from then on, its CANCEL too.
+                transactions.set_owner(tx, self.owner);
                 if !transactions.respond(tx, &response, now) {
                     count(&shared.counters.late_responses);
                 }
             }
         }
-        shared.flush(&mut state, now);
+        shared.flush(&mut state);
         drop(state);
         shared.timers.notify_one();
     }
@@ -257,7 +259,7 @@ impl Shared {
     }
 
     /// Carries out what the transactions want done.
-    fn flush(&self, state: &mut State, now: Instant) {
+    fn flush(&self, state: &mut State) {
         while let Some(output) = state.transactions.poll() {
             match output {
                 Output::Send { to, datagram, client } => {
@@ -267,12 +269,12 @@ impl Shared {
                         }
                     }
                 }
-                Output::Deliver { owner, incoming } => self.deliver(state, owner, incoming, now),
+                Output::Deliver { owner, incoming } => self.deliver(state, owner, incoming),
             }
         }
     }
 
-    fn deliver(&self, state: &mut State, owner: Owner, incoming: Incoming, _now: Instant) {
+    fn deliver(&self, state: &mut State, owner: Owner, incoming: Incoming) {
         let request = match &incoming {
             Incoming::Request { tx, .. } => Some(*tx),
             _ => None,
@@ -314,7 +316,7 @@ impl Shared {
             Err(Fault::KeepAlive) => {}
             Err(Fault::Malformed | Fault::CutShort) => count(&self.counters.malformed),
         }
-        self.flush(&mut state, now);
+        self.flush(&mut state);
     }
 
     fn request(&self, state: &mut State, request: Request, from: SocketAddr, now: Instant) {
@@ -332,7 +334,7 @@ impl Shared {
             return self.answer_unclaimed(state, tx, &request, now);
         };
         state.transactions.set_owner(tx, owner);
-        self.deliver(state, owner, Incoming::Request { tx, request, from }, now);
+        self.deliver(state, owner, Incoming::Request { tx, request, from });
     }
 
     /// What nobody claims is answered here.
@@ -393,7 +395,7 @@ async fn run(shared: Arc<Shared>, stop: CancellationToken) {
                 let now = Instant::now();
                 let mut state = shared.lock();
                 state.transactions.handle_timeout(now);
-                shared.flush(&mut state, now);
+                shared.flush(&mut state);
             }
             received = shared.socket.recv_from(&mut buffer) => match received {
                 Ok((length, from)) => {

@@ -10,7 +10,7 @@ mod dialog;
 pub mod digest;
 mod driver;
 mod endpoint;
-mod message;
+pub(crate) mod message;
 mod offers;
 pub mod port;
 mod registration;

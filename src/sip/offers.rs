@@ -33,6 +33,12 @@ pub(crate) enum Ours {
     },
 }
 
+/// An offer that waits for its turn.
+pub(crate) struct Offer {
+    sdp: Option<String>,
+    tries: u32,
+}
+
 /// Their re-INVITE or UPDATE, which waits for the application.
 pub(crate) struct Theirs {
     tx: ServerTx,
@@ -42,7 +48,7 @@ pub(crate) struct Theirs {
 
 impl Session {
     /// [`super::Command::Reinvite`].
-    pub(crate) fn offer(&mut self, core: &mut Core, sdp: Option<String>, now: Instant) {
+    pub(crate) fn offer(&mut self, core: &mut Core, sdp: Option<String>) {
         if self.ended {
             return;
         }
@@ -51,12 +57,12 @@ impl Session {
             self.emit(core, Event::ReinviteRefused { session: self.id, code: 500, text });
             return;
         }
-        self.offers.push_back(sdp);
-        self.try_next_offer(core, now);
+        self.offers.push_back(Offer { sdp, tries: 0 });
+        self.try_next_offer(core);
     }
 
     /// Sends the next offer if the dialog is free: confirmed, and no INVITE under way either way.
-    pub(crate) fn try_next_offer(&mut self, core: &mut Core, now: Instant) {
+    pub(crate) fn try_next_offer(&mut self, core: &mut Core) {
         let free = matches!(self.phase, Phase::Up)
             && !self.ended
             && self.awaited.is_empty()
@@ -65,15 +71,10 @@ impl Session {
         if !free {
             return;
         }
-        let (sdp, tries) = match &self.ours {
-            Ours::Flying { .. } => return,
-            Ours::Waiting { until, .. } if *until > now => return,
-            Ours::Waiting { sdp, tries, .. } => (sdp.clone(), *tries),
-            Ours::Idle => match self.offers.pop_front() {
-                Some(sdp) => (sdp, 0),
-                None => return,
-            },
-        };
+        if !matches!(self.ours, Ours::Idle) {
+            return;
+        }
+        let Some(Offer { sdp, tries }) = self.offers.pop_front() else { return };
         let Some(dialog) = &mut self.dialog else { return };
         let cseq = dialog.next_cseq();
         let (mut request, to) = dialog.request(core, Method::Invite, cseq);
@@ -83,6 +84,17 @@ impl Session {
         }
         let tx = core.send(Purpose::Reinvite(self.id), request, to, AuthState::default());
         self.ours = Ours::Flying { tx, sdp, tries };
+    }
+
+    /// The pause after a refusal is over: the offer is the next one again.
+    pub(crate) fn end_pause(&mut self, core: &mut Core, now: Instant) {
+        if !matches!(&self.ours, Ours::Waiting { until, .. } if *until <= now) {
+            return;
+        }
+        if let Ours::Waiting { sdp, tries, .. } = std::mem::replace(&mut self.ours, Ours::Idle) {
+            self.offers.push_front(Offer { sdp, tries });
+            self.try_next_offer(core);
+        }
     }
 
     /// A final answer to our re-INVITE.
@@ -133,7 +145,7 @@ impl Session {
             _ => {
                 self.ours = Ours::Idle;
                 self.emit(core, Event::ReinviteRefused { session: self.id, code, text });
-                self.try_next_offer(core, now);
+                self.try_next_offer(core);
             }
         }
     }
@@ -175,7 +187,7 @@ impl Session {
         if matches!(&self.ours, Ours::Flying { tx: flying, .. } if *flying == tx) {
             self.ours = Ours::Idle;
             self.emit(core, Event::ReinviteAnswered { session: self.id, sdp });
-            self.try_next_offer(core, now);
+            self.try_next_offer(core);
         }
     }
 
@@ -195,7 +207,7 @@ impl Session {
             TxFailure::Transport => {
                 let text = "Service Unavailable".to_owned();
                 self.emit(core, Event::ReinviteRefused { session: self.id, code: 503, text });
-                self.try_next_offer(core, now);
+                self.try_next_offer(core);
             }
         }
     }
@@ -241,29 +253,24 @@ impl Session {
             dialog.refresh_target(&theirs.request);
         }
         self.send_ok(core, theirs.tx, &theirs.request, sdp, !theirs.has_offer, now);
-        self.try_next_offer(core, now);
+        self.try_next_offer(core);
     }
 
     /// [`super::Command::RejectReinvite`].
-    pub(crate) fn reject_offer(&mut self, core: &mut Core, code: u16, now: Instant) {
+    pub(crate) fn reject_offer(&mut self, core: &mut Core, code: u16) {
         self.answer_theirs(core, if (400..700).contains(&code) { code } else { 488 });
-        self.try_next_offer(core, now);
+        self.try_next_offer(core);
     }
 
     /// CANCEL of a re-INVITE that waits: it alone is over.
-    pub(crate) fn cancel_theirs(
-        &mut self,
-        core: &mut Core,
-        cancel: &Request,
-        now: Instant,
-    ) -> bool {
+    pub(crate) fn cancel_theirs(&mut self, core: &mut Core, cancel: &Request) -> bool {
         let branch = |request| message::top_via(request).and_then(message::branch);
         let hit = self.theirs.as_ref().is_some_and(|theirs| {
             theirs.request.method == Method::Invite && branch(&theirs.request) == branch(cancel)
         });
         if hit {
             self.answer_theirs(core, 487);
-            self.try_next_offer(core, now);
+            self.try_next_offer(core);
         }
         hit
     }

@@ -9,7 +9,7 @@ use rsipstack::sip::{Method, Request, Response};
 use super::core::{AuthState, Core, Pending, Purpose, renew};
 use super::dialog::Dialog;
 use super::message::{self, get, header, reason_header, reason_of, set_body};
-use super::offers::{Ours, Theirs};
+use super::offers::{Offer, Ours, Theirs};
 use super::port::{ServerTx, Transmit, TxFailure};
 use super::timers::{T1, T1X64, T2};
 use super::types::{End, EndedBy, Event, NotifyEvent, SessionId};
@@ -65,7 +65,7 @@ pub(crate) struct Session {
     pub acks: Vec<SentAck>,
     pub ours: Ours,
     pub theirs: Option<Theirs>,
-    pub offers: VecDeque<Option<String>>,
+    pub offers: VecDeque<Offer>,
     /// Via branch of the INVITE that came in: CANCEL has the same.
     pub invite_branch: Option<String>,
     bye_due: Option<ByeDue>,
@@ -293,7 +293,7 @@ impl Session {
         self.emit(core, Event::Acked { session: self.id, sdp });
         match self.bye_due.take() {
             Some(due) => self.send_bye(core, due.code, &due.text, now),
-            None => self.try_next_offer(core, now),
+            None => self.try_next_offer(core),
         }
     }
 
@@ -350,7 +350,7 @@ impl Session {
         due.ack = Some((request, to));
         due.until = now + T1X64;
         if !self.ended {
-            self.try_next_offer(core, now);
+            self.try_next_offer(core);
         }
     }
 
@@ -516,9 +516,7 @@ impl Session {
             awaited.pause = (awaited.pause * 2).min(T2);
             awaited.next = now + awaited.pause;
         }
-        if matches!(&self.ours, Ours::Waiting { until, .. } if *until <= now) {
-            self.try_next_offer(core, now);
-        }
+        self.end_pause(core, now);
     }
 }
 

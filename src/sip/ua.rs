@@ -88,13 +88,13 @@ impl UserAgent {
                 self.with(session, |session, core| session.end(core, code, &text, now));
             }
             Command::Reinvite { session, sdp } => {
-                self.with(session, |session, core| session.offer(core, sdp, now));
+                self.with(session, |session, core| session.offer(core, sdp));
             }
             Command::AcceptReinvite { session, sdp } => {
                 self.with(session, |session, core| session.accept_offer(core, &sdp, now));
             }
             Command::RejectReinvite { session, code } => {
-                self.with(session, |session, core| session.reject_offer(core, code, now));
+                self.with(session, |session, core| session.reject_offer(core, code));
             }
             Command::AnswerInAck { session, sdp } => {
                 self.with(session, |session, core| session.send_due_ack(core, Some(&sdp), now));

@@ -143,7 +143,7 @@ impl Session {
             }
             return true;
         }
-        let hit = self.cancel_theirs(core, cancel, now);
+        let hit = self.cancel_theirs(core, cancel);
         if hit {
             self.respond(core, tx, cancel, 200);
         }
