@@ -524,7 +524,11 @@ mod tests {
                         1 => bent.truncate(at),
                         2 => bent.extend_from_slice(data),
                         // Keeps the framing right, so that it gets further.
-                        _ => bent[13.min(data.len() - 1)..].rotate_left(at % 7),
+                        _ => {
+                            let body = &mut bent[13.min(data.len() - 1)..];
+                            let by = at % body.len();
+                            body.rotate_left(by);
+                        }
                     }
                     all.insert(0, bent);
                 }
