@@ -382,3 +382,159 @@ impl Dtls {
             .map(Arc::new)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    static IDENTITIES: LazyLock<[Arc<Identity>; 2]> =
+        LazyLock::new(|| [(); 2].map(|()| Arc::new(Identity::generate().unwrap())));
+
+    /// An active and a passive end that expect each other.
+    fn ends(now: Instant) -> [Dtls; 2] {
+        let [a, b] = &*IDENTITIES;
+        let mut ends = [Dtls::new(a.clone()), Dtls::new(b.clone())];
+        assert!(ends[0].set_remote(now, Some(b.fingerprint()), Setup::Active).is_none());
+        assert!(ends[1].set_remote(now, Some(a.fingerprint()), Setup::Passive).is_none());
+        ends[0].handle_reachable(now);
+        ends
+    }
+
+    /// Carries datagrams to and fro, each through `through`, until nothing moves.
+    fn run(
+        now: Instant,
+        ends: &mut [Dtls; 2],
+        mut through: impl FnMut(usize, &[u8]) -> Vec<Vec<u8>>,
+    ) -> [Vec<Event>; 2] {
+        let mut events = [Vec::new(), Vec::new()];
+        for turn in 0..40usize {
+            let (from, to) = (turn % 2, 1 - turn % 2);
+            while let Some(datagram) = ends[from].poll_transmit() {
+                for datagram in through(from, &datagram) {
+                    events[to].extend(ends[to].handle_datagram(now, &datagram));
+                }
+            }
+        }
+        events
+    }
+
+    fn connected(events: &[Event]) -> bool {
+        matches!(events, [Event::Connected { profile: Profile::AeadAes128Gcm, .. }])
+    }
+
+    #[test]
+    fn two_ends_connect_and_survive_the_same_description() {
+        let now = Instant::now();
+        let mut ends = ends(now);
+        let events = run(now, &mut ends, |_, data| vec![data.to_vec()]);
+        assert!(connected(&events[0]) && connected(&events[1]));
+        assert_eq!(ends[1].poll_timeout(), None);
+        let fingerprint = IDENTITIES[0].fingerprint();
+        ends[1].set_remote(now, Some(fingerprint), Setup::Passive);
+        assert!(matches!(ends[1].state, State::Connected { .. }));
+        ends[1].set_remote(now, Some(Fingerprint([1; 32])), Setup::Passive);
+        assert!(matches!(ends[1].state, State::Idle));
+    }
+
+    #[test]
+    fn a_lost_flight_is_sent_again() {
+        let now = Instant::now();
+        let mut ends = ends(now);
+        // The server's certificate flight is lost as a whole.
+        let mut lost = 0;
+        run(now, &mut ends, |from, data| {
+            let drop = from == 1 && data.len() > 200 && lost < 10;
+            lost += usize::from(drop);
+            if drop { vec![] } else { vec![data.to_vec()] }
+        });
+        assert!(lost > 0 && !matches!(ends[1].state, State::Connected { .. }));
+        let later = now + FLIGHT;
+        assert!(ends.iter_mut().all(|end| end.handle_timeout(later).is_none()));
+        let events = run(later, &mut ends, |_, data| vec![data.to_vec()]);
+        assert!(connected(&events[0]) && connected(&events[1]));
+    }
+
+    #[test]
+    fn silence_ends_in_a_timeout() {
+        let start = Instant::now();
+        let [mut client, mut server] = ends(start);
+        let hello = client.poll_transmit().unwrap();
+        assert!(server.handle_datagram(start, &hello).is_none());
+        for end in [client, server].iter_mut() {
+            let mut failed = None;
+            while let (None, Some(at)) = (&failed, end.poll_timeout()) {
+                assert!(at <= start + HANDSHAKE);
+                failed = end.handle_timeout(at);
+            }
+            assert!(matches!(failed, Some(Event::Failed(DtlsFailure::Timeout))));
+        }
+    }
+
+    #[test]
+    fn another_certificate_fails_on_either_side() {
+        let now = Instant::now();
+        for (wrong, setup) in [(0, Setup::Active), (1, Setup::Passive)] {
+            let mut ends = ends(now);
+            ends[wrong].set_remote(now, Some(Fingerprint([9; 32])), setup);
+            ends[wrong].handle_reachable(now);
+            let events = run(now, &mut ends, |_, data| vec![data.to_vec()]);
+            let mismatch = DtlsFailure::FingerprintMismatch;
+            assert!(events[wrong].iter().any(|e| matches!(e, Event::Failed(r) if *r == mismatch)));
+            assert!(!matches!(ends[wrong].state, State::Connected { .. }));
+        }
+    }
+
+    #[test]
+    fn tries_are_bounded() {
+        let now = Instant::now();
+        let mut server = Dtls::new(IDENTITIES[1].clone());
+        server.set_remote(now, Some(Fingerprint([9; 32])), Setup::Passive);
+        let mut failures = 0;
+        for _ in 0..10 {
+            let mut client = Dtls::new(IDENTITIES[0].clone());
+            client.set_remote(now, Some(IDENTITIES[1].fingerprint()), Setup::Active);
+            client.handle_reachable(now);
+            let mut both = [client, server];
+            failures += run(now, &mut both, |_, data| vec![data.to_vec()])[1].len();
+            [_, server] = both;
+        }
+        assert_eq!(failures, usize::from(MAX_TRIES));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Datagrams bent, cut, doubled and swapped at any point: no panic, and no end that
+        /// believes itself connected without the other's certificate.
+        #[test]
+        fn bent_handshakes_never_panic(
+            bends in prop::collection::vec((0..24usize, any::<u16>(), any::<u8>(), 0..4u8), 1..12),
+        ) {
+            let now = Instant::now();
+            let mut ends = ends(now);
+            let mut count = 0;
+            run(now, &mut ends, |_, data| {
+                let mut all = vec![data.to_vec()];
+                for (_, at, byte, how) in bends.iter().filter(|bend| bend.0 == count) {
+                    let mut bent = data.to_vec();
+                    let at = usize::from(*at) % bent.len();
+                    match how {
+                        0 => bent[at] = *byte,
+                        1 => bent.truncate(at),
+                        2 => bent.extend_from_slice(data),
+                        // Keeps the framing right, so that it gets further.
+                        _ => {
+                            let body = &mut bent[13.min(data.len() - 1)..];
+                            let by = at % body.len();
+                            body.rotate_left(by);
+                        }
+                    }
+                    all.insert(0, bent);
+                }
+                count += 1;
+                all
+            });
+        }
+    }
+}

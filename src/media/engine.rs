@@ -1,5 +1,6 @@
 //! The handles through which the rest of the process uses the media plane.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -130,7 +131,7 @@ impl Engine {
     /// happen, at most some hundred a call in ten seconds.
     ///
     /// # Errors
-    /// No port is free in the range, or the workers have stopped.
+    /// No port is free in the range, the host gives no more sockets, or the workers have stopped.
     pub fn open(
         &self,
         events: UnboundedSender<(MediaId, MediaEvent)>,
@@ -211,6 +212,12 @@ impl Engine {
     }
 }
 
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine({:?})", self.browser_ports())
+    }
+}
+
 impl Shared {
     fn ports(&self) -> std::sync::MutexGuard<'_, PortPool> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
@@ -226,8 +233,11 @@ impl Shared {
             match pair {
                 Ok((rtp, rtcp)) => return Ok((port, rtp, rtcp)),
                 Err(error) => {
-                    tracing::warn!(port, %error, "an RTP port of ours cannot be bound");
                     self.ports().release(now, port);
+                    if error.kind() != std::io::ErrorKind::AddrInUse {
+                        return Err(OpenError::Sockets(error.kind()));
+                    }
+                    tracing::warn!(port, "an RTP port of ours is in use by somebody else");
                 }
             }
         }
@@ -322,6 +332,12 @@ impl Bridge {
     fn order(&self, order: Order, ufrag: Option<String>) {
         let orders = &self.shared.workers[self.worker].orders;
         orders.send(Command::Order { id: self.id, order, ufrag });
+    }
+}
+
+impl fmt::Debug for Bridge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bridge({}, {})", self.id.0, self.rtp)
     }
 }
 

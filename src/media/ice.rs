@@ -203,7 +203,7 @@ impl Ice {
                 None => Outcome::Silent,
             };
         }
-        let mapped = XorMappedAddress { ip: from.ip(), port: from.port() };
+        let mapped = XorMappedAddress { ip: from.ip().to_canonical(), port: from.port() };
         let Some(response) = respond(&[&BINDING_SUCCESS, &id, &mapped], key, crypto) else {
             return Outcome::Silent;
         };

@@ -144,6 +144,9 @@ pub struct EngineStats {
 pub enum OpenError {
     #[error("no RTP port is free in media.rtp_ports")]
     NoPort,
+    /// Descriptors or memory have run out, most likely.
+    #[error("cannot open RTP sockets: {0}")]
+    Sockets(std::io::ErrorKind),
     #[error("the media workers have stopped")]
     Stopped,
 }

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::{SocketAddr, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -148,8 +149,34 @@ struct Seat {
     dirty: bool,
     /// The deadline in the heap.
     armed: Option<Instant>,
-    /// Bad STUN integrity seen so far, to add the difference to the worker's.
+    /// Faults counted so far: the worker's counters get the difference.
+    counted: Faults,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Faults {
     bad_integrity: u64,
+    malformed: u64,
+}
+
+impl Seat {
+    /// Shows the counters to the handle's side, unless somebody reads there just now.
+    fn publish(&mut self, counters: &Counters) -> bool {
+        let stats = self.call.stats();
+        let before = self.counted;
+        self.counted =
+            Faults { bad_integrity: stats.stun_bad_integrity, malformed: stats.malformed };
+        let bad_integrity = self.counted.bad_integrity - before.bad_integrity;
+        Counters::add(&counters.stun_bad_integrity, bad_integrity);
+        Counters::add(&counters.malformed, self.counted.malformed - before.malformed);
+        match self.published.try_lock() {
+            Ok(mut published) => {
+                *published = stats;
+                true
+            }
+            Err(_) => false,
+        }
+    }
 }
 
 pub struct Worker {
@@ -362,7 +389,7 @@ impl Worker {
             published,
             dirty: true,
             armed: None,
-            bad_integrity: 0,
+            counted: Faults::default(),
         }));
         self.by_id.insert(id, index);
         self.routes.by_ufrag.insert(ufrag, index);
@@ -373,7 +400,7 @@ impl Worker {
         let Some(index) = self.by_id.remove(&id) else { return };
         // What the call still wanted to say leaves first.
         self.send.flush(&self.socket);
-        if let Some(seat) = self.seats[index].take() {
+        if let Some(mut seat) = self.seats[index].take() {
             let (ufrags, addresses) = seat.call.routes();
             for ufrag in ufrags {
                 self.routes.by_ufrag.remove(&ufrag);
@@ -384,9 +411,7 @@ impl Worker {
                 }
             }
             let port = seat.port;
-            if let Ok(mut published) = seat.published.try_lock() {
-                *published = seat.call.stats();
-            }
+            seat.publish(&self.orders.counters);
             drop(seat);
             self.ports.lock().unwrap_or_else(PoisonError::into_inner).release(now, port);
         }
@@ -529,7 +554,16 @@ impl Worker {
             events_left: &mut seat.events_left,
             counters: &self.orders.counters,
         };
-        handle(&mut seat.call, &mut exit);
+        // A call is judged by what strangers send, through libraries of others: if one of them
+        // panics after all, that call ends and its neighbours on this thread do not.
+        let outcome = catch_unwind(AssertUnwindSafe(|| handle(&mut seat.call, &mut exit)));
+        if outcome.is_err() {
+            let id = seat.id;
+            tracing::error!(call = id.0, "a call's media panicked and is closed");
+            let _ = seat.events.send((id, MediaEvent::IceLost));
+            self.close(Instant::now(), id);
+            return;
+        }
         if let Some(at) = seat.call.poll_timeout()
             && seat.armed.is_none_or(|armed| at < armed)
         {
@@ -545,15 +579,7 @@ impl Worker {
                 seat.events_left = MAX_EVENTS;
             }
             // A reader holds the lock for a copy; if it does just now, the next round is soon.
-            if seat.dirty
-                && let Ok(mut published) = seat.published.try_lock()
-            {
-                *published = seat.call.stats();
-                let bad = published.stun_bad_integrity;
-                Counters::add(
-                    &self.orders.counters.stun_bad_integrity,
-                    bad - std::mem::replace(&mut seat.bad_integrity, bad),
-                );
+            if seat.dirty && seat.publish(&self.orders.counters) {
                 seat.dirty = false;
             }
         }
