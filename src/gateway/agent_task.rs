@@ -129,6 +129,8 @@ impl AgentTask {
                 .jsapi_fault(ids, |_| {
                     Err(MessageError::WrongState("there is a call already".into()))
                 }),
+            // A good-bye for a call that is over must not end the one that came after it.
+            FromBrowser::Bye if jsapi && self.is_for_somebody_else(to.as_deref(), None) => Ok(()),
             message => {
                 let ids = ids_of(&message);
                 let Some(index) = current else {
