@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod call;
 pub mod config;
+pub mod demo;
 pub mod gateway;
 pub mod http;
 pub mod lab;

@@ -13,8 +13,8 @@ use super::{Dialect, EndReason, Identity, PostError, SignIn, Verdict};
 use crate::secret::Secret;
 use crate::wire::Envelope;
 
-/// The JSAPI asks again 3 s after an error; so long a client without a hanging poll is believed to
-/// be on its way back.
+/// The JSAPI asks again 3 s after an error, and first asks when it has its SSID; so long a client
+/// without a hanging poll is believed to be on its way.
 const PRESENCE: Duration = Duration::from_secs(5);
 
 /// How long a connection that has acknowledged everything may still be reset before the message on
@@ -51,7 +51,6 @@ struct Inner {
     /// The connection that carries the message in flight.
     carrier: Option<(Ticket, Arc<dyn Evidence>)>,
     last_seen: Instant,
-    last_poll_end: Option<Instant>,
     ringing: Option<String>,
 }
 
@@ -95,7 +94,6 @@ impl Session {
                 mailbox: Mailbox::default(),
                 carrier: None,
                 last_seen: now,
-                last_poll_end: None,
                 ringing: None,
             }),
         })
@@ -133,11 +131,10 @@ impl Session {
         self.lock().last_seen = now;
     }
 
-    /// Would the client hear a message? A poll hangs, or the last one ended less than 5 s ago.
+    /// Would the client hear a message? A poll hangs, or the client was heard of less than 5 s ago.
     pub fn is_present(&self, now: Instant) -> bool {
         let inner = self.lock();
-        inner.mailbox.is_polled()
-            || inner.last_poll_end.is_some_and(|end| now.saturating_duration_since(end) < PRESENCE)
+        inner.mailbox.is_polled() || now.saturating_duration_since(inner.last_seen) < PRESENCE
     }
 
     /// Puts a message at the end of the line.
@@ -338,7 +335,6 @@ impl Drop for Hanging<'_> {
         let mut inner = self.session.lock();
         inner.mailbox.handle_poll_end(self.id);
         inner.last_seen = now;
-        inner.last_poll_end = Some(now);
     }
 }
 

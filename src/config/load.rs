@@ -39,12 +39,26 @@ impl Config {
         env: impl IntoIterator<Item = (String, String)>,
         sets: &[String],
     ) -> Result<Config, ConfigErrors> {
+        Self::load_over(&[], file, env, sets)
+    }
+
+    /// The same with other defaults, `key=value` each: what `demo` differs in from `serve`.
+    ///
+    /// # Errors
+    /// Every fault of every source, not only the first.
+    pub fn load_over(
+        defaults: &[String],
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+        sets: &[String],
+    ) -> Result<Config, ConfigErrors> {
         let mut loader = Loader::default();
+        loader.read_pairs(defaults, &Origin::Default);
         if let Some(path) = file {
             loader.read_file(path);
         }
         loader.read_environment(env);
-        loader.read_sets(sets);
+        loader.read_pairs(sets, &Origin::Set);
         let config = loader.build();
         match config {
             Some(config) if loader.faults.is_empty() => Ok(config),
@@ -142,19 +156,19 @@ impl Loader {
         }
     }
 
-    fn read_sets(&mut self, sets: &[String]) {
-        for set in sets {
+    fn read_pairs(&mut self, pairs: &[String], origin: &Origin) {
+        for set in pairs {
             match set.split_once('=') {
                 Some((key, value)) if KEYS.contains(&key.trim()) => {
-                    self.put(key.trim(), Origin::Set, Raw::Text(value.to_owned()));
+                    self.put(key.trim(), origin.clone(), Raw::Text(value.to_owned()));
                 }
                 Some((key, _)) => {
                     let key = key.trim();
-                    self.unknown(key, keys::nearest(key).to_owned(), Origin::Set);
+                    self.unknown(key, keys::nearest(key).to_owned(), origin.clone());
                 }
                 None => {
                     let wrong = parse::wrong("it has no `=`", "write it as --set http.listen=...");
-                    self.fault(set, None, Origin::Set, wrong);
+                    self.fault(set, None, origin.clone(), wrong);
                 }
             }
         }

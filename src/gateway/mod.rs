@@ -1,1 +1,285 @@
+//! The runtime between the pure cores and the world: one task per signed-in agent, which owns its
+//! user agent and its calls.
+//!
+//! A task takes what comes in (browser messages, SIP, media events, time), hands it to the core
+//! concerned, and carries out what the core wants. Nothing is decided here that a core could decide.
 
+mod agent_task;
+mod calls;
+mod network;
+mod start;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::agent::{
+    Answer, Backend, EndReason, Health, Identity, MessageError, Session, Sessions, SignIn,
+    SignInError,
+};
+use crate::call::CallConfig;
+use crate::config::Config;
+use crate::media::Engine;
+use crate::sip::{Credentials, Endpoint, UaConfig};
+use crate::wire::FromBrowser;
+
+use agent_task::AgentTask;
+pub use start::{Running, StartError, start};
+
+/// Messages that may wait for an agent's task: a browser sends a few per call.
+const AGENT_QUEUE: usize = 32;
+
+/// How long a sign-in waits for the outcome of its REGISTER; a bit above SIP's Timer F.
+const SIGN_IN_LIMIT: Duration = Duration::from_secs(34);
+
+/// How long a sign-out waits for the SIP server to confirm.
+const SIGN_OUT_LIMIT: Duration = Duration::from_secs(3);
+
+/// Characters in a DN or guest id: it becomes the user part of a SIP URI.
+const MAX_ID: usize = 64;
+
+/// What an agent's task is asked.
+#[derive(Debug)]
+enum Request {
+    Message {
+        to: Option<String>,
+        message: FromBrowser,
+        reply: oneshot::Sender<Result<(), MessageError>>,
+    },
+    SignOut {
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// Everything the tasks share.
+pub(crate) struct Shared {
+    config: Config,
+    call_config: CallConfig,
+    endpoint: Endpoint,
+    engine: Engine,
+    sessions: Sessions,
+    agents: DashMap<String, mpsc::Sender<Request>>,
+    registered: AtomicUsize,
+    active_calls: AtomicUsize,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// The gateway behind the HTTP surfaces. A handle: clones are the same gateway.
+#[derive(Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+impl Gateway {
+    pub(crate) fn new(config: Config, endpoint: Endpoint, engine: Engine) -> Self {
+        let call_config = CallConfig { codecs: config.media.codecs.clone() };
+        let gateway = Self {
+            shared: Arc::new(Shared {
+                config,
+                call_config,
+                endpoint,
+                engine,
+                sessions: Sessions::new(),
+                agents: DashMap::new(),
+                registered: AtomicUsize::new(0),
+                active_calls: AtomicUsize::new(0),
+                tasks: TaskTracker::new(),
+                shutdown: CancellationToken::new(),
+            }),
+        };
+        gateway.shared.tasks.spawn(sweep_leases(Arc::clone(&gateway.shared)));
+        gateway
+    }
+
+    pub fn sip_addr(&self) -> std::net::SocketAddr {
+        self.shared.endpoint.local_addr()
+    }
+
+    pub fn media_stats(&self) -> crate::media::EngineStats {
+        self.shared.engine.stats()
+    }
+
+    pub fn sip_stats(&self) -> crate::sip::EndpointStats {
+        self.shared.endpoint.stats()
+    }
+
+    /// Ends every session and call. DNs stay registered: the agents come back to a restarted gateway
+    /// before their registrations run out.
+    pub async fn shut_down(&self) {
+        for session in self.shared.sessions.all() {
+            session.end(EndReason::Shutdown);
+        }
+        self.shared.shutdown.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    async fn sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
+        let shared = &self.shared;
+        if shared.shutdown.is_cancelled() {
+            return Err(SignInError::Unavailable("the gateway is stopping".into()));
+        }
+        check_id(request.identity.user())?;
+        if let Some(other) =
+            request.client_id.as_deref().and_then(|id| shared.sessions.by_client_id(id))
+            && other.identity() != &request.identity
+        {
+            return Err(SignInError::IdInUse);
+        }
+        let config = self.user_agent_config(&request).await?;
+        let session = Session::new(&request);
+        let registers = config.registers;
+        let (requests, inbox) = mpsc::channel(AGENT_QUEUE);
+        let (outcome_tx, outcome) = oneshot::channel();
+        let task =
+            AgentTask::new(Arc::clone(shared), Arc::clone(&session), config, inbox, outcome_tx);
+        shared.tasks.spawn(task.run());
+        if registers {
+            // A task that drops its end has failed before it could say why.
+            match tokio::time::timeout(SIGN_IN_LIMIT, outcome).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => return Err(error),
+                Ok(Err(_)) | Err(_) => {
+                    session.end(EndReason::RegistrationLost);
+                    return Err(SignInError::NoAnswer);
+                }
+            }
+        }
+        let ssid = session.ssid().expose().to_owned();
+        shared.agents.insert(ssid.clone(), requests);
+        for older in shared.sessions.insert(Arc::clone(&session)) {
+            older.end(EndReason::Replaced);
+        }
+        if session.ended().is_cancelled() {
+            // Ended between the REGISTER and here: its task did not find itself in the tables.
+            shared.agents.remove(&ssid);
+            shared.sessions.remove(&session);
+            return Err(SignInError::Unavailable("the session ended at once".into()));
+        }
+        info!(user = request.identity.user(), dialect = ?request.dialect, "signed in");
+        Ok(session)
+    }
+
+    async fn user_agent_config(&self, request: &SignIn) -> Result<UaConfig, SignInError> {
+        let sip = &self.shared.config.sip;
+        let server = network::resolve_first(&sip.servers)
+            .await
+            .map_err(|error| SignInError::Unavailable(error.to_string()))?;
+        let local = self.shared.endpoint.local_addr();
+        let advertise = network::advertised(sip.advertise, local, server)
+            .map_err(|error| SignInError::Unavailable(error.to_string()))?;
+        let user = request.identity.user().to_owned();
+        let registers = matches!(request.identity, Identity::Dn(_));
+        Ok(UaConfig {
+            credentials: request
+                .password
+                .clone()
+                .map(|password| Credentials { username: user.clone(), password }),
+            user,
+            domain: sip.domain.clone(),
+            display_name: None,
+            server,
+            advertise,
+            registers,
+            expires: sip.register_expires,
+            user_agent: sip.user_agent.clone(),
+        })
+    }
+
+    async fn ask<T>(
+        &self,
+        session: &Session,
+        request: Request,
+        answer: oneshot::Receiver<T>,
+    ) -> Option<T> {
+        let agent = self.shared.agents.get(session.ssid().expose()).map(|entry| entry.clone())?;
+        agent.send(request).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl Backend for Gateway {
+    fn sign_in(&self, request: SignIn) -> Answer<'_, Result<Arc<Session>, SignInError>> {
+        Box::pin(self.sign_in(request))
+    }
+
+    fn sign_out<'a>(&'a self, session: &'a Arc<Session>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let (done, finished) = oneshot::channel();
+            let asked = self.ask(session, Request::SignOut { done }, finished);
+            if tokio::time::timeout(SIGN_OUT_LIMIT, asked).await.is_err() {
+                warn!(
+                    user = session.identity().user(),
+                    "the SIP server did not confirm a sign-out"
+                );
+            }
+            session.end(EndReason::SignedOut);
+        })
+    }
+
+    fn message<'a>(
+        &'a self,
+        session: &'a Arc<Session>,
+        to: Option<String>,
+        message: FromBrowser,
+    ) -> Answer<'a, Result<(), MessageError>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let asked = self.ask(session, Request::Message { to, message, reply }, answer);
+            asked.await.unwrap_or(Err(MessageError::NotSignedIn))
+        })
+    }
+
+    fn by_ssid(&self, ssid: &str) -> Option<Arc<Session>> {
+        self.shared.sessions.by_ssid(ssid)
+    }
+
+    fn by_client_id(&self, id: &str) -> Option<Arc<Session>> {
+        self.shared.sessions.by_client_id(id)
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            registered_agents: self.shared.registered.load(Ordering::Relaxed),
+            active_calls: self.shared.active_calls.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Ids become part of SIP URIs and of log lines.
+fn check_id(id: &str) -> Result<(), SignInError> {
+    let usable = |c: char| c.is_ascii_alphanumeric() || "-_.!~*'()+$".contains(c);
+    if id.is_empty() || id.len() > MAX_ID {
+        return Err(SignInError::BadId("it takes 1 to 64 characters".into()));
+    }
+    if !id.chars().all(usable) {
+        return Err(SignInError::BadId(
+            "a DN has letters, digits and - _ . ! ~ * ' ( ) + $".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Ends sessions whose clients have gone without a word.
+async fn sweep_leases(shared: Arc<Shared>) {
+    let lease = shared.config.agents.lease;
+    let pause = (lease / 4).clamp(Duration::from_millis(250), Duration::from_secs(5));
+    let mut ticks = tokio::time::interval(pause);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shared.shutdown.cancelled() => return,
+        }
+        for session in shared.sessions.expired(Instant::now(), lease) {
+            warn!(user = session.identity().user(), "the lease has run out");
+            session.end(EndReason::LeaseExpired);
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 
 use super::app::{App, Shared};
@@ -16,6 +16,7 @@ use crate::agent::{
     Dialect, EndReason, Identity, MessageError, Poll, Polled, Session, SignIn, SignInError,
 };
 use crate::wire::jsapi::{self as wire, PublicId};
+use crate::wire::{Envelope, ToBrowser};
 
 /// A poll that the client does not end itself ends with an empty 200: proxies cut what is silent
 /// for longer.
@@ -124,13 +125,7 @@ pub(super) async fn wait(
                 return empty();
             };
             let mut response = reply::text(StatusCode::OK, body);
-            let peer: String =
-                delivery.envelope().peer.chars().filter(|c| matches!(c, '!'..='~')).collect();
-            if let Ok(peer) = HeaderValue::from_str(&peer)
-                && !peer.is_empty()
-            {
-                response.headers_mut().insert(header::PRAGMA, peer);
-            }
+            describe(&mut response, delivery.envelope());
             conn.carry(delivery);
             response
         }
@@ -138,6 +133,28 @@ pub(super) async fn wait(
         | Polled::TakenOver
         | Polled::Ended(EndReason::SignedOut | EndReason::Shutdown) => empty(),
         Polled::Ended(why) => reply::text(StatusCode::NOT_FOUND, why.sentence()),
+    }
+}
+
+/// `Pragma` names the peer. The other two are ours, for pages that show a person why a call ended and
+/// who calls; an unmodified client does not look at them.
+fn describe(response: &mut Response, envelope: &Envelope) {
+    let mut put = |name: HeaderName, value: &str, usable: fn(&char) -> bool| {
+        let value: String = value.chars().filter(usable).collect();
+        if let Ok(value) = HeaderValue::from_str(value.trim())
+            && !value.is_empty()
+        {
+            response.headers_mut().insert(name, value);
+        }
+    };
+    put(header::PRAGMA, &envelope.peer, |c| matches!(c, '!'..='~'));
+    let printable: fn(&char) -> bool = |c| matches!(c, ' '..='~');
+    if let Some(name) = &envelope.peer_name {
+        put(HeaderName::from_static("x-wrtc-peer-name"), name, printable);
+    }
+    if let ToBrowser::Bye { code, reason } = &envelope.message {
+        let text = format!("{code} {reason}");
+        put(HeaderName::from_static("x-wrtc-reason"), &text, printable);
     }
 }
 

@@ -2,7 +2,32 @@
 //!
 //! Control goes to a worker by a ring, counters and events come back; nothing here knows of SIP
 //! dialogs or HTTP. See [`Engine`].
+//!
+//! From the outside in: [`Engine`] and [`Bridge`] are handles, `worker` owns the sockets, `call` is
+//! one call without them, made of `peer` (ICE, DTLS, SRTP toward the browser), `latch` (where the
+//! SIP side is) and `relay` (what becomes of a packet between the two).
 
+mod call;
+mod dtls;
+mod dtmf;
+mod engine;
+mod g711;
+mod hello;
+mod ice;
+mod latch;
+mod peer;
+mod ports;
+mod reception;
+mod relay;
+#[cfg(test)]
+mod relay_tests;
+mod rtcp;
+mod rtp;
+mod socket;
+mod srtp;
+mod stream;
 mod types;
+mod worker;
 
+pub use engine::{Bridge, Engine};
 pub use types::*;

@@ -36,7 +36,7 @@ pub struct BrowserLocal {
 }
 
 /// The browser's parameters, from its SDP.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrowserRemote {
     /// `None` for an offer without ICE: it is signalled, no STUN check of it is ever answered.
     pub ice: Option<IceCredentials>,
@@ -144,6 +144,28 @@ pub struct EngineStats {
 pub enum OpenError {
     #[error("no RTP port is free in media.rtp_ports")]
     NoPort,
+    /// Descriptors or memory have run out, most likely.
+    #[error("cannot open RTP sockets: {0}")]
+    Sockets(std::io::ErrorKind),
     #[error("the media workers have stopped")]
     Stopped,
+}
+
+/// Why the media plane did not start; all of them are the configuration's or the host's.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("media.workers has to be between 1 and {max}, not {workers}")]
+    Workers { workers: usize, max: usize },
+    #[error("media.rtp_ports holds no even port with an odd one after it")]
+    NoPorts,
+    #[error(
+        "media.advertise is empty and media.listen is the wildcard {0}: browsers need an address"
+    )]
+    NothingToAdvertise(SocketAddr),
+    #[error("cannot bind the browser-side port {address}: {source}")]
+    Bind { address: SocketAddr, source: std::io::Error },
+    #[error("cannot set up a media worker: {0}")]
+    Worker(std::io::Error),
+    #[error("cannot make the DTLS certificate: {0}")]
+    Certificate(String),
 }

@@ -1,8 +1,13 @@
 //! Offer and answer (RFC 3264), for both sides of the gateway. Pure.
 //!
 //! What comes in is parsed into [`BrowserSdp`] or [`SipSdp`]; what goes out is written from our own
-//! model, never edited from the other side's text.
+//! model ([`write`]), never edited from the other side's text.
 
+pub mod negotiate;
+mod parse;
 mod types;
+pub mod write;
 
+pub use parse::{BrowserSdp, Line, MAX_SDP_BYTES, SdpError, SipSdp};
 pub use types::*;
+pub use write::Origin;

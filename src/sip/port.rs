@@ -13,11 +13,15 @@ pub struct ClientTx(pub u64);
 pub struct ServerTx(pub u64);
 
 /// What a user agent wants sent.
+///
+/// Requests carry everything but what a transaction adds: Via with its branch is the user agent's, so
+/// that CANCEL and a challenged request are built in one place.
 #[derive(Debug)]
 pub enum Transmit {
     /// A request in a transaction of its own. Retransmission is the transaction's business.
     Request { tx: ClientTx, request: Request, to: SocketAddr },
-    /// CANCEL for an INVITE transaction that has had a provisional answer (RFC 3261 9.1).
+    /// CANCEL for an INVITE transaction that has had a provisional answer (RFC 3261 9.1). Its own
+    /// answer is swallowed by the endpoint; the INVITE gets 487, or `Failed` after 64*T1.
     Cancel { invite: ClientTx, request: Request, to: SocketAddr },
     /// ACK for a 2xx: outside any transaction, sent again for each repeated 2xx (RFC 3261 13.2.2.4).
     Ack { request: Request, to: SocketAddr },
@@ -29,7 +33,11 @@ pub enum Transmit {
 /// What the endpoint hands to a user agent.
 #[derive(Debug)]
 pub enum Incoming {
-    /// A new request, ACK and CANCEL among them; a retransmission never shows up here.
+    /// A new request; a retransmission never shows up here, nor does the ACK of a refusal.
+    ///
+    /// The ACK of a 2xx is one of them; its `tx` takes no answer. CANCEL is one, too, handed to
+    /// whoever has (last answered) the INVITE, under a number of its own: it wants its 200 or 481
+    /// there, and the INVITE its 487. A CANCEL without an INVITE is answered by the endpoint.
     Request { tx: ServerTx, request: Request, from: SocketAddr },
     /// An answer to one of ours. Repeated 2xx to INVITE do show up.
     Response { tx: ClientTx, response: Response, from: SocketAddr },

@@ -47,7 +47,7 @@ pub struct UaConfig {
 pub type HeaderPair = (String, String);
 
 /// What a user agent is told to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Register,
     /// REGISTER with Expires 0, at sign-out only.
@@ -104,6 +104,12 @@ pub enum Command {
         content_type: String,
         body: Vec<u8>,
     },
+    /// NOTIFY `Event: talk` or `hold` as a SIP server sends it to its telephones: in the early or
+    /// the confirmed dialog, without a subscription, with an empty body.
+    Notify {
+        session: SessionId,
+        event: NotifyEvent,
+    },
 }
 
 /// What a user agent has to tell.
@@ -159,6 +165,16 @@ pub struct Invited {
 pub enum NotifyEvent {
     Talk,
     Hold,
+}
+
+impl NotifyEvent {
+    /// What stands in the Event header.
+    pub fn package(self) -> &'static str {
+        match self {
+            NotifyEvent::Talk => "talk",
+            NotifyEvent::Hold => "hold",
+        }
+    }
 }
 
 /// Who ended a session.

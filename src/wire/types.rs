@@ -108,8 +108,10 @@ pub enum ToBrowser {
     Invite,
     Talk,
     Hold,
-    /// The far end took the call off hold: raw-SDP dialect only.
-    Resume,
+    /// The far end holds the call: `HOLD` in the raw-SDP dialect, nothing in the JSAPI one.
+    PeerHold,
+    /// The far end took the call off hold: `RESUME` in the raw-SDP dialect, nothing in the JSAPI one.
+    PeerResume,
     InfoPeer(String),
     Stats(CallStatistics),
     /// Another sign-in took this session's place.

@@ -1,0 +1,224 @@
+//! The browser leg: ROAP's numbers, the last description, what is outstanding.
+
+use crate::media::{BrowserLocal, BrowserRemote};
+use crate::sdp::write::{self, BrowserSide, Shape};
+use crate::sdp::{BrowserSdp, Codec, Direction, Origin, PayloadMap, Setup, negotiate};
+use crate::wire::RoapIds;
+
+/// The number browsers know telephone-event at 8 kHz by.
+const TELEPHONE_EVENT: u8 = 126;
+
+/// An offer on its way between us and the browser. One at a time.
+#[derive(Debug, Clone)]
+pub(super) enum Exchange {
+    Idle,
+    /// The browser's, not yet answered.
+    Theirs {
+        ids: RoapIds,
+        sdp: BrowserSdp,
+    },
+    /// Ours.
+    Ours {
+        ids: RoapIds,
+    },
+}
+
+/// A message that may come again because its POST was retried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    ids: RoapIds,
+    sdp: String,
+}
+
+#[derive(Debug)]
+pub(super) struct BrowserLeg {
+    pub local: BrowserLocal,
+    pub exchange: Exchange,
+    /// The browser's last usable description.
+    pub remote: Option<BrowserSdp>,
+    /// What the two of us settled on; its preferred codec is what the browser sends.
+    pub payloads: PayloadMap,
+    /// The direction we last wrote toward the browser, as the browser sees its own side.
+    pub direction: Direction,
+    our_id: u64,
+    their_id: Option<u64>,
+    seq: u64,
+    tiebreaker: u32,
+    origin: Origin,
+    last_offer: Option<Seen>,
+    last_answer: Option<Seen>,
+}
+
+impl BrowserLeg {
+    pub fn new(local: BrowserLocal, our_id: u32, tiebreaker: u32, origin: u64) -> Self {
+        Self {
+            local,
+            exchange: Exchange::Idle,
+            remote: None,
+            payloads: PayloadMap::default(),
+            direction: Direction::SendRecv,
+            our_id: u64::from(our_id),
+            their_id: None,
+            seq: 0,
+            // RFC-less ROAP reserves both ends of the range.
+            tiebreaker: tiebreaker.clamp(1, u32::MAX - 1),
+            origin: Origin::new(origin),
+            last_offer: None,
+            last_answer: None,
+        }
+    }
+
+    pub fn tiebreaker(&self) -> u32 {
+        self.tiebreaker
+    }
+
+    /// Whether one of the numbers is one of this session's.
+    pub fn knows(&self, ids: RoapIds) -> bool {
+        self.their_id == Some(ids.offerer) || ids.answerer == Some(self.our_id)
+    }
+
+    /// True for an OFFER whose POST was retried: the one in progress by its numbers, a settled one by
+    /// its text too, because a renewed peer connection starts counting again.
+    pub fn is_repeated_offer(&self, ids: Option<RoapIds>, sdp: &str) -> bool {
+        let (Some(ids), Some(seen)) = (ids, &self.last_offer) else { return false };
+        let same = (ids.offerer, ids.seq) == (seen.ids.offerer, seen.ids.seq);
+        let in_progress = matches!(&self.exchange, Exchange::Theirs { ids: pending, .. }
+            if (pending.offerer, pending.seq) == (ids.offerer, ids.seq));
+        in_progress || (same && seen.sdp == sdp)
+    }
+
+    pub fn is_repeated_answer(&self, ids: Option<RoapIds>) -> bool {
+        let (Some(ids), Some(seen)) = (ids, &self.last_answer) else { return false };
+        (ids.offerer, ids.seq) == (seen.ids.offerer, seen.ids.seq)
+    }
+
+    pub fn note_answer(&mut self, ids: Option<RoapIds>) {
+        self.last_answer = ids.map(|ids| Seen { ids, sdp: String::new() });
+    }
+
+    /// Takes an offer of the browser's. An offer of ours that was out is gone: the client ignores it
+    /// while its own is outstanding.
+    pub fn begin_theirs(&mut self, ids: Option<RoapIds>, text: &str, sdp: BrowserSdp) {
+        let ids = ids.unwrap_or(RoapIds { offerer: 0, answerer: None, seq: self.seq + 1 });
+        self.their_id = Some(ids.offerer);
+        self.seq = ids.seq;
+        self.last_offer = Some(Seen { ids, sdp: text.to_owned() });
+        self.exchange = Exchange::Theirs { ids, sdp };
+    }
+
+    /// The answer to the offer in progress. `codec` is what the browser shall send, if it has it.
+    pub fn answer(&mut self, codec: Option<Codec>) -> Option<(RoapIds, String, BrowserRemote)> {
+        let Exchange::Theirs { ids, sdp } = std::mem::replace(&mut self.exchange, Exchange::Idle)
+        else {
+            return None;
+        };
+        let codec = codec
+            .filter(|codec| sdp.payloads.payload_of(*codec).is_some())
+            .or_else(|| sdp.payloads.preferred().map(|format| format.codec))?;
+        self.payloads = negotiate::only(&sdp.payloads, codec);
+        let ours = sdp.direction.reversed();
+        let role = if sdp.setup == Setup::Passive { Setup::Active } else { Setup::Passive };
+        self.direction = sdp.direction;
+        let text = write::browser(
+            &mut self.origin,
+            BrowserSide {
+                ice: &self.local.ice,
+                fingerprint: self.local.fingerprint,
+                candidates: &self.local.candidates,
+                ssrc: self.local.ssrc,
+                cname: &self.local.cname,
+                setup: role,
+                direction: ours,
+                payloads: &self.payloads,
+            },
+            Shape::Like(&sdp),
+        );
+        let remote = self.remote_of(&sdp, role);
+        self.remote = Some(sdp);
+        let ids = RoapIds { answerer: Some(self.our_id), ..ids };
+        Some((ids, text, remote))
+    }
+
+    /// An offer of ours with these codecs, the preferred first.
+    pub fn offer(&mut self, codecs: &[Codec]) -> (RoapIds, String) {
+        self.seq += 1;
+        let ids = RoapIds { offerer: self.our_id, answerer: self.their_id, seq: self.seq };
+        let mut payloads = write::offered(codecs);
+        payloads.telephone_event = Some(TELEPHONE_EVENT);
+        if let Some(remote) = &self.remote {
+            // Numbers once given must not change their meaning within a session.
+            for format in &mut payloads.formats {
+                if let Some(number) = remote.payloads.payload_of(format.codec) {
+                    format.payload = number;
+                }
+            }
+            if remote.payloads.telephone_event.is_some() {
+                payloads.telephone_event = remote.payloads.telephone_event;
+            }
+        }
+        let text = write::browser(
+            &mut self.origin,
+            BrowserSide {
+                ice: &self.local.ice,
+                fingerprint: self.local.fingerprint,
+                candidates: &self.local.candidates,
+                ssrc: self.local.ssrc,
+                cname: &self.local.cname,
+                setup: Setup::ActPass,
+                direction: self.direction.reversed(),
+                payloads: &payloads,
+            },
+            self.remote.as_ref().map_or(Shape::Fresh, Shape::Like),
+        );
+        self.exchange = Exchange::Ours { ids };
+        (ids, text)
+    }
+
+    /// Settles our offer with the browser's answer. `None` where no such offer is out.
+    pub fn settle(&mut self, ids: Option<RoapIds>, sdp: BrowserSdp) -> Option<BrowserRemote> {
+        if !self.awaits_answer(ids) {
+            return None;
+        }
+        self.exchange = Exchange::Idle;
+        if let Some(answerer) = ids.and_then(|ids| ids.answerer) {
+            self.their_id = Some(answerer);
+        }
+        self.payloads = sdp.payloads.clone();
+        self.direction = sdp.direction;
+        let role = if sdp.setup == Setup::Passive { Setup::Active } else { Setup::Passive };
+        let remote = self.remote_of(&sdp, role);
+        self.remote = Some(sdp);
+        self.note_answer(ids);
+        Some(remote)
+    }
+
+    /// Whether an ANSWER with these numbers fits the offer of ours that is out.
+    pub fn awaits_answer(&self, ids: Option<RoapIds>) -> bool {
+        match (&self.exchange, ids) {
+            (Exchange::Ours { .. }, None) => true,
+            (Exchange::Ours { ids: ours, .. }, Some(ids)) => {
+                (ids.offerer, ids.seq) == (ours.offerer, ours.seq)
+            }
+            _ => false,
+        }
+    }
+
+    /// Codecs the browser has said it can do, ours in our order until it has said anything.
+    pub fn codecs(&self, configured: &[Codec]) -> Vec<Codec> {
+        let known = match &self.exchange {
+            Exchange::Theirs { sdp, .. } => Some(&sdp.payloads),
+            _ => self.remote.as_ref().map(|sdp| &sdp.payloads),
+        };
+        let Some(known) = known else { return configured.to_vec() };
+        configured.iter().copied().filter(|c| known.payload_of(*c).is_some()).collect()
+    }
+
+    fn remote_of(&self, sdp: &BrowserSdp, role: Setup) -> BrowserRemote {
+        BrowserRemote {
+            ice: sdp.ice.clone(),
+            fingerprint: sdp.fingerprint,
+            setup: role,
+            payloads: self.payloads.clone(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `wrtc-gateway demo`: the gateway with the embedded SIP server, on loopback, no file needed.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use rand::RngExt;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, ConfigErrors};
+use crate::gateway::{self, Gateway, StartError};
+use crate::lab::{Lab, LabConfig};
+use crate::secret::Secret;
+
+/// What `demo` differs in from `serve`: everything on loopback, any free SIP port. Later settings win.
+const SETTINGS: [&str; 6] = [
+    "sip.servers=sip:127.0.0.1",
+    "sip.domain=demo.invalid",
+    "sip.listen=127.0.0.1:0",
+    "media.listen=127.0.0.1:0",
+    "media.rtp_address=127.0.0.1",
+    "log.level=warn",
+];
+
+const FIRST_DN: u32 = 5001;
+const LAST_DN: u32 = 5020;
+
+/// The demo's configuration: its own settings, then file, environment and `--set`.
+pub fn config(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    sets: &[String],
+) -> Result<Config, ConfigErrors> {
+    let defaults = SETTINGS.map(str::to_owned);
+    Config::load_over(&defaults, file, environment, sets)
+}
+
+/// A running demo.
+pub struct Demo {
+    running: gateway::Running,
+    lab: Lab,
+    password: Secret,
+    stop: CancellationToken,
+}
+
+/// Why the demo did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    #[error("the embedded SIP server has no port on 127.0.0.1: {0}")]
+    Lab(#[from] std::io::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Starts the SIP server, then the gateway in front of it.
+pub async fn start(mut config: Config, password: Option<Secret>) -> Result<Demo, DemoError> {
+    let password = password.unwrap_or_else(random_password);
+    let lab = Lab::start(LabConfig {
+        first_dn: FIRST_DN,
+        last_dn: LAST_DN,
+        ..LabConfig::new(password.clone())
+    })
+    .await?;
+    for server in &mut config.sip.servers {
+        server.host = lab.sip_addr().ip().to_string();
+        server.port = Some(lab.sip_addr().port());
+    }
+    let running = gateway::start(config).await?;
+    Ok(Demo { running, lab, password, stop: CancellationToken::new() })
+}
+
+impl Demo {
+    pub fn base_url(&self) -> String {
+        self.running.base_url()
+    }
+
+    pub fn password(&self) -> &Secret {
+        &self.password
+    }
+
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    pub fn gateway(&self) -> &Gateway {
+        &self.running.gateway
+    }
+
+    /// What a person needs to know to try it.
+    pub fn greeting(&self) -> String {
+        let url = self.base_url();
+        let password = self.password.expose();
+        let mut text = String::new();
+        let _ = writeln!(text, "open      {url}/");
+        let _ = writeln!(text, "sign in   DN {FIRST_DN} to {LAST_DN}, password {password}");
+        let _ = writeln!(
+            text,
+            "call      600 echo, 601 a 1 kHz tone, 602 rings for ever, 603 busy, 604 calls back, \
+             1003 answers by itself, or a DN signed in on another page"
+        );
+        let _ = writeln!(
+            text,
+            "try       curl \"{url}/api/webrtc/sign_in?id=agent123&dn={FIRST_DN}&password={}\"",
+            percent_encoded(password)
+        );
+        let _ = writeln!(
+            text,
+            "SIP       a phone of your own registers at {} over UDP, same DNs, same password",
+            self.lab.sip_addr()
+        );
+        let _ = writeln!(text, "stop      Ctrl-C");
+        text
+    }
+
+    /// Prints a line for each call that ends: what the SIP side heard of it.
+    pub fn report_calls(&self, json: bool) {
+        let mut reports = self.lab.reports();
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            loop {
+                let report = tokio::select! {
+                    report = reports.recv() => report,
+                    () = stop.cancelled() => return,
+                };
+                match report {
+                    Ok(report) if json => match serde_json::to_string(&report) {
+                        Ok(line) => println!("{line}"),
+                        Err(error) => eprintln!("a report could not be written: {error}"),
+                    },
+                    Ok(report) => println!("{report}"),
+                    Err(RecvError::Lagged(missed)) => eprintln!("{missed} reports were missed"),
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+    }
+
+    pub async fn stop(self) {
+        self.running.stop().await;
+        self.stop.cancel();
+        self.lab.stop().await;
+    }
+}
+
+/// Ten characters without look-alikes: good enough for a demo on loopback.
+fn random_password() -> Secret {
+    const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+    let mut random = rand::rng();
+    let text = (0..10).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())]));
+    Secret::new(text.collect::<String>())
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}

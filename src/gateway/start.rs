@@ -1,0 +1,109 @@
+//! Starting and stopping: every port is opened here, in an order in which each fault has its key.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::config::Config;
+use crate::http::{BindError, Server};
+use crate::media::{self, Engine, MediaConfig};
+use crate::sip::Endpoint;
+
+use super::{Gateway, network};
+
+/// How long an RTP port rests: packets of an ended call are still on their way to it.
+const PORT_REST: Duration = Duration::from_secs(5);
+
+/// Why the gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Http(#[from] BindError),
+    #[error("sip.listen = {address}: {source}; choose another port, or 0 for any free one")]
+    Sip { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Media(#[from] media::StartError),
+    #[error(transparent)]
+    Network(#[from] network::NetworkError),
+}
+
+/// A gateway that serves.
+pub struct Running {
+    pub gateway: Gateway,
+    http_addr: SocketAddr,
+    scheme: &'static str,
+    base_path: String,
+    stop_http: CancellationToken,
+    http: JoinHandle<()>,
+}
+
+/// Opens the ports and serves.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let server = network::resolve_first(&config.sip.servers).await;
+    let rtp_address = match config.media.rtp_address {
+        Some(address) => address,
+        None => rtp_address_toward(server.as_ref())?,
+    };
+    let listen = config.media.listen;
+    let advertise = if config.media.advertise.is_empty() && listen.ip().is_unspecified() {
+        network::candidate_addresses(server.as_ref().ok().copied(), config.http.listen.ip())
+    } else {
+        config.media.advertise.clone()
+    };
+    let engine = Engine::start(MediaConfig {
+        listen,
+        advertise,
+        rtp_address,
+        rtp_ports: config.media.rtp_ports.clone(),
+        workers: config.media.workers,
+        port_rest: PORT_REST,
+    })?;
+    let address = config.sip.listen;
+    let endpoint = Endpoint::bind(address, &config.sip.user_agent)
+        .map_err(|source| StartError::Sip { address, source })?;
+    let http = config.http.clone();
+    let gateway = Gateway::new(config, endpoint, engine.clone());
+    let server = Server::bind(&http, Arc::new(gateway.clone()))?;
+    let (http_addr, scheme) = (server.local_addr(), server.scheme());
+    info!(
+        http = %http_addr,
+        sip = %gateway.sip_addr(),
+        media = ?engine.browser_ports(),
+        rtp = %rtp_address,
+        "serving"
+    );
+    let stop_http = CancellationToken::new();
+    let task = tokio::spawn(server.run(stop_http.clone()));
+    let base_path = http.base_path;
+    Ok(Running { gateway, http_addr, scheme, base_path, stop_http, http: task })
+}
+
+fn rtp_address_toward(
+    server: Result<&SocketAddr, &network::NetworkError>,
+) -> Result<IpAddr, network::NetworkError> {
+    // A server whose name does not resolve now may do so later; the default route is the best guess.
+    let outside = SocketAddr::from(([192, 0, 2, 1], 9));
+    network::local_ip_toward(*server.unwrap_or(&outside))
+}
+
+impl Running {
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Where the API and the page are, without a trailing slash.
+    pub fn base_url(&self) -> String {
+        format!("{}://{}{}", self.scheme, self.http_addr, self.base_path)
+    }
+
+    /// Ends sessions and calls, then the HTTP server.
+    pub async fn stop(self) {
+        self.gateway.shut_down().await;
+        self.stop_http.cancel();
+        let _ = self.http.await;
+    }
+}

@@ -1,0 +1,348 @@
+//! The handles through which the rest of the process uses the media plane.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::sdp::IceCredentials;
+
+use super::call::{Call, Order};
+use super::dtls::Identity;
+use super::ice::{credentials, random_text};
+use super::ports::PortPool;
+use super::rtcp::Clock;
+use super::socket::{Waker, bind};
+use super::types::{
+    BrowserLocal, BrowserRemote, CallStats, EngineStats, Flow, MediaConfig, MediaEvent, MediaId,
+    OpenError, SipRemote, StartError,
+};
+use super::worker::{Command, Opening, Orders, Worker};
+
+/// Workers are threads of their own: more than a machine has cores makes no sense, more than this
+/// is a slip of the pen.
+const MAX_WORKERS: usize = 256;
+
+/// Socket buffers of a browser-side port in bytes: 20 ms of some 5000 calls.
+const BUFFER: usize = 4 << 20;
+
+/// RTP ports somebody else may hold before the range counts as exhausted.
+const MAX_TRIES: usize = 64;
+
+/// The running media plane. A cheap handle; when the last one, and the last [`Bridge`], is gone,
+/// the workers stop.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    identity: Arc<Identity>,
+    clock: Clock,
+    rtp_address: IpAddr,
+    ports: Arc<Mutex<PortPool>>,
+    workers: Vec<WorkerHandle>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    next_id: AtomicU64,
+}
+
+struct WorkerHandle {
+    orders: Arc<Orders>,
+    address: SocketAddr,
+    candidates: Vec<SocketAddr>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for worker in &self.workers {
+            worker.orders.send(Command::Stop);
+        }
+        // They stop within a tick; then their ports are free.
+        let threads =
+            std::mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Engine {
+    /// Binds every worker's port, makes the DTLS certificate and starts the threads.
+    ///
+    /// # Errors
+    /// All faults of configuration and host, before anything is left running.
+    pub fn start(config: MediaConfig) -> Result<Engine, StartError> {
+        let workers = config.workers;
+        if !(1..=MAX_WORKERS).contains(&workers) {
+            return Err(StartError::Workers { workers, max: MAX_WORKERS });
+        }
+        let mut pool = PortPool::new(&config.rtp_ports, config.port_rest);
+        if pool.available(Instant::now()) == 0 {
+            return Err(StartError::NoPorts);
+        }
+        if config.advertise.is_empty() && config.listen.ip().is_unspecified() {
+            return Err(StartError::NothingToAdvertise(config.listen));
+        }
+        let identity = Identity::generate().map_err(|e| StartError::Certificate(e.to_string()))?;
+        let ports = Arc::new(Mutex::new(pool));
+        let mut handles = Vec::with_capacity(workers);
+        let mut ready = Vec::with_capacity(workers);
+        for n in 0..workers {
+            let socket = bind_browser_port(config.listen, n)?;
+            let address = socket.local_addr().map_err(StartError::Worker)?;
+            let advertised = match config.advertise.as_slice() {
+                [] => std::slice::from_ref(&address).iter().map(SocketAddr::ip).collect(),
+                list => list.to_vec(),
+            };
+            let candidates =
+                advertised.into_iter().map(|ip| SocketAddr::new(ip, address.port())).collect();
+            let waker = Waker::new().map_err(StartError::Worker)?;
+            let (orders, commands) = Orders::new(waker);
+            let worker = Worker::new(socket, orders.clone(), commands, ports.clone())
+                .map_err(StartError::Worker)?;
+            handles.push(WorkerHandle { orders, address, candidates });
+            ready.push(worker);
+        }
+        // From here on dropping it stops what has been started.
+        let shared = Arc::new(Shared {
+            identity: Arc::new(identity),
+            clock: Clock::new(Instant::now(), SystemTime::now()),
+            rtp_address: config.rtp_address,
+            ports,
+            workers: handles,
+            threads: Mutex::new(Vec::new()),
+            next_id: AtomicU64::new(1),
+        });
+        for (n, worker) in ready.into_iter().enumerate() {
+            let thread = std::thread::Builder::new()
+                .name(format!("media-{n}"))
+                .spawn(move || worker.run())
+                .map_err(StartError::Worker)?;
+            shared.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        Ok(Engine { shared })
+    }
+
+    /// Opens the media of one call on the least loaded worker. Returns at once. Events come as they
+    /// happen, at most some hundred a call in ten seconds.
+    ///
+    /// # Errors
+    /// No port is free in the range, the host gives no more sockets, or the workers have stopped.
+    pub fn open(
+        &self,
+        events: UnboundedSender<(MediaId, MediaEvent)>,
+    ) -> Result<Bridge, OpenError> {
+        let shared = &self.shared;
+        let now = Instant::now();
+        let worker = shared
+            .workers
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, w)| w.orders.counters.calls.load(Ordering::Relaxed))
+            .map(|(n, _)| n)
+            .ok_or(OpenError::Stopped)?;
+        let (port, rtp, rtcp) = shared.take_ports(now)?;
+        let id = MediaId(shared.next_id.fetch_add(1, Ordering::Relaxed));
+        let handle = &shared.workers[worker];
+        let local = BrowserLocal {
+            ice: credentials(),
+            fingerprint: shared.identity.fingerprint(),
+            candidates: handle.candidates.clone(),
+            ssrc: rand::random(),
+            cname: random_text(16),
+        };
+        let published = Arc::new(Mutex::new(CallStats::default()));
+        let call = Call::new(
+            now,
+            shared.clock,
+            shared.identity.clone(),
+            local.ice.clone(),
+            local.ssrc,
+            local.cname.clone(),
+        );
+        let opening = Opening {
+            call,
+            ufrag: local.ice.ufrag.clone(),
+            rtp,
+            rtcp,
+            port,
+            events,
+            published: published.clone(),
+        };
+        handle.orders.counters.calls.fetch_add(1, Ordering::Relaxed);
+        if !handle.orders.send(Command::Open { id, call: Box::new(opening) }) {
+            handle.orders.counters.calls.fetch_sub(1, Ordering::Relaxed);
+            shared.ports().release(now, port);
+            return Err(OpenError::Stopped);
+        }
+        Ok(Bridge {
+            shared: shared.clone(),
+            worker,
+            id,
+            rtp: SocketAddr::new(shared.rtp_address, port),
+            local: Mutex::new(local),
+            published,
+        })
+    }
+
+    pub fn stats(&self) -> EngineStats {
+        let mut stats = EngineStats {
+            free_ports: self.shared.ports().available(Instant::now()) as u64,
+            ..EngineStats::default()
+        };
+        for worker in &self.shared.workers {
+            let counters = &worker.orders.counters;
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            stats.calls += read(&counters.calls);
+            stats.unknown_datagrams += read(&counters.unknown_datagrams);
+            stats.stun_bad_integrity += read(&counters.stun_bad_integrity);
+            stats.malformed += read(&counters.malformed);
+            stats.fingerprint_mismatches += read(&counters.fingerprint_mismatches);
+        }
+        stats
+    }
+
+    /// The bound browser-side ports, one per worker.
+    pub fn browser_ports(&self) -> Vec<SocketAddr> {
+        self.shared.workers.iter().map(|worker| worker.address).collect()
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine({:?})", self.browser_ports())
+    }
+}
+
+impl Shared {
+    fn ports(&self) -> std::sync::MutexGuard<'_, PortPool> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A port pair that can really be bound: some other process may hold one of ours.
+    fn take_ports(&self, now: Instant) -> Result<(u16, UdpSocket, UdpSocket), OpenError> {
+        for _ in 0..MAX_TRIES {
+            let port = self.ports().take(now).ok_or(OpenError::NoPort)?;
+            let address = |port| SocketAddr::new(self.rtp_address, port);
+            let pair =
+                bind(address(port), None).and_then(|rtp| Ok((rtp, bind(address(port + 1), None)?)));
+            match pair {
+                Ok((rtp, rtcp)) => return Ok((port, rtp, rtcp)),
+                Err(error) => {
+                    self.ports().release(now, port);
+                    if error.kind() != std::io::ErrorKind::AddrInUse {
+                        return Err(OpenError::Sockets(error.kind()));
+                    }
+                    tracing::warn!(port, "an RTP port of ours is in use by somebody else");
+                }
+            }
+        }
+        Err(OpenError::NoPort)
+    }
+}
+
+fn bind_browser_port(listen: SocketAddr, n: usize) -> Result<UdpSocket, StartError> {
+    let port = match listen.port() {
+        0 => Some(0),
+        first => u16::try_from(n).ok().and_then(|n| first.checked_add(n)),
+    };
+    let address = SocketAddr::new(listen.ip(), port.unwrap_or(0));
+    if port.is_none() {
+        let source = std::io::Error::other("the port number would exceed 65535");
+        return Err(StartError::Bind { address: listen, source });
+    }
+    bind(address, Some(BUFFER)).map_err(|source| StartError::Bind { address, source })
+}
+
+/// One call's media. Dropping it closes the call and lets its ports rest.
+pub struct Bridge {
+    shared: Arc<Shared>,
+    worker: usize,
+    id: MediaId,
+    rtp: SocketAddr,
+    local: Mutex<BrowserLocal>,
+    published: Arc<Mutex<CallStats>>,
+}
+
+impl Bridge {
+    pub fn id(&self) -> MediaId {
+        self.id
+    }
+
+    /// Our ICE credentials, fingerprint, candidates and SSRC, for the SDP toward the browser.
+    pub fn browser_local(&self) -> BrowserLocal {
+        self.local.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The RTP address for the SDP toward SIP; RTCP is on the next port.
+    pub fn rtp_local(&self) -> SocketAddr {
+        self.rtp
+    }
+
+    /// The browser's description. The same fingerprint and ufrag again change the payloads only; a
+    /// new ufrag is an ICE restart; the DTLS association survives unless the fingerprint changes.
+    pub fn set_browser(&self, remote: BrowserRemote) {
+        self.order(Order::SetBrowser(Box::new(remote)), None);
+    }
+
+    /// New local credentials for an ICE restart. The old ones work until the new ones are used.
+    pub fn restart_ice(&self) -> BrowserLocal {
+        self.new_credentials(Order::RestartIce)
+    }
+
+    /// A whole new peer connection: the next [`Bridge::set_browser`] describes it. The old one
+    /// keeps flowing until the new one is connected.
+    pub fn renew_browser(&self) -> BrowserLocal {
+        self.new_credentials(Order::RenewBrowser)
+    }
+
+    /// Target, codecs and payload types of the SIP side; opens a new learning window for
+    /// symmetric RTP.
+    pub fn set_sip(&self, remote: SipRemote) {
+        self.order(Order::SetSip(Box::new(remote)), None);
+    }
+
+    pub fn set_flow(&self, flow: Flow) {
+        self.order(Order::SetFlow(flow), None);
+    }
+
+    /// Sends digits toward SIP as RFC 4733 events, 100 ms each and 50 ms apart, after those still
+    /// waiting (at most 64). What is no digit, `*`, `#` or `A` to `D` is left out. Where the SIP side
+    /// did not negotiate telephone-event nothing is sent, and `unknown_payload` counts it.
+    pub fn send_digits(&self, digits: &str) {
+        self.order(Order::SendDigits(digits.to_owned()), None);
+    }
+
+    /// A snapshot, at most some 100 ms old.
+    pub fn stats(&self) -> CallStats {
+        *self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_credentials(&self, order: impl FnOnce(IceCredentials) -> Order) -> BrowserLocal {
+        let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
+        local.ice = credentials();
+        self.order(order(local.ice.clone()), Some(local.ice.ufrag.clone()));
+        local.clone()
+    }
+
+    fn order(&self, order: Order, ufrag: Option<String>) {
+        let orders = &self.shared.workers[self.worker].orders;
+        orders.send(Command::Order { id: self.id, order, ufrag });
+    }
+}
+
+impl fmt::Debug for Bridge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bridge({}, {})", self.id.0, self.rtp)
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.shared.workers[self.worker].orders.send(Command::Close(self.id));
+    }
+}

@@ -1,0 +1,414 @@
+//! The relay under virtual time.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::dtmf::Event;
+use super::relay::{PACKET, Relay};
+use super::rtp::Packet;
+use super::stream::{Stream, units};
+use super::types::{Flow, MediaEvent};
+use crate::sdp::{Codec, Format, PayloadMap};
+
+const FRAME: Duration = Duration::from_millis(20);
+const BOTH: Flow = Flow { to_sip: true, to_browser: true, keep_alive: true };
+const HELD: Flow = Flow { to_sip: false, to_browser: false, keep_alive: true };
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Out {
+    payload_type: u8,
+    marker: bool,
+    sequence: u16,
+    timestamp: u32,
+    ssrc: u32,
+    payload: Vec<u8>,
+}
+
+fn out(data: &[u8]) -> Out {
+    let p = Packet::parse(data).unwrap();
+    Out {
+        payload_type: p.payload_type,
+        marker: p.marker,
+        sequence: p.sequence,
+        timestamp: p.timestamp,
+        ssrc: p.ssrc,
+        payload: p.payload.to_vec(),
+    }
+}
+
+/// A source with its own numbers.
+struct Speaker {
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    payload_type: u8,
+}
+
+impl Speaker {
+    fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
+        Speaker { ssrc, sequence, timestamp, payload_type: 0 }
+    }
+
+    fn packet<'a>(&self, payload_type: u8, payload: &'a [u8]) -> Packet<'a> {
+        Packet {
+            payload_type,
+            marker: false,
+            sequence: self.sequence,
+            timestamp: self.timestamp,
+            ssrc: self.ssrc,
+            payload,
+        }
+    }
+
+    fn next<'a>(&mut self, payload: &'a [u8]) -> Packet<'a> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.timestamp = self.timestamp.wrapping_add(160);
+        self.packet(self.payload_type, payload)
+    }
+}
+
+fn map(formats: &[(Codec, u8)], telephone_event: Option<u8>) -> PayloadMap {
+    let formats = formats.iter().map(|&(codec, payload)| Format { codec, payload }).collect();
+    PayloadMap { formats, telephone_event }
+}
+
+struct Bench {
+    now: Instant,
+    relay: Relay,
+    to_browser: Vec<Out>,
+    to_sip: Vec<Out>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Bench::with(
+            map(&[(Codec::Pcmu, 0), (Codec::Pcma, 8), (Codec::G722, 9)], Some(126)),
+            map(&[(Codec::Pcmu, 0), (Codec::Pcma, 8), (Codec::G722, 9)], Some(101)),
+        )
+    }
+
+    fn with(browser: PayloadMap, sip: PayloadMap) -> Self {
+        let now = Instant::now();
+        let mut relay =
+            Relay::new(Stream::fixed(7, 65_530, u32::MAX - 500), Stream::following(8, 10, 1000));
+        relay.set_browser(browser);
+        relay.set_sip(now, sip, FRAME);
+        relay.set_flow(now, BOTH);
+        Bench { now, relay, to_browser: Vec::new(), to_sip: Vec::new() }
+    }
+
+    fn sip(&mut self, packet: Packet<'_>) {
+        let mut buffer = [0; PACKET];
+        if let Some(data) = self.relay.forward_to_browser(self.now, &packet, &mut buffer) {
+            self.to_browser.push(out(data));
+        }
+    }
+
+    fn browser(&mut self, packet: Packet<'_>) {
+        let mut buffer = [0; PACKET];
+        if let Some(data) = self.relay.forward_to_sip(self.now, &packet, &mut buffer) {
+            self.to_sip.push(out(data));
+        }
+    }
+
+    /// Lets time pass and what is due happen on time.
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        let mut buffer = [0; PACKET];
+        loop {
+            self.now = self.relay.poll_timeout().map_or(until, |at| at.clamp(self.now, until));
+            while let Some(data) = self.relay.poll_sip(self.now, &mut buffer) {
+                self.to_sip.push(out(data));
+            }
+            if self.now == until {
+                return;
+            }
+        }
+    }
+
+    fn sip_talks(&mut self, speaker: &mut Speaker, frames: usize) {
+        for _ in 0..frames {
+            self.sip(speaker.next(&[0x55; 160]));
+            self.wait(FRAME);
+        }
+    }
+
+    fn browser_talks(&mut self, speaker: &mut Speaker, frames: usize) {
+        for _ in 0..frames {
+            self.browser(speaker.next(&[0x55; 160]));
+            self.wait(FRAME);
+        }
+    }
+}
+
+/// Numbers without a hole, timestamps that follow the clock: `expected` is the pause in frames
+/// before the packet of that index, 1 elsewhere.
+fn assert_flow(packets: &[Out], pauses: &[(usize, u32)]) {
+    for (i, pair) in packets.windows(2).enumerate() {
+        assert_eq!(pair[1].sequence.wrapping_sub(pair[0].sequence), 1, "number {}", i + 1);
+        let frames = pauses.iter().find(|(at, _)| *at == i + 1).map_or(1, |(_, frames)| *frames);
+        let step = pair[1].timestamp.wrapping_sub(pair[0].timestamp);
+        assert_eq!(step, frames * 160, "timestamp {}", i + 1);
+    }
+}
+
+#[test]
+fn the_browser_sees_one_stream_over_changes_of_source() {
+    let mut bench = Bench::new();
+    bench.sip_talks(&mut Speaker::new(1, 65_000, 5), 60);
+    // A transfer: another SSRC, another clock, after 400 ms of silence.
+    bench.wait(FRAME * 20);
+    bench.sip_talks(&mut Speaker::new(2, 7, 0xFFFF_FFF0), 60);
+    // The same SSRC starts over.
+    bench.sip_talks(&mut Speaker::new(2, 50_000, 0x1234), 60);
+    // Eleven minutes of hold, after which the source goes on where it was.
+    let mut speaker = Speaker::new(3, 9, 9);
+    bench.sip_talks(&mut speaker, 60);
+    bench.wait(Duration::from_secs(660));
+    bench.sip_talks(&mut speaker, 60);
+    assert_eq!(bench.to_browser.len(), 300);
+    assert!(bench.to_browser.iter().all(|p| p.ssrc == 7));
+    assert_flow(&bench.to_browser, &[(60, 21), (240, 33_001)]);
+    let marked: Vec<usize> =
+        bench.to_browser.iter().enumerate().filter(|(_, p)| p.marker).map(|(i, _)| i).collect();
+    assert_eq!(marked, [0, 60, 120, 180, 240]);
+}
+
+#[test]
+fn loss_shows_and_repeated_or_late_packets_are_not_sent_twice() {
+    let mut bench = Bench::new();
+    let mut speaker = Speaker::new(1, 100, 0);
+    bench.sip_talks(&mut speaker, 3);
+    let lost = speaker.next(&[1; 160]);
+    bench.wait(FRAME);
+    bench.sip_talks(&mut speaker, 1);
+    let numbers = |bench: &Bench| -> Vec<u16> {
+        bench.to_browser.iter().map(|p| p.sequence.wrapping_sub(65_531)).collect()
+    };
+    assert_eq!(numbers(&bench), [0, 1, 2, 4]);
+    // It was only late; and then it comes again.
+    bench.sip(lost);
+    bench.sip(lost);
+    assert_eq!(numbers(&bench), [0, 1, 2, 4, 3]);
+    assert_eq!(bench.to_browser[4].payload, [1; 160]);
+}
+
+#[test]
+fn comfort_noise_is_swallowed_without_a_hole_and_unknown_payloads_are_counted() {
+    let mut bench = Bench::new();
+    let mut speaker = Speaker::new(1, 100, 0);
+    bench.sip_talks(&mut speaker, 3);
+    for payload_type in [13, 13, 18, 96] {
+        speaker.payload_type = payload_type;
+        bench.sip_talks(&mut speaker, 1);
+    }
+    speaker.payload_type = 0;
+    bench.sip_talks(&mut speaker, 3);
+    assert_eq!(bench.relay.unknown_payload(), 2);
+    assert_eq!(bench.to_browser.len(), 6);
+    assert_flow(&bench.to_browser, &[(3, 5)]);
+}
+
+#[test]
+fn one_g711_law_becomes_the_other() {
+    let mut bench = Bench::with(map(&[(Codec::Pcmu, 0)], None), map(&[(Codec::Pcma, 8)], None));
+    let (mut phone, mut page) = (Speaker::new(1, 1, 1), Speaker::new(2, 2, 2));
+    phone.payload_type = 8;
+    bench.sip(phone.next(&[0xD5; 160]));
+    bench.browser(page.next(&[0xFF; 160]));
+    assert_eq!((bench.to_browser[0].payload_type, bench.to_sip[0].payload_type), (0, 8));
+    assert_eq!(bench.to_sip[0].payload, [0xD5; 160]);
+    // A-law has no zero: its silence is the smallest step of the other.
+    assert!(bench.to_browser[0].payload.iter().all(|byte| *byte >= 0xFE));
+    // Wide band is not turned into narrow.
+    phone.payload_type = 9;
+    bench.sip(phone.next(&[0; 160]));
+    assert_eq!((bench.to_browser.len(), bench.relay.unknown_payload()), (1, 1));
+}
+
+#[test]
+fn the_codec_may_change_in_mid_call() {
+    let mut bench = Bench::new();
+    let mut speaker = Speaker::new(1, 1, 1);
+    bench.sip_talks(&mut speaker, 5);
+    speaker.payload_type = 9;
+    bench.sip_talks(&mut speaker, 5);
+    assert_flow(&bench.to_browser, &[]);
+    assert_eq!(bench.to_browser[9].payload_type, 9);
+}
+
+#[test]
+fn events_change_their_number_and_are_reported_once() {
+    let mut bench = Bench::new();
+    let mut page = Speaker::new(2, 2, 2);
+    bench.browser_talks(&mut page, 3);
+    let started = page.timestamp.wrapping_add(160);
+    for n in 1..=7u16 {
+        page.sequence += 1;
+        page.timestamp = started;
+        let event = Event { code: 5, end: n > 4, volume: 10, duration: 160 * n.min(5) };
+        bench.browser(page.packet(126, &event.payload()));
+        bench.wait(FRAME);
+    }
+    page.timestamp = started.wrapping_add(160 * 6);
+    bench.browser_talks(&mut page, 3);
+
+    assert_eq!(bench.to_sip.len(), 13);
+    let events = &bench.to_sip[3..10];
+    assert!(events.iter().all(|p| p.payload_type == 101));
+    assert!(events.iter().all(|p| p.timestamp == events[0].timestamp));
+    assert_eq!(events[0].timestamp.wrapping_sub(bench.to_sip[2].timestamp), 160);
+    assert_eq!(bench.to_sip[10].timestamp.wrapping_sub(events[0].timestamp), 7 * 160);
+    let digit =
+        MediaEvent::Digit { digit: '5', duration: Duration::from_millis(100), from_sip: false };
+    assert_eq!(bench.relay.poll_event(), Some(digit));
+    assert_eq!(bench.relay.poll_event(), None);
+
+    // And from SIP.
+    let phone = Speaker::new(1, 1, 1);
+    let event = Event { code: 11, end: true, volume: 10, duration: 800 };
+    bench.sip(phone.packet(101, &event.payload()));
+    assert_eq!(bench.to_browser[0].payload_type, 126);
+    assert!(matches!(
+        bench.relay.poll_event(),
+        Some(MediaEvent::Digit { digit: '#', from_sip: true, .. })
+    ));
+}
+
+#[test]
+fn silence_goes_out_while_the_browser_is_held_and_makes_way() {
+    let mut bench = Bench::new();
+    let mut page = Speaker::new(2, 2, 2);
+    bench.browser_talks(&mut page, 50);
+    let now = bench.now;
+    bench.relay.set_flow(now, HELD);
+    // The microphone runs on, unheard.
+    for _ in 0..100 {
+        bench.browser(page.next(&[0x55; 160]));
+        bench.wait(FRAME);
+    }
+    let now = bench.now;
+    bench.relay.set_flow(now, BOTH);
+    bench.browser_talks(&mut page, 50);
+
+    assert_flow(&bench.to_sip, &[]);
+    let silent = |p: &&Out| p.payload == [0xFF; 160];
+    let quiet = bench.to_sip.iter().filter(silent).count();
+    assert!((100..=101).contains(&quiet), "{quiet}");
+    assert!(bench.to_sip[..50].iter().all(|p| !silent(&p)));
+    assert!(bench.to_sip.iter().rev().take(50).all(|p| !silent(&p)));
+}
+
+#[test]
+fn a_browser_that_says_nothing_is_covered_for() {
+    let mut bench = Bench::new();
+    bench.wait(Duration::from_secs(1));
+    let before = bench.to_sip.len();
+    assert_eq!(before, 41, "after 200 ms, every 20 ms");
+    assert_flow(&bench.to_sip, &[]);
+    let mut page = Speaker::new(2, 2, 2);
+    bench.browser_talks(&mut page, 10);
+    assert_eq!(bench.to_sip.len(), before + 10);
+    // 60 ms of jitter do not set it off.
+    bench.wait(FRAME * 3);
+    assert_eq!(bench.to_sip.len(), before + 10);
+}
+
+#[test]
+fn nothing_is_sent_that_is_not_allowed() {
+    let mut bench = Bench::new();
+    let nothing = Flow { to_sip: false, to_browser: false, keep_alive: false };
+    let now = bench.now;
+    bench.relay.set_flow(now, nothing);
+    bench.wait(Duration::from_secs(5));
+    bench.sip_talks(&mut Speaker::new(1, 1, 1), 10);
+    bench.browser_talks(&mut Speaker::new(2, 2, 2), 10);
+    assert!(bench.to_sip.is_empty() && bench.to_browser.is_empty());
+    assert_eq!(bench.relay.poll_timeout(), None);
+}
+
+#[test]
+fn a_new_source_toward_sip_has_a_new_ssrc_and_time_goes_on() {
+    let mut bench = Bench::new();
+    bench.browser_talks(&mut Speaker::new(2, 2, 2), 10);
+    bench.browser_talks(&mut Speaker::new(3, 40_000, 77), 10);
+    assert_flow(&bench.to_sip, &[]);
+    assert_ne!(bench.to_sip[9].ssrc, bench.to_sip[10].ssrc);
+    assert!(bench.to_sip[10].marker);
+    assert_eq!(bench.to_sip[10].ssrc, bench.to_sip[19].ssrc);
+}
+
+#[test]
+fn digits_are_sent_in_place_of_audio() {
+    let mut bench = Bench::new();
+    let mut page = Speaker::new(2, 2, 2);
+    bench.browser_talks(&mut page, 10);
+    let now = bench.now;
+    bench.relay.press(now, "12");
+    bench.wait(Duration::ZERO);
+    bench.browser_talks(&mut page, 30);
+    for pair in bench.to_sip.windows(2) {
+        assert_eq!(pair[1].sequence.wrapping_sub(pair[0].sequence), 1);
+        assert!(pair[1].timestamp.wrapping_sub(pair[0].timestamp) <= 8 * 160);
+    }
+    let events: Vec<&Out> = bench.to_sip.iter().filter(|p| p.payload_type == 101).collect();
+    assert_eq!(events.len(), 14);
+    assert_eq!(events.iter().filter(|p| p.marker).count(), 2);
+    assert_eq!(events[6].payload, [1, 0x80 | 10, 3, 0x20]);
+    assert_eq!(events[7].payload[0], 2);
+    assert!(events[7].timestamp.wrapping_sub(events[0].timestamp) >= 150 * 8);
+    assert_eq!(bench.to_sip.last().map(|p| p.payload_type), Some(0));
+}
+
+#[test]
+fn other_frame_lengths_pass_as_they_are() {
+    let mut bench = Bench::new();
+    let mut phone = Speaker::new(1, 1, 1);
+    for _ in 0..20 {
+        phone.sequence += 1;
+        phone.timestamp += 240;
+        bench.sip(phone.packet(0, &[0x55; 240]));
+        bench.wait(Duration::from_millis(30));
+    }
+    for pair in bench.to_browser.windows(2) {
+        assert_eq!(pair[1].timestamp.wrapping_sub(pair[0].timestamp), 240);
+    }
+}
+
+proptest! {
+    /// Whatever a source does: no number is used twice, and time does not run away from the clock.
+    #[test]
+    fn any_source_makes_one_sane_stream(
+        packets in prop::collection::vec(
+            (0..3u32, prop_oneof![Just(1u16), 0..5u16, any::<u16>()],
+             prop_oneof![Just(160u32), any::<u32>()], 0..200u64,
+             prop_oneof![4 => Just(0u8), 1 => Just(13), 1 => Just(101), 1 => 0..128u8]),
+            1..200,
+        ),
+    ) {
+        let mut bench = Bench::new();
+        let start = bench.now;
+        let (mut sequence, mut timestamp) = (0u16, 0u32);
+        let mut used = std::collections::HashSet::new();
+        for (ssrc, step, advance, pause, payload_type) in packets {
+            bench.wait(Duration::from_millis(pause));
+            sequence = sequence.wrapping_add(step);
+            timestamp = timestamp.wrapping_add(advance);
+            let payload = [5, 0, 0, 160];
+            let before = bench.to_browser.len();
+            bench.sip(Packet {
+                payload_type, marker: false, sequence, timestamp, ssrc, payload: &payload,
+            });
+            if let Some(packet) = bench.to_browser.get(before) {
+                prop_assert!(used.insert(packet.sequence), "a number was used twice");
+                let first = bench.to_browser[0].timestamp;
+                let ahead = i64::from(packet.timestamp.wrapping_sub(first) as i32);
+                let clock = i64::from(units(bench.now - start));
+                // A source may drift by up to a second with each packet, and late ones are old.
+                prop_assert!(ahead - clock <= 8000 * (before as i64 + 1));
+                prop_assert!(clock - ahead <= 8000 * (before as i64 + 1) + 0x1_0000);
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! RTCP: the reports we send and the few things we read (RFC 3550 6). NACK, PLI and the like are
+//! swallowed: there is nothing to repeat in a voice call.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::reception::Report;
+
+const SENDER_REPORT: u8 = 200;
+const RECEIVER_REPORT: u8 = 201;
+const SOURCE_DESCRIPTION: u8 = 202;
+
+/// Seconds between 1900 and 1970.
+const NTP_EPOCH: u64 = 2_208_988_800;
+
+/// Packets looked at in one compound: an honest one has two or three.
+const MAX_PACKETS: usize = 16;
+
+/// A round trip longer than this is a broken report.
+const MAX_RTT: Duration = Duration::from_secs(10);
+
+/// Turns instants into NTP timestamps, without reading the wall clock again.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    base: Instant,
+    unix: Duration,
+}
+
+impl Clock {
+    pub fn new(base: Instant, wall: SystemTime) -> Self {
+        Clock { base, unix: wall.duration_since(UNIX_EPOCH).unwrap_or_default() }
+    }
+
+    /// Seconds since 1900 in the upper half, their fraction in the lower.
+    pub fn ntp(&self, now: Instant) -> u64 {
+        let unix = self.unix + now.saturating_duration_since(self.base);
+        let fraction = (u64::from(unix.subsec_nanos()) << 32) / 1_000_000_000;
+        (unix.as_secs() + NTP_EPOCH) << 32 | fraction
+    }
+}
+
+fn middle(ntp: u64) -> u32 {
+    (ntp >> 16) as u32
+}
+
+/// What a sender report says of our own stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent {
+    pub timestamp: u32,
+    pub packets: u32,
+    pub octets: u32,
+}
+
+/// A compound of a sender or receiver report and our CNAME.
+pub fn write(
+    ntp: u64,
+    ssrc: u32,
+    cname: &str,
+    sent: Option<Sent>,
+    report: Option<(Report, Echo)>,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(96);
+    let blocks = u8::from(report.is_some());
+    let words = if sent.is_some() { 6 } else { 1 } + 6 * u16::from(blocks);
+    out.push(0x80 | blocks);
+    out.push(if sent.is_some() { SENDER_REPORT } else { RECEIVER_REPORT });
+    out.extend(words.to_be_bytes());
+    out.extend(ssrc.to_be_bytes());
+    if let Some(sent) = sent {
+        out.extend(ntp.to_be_bytes());
+        out.extend(sent.timestamp.to_be_bytes());
+        out.extend(sent.packets.to_be_bytes());
+        out.extend(sent.octets.to_be_bytes());
+    }
+    if let Some((report, echo)) = report {
+        out.extend(report.ssrc.to_be_bytes());
+        out.push(report.fraction_lost);
+        out.extend(&report.lost.to_be_bytes()[1..]);
+        out.extend(report.highest.to_be_bytes());
+        out.extend(report.jitter.to_be_bytes());
+        out.extend(echo.last.to_be_bytes());
+        out.extend(echo.delay.to_be_bytes());
+    }
+    let cname = cname.as_bytes().get(..cname.len().min(255)).unwrap_or_default();
+    // Item type, length, text and at least one null, filled up to a word.
+    let chunk = (2 + cname.len() + 1).next_multiple_of(4);
+    out.extend([0x81, SOURCE_DESCRIPTION]);
+    out.extend((1 + chunk as u16 / 4).to_be_bytes());
+    out.extend(ssrc.to_be_bytes());
+    out.extend([1, cname.len() as u8]);
+    out.extend(cname);
+    out.resize(out.len() + chunk - 2 - cname.len(), 0);
+    out
+}
+
+/// The last sender report of the other side, for it to measure its round trip.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Echo {
+    /// Middle of its NTP timestamp; 0 when there was none.
+    pub last: u32,
+    /// Since it came, in 1/65536 s.
+    pub delay: u32,
+}
+
+/// What a compound packet told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The middle of a sender report's NTP timestamp.
+    pub sender_report: Option<u32>,
+    /// What it says of our stream: packets lost in all, and the round trip.
+    pub lost: Option<u64>,
+    pub rtt: Option<Duration>,
+}
+
+/// Reads a compound packet; `None` when it is malformed.
+pub fn read(ntp: u64, ours: u32, data: &[u8]) -> Option<Heard> {
+    let mut heard = Heard::default();
+    let mut rest = data;
+    for _ in 0..MAX_PACKETS {
+        if rest.is_empty() {
+            break;
+        }
+        let [flags, kind, l0, l1] = *rest.first_chunk::<4>()?;
+        if flags >> 6 != 2 {
+            return None;
+        }
+        let (packet, after) =
+            rest.split_at_checked(4 + 4 * usize::from(u16::from_be_bytes([l0, l1])))?;
+        rest = after;
+        let blocks = match kind {
+            SENDER_REPORT => {
+                heard.sender_report = Some(word(packet, 8)? << 16 | word(packet, 12)? >> 16);
+                packet.get(28..)?
+            }
+            RECEIVER_REPORT => packet.get(8..)?,
+            _ => continue,
+        };
+        for block in blocks.chunks_exact(24).take(usize::from(flags & 0x1F)) {
+            if word(block, 0)? == ours {
+                // A 24-bit signed number: duplicates make it negative.
+                let lost = (word(block, 4)? << 8) as i32 >> 8;
+                heard.lost = Some(u64::try_from(lost).unwrap_or(0));
+                heard.rtt = round_trip(ntp, word(block, 16)?, word(block, 20)?);
+            }
+        }
+    }
+    Some(heard)
+}
+
+/// RFC 3550 6.4.1: now, minus when our report left, minus how long it lay there.
+fn round_trip(ntp: u64, last: u32, delay: u32) -> Option<Duration> {
+    if last == 0 {
+        return None;
+    }
+    let units = middle(ntp).wrapping_sub(last).wrapping_sub(delay) as i32;
+    // Clock rounding makes a loopback's trip a hair below zero.
+    let units = u64::try_from(if (-65..0).contains(&units) { 0 } else { units }).ok()?;
+    let rtt = Duration::from_nanos(units * 1_000_000_000 / 65_536);
+    (rtt <= MAX_RTT).then_some(rtt)
+}
+
+/// The echo of a sender report that came at `at`.
+pub fn echo(now: Instant, report: Option<(u32, Instant)>) -> Echo {
+    report.map_or(Echo::default(), |(last, at)| {
+        let delay = now.saturating_duration_since(at).as_nanos() * 65_536 / 1_000_000_000;
+        Echo { last, delay: u32::try_from(delay).unwrap_or(u32::MAX) }
+    })
+}
+
+fn word(data: &[u8], at: usize) -> Option<u32> {
+    data.get(at..)?.first_chunk::<4>().map(|w| u32::from_be_bytes(*w))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn clock() -> (Instant, Clock) {
+        let now = Instant::now();
+        (now, Clock::new(now, UNIX_EPOCH + Duration::from_millis(1_500)))
+    }
+
+    #[test]
+    fn ntp_counts_from_1900() {
+        let (now, clock) = clock();
+        assert_eq!(clock.ntp(now), (NTP_EPOCH + 1) << 32 | 1 << 31);
+    }
+
+    #[test]
+    fn the_round_trip_of_rfc_3550() {
+        // The example of RFC 3550 6.4.1, figure 2.
+        let ntp = 0xB710_8000_u64 << 16;
+        assert_eq!(round_trip(ntp, 0xB705_2000, 0x0005_4000), Some(Duration::from_millis(6_125)));
+    }
+
+    #[test]
+    fn two_ends_measure_each_other() {
+        let (start, clock) = clock();
+        let sent = Sent { timestamp: 1, packets: 2, octets: 3 };
+        let there = write(clock.ntp(start), 7, "them", Some(sent), None);
+        let heard = read(clock.ntp(start), 9, &there).unwrap();
+        let arrived = start + Duration::from_millis(30);
+        let left = start + Duration::from_millis(80);
+        let report = Report { ssrc: 7, fraction_lost: 1, lost: 5, highest: 100, jitter: 3 };
+        let echo = echo(left, heard.sender_report.map(|last| (last, arrived)));
+        let back = write(clock.ntp(left), 9, "cname", None, Some((report, echo)));
+        assert_eq!(back.len() % 4, 0);
+        let heard = read(clock.ntp(left + Duration::from_millis(30)), 7, &back).unwrap();
+        assert_eq!(heard.lost, Some(5));
+        let rtt = heard.rtt.unwrap().as_micros();
+        assert!((59_900..60_100).contains(&rtt), "{rtt}");
+        // rtc-rtcp, which is somebody else's, reads the same.
+        let packets = rtc_rtcp::packet::unmarshal(&mut back.as_slice()).unwrap();
+        assert_eq!(packets.len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn noise_never_panics(mut data in prop::collection::vec(any::<u8>(), 0..120), kind: u8) {
+            if let [a, b, ..] = data.as_mut_slice() {
+                *a = 0x80 | *a & 0x3F;
+                *b = 200 + kind % 8;
+            }
+            let _ = read(1 << 40, 1, &data);
+        }
+    }
+}

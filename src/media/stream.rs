@@ -1,0 +1,255 @@
+//! One outgoing RTP stream made of whatever sources come along: sequence numbers and timestamps
+//! go on without a hole, and never back, when a source is exchanged, jumps or pauses.
+
+use std::time::{Duration, Instant};
+
+/// Sequence numbers may run ahead by this much within a source (RFC 3550 A.1, MAX_DROPOUT).
+const MAX_AHEAD: i32 = 3000;
+
+/// And lag by this much: as far as the window of numbers already sent remembers.
+const MAX_BEHIND: i32 = 64;
+
+/// A source's clock may differ from ours by this much from one packet to the next before it counts
+/// as a jump. A stall this long has emptied every jitter buffer anyway.
+const MAX_DRIFT: Duration = Duration::from_secs(1);
+
+/// RTP units per second of everything we carry: G.711, G.722 (RFC 3551 4.5.2), telephone-event.
+pub const CLOCK: u32 = 8000;
+
+/// A late packet, or one of a long event, is at most this much before the newest: the longest event
+/// that RFC 4733 2.3.5 can express in one piece.
+const MAX_PAST: i32 = 0xFFFF;
+
+/// What a time is in RTP units.
+pub fn units(time: Duration) -> u32 {
+    // Modulo 2^32, as timestamps are.
+    (time.as_micros() * u128::from(CLOCK) / 1_000_000) as u32
+}
+
+/// Where an outgoing packet stands in the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub ssrc: u32,
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub marker: bool,
+}
+
+/// The place of an incoming packet in its own stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    pub ssrc: u32,
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub marker: bool,
+    /// Length in RTP units; 0 for telephone-event, whose packets share a timestamp.
+    pub samples: u32,
+}
+
+/// How a packet goes on from the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Next,
+    Late,
+    /// An old number with a new time.
+    Nonsense,
+    /// Another source, or the same one after a jump.
+    Broken,
+}
+
+struct Followed {
+    ssrc: u32,
+    sequence_offset: u16,
+    timestamp_offset: u32,
+    highest: u16,
+    timestamp: u32,
+    at: Instant,
+}
+
+/// What was sent last.
+struct Sent {
+    timestamp: u32,
+    at: Instant,
+    samples: u32,
+}
+
+/// The writer of an outgoing stream.
+pub struct Stream {
+    ssrc: u32,
+    /// The highest sequence number sent, and a bit for each of the 64 up to it: the same number
+    /// must never be sent twice, since SRTP would use its key stream twice.
+    highest: u16,
+    window: u64,
+    first_timestamp: u32,
+    sent: Option<Sent>,
+    followed: Option<Followed>,
+    /// The source that was attached last, be it detached since.
+    last_source: Option<u32>,
+    /// A new source is a new SSRC.
+    fresh_ssrc: bool,
+}
+
+impl Stream {
+    /// One SSRC for ever, whatever the source.
+    pub fn fixed(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
+        Stream {
+            ssrc,
+            highest: sequence,
+            window: 0,
+            first_timestamp: timestamp,
+            sent: None,
+            followed: None,
+            last_source: None,
+            fresh_ssrc: false,
+        }
+    }
+
+    /// A new SSRC when the source has a new one.
+    pub fn following(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
+        Stream { fresh_ssrc: true, ..Stream::fixed(ssrc, sequence, timestamp) }
+    }
+
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// The timestamp that belongs to `now`, for sender reports; `None` before the first packet.
+    pub fn timestamp_at(&self, now: Instant) -> Option<u32> {
+        let sent = self.sent.as_ref()?;
+        Some(sent.timestamp.wrapping_add(units(now.saturating_duration_since(sent.at))))
+    }
+
+    /// The place of a packet that is passed on; `None` for a repeated or too late one.
+    pub fn follow(&mut self, now: Instant, packet: Source) -> Option<Place> {
+        match self.advance(now, &packet) {
+            Step::Broken => return Some(self.anchor(now, packet)),
+            Step::Nonsense => return None,
+            Step::Next | Step::Late => {}
+        }
+        let followed = self.followed.as_ref()?;
+        let sequence = packet.sequence.wrapping_add(followed.sequence_offset);
+        let timestamp = packet.timestamp.wrapping_add(followed.timestamp_offset);
+        if !self.mark(sequence) {
+            return None;
+        }
+        self.remember(now, timestamp, packet.samples);
+        Some(Place { ssrc: self.ssrc, sequence, timestamp, marker: packet.marker })
+    }
+
+    /// A packet of the source that is not passed on, and is to leave no hole.
+    pub fn swallow(&mut self, now: Instant, packet: Source) {
+        if self.advance(now, &packet) == Step::Next
+            && let Some(followed) = &mut self.followed
+        {
+            followed.sequence_offset = followed.sequence_offset.wrapping_sub(1);
+        }
+    }
+
+    /// The place of a packet of our own making, right after what was sent before.
+    pub fn insert(&mut self, now: Instant, samples: u32) -> Place {
+        let started = self.followed.take().is_some() || self.sent.is_none();
+        let timestamp = self.next_timestamp(now);
+        self.place(now, timestamp, samples, started)
+    }
+
+    /// Another packet of our own with a timestamp that was given before (RFC 4733 2.5.1.2).
+    pub fn repeat(&mut self, now: Instant, timestamp: u32) -> Place {
+        self.place(now, timestamp, 0, false)
+    }
+
+    /// Says that the source pauses: what comes next is attached anew.
+    pub fn detach(&mut self) {
+        self.followed = None;
+    }
+
+    fn place(&mut self, now: Instant, timestamp: u32, samples: u32, marker: bool) -> Place {
+        let sequence = self.highest.wrapping_add(1);
+        self.mark(sequence);
+        self.remember(now, timestamp, samples);
+        Place { ssrc: self.ssrc, sequence, timestamp, marker }
+    }
+
+    /// How a packet goes on from what came before of its source.
+    fn advance(&mut self, now: Instant, packet: &Source) -> Step {
+        let Some(followed) = self.followed.as_mut().filter(|f| f.ssrc == packet.ssrc) else {
+            return Step::Broken;
+        };
+        let ahead = i32::from(packet.sequence.wrapping_sub(followed.highest) as i16);
+        if !(-MAX_BEHIND..=MAX_AHEAD).contains(&ahead) {
+            return Step::Broken;
+        }
+        let advanced = packet.timestamp.wrapping_sub(followed.timestamp) as i32;
+        // The packets of one event share their first timestamp, and audio may overtake them.
+        let of_the_past = (-MAX_PAST..=0).contains(&advanced);
+        if ahead <= 0 {
+            return if of_the_past { Step::Late } else { Step::Nonsense };
+        }
+        if packet.samples > 0 || !of_the_past {
+            let elapsed = units(now.saturating_duration_since(followed.at));
+            if advanced < 0 || (i64::from(advanced) - i64::from(elapsed)).abs() > drift() {
+                return Step::Broken;
+            }
+            followed.timestamp = packet.timestamp;
+            followed.at = now;
+        }
+        followed.highest = packet.sequence;
+        Step::Next
+    }
+
+    /// Attaches a source to the end of what was sent.
+    fn anchor(&mut self, now: Instant, packet: Source) -> Place {
+        let changed = self.last_source.replace(packet.ssrc).is_some_and(|s| s != packet.ssrc);
+        if self.fresh_ssrc && changed {
+            self.ssrc = rand::random();
+        }
+        let timestamp = self.next_timestamp(now);
+        let place = self.place(now, timestamp, packet.samples, true);
+        self.followed = Some(Followed {
+            ssrc: packet.ssrc,
+            sequence_offset: place.sequence.wrapping_sub(packet.sequence),
+            timestamp_offset: timestamp.wrapping_sub(packet.timestamp),
+            highest: packet.sequence,
+            timestamp: packet.timestamp,
+            at: now,
+        });
+        place
+    }
+
+    /// As much after the last packet as time has passed, and at least its own length.
+    fn next_timestamp(&self, now: Instant) -> u32 {
+        match &self.sent {
+            None => self.first_timestamp,
+            Some(sent) => {
+                let elapsed = units(now.saturating_duration_since(sent.at));
+                sent.timestamp.wrapping_add(elapsed.max(sent.samples))
+            }
+        }
+    }
+
+    fn remember(&mut self, now: Instant, timestamp: u32, samples: u32) {
+        let newer =
+            self.sent.as_ref().is_none_or(|s| (timestamp.wrapping_sub(s.timestamp) as i32) > 0);
+        if newer {
+            self.sent = Some(Sent { timestamp, at: now, samples });
+        }
+    }
+
+    /// Takes a sequence number into the window; false when it was sent or is too old to tell.
+    fn mark(&mut self, sequence: u16) -> bool {
+        let ahead = i32::from(sequence.wrapping_sub(self.highest) as i16);
+        if ahead > 0 {
+            self.window = self.window.checked_shl(ahead as u32).unwrap_or(0) | 1;
+            self.highest = sequence;
+            return true;
+        }
+        let Ok(behind @ 0..64) = u32::try_from(-ahead) else { return false };
+        let bit = 1u64 << behind;
+        let fresh = self.window & bit == 0;
+        self.window |= bit;
+        fresh
+    }
+}
+
+fn drift() -> i64 {
+    i64::from(units(MAX_DRIFT))
+}

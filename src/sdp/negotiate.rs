@@ -1,0 +1,35 @@
+//! Choosing codecs and directions (RFC 3264 6 and 8).
+
+use super::{Codec, Direction, PayloadMap};
+
+/// Our side of an answer: the offer's payload numbers, in the offer's order, of the codecs in `ours`.
+/// telephone-event is taken where it was offered.
+pub fn common(offer: &PayloadMap, ours: &[Codec]) -> PayloadMap {
+    PayloadMap {
+        formats: offer.formats.iter().copied().filter(|f| ours.contains(&f.codec)).collect(),
+        telephone_event: offer.telephone_event,
+    }
+}
+
+/// The same with one codec only, so that the other side has no choice which to send.
+pub fn only(offer: &PayloadMap, codec: Codec) -> PayloadMap {
+    common(offer, &[codec])
+}
+
+/// `codec` first, the others behind it as they stood.
+pub fn preferring(codecs: &[Codec], codec: Codec) -> Vec<Codec> {
+    let mut ordered = vec![codec];
+    ordered.extend(codecs.iter().copied().filter(|other| *other != codec));
+    ordered
+}
+
+/// What we answer to a direction, wanting `ours` ourselves (RFC 3264 6.1).
+pub fn answer_direction(offered: Direction, ours: Direction) -> Direction {
+    offered.reversed().and(ours)
+}
+
+/// What two codecs may be bridged without leaving their payload form: the same one, or G.711 to G.711.
+pub fn bridgeable(a: Codec, b: Codec) -> bool {
+    let g711 = |codec| matches!(codec, Codec::Pcmu | Codec::Pcma);
+    a == b || (g711(a) && g711(b))
+}

@@ -1,0 +1,305 @@
+//! Reading descriptions: sdp-types for the grammar, our own eyes for the meaning.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use sdp_types::{Attribute, Media, Session};
+
+use super::{Codec, Direction, Fingerprint, Format, IceCredentials, PayloadMap, RtpTarget, Setup};
+
+/// Larger bodies than this are refused before they are parsed. The HTTP surface has the same limit.
+pub const MAX_SDP_BYTES: usize = 64 * 1024;
+
+/// More m-lines than any browser writes; each costs a line in every answer.
+const MAX_MEDIA_LINES: usize = 16;
+
+/// Payload types a single m-line may list: there are 128.
+const MAX_FORMATS: usize = 128;
+
+/// Why a description cannot be used. The first two are the sender's fault in form, the others in matter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SdpError {
+    #[error("the body is not an SDP: {0}")]
+    NotSdp(String),
+    #[error("the SDP is larger than 64 KiB or has more than 16 media")]
+    TooLarge,
+    #[error("the SDP has no usable audio")]
+    NoAudio,
+    #[error("the SDP's audio has none of the codecs PCMU, PCMA, G722 that are configured here")]
+    NoCommonCodec,
+    #[error("the audio wants the profile {0}, which this side does not speak")]
+    Profile(String),
+}
+
+/// One m-line as far as an answer has to repeat it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub kind: String,
+    pub proto: String,
+    pub formats: String,
+    pub mid: Option<String>,
+}
+
+/// What a browser's description says to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrowserSdp {
+    /// Every m-line, in order.
+    pub lines: Vec<Line>,
+    /// Index of the audio in use.
+    pub audio: usize,
+    pub bundled: bool,
+    pub ice: Option<IceCredentials>,
+    pub fingerprint: Option<Fingerprint>,
+    pub setup: Setup,
+    pub direction: Direction,
+    /// Codecs of ours that it lists, its preferred first.
+    pub payloads: PayloadMap,
+}
+
+/// What a SIP peer's description says to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SipSdp {
+    pub lines: Vec<Line>,
+    pub audio: usize,
+    pub target: RtpTarget,
+    /// The direction written in it, or `SendOnly` read out of a black hole (RFC 2543 hold).
+    pub direction: Direction,
+    pub payloads: PayloadMap,
+    pub ptime: Duration,
+    /// `o=`: session id and version. The same pair again means nothing has changed.
+    pub origin: (String, u64),
+}
+
+impl BrowserSdp {
+    /// `codecs` are those that the configuration allows.
+    pub fn parse(text: &str, codecs: &[Codec]) -> Result<Self, SdpError> {
+        let session = parse_session(text)?;
+        let (audio, payloads) =
+            find_audio(&session, codecs, |proto| proto.to_ascii_uppercase().contains("SAVP"))?;
+        let media = &session.medias[audio];
+        let value = |name: &'static str| attribute(&session, media, name);
+        let ice = match (value("ice-ufrag"), value("ice-pwd")) {
+            (Some(ufrag), Some(pwd)) if !ufrag.is_empty() && !pwd.is_empty() => {
+                Some(IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() })
+            }
+            _ => None,
+        };
+        Ok(Self {
+            lines: lines(&session),
+            audio,
+            bundled: session
+                .attributes
+                .iter()
+                .any(|a| a.attribute == "group" && starts_with_word(&a.value, "BUNDLE")),
+            ice,
+            fingerprint: fingerprint(&session, media),
+            setup: match value("setup") {
+                Some("active") => Setup::Active,
+                Some("passive") => Setup::Passive,
+                _ => Setup::ActPass,
+            },
+            direction: direction(&session, media),
+            payloads,
+        })
+    }
+}
+
+impl SipSdp {
+    pub fn parse(text: &str, codecs: &[Codec]) -> Result<Self, SdpError> {
+        let session = parse_session(text)?;
+        let (audio, payloads) = find_audio(&session, codecs, |proto| {
+            proto.eq_ignore_ascii_case("RTP/AVP") || proto.eq_ignore_ascii_case("RTP/AVPF")
+        })?;
+        let media = &session.medias[audio];
+        let target = target(&session, media);
+        let written = direction(&session, media);
+        Ok(Self {
+            lines: lines(&session),
+            audio,
+            target,
+            direction: match target {
+                // RFC 3264 8.4: c=0.0.0.0 says that nothing may be sent there.
+                None => written.and(Direction::SendOnly),
+                Some(_) => written,
+            },
+            payloads,
+            ptime: attribute(&session, media, "ptime")
+                .and_then(|text| text.trim().parse::<u64>().ok())
+                .filter(|ms| (10..=120).contains(ms))
+                .map_or(Duration::from_millis(20), Duration::from_millis),
+            origin: (session.origin.sess_id.clone(), session.origin.sess_version),
+        })
+    }
+
+    /// True for a description that names nowhere to send to.
+    pub fn is_black_hole(&self) -> bool {
+        self.target.is_none()
+    }
+}
+
+fn parse_session(text: &str) -> Result<Session, SdpError> {
+    if text.len() > MAX_SDP_BYTES {
+        return Err(SdpError::TooLarge);
+    }
+    let cleaned = clean(text);
+    let session = Session::parse(cleaned.as_bytes())
+        .map_err(|error| SdpError::NotSdp(shorten(&error.to_string())))?;
+    if session.medias.len() > MAX_MEDIA_LINES {
+        return Err(SdpError::TooLarge);
+    }
+    Ok(session)
+}
+
+/// A parser's message may quote its input; answers and logs get no more than this of it.
+fn shorten(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(120).collect()
+}
+
+/// Old SIP stacks write `o=` versions beyond 64 bits (NTP time twice over): the last digits are kept, they
+/// are the ones that change.
+fn clean(text: &str) -> Cow<'_, str> {
+    let Some(line) = text.lines().find(|line| line.starts_with("o=")) else {
+        return Cow::Borrowed(text);
+    };
+    let Some(version) = line.split(' ').nth(2) else {
+        return Cow::Borrowed(text);
+    };
+    if version.parse::<u64>().is_ok() || !version.bytes().all(|b| b.is_ascii_digit()) {
+        return Cow::Borrowed(text);
+    }
+    let kept = &version[version.len().saturating_sub(18)..];
+    let fixed: Vec<&str> =
+        line.split(' ').enumerate().map(|(i, part)| if i == 2 { kept } else { part }).collect();
+    Cow::Owned(text.replacen(line, &fixed.join(" "), 1))
+}
+
+fn lines(session: &Session) -> Vec<Line> {
+    session
+        .medias
+        .iter()
+        .map(|media| Line {
+            kind: media.media.clone(),
+            proto: media.proto.clone(),
+            formats: media.fmt.clone(),
+            mid: media.get_first_attribute_value("mid").flatten().map(str::to_owned),
+        })
+        .collect()
+}
+
+/// The first audio that is not refused, speaks a profile of ours and lists a codec of ours.
+fn find_audio(
+    session: &Session,
+    codecs: &[Codec],
+    speaks: impl Fn(&str) -> bool,
+) -> Result<(usize, PayloadMap), SdpError> {
+    let mut fault = SdpError::NoAudio;
+    for (index, media) in session.medias.iter().enumerate() {
+        if media.media != "audio" || media.port == 0 {
+            continue;
+        }
+        if !speaks(&media.proto) {
+            fault = SdpError::Profile(shorten(&media.proto));
+            continue;
+        }
+        let payloads = payloads(media, codecs);
+        if payloads.formats.is_empty() {
+            fault = SdpError::NoCommonCodec;
+            continue;
+        }
+        return Ok((index, payloads));
+    }
+    Err(fault)
+}
+
+fn payloads(media: &Media, codecs: &[Codec]) -> PayloadMap {
+    let mut map = PayloadMap::default();
+    for payload in media.fmt.split_ascii_whitespace().take(MAX_FORMATS) {
+        let Ok(payload) = payload.parse::<u8>() else { continue };
+        if payload > 127 {
+            continue;
+        }
+        let Some((name, clock)) = encoding(media, payload) else { continue };
+        if name.eq_ignore_ascii_case("telephone-event") {
+            if clock == 8000 && map.telephone_event.is_none() {
+                map.telephone_event = Some(payload);
+            }
+            continue;
+        }
+        let Ok(codec) = name.parse::<Codec>() else { continue };
+        if clock == codec.clock_rate() && codecs.contains(&codec) && map.payload_of(codec).is_none()
+        {
+            map.formats.push(Format { codec, payload });
+        }
+    }
+    map
+}
+
+/// Encoding name and clock rate: from `a=rtpmap`, or by the static numbers of RFC 3551.
+fn encoding(media: &Media, payload: u8) -> Option<(String, u32)> {
+    for value in attribute_values(&media.attributes, "rtpmap") {
+        let Some((number, rest)) = value.trim().split_once(' ') else { continue };
+        if number.parse() != Ok(payload) {
+            continue;
+        }
+        let mut parts = rest.trim().split('/');
+        let name = parts.next()?.trim();
+        let clock = parts.next()?.trim().parse().ok()?;
+        return Some((name.to_owned(), clock));
+    }
+    let codec = Codec::ALL.into_iter().find(|codec| codec.static_payload() == payload)?;
+    Some((codec.name().to_owned(), codec.clock_rate()))
+}
+
+fn direction(session: &Session, media: &Media) -> Direction {
+    let find = |attributes: &[Attribute]| {
+        attributes.iter().find_map(|a| match a.attribute.as_str() {
+            "sendrecv" => Some(Direction::SendRecv),
+            "sendonly" => Some(Direction::SendOnly),
+            "recvonly" => Some(Direction::RecvOnly),
+            "inactive" => Some(Direction::Inactive),
+            _ => None,
+        })
+    };
+    find(&media.attributes).or_else(|| find(&session.attributes)).unwrap_or_default()
+}
+
+/// The first SHA-256 fingerprint; other hashes are not spoken here.
+fn fingerprint(session: &Session, media: &Media) -> Option<Fingerprint> {
+    attribute_values(&media.attributes, "fingerprint")
+        .chain(attribute_values(&session.attributes, "fingerprint"))
+        .find_map(|value| {
+            let (hash, digest) = value.trim().split_once(' ')?;
+            hash.eq_ignore_ascii_case("sha-256").then(|| digest.trim().parse().ok())?
+        })
+}
+
+fn target(session: &Session, media: &Media) -> RtpTarget {
+    let connection = media.connections.first().or(session.connection.as_ref())?;
+    // A multicast TTL may follow the address.
+    let address = connection.connection_address.split('/').next()?.trim();
+    let ip: IpAddr = address.parse().ok()?;
+    if ip.is_unspecified() || ip.is_multicast() || media.port == 0 {
+        return None;
+    }
+    Some(SocketAddr::new(ip, media.port))
+}
+
+/// A media attribute, or the session's of that name.
+fn attribute<'a>(session: &'a Session, media: &'a Media, name: &'static str) -> Option<&'a str> {
+    attribute_values(&media.attributes, name)
+        .chain(attribute_values(&session.attributes, name))
+        .next()
+        .map(str::trim)
+}
+
+fn attribute_values<'a>(
+    attributes: &'a [Attribute],
+    name: &'static str,
+) -> impl Iterator<Item = &'a str> + 'a {
+    attributes.iter().filter(move |a| a.attribute == name).filter_map(|a| a.value.as_deref())
+}
+
+fn starts_with_word(value: &Option<String>, word: &str) -> bool {
+    value.as_deref().and_then(|v| v.split_ascii_whitespace().next()) == Some(word)
+}

@@ -1,0 +1,217 @@
+//! Writing descriptions from our own model.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use super::{
+    BrowserSdp, Codec, Direction, Fingerprint, Format, IceCredentials, Line, PayloadMap, Setup,
+};
+
+/// The `o=` line of one side of a call. The version counts up whenever what follows it changes, and
+/// stays when it does not: a session refresh must look like one (RFC 3264 8, RFC 4028 7.4).
+#[derive(Debug, Clone)]
+pub struct Origin {
+    id: u64,
+    version: u64,
+    last: Option<String>,
+}
+
+impl Origin {
+    /// `id` stays below 2^62, as JSEP asks (RFC 8829 5.2.1).
+    pub fn new(id: u64) -> Self {
+        Self { id: id & (u64::MAX >> 2), version: 1, last: None }
+    }
+
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn finish(&mut self, address: IpAddr, rest: String) -> String {
+        match &self.last {
+            Some(last) if *last == rest => {}
+            Some(_) => {
+                self.version += 1;
+                self.last = Some(rest.clone());
+            }
+            None => self.last = Some(rest.clone()),
+        }
+        format!(
+            "v=0\r\no=- {} {} IN {} {}\r\ns=-\r\n{}",
+            self.id,
+            self.version,
+            family(address),
+            address,
+            rest
+        )
+    }
+}
+
+/// Our own side toward a browser.
+#[derive(Debug, Clone, Copy)]
+pub struct BrowserSide<'a> {
+    pub ice: &'a IceCredentials,
+    pub fingerprint: Fingerprint,
+    pub candidates: &'a [SocketAddr],
+    pub ssrc: u32,
+    pub cname: &'a str,
+    /// `ActPass` in offers, `Passive` in answers unless the browser insists on being passive itself.
+    pub setup: Setup,
+    pub direction: Direction,
+    pub payloads: &'a PayloadMap,
+}
+
+/// Where the m-lines of a description for the browser come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape<'a> {
+    /// Our first offer: one audio.
+    Fresh,
+    /// An answer, or a later offer: the m-lines stand as this description has them (RFC 8829 5.2.2).
+    Like(&'a BrowserSdp),
+}
+
+/// A description for the browser: an offer or an answer, by `setup` and `shape`.
+pub fn browser(origin: &mut Origin, side: BrowserSide<'_>, shape: Shape<'_>) -> String {
+    let fresh = [Line {
+        kind: "audio".to_owned(),
+        proto: "UDP/TLS/RTP/SAVPF".to_owned(),
+        formats: String::new(),
+        mid: Some("0".to_owned()),
+    }];
+    let (lines, audio, bundled) = match shape {
+        Shape::Fresh => (&fresh[..], 0, true),
+        Shape::Like(theirs) => (&theirs.lines[..], theirs.audio, theirs.bundled),
+    };
+    let address = side.candidates.first().map_or(IpAddr::from([127, 0, 0, 1]), SocketAddr::ip);
+    let mut text = String::from("t=0 0\r\n");
+    if bundled && let Some(mid) = lines.get(audio).and_then(|line| line.mid.as_deref()) {
+        let _ = write!(text, "a=group:BUNDLE {mid}\r\n");
+    }
+    text.push_str("a=ice-lite\r\na=msid-semantic: WMS *\r\n");
+    for (index, line) in lines.iter().enumerate() {
+        if index == audio {
+            browser_audio(&mut text, line, side);
+        } else {
+            refused(&mut text, line);
+        }
+    }
+    origin.finish(address, text)
+}
+
+fn browser_audio(text: &mut String, line: &Line, side: BrowserSide<'_>) {
+    let default = side.candidates.first().copied();
+    let default = default.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 9)));
+    media_line(text, default.port(), &line.proto, side.payloads);
+    let _ = write!(text, "c=IN {} {}\r\n", family(default.ip()), default.ip());
+    let _ =
+        write!(text, "a=rtcp:{} IN {} {}\r\n", default.port(), family(default.ip()), default.ip());
+    for (index, candidate) in side.candidates.iter().enumerate() {
+        let _ = write!(
+            text,
+            "a=candidate:{} 1 udp {} {} {} typ host\r\n",
+            index + 1,
+            candidate_priority(index),
+            candidate.ip(),
+            candidate.port()
+        );
+    }
+    text.push_str("a=end-of-candidates\r\n");
+    let _ = write!(text, "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", side.ice.ufrag, side.ice.pwd);
+    let _ = write!(text, "a=fingerprint:sha-256 {}\r\n", side.fingerprint);
+    let setup = match side.setup {
+        Setup::Active => "active",
+        Setup::Passive => "passive",
+        Setup::ActPass => "actpass",
+    };
+    let _ = write!(text, "a=setup:{setup}\r\n");
+    if let Some(mid) = &line.mid {
+        let _ = write!(text, "a=mid:{mid}\r\n");
+    }
+    let _ = write!(text, "a={}\r\na=rtcp-mux\r\n", side.direction.attribute());
+    rtpmaps(text, side.payloads);
+    text.push_str("a=ptime:20\r\n");
+    if side.direction.sends() {
+        let _ = write!(text, "a=msid:{0} audio\r\na=ssrc:{1} cname:{0}\r\n", side.cname, side.ssrc);
+    }
+}
+
+/// RFC 8445 5.1.2.1: type preference 126 (host), component 1, the earlier address preferred.
+fn candidate_priority(index: usize) -> u32 {
+    let local = 65_535 - u32::try_from(index).unwrap_or(65_535).min(65_535);
+    (126 << 24) | (local << 8) | 255
+}
+
+/// Our own side toward SIP.
+#[derive(Debug, Clone, Copy)]
+pub struct SipSide<'a> {
+    pub rtp: SocketAddr,
+    pub direction: Direction,
+    pub payloads: &'a PayloadMap,
+}
+
+/// A description for the SIP side. `like` is the offer that it answers.
+pub fn sip(origin: &mut Origin, side: SipSide<'_>, like: Option<(&[Line], usize)>) -> String {
+    let address = side.rtp.ip();
+    let mut text = format!("c=IN {} {}\r\nt=0 0\r\n", family(address), address);
+    let fresh = [Line {
+        kind: "audio".to_owned(),
+        proto: "RTP/AVP".to_owned(),
+        formats: String::new(),
+        mid: None,
+    }];
+    let (lines, audio) = like.unwrap_or((&fresh, 0));
+    for (index, line) in lines.iter().enumerate() {
+        if index != audio {
+            refused(&mut text, line);
+            continue;
+        }
+        media_line(&mut text, side.rtp.port(), &line.proto, side.payloads);
+        rtpmaps(&mut text, side.payloads);
+        let _ = write!(text, "a=ptime:20\r\na={}\r\n", side.direction.attribute());
+    }
+    origin.finish(address, text)
+}
+
+fn media_line(text: &mut String, port: u16, proto: &str, payloads: &PayloadMap) {
+    let _ = write!(text, "m=audio {port} {proto}");
+    for format in &payloads.formats {
+        let _ = write!(text, " {}", format.payload);
+    }
+    if let Some(payload) = payloads.telephone_event {
+        let _ = write!(text, " {payload}");
+    }
+    text.push_str("\r\n");
+}
+
+fn rtpmaps(text: &mut String, payloads: &PayloadMap) {
+    for Format { codec, payload } in &payloads.formats {
+        let _ = write!(text, "a=rtpmap:{payload} {codec}/{}\r\n", codec.clock_rate());
+    }
+    if let Some(payload) = payloads.telephone_event {
+        let _ =
+            write!(text, "a=rtpmap:{payload} telephone-event/8000\r\na=fmtp:{payload} 0-15\r\n");
+    }
+}
+
+/// A rejected m-line: port 0, its own profile and formats (RFC 3264 6).
+fn refused(text: &mut String, line: &Line) {
+    let formats = if line.formats.is_empty() { "0" } else { &line.formats };
+    let _ = write!(text, "m={} 0 {} {}\r\n", line.kind, line.proto, formats);
+    if let Some(mid) = &line.mid {
+        let _ = write!(text, "c=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=inactive\r\n");
+    }
+}
+
+fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IP4" } else { "IP6" }
+}
+
+/// The payload map we offer: static numbers, telephone-event under 101 as SIP phones write it.
+pub fn offered(codecs: &[Codec]) -> PayloadMap {
+    PayloadMap {
+        formats: codecs
+            .iter()
+            .map(|codec| Format { codec: *codec, payload: codec.static_payload() })
+            .collect(),
+        telephone_event: Some(101),
+    }
+}

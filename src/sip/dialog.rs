@@ -1,0 +1,177 @@
+//! One dialog: its identity, where its requests go, its numbers (RFC 3261 12).
+
+use std::net::SocketAddr;
+
+use rsipstack::sip::{Method, Request, Uri};
+
+use super::core::Core;
+use super::message::{self, NameAddr, address_of, get, get_list, header, parse_uri, tag_of};
+
+/// Proxies on a path. Real ones have two or three; a longer list is somebody's joke.
+const MAX_ROUTES: usize = 16;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Dialog {
+    pub call_id: String,
+    /// Our From or To value, tag included.
+    local: String,
+    pub local_tag: String,
+    /// The peer's, tag included.
+    remote: String,
+    pub remote_tag: Option<String>,
+    target: Option<Uri>,
+    routes: Vec<String>,
+    pub local_cseq: u32,
+    pub remote_cseq: Option<u32>,
+    /// Where the peer's messages come from: used when its URIs hold names.
+    pub peer: SocketAddr,
+}
+
+impl Dialog {
+    /// What a dialog of ours will be when an answer to the INVITE gives it a tag.
+    pub(crate) fn caller(
+        core: &mut Core,
+        call_id: String,
+        to: &str,
+        target: Uri,
+        peer: SocketAddr,
+    ) -> Self {
+        let local_tag = core.token();
+        Self {
+            call_id,
+            local: format!("{};tag={local_tag}", core.from_value()),
+            local_tag,
+            remote: to.to_owned(),
+            remote_tag: None,
+            target: Some(target),
+            routes: Vec::new(),
+            local_cseq: 0,
+            remote_cseq: None,
+            peer,
+        }
+    }
+
+    /// The dialog that an answer to our INVITE makes of the template (RFC 3261 12.1.2).
+    pub(crate) fn established(
+        &self,
+        response: &rsipstack::sip::Response,
+        from: SocketAddr,
+    ) -> Self {
+        let mut dialog = self.clone();
+        dialog.remote_tag = tag_of(response, "To").map(str::to_owned);
+        if let Some(to) = get(response, "To") {
+            dialog.remote = to.to_owned();
+        }
+        dialog.peer = from;
+        dialog.routes = get_list(response, "Record-Route")
+            .into_iter()
+            .rev()
+            .take(MAX_ROUTES)
+            .map(str::to_owned)
+            .collect();
+        dialog.refresh_target(response);
+        dialog
+    }
+
+    /// The dialog an incoming INVITE opens (RFC 3261 12.1.1). None when it cannot.
+    pub(crate) fn callee(core: &mut Core, invite: &Request, from: SocketAddr) -> Option<Self> {
+        let local_tag = core.token();
+        let (cseq, _) = message::cseq(invite)?;
+        let target = parse_uri(&NameAddr::parse(get_list(invite, "Contact").first()?)?.uri)?;
+        Some(Self {
+            call_id: message::call_id(invite)?.to_owned(),
+            local: format!("{};tag={local_tag}", get(invite, "To")?),
+            local_tag,
+            remote: get(invite, "From")?.to_owned(),
+            remote_tag: tag_of(invite, "From").map(str::to_owned),
+            target: Some(target),
+            routes: get_list(invite, "Record-Route")
+                .into_iter()
+                .take(MAX_ROUTES)
+                .map(str::to_owned)
+                .collect(),
+            local_cseq: 0,
+            remote_cseq: Some(cseq),
+            peer: from,
+        })
+    }
+
+    /// Whether an incoming request belongs here (RFC 3261 12.2.2).
+    pub(crate) fn holds(&self, request: &Request) -> bool {
+        message::call_id(request) == Some(self.call_id.as_str())
+            && tag_of(request, "To") == Some(self.local_tag.as_str())
+            && tag_of(request, "From") == self.remote_tag.as_deref()
+    }
+
+    /// Takes the Contact of a target refresh request or its answer.
+    pub(crate) fn refresh_target(&mut self, message: &impl rsipstack::sip::HasHeaders) {
+        let contact = get_list(message, "Contact").first().and_then(|c| NameAddr::parse(c));
+        if let Some(uri) = contact.and_then(|contact| parse_uri(&contact.uri)) {
+            self.target = Some(uri);
+        }
+    }
+
+    pub(crate) fn next_cseq(&mut self) -> u32 {
+        self.local_cseq += 1;
+        self.local_cseq
+    }
+
+    /// A request in the dialog, with its next hop (RFC 3261 12.2.1.1).
+    pub(crate) fn request(
+        &self,
+        core: &mut Core,
+        method: Method,
+        cseq: u32,
+    ) -> (Request, SocketAddr) {
+        let target = self.target.clone().unwrap_or_default();
+        let first =
+            self.routes.first().and_then(|r| NameAddr::parse(r)).and_then(|r| parse_uri(&r.uri));
+        let loose = first.as_ref().is_none_or(|uri| {
+            uri.params.iter().any(|p| {
+                // `;lr`, and `;lr=on` of old routers.
+                p.to_string().split('=').next().is_some_and(|n| n.eq_ignore_ascii_case(";lr"))
+            })
+        });
+        let (uri, routes) = match &first {
+            Some(strict) if !loose => {
+                let rest = self.routes.iter().skip(1).cloned();
+                (strict.clone(), rest.chain([format!("<{target}>")]).collect())
+            }
+            _ => (target.clone(), self.routes.clone()),
+        };
+        let hop = first.as_ref().unwrap_or(&target);
+        let to = address_of(hop).unwrap_or(self.peer);
+        let mut request = core.request(method, uri, &self.local, &self.remote, &self.call_id, cseq);
+        for route in routes {
+            request.headers.push(header("Route", route));
+        }
+        (request, to)
+    }
+
+    /// ACK for a 2xx: the number of its INVITE, its credentials, the answer if one is due.
+    pub(crate) fn ack(
+        &self,
+        core: &mut Core,
+        invite: &Request,
+        cseq: u32,
+        sdp: Option<&str>,
+    ) -> (Request, SocketAddr) {
+        let (mut ack, to) = self.request(core, Method::Ack, cseq);
+        for h in Core::credentials_of(invite) {
+            ack.headers.push(h);
+        }
+        if let Some(sdp) = sdp {
+            message::set_body(
+                &mut ack.headers,
+                &mut ack.body,
+                Some((message::SDP_TYPE, sdp.as_bytes().to_vec())),
+            );
+        }
+        (ack, to)
+    }
+
+    /// From of the INVITE's sender, as the application sees it.
+    pub(crate) fn remote_party(&self) -> Option<NameAddr> {
+        NameAddr::parse(&self.remote)
+    }
+}

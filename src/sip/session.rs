@@ -1,0 +1,537 @@
+//! One INVITE session: what callers and callees share.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rsipstack::sip::{Method, Request, Response};
+
+use super::core::{AuthState, Core, Pending, Purpose, renew};
+use super::dialog::Dialog;
+use super::message::{self, get, header, reason_header, reason_of, set_body};
+use super::offers::{Offer, Ours, Theirs};
+use super::port::{ServerTx, Transmit, TxFailure};
+use super::timers::{T1, T1X64, T2};
+use super::types::{End, EndedBy, Event, NotifyEvent, SessionId};
+use super::uac::Outgoing;
+use super::uas::IncomingInvite;
+
+/// Where a session stands.
+pub(crate) enum Phase {
+    /// Our INVITE is out.
+    Calling(Box<Outgoing>),
+    /// Their INVITE waits for our final answer.
+    Ringing(Box<IncomingInvite>),
+    /// A 2xx was sent or received.
+    Up,
+    /// Nothing more to say; kept to answer what comes late.
+    Over,
+}
+
+/// A 2xx of ours that waits for its ACK (RFC 3261 13.3.1.4).
+pub(crate) struct AwaitedAck {
+    pub cseq: u32,
+    tx: ServerTx,
+    response: Response,
+    next: Instant,
+    pause: Duration,
+    sent: Instant,
+    deadline: Instant,
+    /// The 2xx held an offer: the ACK brings the answer.
+    pub holds_offer: bool,
+}
+
+/// The ACK of a 2xx we received, for when the 2xx comes again (RFC 3261 13.2.2.4).
+pub(crate) struct SentAck {
+    pub cseq: u32,
+    pub remote_tag: Option<String>,
+    /// None while the application has not given the answer.
+    pub ack: Option<(Request, SocketAddr)>,
+    /// The INVITE, for its credentials.
+    pub invite: Request,
+    until: Instant,
+}
+
+pub(crate) struct Session {
+    pub id: SessionId,
+    pub phase: Phase,
+    /// The confirmed dialog, or the one our answers to an INVITE open.
+    pub dialog: Option<Dialog>,
+    /// We chose the Call-ID: decides the pause after a glare.
+    pub owns_call_id: bool,
+    pub ended: bool,
+    pub reap_at: Option<Instant>,
+    pub awaited: Vec<AwaitedAck>,
+    pub acks: Vec<SentAck>,
+    pub ours: Ours,
+    pub theirs: Option<Theirs>,
+    pub offers: VecDeque<Offer>,
+    /// Via branch of the INVITE that came in: CANCEL has the same.
+    pub invite_branch: Option<String>,
+    bye_due: Option<ByeDue>,
+}
+
+/// A BYE that waits for the ACK of our 2xx, as RFC 3261 15 wants.
+struct ByeDue {
+    code: u16,
+    text: String,
+    /// Not for longer than this where the 2xx held an offer: such an ACK is withheld on purpose until
+    /// some far end answers (third-party call control), and an agent who hangs up meanwhile would
+    /// leave that far end ringing. The RFC's reason, a BYE that overtakes the 2xx, is met by then.
+    at: Option<Instant>,
+}
+
+impl Session {
+    pub(crate) fn new(id: SessionId, phase: Phase, dialog: Option<Dialog>, owns: bool) -> Self {
+        Self {
+            id,
+            phase,
+            dialog,
+            owns_call_id: owns,
+            ended: false,
+            reap_at: None,
+            awaited: Vec::new(),
+            acks: Vec::new(),
+            ours: Ours::Idle,
+            theirs: None,
+            offers: VecDeque::new(),
+            invite_branch: None,
+            bye_due: None,
+        }
+    }
+
+    pub(crate) fn emit(&self, core: &mut Core, event: Event) {
+        if !self.ended {
+            core.events.push_back(event);
+        }
+    }
+
+    /// Tells the application, once.
+    pub(crate) fn tell_end(
+        &mut self,
+        core: &mut Core,
+        by: EndedBy,
+        code: u16,
+        text: impl Into<String>,
+        reason_header: Option<String>,
+    ) {
+        if !self.ended {
+            self.ended = true;
+            let end = End { by, code, text: text.into(), reason_header };
+            core.events.push_back(Event::Ended { session: self.id, end });
+        }
+    }
+
+    /// Stops everything but the answering of late messages.
+    pub(crate) fn over(&mut self, core: &mut Core, now: Instant) {
+        self.answer_theirs(core, 487);
+        self.phase = Phase::Over;
+        self.awaited.clear();
+        self.offers.clear();
+        self.ours = Ours::Idle;
+        self.bye_due = None;
+        self.reap_at.get_or_insert(now + T1X64);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    pub(crate) fn is_calling_or_ringing(&self) -> bool {
+        matches!(self.phase, Phase::Calling(_) | Phase::Ringing(_))
+    }
+
+    /// Whether an in-dialog request is for this session.
+    pub(crate) fn holds(&self, request: &Request) -> bool {
+        if let Phase::Calling(outgoing) = &self.phase {
+            if outgoing.early.iter().any(|dialog| dialog.holds(request)) {
+                return true;
+            }
+        }
+        self.dialog.as_ref().is_some_and(|dialog| dialog.holds(request))
+    }
+
+    pub(crate) fn dialog_for(&mut self, request: &Request) -> Option<&mut Dialog> {
+        if let Phase::Calling(outgoing) = &mut self.phase {
+            return outgoing.early.iter_mut().find(|dialog| dialog.holds(request));
+        }
+        self.dialog.as_mut()
+    }
+
+    pub(crate) fn tag(&self) -> String {
+        match (&self.dialog, &self.phase) {
+            (Some(dialog), _) => dialog.local_tag.clone(),
+            (None, Phase::Calling(outgoing)) => outgoing.template.local_tag.clone(),
+            _ => String::new(),
+        }
+    }
+
+    pub(crate) fn respond(&self, core: &mut Core, tx: ServerTx, request: &Request, code: u16) {
+        let response = core.response(request, code, &self.tag());
+        core.transmits.push_back(Transmit::Response { tx, response });
+    }
+
+    // In-dialog requests.
+
+    pub(crate) fn handle_request(
+        &mut self,
+        core: &mut Core,
+        tx: ServerTx,
+        request: Request,
+        from: SocketAddr,
+        now: Instant,
+    ) {
+        if self.is_over() {
+            // 15.1.2 for a BYE that crossed ours; nothing else makes sense any more.
+            let code = if request.method == Method::Bye { 200 } else { 481 };
+            return self.respond(core, tx, &request, code);
+        }
+        if !self.in_order(&request) {
+            return self.respond(core, tx, &request, 500);
+        }
+        if let Some(dialog) = self.dialog_for(&request) {
+            dialog.peer = from;
+        }
+        match request.method {
+            Method::Bye => self.handle_bye(core, tx, &request, now),
+            Method::Notify => self.handle_notify(core, tx, &request),
+            Method::Info => self.handle_info(core, tx, &request),
+            Method::Options => self.respond(core, tx, &request, 200),
+            Method::Invite | Method::Update => self.handle_offer(core, tx, request),
+            _ => self.respond(core, tx, &request, 405),
+        }
+    }
+
+    /// Takes the CSeq number; false for one older than the last (RFC 3261 12.2.2).
+    fn in_order(&mut self, request: &Request) -> bool {
+        let Some((number, _)) = message::cseq(request) else { return false };
+        let Some(dialog) = self.dialog_for(request) else { return true };
+        if dialog.remote_cseq.is_some_and(|last| number < last) {
+            return false;
+        }
+        dialog.remote_cseq = Some(number);
+        true
+    }
+
+    fn handle_bye(&mut self, core: &mut Core, tx: ServerTx, request: &Request, now: Instant) {
+        self.respond(core, tx, request, 200);
+        if let Phase::Calling(_) = &self.phase {
+            // One early dialog hung up; the INVITE itself goes on to its final answer (15).
+            return;
+        }
+        if let Phase::Ringing(invite) = &self.phase {
+            let response = core.response(&invite.request, 487, &self.tag());
+            core.transmits.push_back(Transmit::Response { tx: invite.tx, response });
+        }
+        self.tell_end(core, EndedBy::Peer, 200, "OK", reason_of(request));
+        self.over(core, now);
+    }
+
+    fn handle_notify(&mut self, core: &mut Core, tx: ServerTx, request: &Request) {
+        let package = get(request, "Event").and_then(|e| e.split(';').next()).map(str::trim);
+        let event = match package {
+            Some(name) if name.eq_ignore_ascii_case("talk") => NotifyEvent::Talk,
+            Some(name) if name.eq_ignore_ascii_case("hold") => NotifyEvent::Hold,
+            _ => return self.respond(core, tx, request, 489),
+        };
+        self.respond(core, tx, request, 200);
+        self.emit(core, Event::Notified { session: self.id, event });
+    }
+
+    fn handle_info(&mut self, core: &mut Core, tx: ServerTx, request: &Request) {
+        self.respond(core, tx, request, 200);
+        if !request.body.is_empty() {
+            let content_type = get(request, "Content-Type").unwrap_or_default().to_owned();
+            let body = request.body.clone();
+            self.emit(core, Event::Informed { session: self.id, content_type, body });
+        }
+    }
+
+    // Our 2xx and their ACK.
+
+    /// Sends a 2xx and repeats it until its ACK arrives.
+    pub(crate) fn send_ok(
+        &mut self,
+        core: &mut Core,
+        tx: ServerTx,
+        request: &Request,
+        sdp: &str,
+        holds_offer: bool,
+        now: Instant,
+    ) {
+        let mut response = core.response(request, 200, &self.tag());
+        set_body(
+            &mut response.headers,
+            &mut response.body,
+            Some((message::SDP_TYPE, sdp.as_bytes().to_vec())),
+        );
+        core.transmits.push_back(Transmit::Response { tx, response: response.clone() });
+        let Some((cseq, _)) = message::cseq(request) else { return };
+        if request.method == Method::Invite {
+            self.awaited.push(AwaitedAck {
+                cseq,
+                tx,
+                response,
+                next: now + T1,
+                pause: T1,
+                sent: now,
+                deadline: now + T1X64,
+                holds_offer,
+            });
+        }
+    }
+
+    pub(crate) fn handle_ack(&mut self, core: &mut Core, request: &Request, now: Instant) {
+        let Some((cseq, _)) = message::cseq(request) else { return };
+        let Some(at) = self.awaited.iter().position(|awaited| awaited.cseq == cseq) else { return };
+        let awaited = self.awaited.remove(at);
+        // A body where no answer is due (Genesys echoes our own SDP) is nobody's business.
+        let sdp = match awaited.holds_offer {
+            true => message::sdp_of(request, &request.body).ok().flatten(),
+            false => None,
+        };
+        self.emit(core, Event::Acked { session: self.id, sdp });
+        match self.bye_due.take() {
+            Some(due) => self.send_bye(core, due.code, &due.text, now),
+            None => self.try_next_offer(core),
+        }
+    }
+
+    // Their 2xx and our ACK.
+
+    /// ACKs a 2xx, now or when the application has the answer, and remembers the ACK.
+    pub(crate) fn acknowledge(
+        &mut self,
+        core: &mut Core,
+        dialog: &Dialog,
+        invite: Request,
+        wants_answer: bool,
+        now: Instant,
+    ) {
+        let Some((cseq, _)) = message::cseq(&invite) else { return };
+        let ack = (!wants_answer).then(|| dialog.ack(core, &invite, cseq, None));
+        if let Some((request, to)) = &ack {
+            core.transmits.push_back(Transmit::Ack { request: request.clone(), to: *to });
+        }
+        self.acks.retain(|sent| sent.until > now || sent.ack.is_none());
+        self.acks.push(SentAck {
+            cseq,
+            remote_tag: dialog.remote_tag.clone(),
+            ack,
+            invite,
+            until: now + T1X64,
+        });
+    }
+
+    /// True when the 2xx is one we know: its ACK goes out again, if there is one yet.
+    pub(crate) fn repeated_ok(&self, core: &mut Core, response: &Response) -> bool {
+        let cseq = message::cseq(response).map(|(number, _)| number);
+        let tag = message::tag_of(response, "To");
+        let known = self
+            .acks
+            .iter()
+            .find(|sent| Some(sent.cseq) == cseq && sent.remote_tag.as_deref() == tag);
+        if let Some(SentAck { ack: Some((request, to)), .. }) = known {
+            core.transmits.push_back(Transmit::Ack { request: request.clone(), to: *to });
+        }
+        known.is_some()
+    }
+
+    pub(crate) fn ack_due(&self) -> bool {
+        self.acks.iter().any(|sent| sent.ack.is_none())
+    }
+
+    /// [`super::Command::AnswerInAck`], or an ACK without an answer when there will be none.
+    pub(crate) fn send_due_ack(&mut self, core: &mut Core, sdp: Option<&str>, now: Instant) {
+        let Some(dialog) = &self.dialog else { return };
+        let Some(due) = self.acks.iter_mut().find(|sent| sent.ack.is_none()) else { return };
+        let (request, to) = dialog.ack(core, &due.invite, due.cseq, sdp);
+        core.transmits.push_back(Transmit::Ack { request: request.clone(), to });
+        due.ack = Some((request, to));
+        due.until = now + T1X64;
+        if !self.ended {
+            self.try_next_offer(core);
+        }
+    }
+
+    // Hanging up.
+
+    /// [`super::Command::End`].
+    pub(crate) fn end(&mut self, core: &mut Core, code: u16, text: &str, now: Instant) {
+        if self.ended {
+            return;
+        }
+        let tag = self.tag();
+        match &mut self.phase {
+            Phase::Calling(outgoing) => {
+                outgoing.cancel(core, code, text);
+                self.tell_end(core, EndedBy::Us, 487, text, None);
+            }
+            Phase::Ringing(invite) => {
+                let code = if (300..700).contains(&code) { code } else { 480 };
+                let tx = invite.tx;
+                let mut response = core.response(&invite.request, code, &tag);
+                response.headers.extend(reason_header(code, text));
+                core.transmits.push_back(Transmit::Response { tx, response });
+                self.tell_end(core, EndedBy::Us, code, text, None);
+                self.over(core, now);
+            }
+            Phase::Up => {
+                self.hang_up(core, code, text, now);
+                self.tell_end(core, EndedBy::Us, 200, text, None);
+            }
+            Phase::Over => {}
+        }
+    }
+
+    /// BYE as soon as the protocol lets us: at once, or after the ACK of our first 2xx.
+    pub(crate) fn hang_up(&mut self, core: &mut Core, code: u16, text: &str, now: Instant) {
+        if self.ack_due() {
+            self.send_due_ack(core, None, now);
+        }
+        let first_sent = self.awaited.iter().map(|awaited| awaited.sent).max();
+        let withheld = self.awaited.iter().all(|awaited| awaited.holds_offer);
+        let at = first_sent.filter(|_| withheld).map(|sent| sent + T1);
+        if first_sent.is_none() || at.is_some_and(|at| at <= now) {
+            self.send_bye(core, code, text, now);
+        } else {
+            self.offers.clear();
+            self.bye_due = Some(ByeDue { code, text: text.to_owned(), at });
+        }
+    }
+
+    pub(crate) fn send_bye(&mut self, core: &mut Core, code: u16, text: &str, now: Instant) {
+        if let Some(dialog) = &mut self.dialog {
+            bye(core, self.id, dialog, code, text);
+        }
+        self.over(core, now);
+    }
+
+    /// [`super::Command::Info`]: in the confirmed dialog, or in the early one heard of last.
+    pub(crate) fn info(&mut self, core: &mut Core, content_type: &str, body: Vec<u8>) {
+        self.request_in_dialog(core, Method::Info, |request| {
+            set_body(&mut request.headers, &mut request.body, Some((content_type, body)));
+        });
+    }
+
+    /// [`super::Command::Notify`]: in the same dialog as INFO.
+    pub(crate) fn notify(&mut self, core: &mut Core, event: NotifyEvent) {
+        self.request_in_dialog(core, Method::Notify, |request| {
+            request.headers.push(rsipstack::sip::Header::Event(event.package().into()));
+            set_body(&mut request.headers, &mut request.body, None);
+        });
+    }
+
+    fn request_in_dialog(
+        &mut self,
+        core: &mut Core,
+        method: Method,
+        fill: impl FnOnce(&mut rsipstack::sip::Request),
+    ) {
+        let dialog = match &mut self.phase {
+            Phase::Calling(outgoing) => outgoing.early.last_mut(),
+            _ => self.dialog.as_mut(),
+        };
+        let (Some(dialog), false) = (dialog, self.ended) else { return };
+        let cseq = dialog.next_cseq();
+        let (mut request, to) = dialog.request(core, method, cseq);
+        fill(&mut request);
+        core.send(Purpose::Info(self.id), request, to, AuthState::default());
+    }
+
+    // Answers and failures of BYE and INFO.
+
+    pub(crate) fn handle_other_response(
+        &mut self,
+        core: &mut Core,
+        pending: Pending,
+        response: &Response,
+        now: Instant,
+    ) {
+        let code = response.status_code.code();
+        if code == 401 || code == 407 {
+            if let Some(auth) = core.answer_challenge(&pending.auth, response) {
+                self.send_again(core, pending, auth);
+                return;
+            }
+        }
+        // 12.2.1.2: the peer knows of no such dialog.
+        if code == 481 && matches!(pending.purpose, Purpose::Info(_)) && !self.is_over() {
+            self.tell_end(core, EndedBy::Peer, 481, message::status_text(response), None);
+            self.over(core, now);
+        }
+    }
+
+    pub(crate) fn send_again(&mut self, core: &mut Core, pending: Pending, auth: AuthState) {
+        let mut request = pending.request;
+        let cseq = match &mut self.dialog {
+            Some(dialog) => dialog.next_cseq(),
+            None => message::cseq(&request).map_or(1, |(number, _)| number + 1),
+        };
+        renew(core, &mut request, cseq);
+        core.send(pending.purpose, request, pending.to, auth);
+    }
+
+    pub(crate) fn lost(&mut self, core: &mut Core, why: TxFailure, now: Instant) {
+        let (code, text) = match why {
+            TxFailure::Timeout => (408, "Request Timeout"),
+            TxFailure::Transport => (503, "Service Unavailable"),
+        };
+        self.tell_end(core, EndedBy::Network, code, text, None);
+        if matches!(self.phase, Phase::Up) {
+            self.hang_up(core, code, text, now);
+        } else {
+            self.over(core, now);
+        }
+    }
+
+    // Time.
+
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        let awaited = self.awaited.iter().map(|a| a.next.min(a.deadline));
+        let glare = match &self.ours {
+            Ours::Waiting { until, .. } => Some(*until),
+            _ => None,
+        };
+        let bye = self.bye_due.as_ref().and_then(|due| due.at);
+        awaited.chain(glare).chain(bye).chain(self.reap_at).min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, core: &mut Core, now: Instant) {
+        if self.awaited.iter().any(|awaited| awaited.deadline <= now) {
+            self.tell_end(core, EndedBy::Network, 408, "no ACK", None);
+            match self.bye_due.take() {
+                Some(due) => self.send_bye(core, due.code, &due.text, now),
+                None => self.send_bye(core, 408, "no ACK", now),
+            }
+        }
+        if self.bye_due.as_ref().is_some_and(|due| due.at.is_some_and(|at| at <= now)) {
+            if let Some(due) = self.bye_due.take() {
+                self.send_bye(core, due.code, &due.text, now);
+            }
+        }
+        for awaited in self.awaited.iter_mut().filter(|awaited| awaited.next <= now) {
+            let response = awaited.response.clone();
+            core.transmits.push_back(Transmit::Response { tx: awaited.tx, response });
+            awaited.pause = (awaited.pause * 2).min(T2);
+            awaited.next = now + awaited.pause;
+        }
+        self.end_pause(core, now);
+    }
+}
+
+/// BYE in a dialog.
+pub(crate) fn bye(core: &mut Core, id: SessionId, dialog: &mut Dialog, code: u16, text: &str) {
+    let cseq = dialog.next_cseq();
+    let (mut request, to) = dialog.request(core, Method::Bye, cseq);
+    request.headers.extend(reason_header(code, text));
+    core.send(Purpose::Bye(id), request, to, AuthState::default());
+}
+
+/// The answer to a request too early to be dealt with: try again in a moment (RFC 3261 14.2).
+pub(crate) fn retry_later(core: &mut Core, tx: ServerTx, request: &Request, tag: &str) {
+    let mut response = core.response(request, 500, tag);
+    let seconds = core.between(1, 3);
+    response.headers.push(header("Retry-After", seconds.to_string()));
+    core.transmits.push_back(Transmit::Response { tx, response });
+}

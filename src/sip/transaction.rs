@@ -1,0 +1,555 @@
+//! Transactions (RFC 3261 17, with RFC 6026), sans-I/O: messages and the time in, datagrams and
+//! deliveries out. UDP only.
+//!
+//! Not rsipstack's, for these reasons, all of 0.7.14: a 2xx to INVITE is either ACKed inside (so
+//! without the answer a delayed offer needs) or ends the transaction at once, and its repetitions
+//! and those of other forks never reach the dialog; every message is logged whole at `info`,
+//! Authorization included; sockets, transactions and users are joined by unbounded channels, and
+//! each expired timer walks all dialogs that wait for an ACK.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rsipstack::sip::{Method, Request, Response};
+
+use super::message::{self, branch, get_all, header, param, split_outside, tag_of, top_via};
+use super::port::{ClientTx, Incoming, ServerTx, TxFailure};
+use super::timers::{T1, T1X64, T2, T4};
+
+/// Longest an INVITE rings without a word from its callee. Queues announce for many minutes; an
+/// hour of silence is a lost call.
+const RINGING: Duration = Duration::from_secs(3600);
+
+/// Who owns a transaction: a port's number.
+pub type Owner = u64;
+
+/// What to do, in order.
+#[derive(Debug)]
+pub enum Output {
+    Send { to: SocketAddr, datagram: Bytes, client: Option<Key> },
+    Deliver { owner: Owner, incoming: Incoming },
+}
+
+/// Names a transaction: branch, sent-by where it is a server's, method (17.1.3, 17.2.3).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(String);
+
+/// What became of a request that came in.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A retransmission, or the ACK of a refusal: dealt with.
+    Absorbed,
+    /// For somebody. `owner` is known for a CANCEL: whoever has its INVITE.
+    New { tx: ServerTx, request: Request, owner: Option<Owner> },
+    /// No Via, Call-ID or CSeq to answer to.
+    Unanswerable,
+    /// Too many transactions stand already.
+    Overload,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClientState {
+    /// Calling or Trying: nothing heard.
+    Calling,
+    Proceeding,
+    /// INVITE answered with a 2xx (RFC 6026).
+    Accepted,
+    Completed,
+}
+
+struct Client {
+    owner: Option<Owner>,
+    tx: ClientTx,
+    request: Request,
+    datagram: Bytes,
+    to: SocketAddr,
+    state: ClientState,
+    resend: Option<Instant>,
+    pause: Duration,
+    deadline: Instant,
+    cancelled: bool,
+    ack: Option<Bytes>,
+}
+
+impl Client {
+    fn wake(&self) -> Instant {
+        self.resend.map_or(self.deadline, |at| at.min(self.deadline))
+    }
+
+    fn is_invite(&self) -> bool {
+        self.request.method == Method::Invite
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ServerState {
+    /// Trying or Proceeding.
+    Open,
+    /// INVITE answered with a 2xx: repetitions are the dialog's (RFC 6026).
+    Accepted,
+    Completed,
+    /// INVITE refused, and the ACK is here.
+    Confirmed,
+}
+
+struct Server {
+    tx: ServerTx,
+    owner: Option<Owner>,
+    invite: bool,
+    answer_to: SocketAddr,
+    last: Option<Bytes>,
+    state: ServerState,
+    resend: Option<Instant>,
+    pause: Duration,
+    deadline: Instant,
+}
+
+impl Server {
+    fn wake(&self) -> Instant {
+        self.resend.map_or(self.deadline, |at| at.min(self.deadline))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Client(Key),
+    Server(Key),
+}
+
+/// All transactions of one socket.
+#[derive(Default)]
+pub struct Transactions {
+    clients: HashMap<Key, Client>,
+    client_keys: HashMap<(Owner, ClientTx), Key>,
+    servers: HashMap<Key, Server>,
+    server_keys: HashMap<ServerTx, Key>,
+    timers: BinaryHeap<Reverse<(Instant, Timer)>>,
+    next_server: u64,
+    out: VecDeque<Output>,
+}
+
+impl Transactions {
+    /// Transactions at a time, each way. They live for 32 s after their answer: enough for a
+    /// thousand requests a second, at some 100 MB.
+    pub const MAX: usize = 32_768;
+
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    pub fn counts(&self) -> (usize, usize) {
+        (self.clients.len(), self.servers.len())
+    }
+
+    fn send(&mut self, to: SocketAddr, datagram: Bytes) {
+        self.out.push_back(Output::Send { to, datagram, client: None });
+    }
+
+    fn deliver(&mut self, owner: Option<Owner>, incoming: Incoming) {
+        if let Some(owner) = owner {
+            self.out.push_back(Output::Deliver { owner, incoming });
+        }
+    }
+
+    // Client side.
+
+    /// Starts a client transaction. `owner` None swallows its answers.
+    pub fn request(
+        &mut self,
+        owner: Option<Owner>,
+        tx: ClientTx,
+        request: Request,
+        to: SocketAddr,
+        now: Instant,
+    ) {
+        let key = top_via(&request).and_then(branch).map(|b| client_key(b, request.method));
+        let Some(key) = key.filter(|_| self.clients.len() < Self::MAX) else {
+            self.deliver(owner, Incoming::Failed { tx, why: TxFailure::Transport });
+            return;
+        };
+        let datagram = Bytes::from(request.to_bytes());
+        let client = Some(key.clone());
+        self.out.push_back(Output::Send { to, datagram: datagram.clone(), client });
+        let client = Client {
+            owner,
+            tx,
+            request,
+            datagram,
+            to,
+            state: ClientState::Calling,
+            resend: Some(now + T1),
+            pause: T1,
+            deadline: now + T1X64,
+            cancelled: false,
+            ack: None,
+        };
+        self.arm(client.wake(), Timer::Client(key.clone()));
+        if let Some(owner) = owner {
+            self.client_keys.insert((owner, tx), key.clone());
+        }
+        self.clients.insert(key, client);
+    }
+
+    /// CANCEL of an INVITE: a transaction whose answer nobody needs. The INVITE gets 64*T1 more (9.1).
+    pub fn cancel(
+        &mut self,
+        owner: Owner,
+        invite: ClientTx,
+        request: Request,
+        to: SocketAddr,
+        now: Instant,
+    ) {
+        let Some(key) = self.client_keys.get(&(owner, invite)).cloned() else { return };
+        if let Some(client) = self.clients.get_mut(&key) {
+            if matches!(client.state, ClientState::Calling | ClientState::Proceeding) {
+                client.cancelled = true;
+                client.deadline = now + T1X64;
+                let wake = client.wake();
+                self.arm(wake, Timer::Client(key));
+            }
+        }
+        self.request(None, invite, request, to, now);
+    }
+
+    /// A datagram of that transaction could not be sent.
+    pub fn send_failed(&mut self, key: &Key) {
+        let waiting = |client: &&mut Client| client.state == ClientState::Calling;
+        if self.clients.get_mut(key).filter(waiting).is_some() {
+            self.drop_client(key, Some(TxFailure::Transport));
+        }
+    }
+
+    fn drop_client(&mut self, key: &Key, failure: Option<TxFailure>) {
+        let Some(client) = self.clients.remove(key) else { return };
+        if let Some(owner) = client.owner {
+            self.client_keys.remove(&(owner, client.tx));
+        }
+        if let Some(why) = failure {
+            self.deliver(client.owner, Incoming::Failed { tx: client.tx, why });
+        }
+    }
+
+    /// An answer came in. False when it belongs to nothing.
+    pub fn response(&mut self, response: Response, from: SocketAddr, now: Instant) -> bool {
+        let key = top_via(&response).and_then(branch).and_then(|branch| {
+            let (_, method) = message::cseq(&response)?;
+            Some(client_key(branch, method.parse().ok()?))
+        });
+        let Some(key) = key else { return false };
+        let Some(client) = self.clients.get_mut(&key) else { return false };
+        let code = response.status_code.code();
+        let (tx, owner, to) = (client.tx, client.owner, client.to);
+        let mut deliver = false;
+        let mut ack = None;
+        match (client.state, code) {
+            (ClientState::Calling | ClientState::Proceeding, ..200) => {
+                deliver = true;
+                client.state = ClientState::Proceeding;
+                if client.is_invite() {
+                    client.resend = None;
+                    if !client.cancelled {
+                        client.deadline = now + RINGING;
+                    }
+                } else {
+                    client.pause = T2;
+                }
+            }
+            (ClientState::Calling | ClientState::Proceeding, 200..300) if client.is_invite() => {
+                deliver = true;
+                client.state = ClientState::Accepted;
+                client.resend = None;
+                client.deadline = now + T1X64;
+            }
+            (ClientState::Accepted, 200..300) => deliver = true,
+            (ClientState::Calling | ClientState::Proceeding, _) => {
+                deliver = true;
+                client.state = ClientState::Completed;
+                client.resend = None;
+                if client.is_invite() {
+                    let datagram = Bytes::from(refusal_ack(&client.request, &response).to_bytes());
+                    client.ack = Some(datagram.clone());
+                    ack = Some(datagram);
+                    client.deadline = now + T1X64;
+                } else {
+                    client.deadline = now + T4;
+                }
+            }
+            (ClientState::Completed, 300..) => ack = client.ack.clone(),
+            _ => {}
+        }
+        let wake = client.wake();
+        self.arm(wake, Timer::Client(key));
+        if let Some(datagram) = ack {
+            self.send(to, datagram);
+        }
+        if deliver {
+            self.deliver(owner, Incoming::Response { tx, response, from });
+        }
+        true
+    }
+
+    // Server side.
+
+    /// A request came in.
+    pub fn arrived(&mut self, mut request: Request, from: SocketAddr, now: Instant) -> Arrival {
+        let Some(answer_to) = fix_via(&mut request, from) else { return Arrival::Unanswerable };
+        let known = message::call_id(&request).is_some() && message::cseq(&request).is_some();
+        let Some(key) = server_key(&request).filter(|_| known) else {
+            return Arrival::Unanswerable;
+        };
+        let is_ack = request.method == Method::Ack;
+        if let Some(server) = self.servers.get_mut(&key) {
+            match (server.state, is_ack) {
+                (ServerState::Completed, true) => {
+                    server.state = ServerState::Confirmed;
+                    server.resend = None;
+                    server.deadline = now + T4;
+                    let wake = server.wake();
+                    self.arm(wake, Timer::Server(key));
+                    return Arrival::Absorbed;
+                }
+                // The ACK of a 2xx with the branch of its INVITE: wrong, seen, harmless.
+                (ServerState::Accepted, true) => {}
+                (ServerState::Open | ServerState::Completed, false) => {
+                    let again = server.last.clone().map(|last| (server.answer_to, last));
+                    if let Some((to, last)) = again {
+                        self.send(to, last);
+                    }
+                    return Arrival::Absorbed;
+                }
+                _ => return Arrival::Absorbed,
+            }
+        }
+        let tx = ServerTx(self.next_server);
+        self.next_server += 1;
+        if is_ack {
+            return Arrival::New { tx, request, owner: None };
+        }
+        if self.servers.len() >= Self::MAX {
+            return Arrival::Overload;
+        }
+        let owner = (request.method == Method::Cancel)
+            .then(|| self.servers.get(&invite_key(&key))?.owner)
+            .flatten();
+        let invite = request.method == Method::Invite;
+        let server = Server {
+            tx,
+            owner,
+            invite,
+            answer_to,
+            last: None,
+            state: ServerState::Open,
+            resend: None,
+            pause: T1,
+            // An owner who never answers does not hold it for ever.
+            deadline: now + if invite { RINGING } else { T1X64 },
+        };
+        self.arm(server.wake(), Timer::Server(key.clone()));
+        self.server_keys.insert(tx, key.clone());
+        self.servers.insert(key, server);
+        Arrival::New { tx, request, owner }
+    }
+
+    /// Who will answer: a CANCEL is theirs, too.
+    pub fn set_owner(&mut self, tx: ServerTx, owner: Owner) {
+        let key = self.server_keys.get(&tx);
+        if let Some(server) = key.and_then(|key| self.servers.get_mut(key)) {
+            server.owner = Some(owner);
+        }
+    }
+
+    /// Nobody took it: forget it, so that its retransmission gets another chance.
+    pub fn forget(&mut self, tx: ServerTx) {
+        if let Some(key) = self.server_keys.remove(&tx) {
+            self.servers.remove(&key);
+        }
+    }
+
+    /// An answer goes out. False when its transaction is gone, or had another final answer.
+    pub fn respond(&mut self, tx: ServerTx, response: &Response, now: Instant) -> bool {
+        let Some(key) = self.server_keys.get(&tx).cloned() else { return false };
+        let Some(server) = self.servers.get_mut(&key) else { return false };
+        let code = response.status_code.code();
+        let allowed = match server.state {
+            ServerState::Open => true,
+            ServerState::Accepted => (200..300).contains(&code),
+            ServerState::Completed | ServerState::Confirmed => false,
+        };
+        if !allowed {
+            return false;
+        }
+        let datagram = Bytes::from(response.to_bytes());
+        let to = server.answer_to;
+        server.last = Some(datagram.clone());
+        if code >= 200 && server.state == ServerState::Open {
+            server.deadline = now + T1X64;
+            if !server.invite {
+                server.state = ServerState::Completed;
+            } else if code < 300 {
+                server.state = ServerState::Accepted;
+            } else {
+                server.state = ServerState::Completed;
+                server.resend = Some(now + T1);
+            }
+            let wake = server.wake();
+            self.arm(wake, Timer::Server(key));
+        }
+        self.send(to, datagram);
+        true
+    }
+
+    // Time.
+
+    fn arm(&mut self, at: Instant, timer: Timer) {
+        self.timers.push(Reverse((at, timer)));
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while self.poll_timeout().is_some_and(|at| at <= now) {
+            let Some(Reverse((at, timer))) = self.timers.pop() else { return };
+            match timer {
+                Timer::Client(key) => self.client_timer(key, at, now),
+                Timer::Server(key) => self.server_timer(key, at, now),
+            }
+        }
+    }
+
+    fn client_timer(&mut self, key: Key, at: Instant, now: Instant) {
+        let Some(client) = self.clients.get_mut(&key) else { return };
+        // Timers are never taken off the heap; one that was moved finds another time here.
+        if client.wake() != at {
+            return;
+        }
+        if client.deadline <= now {
+            let unanswered = matches!(client.state, ClientState::Calling | ClientState::Proceeding);
+            self.drop_client(&key, unanswered.then_some(TxFailure::Timeout));
+            return;
+        }
+        client.pause *= 2;
+        if !client.is_invite() {
+            client.pause = client.pause.min(T2);
+        }
+        client.resend = Some(now + client.pause);
+        let (to, datagram, wake) = (client.to, client.datagram.clone(), client.wake());
+        self.arm(wake, Timer::Client(key));
+        self.send(to, datagram);
+    }
+
+    fn server_timer(&mut self, key: Key, at: Instant, now: Instant) {
+        let Some(server) = self.servers.get_mut(&key) else { return };
+        if server.wake() != at {
+            return;
+        }
+        if server.deadline <= now {
+            let tx = server.tx;
+            self.servers.remove(&key);
+            self.server_keys.remove(&tx);
+            return;
+        }
+        server.pause = (server.pause * 2).min(T2);
+        server.resend = Some(now + server.pause);
+        let (to, last, wake) = (server.answer_to, server.last.clone(), server.wake());
+        self.arm(wake, Timer::Server(key));
+        if let Some(last) = last {
+            self.send(to, last);
+        }
+    }
+}
+
+fn client_key(branch: &str, method: Method) -> Key {
+    Key(format!("{branch} {method}"))
+}
+
+/// 17.2.3: branch, sent-by and method, an ACK counting as its INVITE; for peers from before RFC 3261,
+/// what identified a request then.
+fn server_key(request: &Request) -> Option<Key> {
+    let via = top_via(request)?;
+    let method = match request.method {
+        Method::Ack => Method::Invite,
+        method => method,
+    };
+    match branch(via).filter(|branch| branch.starts_with("z9hG4bK")) {
+        Some(branch) => Some(Key(format!("{branch} {} {method}", sent_by(via)))),
+        None => {
+            let number = message::cseq(request)?.0;
+            let from = tag_of(request, "From").unwrap_or_default();
+            let call_id = message::call_id(request)?;
+            Some(Key(format!("{call_id} {from} {number} {} {method}", sent_by(via))))
+        }
+    }
+}
+
+/// The key of the INVITE a CANCEL means.
+fn invite_key(cancel: &Key) -> Key {
+    let stem = cancel.0.strip_suffix("CANCEL").unwrap_or(&cancel.0);
+    Key(format!("{stem}INVITE"))
+}
+
+/// `host:port` of a Via element.
+fn sent_by(via: &str) -> &str {
+    let head = via.split(';').next().unwrap_or("").trim();
+    head.rsplit(char::is_whitespace).next().unwrap_or("")
+}
+
+/// Notes in the top Via where the request really came from (18.2.1, RFC 3581), and tells where its
+/// answers go (18.2.2). None without a usable Via.
+fn fix_via(request: &mut Request, from: SocketAddr) -> Option<SocketAddr> {
+    let line = request.headers.iter().position(|h| h.name() == "Via")?;
+    let value = request.headers.iter().nth(line)?.value().to_owned();
+    let elements = split_outside(&value, ',');
+    let (top, rest) = elements.split_first()?;
+    let (head, params) = top.split_at(top.find(';').unwrap_or(top.len()));
+    let host_port = sent_by(head);
+    if host_port.is_empty() {
+        return None;
+    }
+    let (host, port) = match host_port.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse::<u16>().ok()?),
+        _ => (host_port, message::DEFAULT_PORT),
+    };
+    let wants_rport = param(params, "rport").is_some();
+    let mut fixed = head.trim().to_owned();
+    for piece in split_outside(params, ';') {
+        let name = piece.split('=').next().unwrap_or("").trim();
+        if !name.eq_ignore_ascii_case("received") && !name.eq_ignore_ascii_case("rport") {
+            fixed.push(';');
+            fixed.push_str(piece);
+        }
+    }
+    let same_host = host.trim_matches(['[', ']']).parse() == Ok(from.ip());
+    if wants_rport || !same_host {
+        fixed.push_str(&format!(";received={}", from.ip()));
+    }
+    if wants_rport {
+        fixed.push_str(&format!(";rport={}", from.port()));
+    }
+    for element in rest {
+        fixed.push_str(", ");
+        fixed.push_str(element);
+    }
+    if let Some(via) = request.headers.iter_mut().nth(line) {
+        *via = header("Via", fixed);
+    }
+    Some(if wants_rport { from } else { SocketAddr::new(from.ip(), port) })
+}
+
+/// ACK for a refusal (17.1.1.3): the transaction's own.
+fn refusal_ack(invite: &Request, response: &Response) -> Request {
+    let mut ack = invite.clone();
+    ack.method = Method::Ack;
+    ack.headers.retain(|h| ["Via", "Max-Forwards", "From", "Call-ID", "Route"].contains(&h.name()));
+    if let Some(to) = get_all(response, "To").next() {
+        ack.headers.push(header("To", to));
+    }
+    let number = message::cseq(invite).map_or(1, |(number, _)| number);
+    ack.headers.push(header("CSeq", format!("{number} ACK")));
+    message::set_body(&mut ack.headers, &mut ack.body, None);
+    ack
+}

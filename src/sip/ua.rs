@@ -1,0 +1,346 @@
+//! The user agent: who gets which message, command and timer.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use rsipstack::sip::{Method, Request, Response};
+
+use super::core::{Core, Pending, Purpose};
+use super::message;
+use super::port::{ClientTx, Incoming, ServerTx, Transmit, TxFailure};
+use super::registration::Registration;
+use super::session::{Phase, Session};
+use super::timers::T1X64;
+use super::types::{Command, Event, SessionId, UaConfig};
+use super::{uac, uas};
+
+/// One SIP user agent: a registration and the sessions of one DN, sans-I/O.
+///
+/// Messages, commands and the time go in by `handle_*`; after each of them `poll_transmit` and
+/// `poll_event` are to be drained, and `poll_timeout` tells when `handle_timeout` is due.
+///
+/// A session that has ended lingers for 64*T1 (32 s) to answer what comes late; see
+/// [`UserAgent::is_idle`] before throwing a user agent away.
+pub struct UserAgent {
+    core: Core,
+    registration: Registration,
+    sessions: BTreeMap<SessionId, Session>,
+    next_incoming: u64,
+}
+
+impl UserAgent {
+    /// Sessions at a time, both directions. A DN has two calls and a consultation; the rest is room
+    /// for retries. One more INVITE is answered 486.
+    pub const MAX_SESSIONS: usize = 8;
+    /// Ended sessions that still linger; the oldest goes first.
+    pub const MAX_LINGERING: usize = 64;
+
+    /// `seed` chooses tags, Call-IDs, branches and jitter: random in earnest, fixed in tests.
+    pub fn new(config: UaConfig, seed: u64) -> Self {
+        let mut core = Core::new(config, seed);
+        let registration = Registration::new(&mut core);
+        Self { core, registration, sessions: BTreeMap::new(), next_incoming: 0 }
+    }
+
+    pub fn config(&self) -> &UaConfig {
+        &self.core.config
+    }
+
+    /// Sessions whose [`Event::Ended`] has not been told.
+    pub fn live_sessions(&self) -> usize {
+        self.sessions.values().filter(|session| !session.ended).count()
+    }
+
+    /// True when nothing waits to be sent or answered: no live session, no BYE, CANCEL or REGISTER
+    /// under way. What lingers to answer late messages does not count.
+    pub fn is_idle(&self) -> bool {
+        self.registration.is_idle()
+            && self.core.transmits.is_empty()
+            && self.core.pending.values().all(|pending| pending.done.is_some())
+            && self.sessions.values().all(Session::is_over)
+    }
+
+    /// Another server from now on; a registration moves there at once.
+    pub fn set_server(&mut self, server: SocketAddr, now: Instant) {
+        if self.core.config.server != server {
+            self.core.config.server = server;
+            self.registration.refresh_now(&mut self.core);
+        }
+        self.tidy(now);
+    }
+
+    pub fn handle_command(&mut self, command: Command, now: Instant) {
+        let core = &mut self.core;
+        match command {
+            Command::Register => self.registration.register(core),
+            Command::Unregister => self.registration.unregister(core),
+            Command::Invite { session, to, sdp, headers } => {
+                self.invite(session, &to, sdp, &headers);
+            }
+            Command::Progress { session, code, sdp } => {
+                self.with(session, |session, core| session.progress(core, code, sdp));
+            }
+            Command::Accept { session, sdp } => {
+                self.with(session, |session, core| session.accept(core, &sdp, now));
+            }
+            Command::End { session, code, text } => {
+                self.with(session, |session, core| session.end(core, code, &text, now));
+            }
+            Command::Reinvite { session, sdp } => {
+                self.with(session, |session, core| session.offer(core, sdp));
+            }
+            Command::AcceptReinvite { session, sdp } => {
+                self.with(session, |session, core| session.accept_offer(core, &sdp, now));
+            }
+            Command::RejectReinvite { session, code } => {
+                self.with(session, |session, core| session.reject_offer(core, code));
+            }
+            Command::AnswerInAck { session, sdp } => {
+                self.with(session, |session, core| session.send_due_ack(core, Some(&sdp), now));
+            }
+            Command::Info { session, content_type, body } => {
+                self.with(session, |session, core| session.info(core, &content_type, body));
+            }
+            Command::Notify { session, event } => {
+                self.with(session, |session, core| session.notify(core, event));
+            }
+        }
+        self.tidy(now);
+    }
+
+    fn with(&mut self, id: SessionId, act: impl FnOnce(&mut Session, &mut Core)) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            act(session, &mut self.core);
+        }
+    }
+
+    fn invite(
+        &mut self,
+        id: SessionId,
+        to: &str,
+        sdp: Option<String>,
+        headers: &[super::types::HeaderPair],
+    ) {
+        if self.sessions.contains_key(&id) || id.0 & SessionId::INCOMING != 0 {
+            // The caller numbers sessions; the session that has the number keeps it.
+            tracing::warn!(session = id.0, "INVITE for a session number that is taken");
+            return;
+        }
+        if self.live_sessions() >= Self::MAX_SESSIONS {
+            let end = super::types::End {
+                by: super::types::EndedBy::Us,
+                code: 486,
+                text: "too many sessions of this user agent".to_owned(),
+                reason_header: None,
+            };
+            self.core.events.push_back(Event::Ended { session: id, end });
+            return;
+        }
+        if let Some(session) = uac::invite(&mut self.core, id, to, sdp, headers) {
+            self.sessions.insert(id, session);
+        }
+    }
+
+    pub fn handle_incoming(&mut self, incoming: Incoming, now: Instant) {
+        match incoming {
+            Incoming::Request { tx, request, from } => self.handle_request(tx, request, from, now),
+            Incoming::Response { tx, response, from } => {
+                self.handle_response(tx, &response, from, now);
+            }
+            Incoming::Failed { tx, why } => self.handle_failed(tx, why, now),
+        }
+        self.tidy(now);
+    }
+
+    fn handle_request(&mut self, tx: ServerTx, request: Request, from: SocketAddr, now: Instant) {
+        let core = &mut self.core;
+        match request.method {
+            Method::Ack => {
+                let session = self.sessions.values_mut().find(|session| session.holds(&request));
+                if let Some(session) = session {
+                    session.handle_ack(core, &request, now);
+                }
+                return;
+            }
+            Method::Cancel => {
+                for session in self.sessions.values_mut() {
+                    if session.handle_cancel(core, tx, &request, now) {
+                        return;
+                    }
+                }
+                return self.refuse(tx, &request, 481);
+            }
+            _ => {}
+        }
+        let whole = message::call_id(&request).is_some()
+            && message::get(&request, "From").is_some()
+            && message::get(&request, "To").is_some()
+            && message::cseq(&request).is_some_and(|(_, method)| {
+                method.eq_ignore_ascii_case(&request.method.to_string())
+            });
+        if !whole {
+            return self.refuse(tx, &request, 400);
+        }
+        if message::tag_of(&request, "To").is_some() {
+            match self.sessions.values_mut().find(|session| session.holds(&request)) {
+                Some(session) => session.handle_request(core, tx, request, from, now),
+                None => self.refuse(tx, &request, 481),
+            }
+            return;
+        }
+        match request.method {
+            Method::Invite => self.handle_invite(tx, request, from),
+            Method::Options => self.refuse(tx, &request, 200),
+            // These live in dialogs, and this one is in none.
+            Method::Bye | Method::Notify | Method::Info | Method::Update => {
+                self.refuse(tx, &request, 481);
+            }
+            _ => self.refuse(tx, &request, 405),
+        }
+    }
+
+    fn handle_invite(&mut self, tx: ServerTx, request: Request, from: SocketAddr) {
+        if self.sessions.values().any(|session| session.is_merged(&request)) {
+            return self.refuse(tx, &request, 482);
+        }
+        if self.live_sessions() >= Self::MAX_SESSIONS {
+            return self.refuse(tx, &request, 486);
+        }
+        let id = SessionId(SessionId::INCOMING | self.next_incoming);
+        self.next_incoming += 1;
+        if let Some(session) = uas::invited(&mut self.core, id, tx, request, from) {
+            self.sessions.insert(id, session);
+        }
+    }
+
+    /// An answer outside of any session.
+    fn refuse(&mut self, tx: ServerTx, request: &Request, code: u16) {
+        let tag = self.core.token();
+        let response = self.core.response(request, code, &tag);
+        self.core.transmits.push_back(Transmit::Response { tx, response });
+    }
+
+    fn handle_response(
+        &mut self,
+        tx: ClientTx,
+        response: &Response,
+        from: SocketAddr,
+        now: Instant,
+    ) {
+        let code = response.status_code.code();
+        if code < 200 {
+            let purpose = self.core.pending.get(&tx).map(|pending| pending.purpose);
+            if let Some(Purpose::Invite(id)) = purpose {
+                self.with(id, |session, core| session.handle_provisional(core, response, from));
+            }
+            return;
+        }
+        let Some(pending) = self.finish(tx, code, now) else { return };
+        let Some(id) = pending.purpose.session() else {
+            self.registration.handle_response(&mut self.core, pending, response, now);
+            return;
+        };
+        self.with(id, |session, core| match pending.purpose {
+            Purpose::Invite(_) => session.handle_final(core, pending, response, from, now),
+            Purpose::Reinvite(_) => {
+                session.handle_reinvite_response(core, tx, pending, response, now);
+            }
+            _ => session.handle_other_response(core, pending, response, now),
+        });
+    }
+
+    /// Takes a request that has its final answer off the list; an INVITE stays for repeated 2xx.
+    fn finish(&mut self, tx: ClientTx, code: u16, now: Instant) -> Option<Pending> {
+        let pending = self.core.pending.get_mut(&tx)?;
+        let invite = matches!(pending.purpose, Purpose::Invite(_) | Purpose::Reinvite(_));
+        if invite && code < 300 {
+            pending.done.get_or_insert(now + T1X64);
+            let copy = Pending {
+                purpose: pending.purpose,
+                request: pending.request.clone(),
+                to: pending.to,
+                auth: pending.auth.clone(),
+                done: pending.done,
+            };
+            return Some(copy);
+        }
+        self.core.pending.remove(&tx)
+    }
+
+    fn handle_failed(&mut self, tx: ClientTx, why: TxFailure, now: Instant) {
+        let Some(pending) = self.core.pending.remove(&tx) else { return };
+        let Some(id) = pending.purpose.session() else {
+            self.registration.handle_failure(&mut self.core, pending, why, now);
+            return;
+        };
+        if pending.done.is_some() {
+            return;
+        }
+        self.with(id, |session, core| match pending.purpose {
+            Purpose::Invite(_) => session.handle_invite_failure(core, why, now),
+            Purpose::Reinvite(_) => session.handle_reinvite_failure(core, why, now),
+            // A BYE or INFO without an answer: the session is over, or is found dead by what matters.
+            _ => {}
+        });
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.registration.handle_timeout(&mut self.core, now);
+        for session in self.sessions.values_mut() {
+            session.handle_timeout(&mut self.core, now);
+        }
+        self.tidy(now);
+    }
+
+    /// Lets go of what has lingered long enough.
+    fn tidy(&mut self, now: Instant) {
+        let core = &mut self.core;
+        self.sessions.retain(|id, session| {
+            let stays = session.reap_at.is_none_or(|at| at > now);
+            if !stays {
+                core.forget_session(*id);
+            }
+            stays
+        });
+        while self.sessions.values().filter(|session| session.reap_at.is_some()).count()
+            > Self::MAX_LINGERING
+        {
+            let oldest = self
+                .sessions
+                .iter()
+                .filter_map(|(id, session)| Some((session.reap_at?, *id)))
+                .min()
+                .map(|(_, id)| id);
+            let Some(id) = oldest else { break };
+            self.sessions.remove(&id);
+            core.forget_session(id);
+        }
+        core.forget_old(now);
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let sessions = self.sessions.values().filter_map(Session::timeout);
+        sessions.chain(self.registration.timeout()).min()
+    }
+
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.core.transmits.pop_front()
+    }
+
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.core.events.pop_front()
+    }
+}
+
+impl std::fmt::Debug for UserAgent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let calling = self.sessions.values().filter(|s| s.is_calling_or_ringing()).count();
+        let up = self.sessions.values().filter(|s| matches!(s.phase, Phase::Up)).count();
+        f.debug_struct("UserAgent")
+            .field("user", &self.core.config.user)
+            .field("calling_or_ringing", &calling)
+            .field("up", &up)
+            .finish_non_exhaustive()
+    }
+}

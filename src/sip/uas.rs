@@ -1,0 +1,161 @@
+//! A call in (RFC 3261 9.2, 13.3).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use rsipstack::sip::{Request, Uri};
+
+use super::core::Core;
+use super::dialog::Dialog;
+use super::message::{self, get, parse_uri, reason_of, sdp_of, set_body, unescape};
+use super::offers::{refuse_extensions, unsupported};
+use super::port::{ServerTx, Transmit};
+use super::session::{Phase, Session};
+use super::types::{EndedBy, Event, HeaderPair, Invited, SessionId};
+
+/// Application headers of one INVITE that are handed on.
+const MAX_HEADERS: usize = 32;
+
+/// Their INVITE before our final answer.
+pub(crate) struct IncomingInvite {
+    pub tx: ServerTx,
+    pub request: Request,
+    has_offer: bool,
+}
+
+/// Takes an INVITE outside of any dialog: a session and its event, or an answer that refuses it.
+pub(crate) fn invited(
+    core: &mut Core,
+    id: SessionId,
+    tx: ServerTx,
+    request: Request,
+    from: SocketAddr,
+) -> Option<Session> {
+    let refuse = |core: &mut Core, code| {
+        let tag = core.token();
+        let response = core.response(&request, code, &tag);
+        core.transmits.push_back(Transmit::Response { tx, response });
+        None
+    };
+    if unsupported(&request).is_some() {
+        let tag = core.token();
+        refuse_extensions(core, tx, &request, &tag);
+        return None;
+    }
+    let Ok(sdp) = sdp_of(&request, &request.body) else { return refuse(core, 415) };
+    let Some(dialog) = Dialog::callee(core, &request, from) else { return refuse(core, 400) };
+    let trying = core.response(&request, 100, &dialog.local_tag);
+    core.transmits.push_back(Transmit::Response { tx, response: trying });
+    let invite = Box::new(describe(&request, &dialog, sdp.clone()));
+    let incoming = IncomingInvite { tx, has_offer: sdp.is_some(), request };
+    let branch = message::top_via(&incoming.request).and_then(message::branch).map(str::to_owned);
+    let mut session = Session::new(id, Phase::Ringing(Box::new(incoming)), Some(dialog), false);
+    session.invite_branch = branch;
+    core.events.push_back(Event::Invited { session: id, invite });
+    Some(session)
+}
+
+fn describe(request: &Request, dialog: &Dialog, sdp: Option<String>) -> Invited {
+    let party = dialog.remote_party();
+    let headers: Vec<HeaderPair> = request
+        .headers
+        .iter()
+        .filter(|h| {
+            let name = h.name().to_ascii_lowercase();
+            name.starts_with("x-") || name == "user-to-user"
+        })
+        .take(MAX_HEADERS)
+        .map(|h| (h.name().to_owned(), h.value().to_owned()))
+        .collect();
+    Invited {
+        from: party.as_ref().map(|party| user_or_host(&party.uri)).unwrap_or_default(),
+        display_name: party.and_then(|party| party.display),
+        to: user_of(&request.uri),
+        sdp,
+        call_id: dialog.call_id.clone(),
+        call_uuid: get(request, "X-Genesys-CallUUID").map(str::to_owned),
+        headers,
+    }
+}
+
+/// The user part of a URI, `%xx` resolved; empty without one.
+pub(crate) fn user_of(uri: &Uri) -> String {
+    match (&uri.scheme, uri.user()) {
+        (_, Some(user)) => unescape(user),
+        // `tel:1234`: the number stands where a host would.
+        (Some(rsipstack::sip::Scheme::Other(scheme)), None)
+            if scheme.eq_ignore_ascii_case("tel") =>
+        {
+            uri.host_with_port.host.to_string()
+        }
+        _ => String::new(),
+    }
+}
+
+fn user_or_host(text: &str) -> String {
+    let Some(uri) = parse_uri(text) else { return text.to_owned() };
+    let user = user_of(&uri);
+    if user.is_empty() { uri.host_with_port.host.to_string() } else { user }
+}
+
+impl Session {
+    /// [`super::Command::Progress`].
+    pub(crate) fn progress(&mut self, core: &mut Core, code: u16, sdp: Option<String>) {
+        let Phase::Ringing(invite) = &self.phase else { return };
+        if !(101..200).contains(&code) {
+            return;
+        }
+        let mut response = core.response(&invite.request, code, &self.tag());
+        if let Some(sdp) = sdp {
+            let content = (message::SDP_TYPE, sdp.into_bytes());
+            set_body(&mut response.headers, &mut response.body, Some(content));
+        }
+        core.transmits.push_back(Transmit::Response { tx: invite.tx, response });
+    }
+
+    /// [`super::Command::Accept`].
+    pub(crate) fn accept(&mut self, core: &mut Core, sdp: &str, now: Instant) {
+        if !matches!(self.phase, Phase::Ringing(_)) {
+            return;
+        }
+        let Phase::Ringing(invite) = std::mem::replace(&mut self.phase, Phase::Up) else { return };
+        self.send_ok(core, invite.tx, &invite.request, sdp, !invite.has_offer, now);
+    }
+
+    /// CANCEL for an INVITE of this session (RFC 3261 9.2); false when it means none of them.
+    pub(crate) fn handle_cancel(
+        &mut self,
+        core: &mut Core,
+        tx: ServerTx,
+        cancel: &Request,
+        now: Instant,
+    ) -> bool {
+        let branch = message::top_via(cancel).and_then(message::branch);
+        if self.is_merged(cancel) && self.invite_branch.as_deref() == branch {
+            self.respond(core, tx, cancel, 200);
+            // After a final answer it has no effect.
+            if let Phase::Ringing(invite) = &self.phase {
+                let response = core.response(&invite.request, 487, &self.tag());
+                core.transmits.push_back(Transmit::Response { tx: invite.tx, response });
+                let reason = reason_of(cancel);
+                self.tell_end(core, EndedBy::Peer, 487, "Request Terminated", reason);
+                self.over(core, now);
+            }
+            return true;
+        }
+        let hit = self.cancel_theirs(core, cancel);
+        if hit {
+            self.respond(core, tx, cancel, 200);
+        }
+        hit
+    }
+
+    /// The same INVITE by another way (RFC 3261 8.2.2.2).
+    pub(crate) fn is_merged(&self, invite: &Request) -> bool {
+        !self.owns_call_id
+            && self.dialog.as_ref().is_some_and(|dialog| {
+                message::call_id(invite) == Some(dialog.call_id.as_str())
+                    && message::tag_of(invite, "From") == dialog.remote_tag.as_deref()
+            })
+    }
+}

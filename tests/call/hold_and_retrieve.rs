@@ -1,0 +1,133 @@
+//! Hold by the browser, by NOTIFY and by the peer; each side's survives the other's.
+
+use std::time::Duration;
+
+use crate::support::*;
+use wrtc_gateway::sdp::Direction;
+use wrtc_gateway::sip::NotifyEvent;
+use wrtc_gateway::wire::FromBrowser;
+
+const FAR: &str = "203.0.113.5:30000";
+
+#[test]
+fn the_browsers_offer_holds_and_resumes() {
+    let mut bench = Bench::established();
+    bench.offer(ids(103, 2), &browser_offer("u0", 1, "inactive"));
+    assert_eq!(bench.our_answer().1.direction, Direction::Inactive);
+    assert_eq!(bench.sip_sdp().direction, Direction::SendOnly);
+    bench.reinvite_answered(&sip_sdp(FAR, "0 101", "recvonly", 2));
+    let flow = bench.flow();
+    assert!(!flow.to_sip && !flow.to_browser && flow.keep_alive, "silence keeps the path open");
+
+    bench.clear();
+    bench.offer(ids(103, 3), &browser_offer("u0", 1, "sendrecv"));
+    assert_eq!(bench.our_answer().1.direction, Direction::SendRecv);
+    assert_eq!(bench.sip_sdp().direction, Direction::SendRecv);
+    bench.reinvite_answered(&sip_sdp(FAR, "0 101", "sendrecv", 3));
+    assert!(bench.flow().to_sip && bench.flow().to_browser);
+}
+
+#[test]
+fn notify_hold_reinvites_before_the_browser_follows() {
+    let mut bench = Bench::established();
+    bench.notified(NotifyEvent::Hold);
+    assert_eq!(bench.sip_heard(), ["reinvite"]);
+    assert_eq!(bench.heard(), ["hold"]);
+    bench.offer(ids(103, 2), &browser_offer("u0", 1, "inactive"));
+    assert_eq!(bench.sip_heard(), ["reinvite"], "its OFFER says nothing new");
+    bench.reinvite_answered(&sip_sdp(FAR, "0 101", "recvonly", 2));
+
+    bench.clear();
+    bench.notified(NotifyEvent::Talk);
+    assert_eq!(bench.sip_heard(), ["reinvite"]);
+    assert_eq!(bench.sip_sdp().direction, Direction::SendRecv);
+    bench.offer(ids(103, 3), &browser_offer("u0", 1, "sendrecv"));
+    bench.reinvite_answered(&sip_sdp(FAR, "0 101", "sendrecv", 3));
+    assert!(bench.flow().to_sip && bench.flow().to_browser);
+}
+
+#[test]
+fn an_offerless_reinvite_retrieves_through_the_browser() {
+    let mut bench = Bench::established();
+    bench.offer(ids(103, 2), &browser_offer("u0", 1, "inactive"));
+    bench.reinvite_answered(&sip_sdp(FAR, "0 101", "recvonly", 2));
+    bench.clear();
+    bench.reinvited(None);
+    assert_eq!(bench.heard(), ["invite"]);
+    assert!(bench.to_sip.is_empty(), "its OFFER goes into the 200");
+    bench.offer(ids(103, 3), &browser_offer("u0", 1, "sendrecv"));
+    assert_eq!(bench.sip_heard(), ["accept-reinvite"]);
+    assert_eq!(bench.sip_sdp().direction, Direction::SendRecv);
+    bench.acked(Some(&sip_sdp(FAR, "0 101", "sendrecv", 3)));
+    assert!(bench.flow().to_sip);
+}
+
+#[test]
+fn a_browser_that_does_not_retrieve_stays_on_hold() {
+    let mut bench = Bench::established();
+    bench.offer(ids(103, 2), &browser_offer("u0", 1, "inactive"));
+    bench.reinvite_answered(&sip_sdp(FAR, "0 101", "recvonly", 2));
+    bench.clear();
+    bench.reinvited(None);
+    bench.wait(Duration::from_secs(5));
+    assert_eq!(bench.sip_heard(), ["accept-reinvite"]);
+    assert_eq!(bench.sip_sdp().direction, Direction::SendOnly);
+}
+
+#[test]
+fn our_hold_survives_the_peers() {
+    let mut bench = Bench::established();
+    bench.browser(FromBrowser::Hold).unwrap();
+    bench.reinvite_answered(&sip_sdp(FAR, "0 101", "recvonly", 2));
+    bench.clear();
+    bench.reinvited(Some(&sip_sdp(FAR, "0 101", "sendonly", 3)));
+    assert_eq!(bench.sip_sdp().direction, Direction::Inactive);
+    bench.reinvited(Some(&sip_sdp(FAR, "0 101", "sendrecv", 4)));
+    assert_eq!(bench.sip_sdp().direction, Direction::SendOnly, "we still hold");
+    assert_eq!(bench.heard(), ["peer-hold", "peer-resume"]);
+    bench.browser(FromBrowser::Resume).unwrap();
+    assert_eq!(bench.sip_sdp().direction, Direction::SendRecv);
+}
+
+#[test]
+fn the_peers_hold_is_heard_through() {
+    for (direction, address, ours) in [
+        ("sendonly", FAR, Direction::RecvOnly),
+        ("inactive", FAR, Direction::Inactive),
+        ("sendrecv", "0.0.0.0:30000", Direction::RecvOnly),
+    ] {
+        let mut bench = Bench::established();
+        bench.reinvited(Some(&sip_sdp(address, "0 101", direction, 2)));
+        assert_eq!(bench.sip_sdp().direction, ours, "{direction} {address}");
+        assert!(!bench.flow().to_sip && !bench.flow().keep_alive);
+        assert_eq!(bench.flow().to_browser, ours.receives(), "music on hold comes through");
+    }
+}
+
+#[test]
+fn an_ice_restart_of_a_held_call_resumes_nothing() {
+    let mut bench = Bench::established();
+    bench.notified(NotifyEvent::Hold);
+    bench.reinvite_answered(&sip_sdp(FAR, "0 101", "recvonly", 2));
+    // The browser has not followed the hold yet and restarts ICE as it stands.
+    bench.offer(ids(103, 2), &browser_offer("u9", 1, "sendrecv"));
+    assert!(bench.call.is_held());
+}
+
+#[test]
+fn sixty_minutes_of_holds_of_eleven_minutes() {
+    let mut bench = Bench::established();
+    let mut version = 2;
+    let mut seq = 2;
+    for _ in 0..5 {
+        for direction in ["inactive", "sendrecv"] {
+            bench.offer(ids(103, seq), &browser_offer("u0", 1, direction));
+            let theirs = if direction == "inactive" { "recvonly" } else { "sendrecv" };
+            bench.reinvite_answered(&sip_sdp(FAR, "0 101", theirs, version));
+            bench.wait(Duration::from_secs(if direction == "inactive" { 660 } else { 60 }));
+            seq += 1;
+            version += 1;
+        }
+    }
+    assert!(bench.ended.is_none() && bench.flow().to_sip);
+}

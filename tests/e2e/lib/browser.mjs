@@ -1,0 +1,88 @@
+// Headless Chromium with a tone for a microphone.
+
+import puppeteer from "puppeteer-core";
+import { accessSync, constants } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+
+import { LIMIT_MS } from "./demo.mjs";
+import { SOUND } from "./sound.mjs";
+
+function chromium() {
+  const names = ["chromium", "chromium-browser", "google-chrome"];
+  for (const folder of (process.env.PATH ?? "").split(delimiter)) {
+    for (const name of names) {
+      try {
+        accessSync(join(folder, name), constants.X_OK);
+        return join(folder, name);
+      } catch { /* not this one */ }
+    }
+  }
+  throw new Error("there is no chromium in the PATH: apt-get install chromium");
+}
+
+/** One second of a sine, 48 kHz, mono, 16 bit. With whole periods in it, it loops without a click. */
+function tone(hz) {
+  const rate = 48_000;
+  const wav = Buffer.alloc(44 + rate * 2);
+  wav.write("RIFF", 0);
+  wav.writeUInt32LE(36 + rate * 2, 4);
+  wav.write("WAVEfmt ", 8);
+  wav.writeUInt32LE(16, 16);
+  wav.writeUInt16LE(1, 20);
+  wav.writeUInt16LE(1, 22);
+  wav.writeUInt32LE(rate, 24);
+  wav.writeUInt32LE(rate * 2, 28);
+  wav.writeUInt16LE(2, 32);
+  wav.writeUInt16LE(16, 34);
+  wav.write("data", 36);
+  wav.writeUInt32LE(rate * 2, 40);
+  for (let i = 0; i < rate; i += 1) wav.writeInt16LE(Math.round(12_000 * Math.sin((2 * Math.PI * hz * i) / rate)), 44 + 2 * i);
+  return wav;
+}
+
+export class Browser {
+  #browser;
+  #profile;
+
+  /** `hz` is what its microphone hears. */
+  static async start(hz) {
+    const browser = new Browser();
+    browser.#profile = await mkdtemp(join(tmpdir(), "wrtc-e2e-"));
+    const file = join(browser.#profile, "tone.wav");
+    await writeFile(file, tone(hz));
+    browser.#browser = await puppeteer.launch({
+      executablePath: chromium(),
+      userDataDir: join(browser.#profile, "profile"),
+      // Several pages in a call at a time, on a machine that is busy with the rest of them.
+      protocolTimeout: 3 * LIMIT_MS,
+      args: [
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+        `--use-file-for-fake-audio-capture=${file}`, "--allow-loopback-in-peer-connection",
+      ],
+    });
+    return browser;
+  }
+
+  /** A new page with what the tests look at: see sound.mjs. Their audio worklet needs more than the page's own CSP allows. */
+  async page(url, { ownPolicy = false } = {}) {
+    const page = await this.#browser.newPage();
+    await page.setBypassCSP(!ownPolicy);
+    page.setDefaultTimeout(LIMIT_MS);
+    page.faults = [];
+    page.on("pageerror", (fault) => page.faults.push(String(fault)));
+    page.on("console", (message) => {
+      if (/Content.Security.Policy/i.test(message.text())) page.faults.push(message.text());
+    });
+    await page.evaluateOnNewDocument(SOUND);
+    await page.goto(url);
+    return page;
+  }
+
+  async stop() {
+    await this.#browser?.close();
+    await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
+  }
+}

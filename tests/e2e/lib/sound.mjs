@@ -1,0 +1,161 @@
+// What is heard in a page. SOUND runs in every page before its own scripts: it keeps the peer connections within
+// reach and defines `e2e.listen`, which measures a tone on each sample of an audio element's stream.
+
+import assert from "node:assert/strict";
+
+/** Runs in the page. */
+function install() {
+  const connections = [];
+  const Original = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Original {
+    constructor(...args) {
+      super(...args);
+      connections.push(this);
+    }
+  };
+
+  // Frames of 20 ms; "tone" is one with most of its energy at the frequency (Goertzel).
+  const worklet = `registerProcessor("tone", class extends AudioWorkletProcessor {
+    constructor({ processorOptions: { hz } }) {
+      super();
+      this.coefficient = 2 * Math.cos((2 * Math.PI * hz) / sampleRate);
+      this.size = Math.round(sampleRate / 50);
+      this.heard = { frames: 0, tone: 0, silent: 0, gap: 0, longestGap: 0 };
+      this.start();
+      this.port.onmessage = () => this.port.postMessage(this.heard);
+    }
+    start() { this.n = this.energy = this.s1 = this.s2 = 0; }
+    process([[samples]]) {
+      for (const x of samples ?? []) {
+        const s = x + this.coefficient * this.s1 - this.s2;
+        this.s2 = this.s1;
+        this.s1 = s;
+        this.energy += x * x;
+        this.n += 1;
+        if (this.n === this.size) this.frame();
+      }
+      return true;
+    }
+    frame() {
+      const power = this.s1 * this.s1 + this.s2 * this.s2 - this.coefficient * this.s1 * this.s2;
+      const level = this.energy / this.size;
+      const heard = this.heard;
+      heard.frames += 1;
+      if (level < 1e-6) heard.silent += 1;
+      if (level >= 1e-6 && (2 * power) / (this.size * this.energy) > 0.7) {
+        heard.tone += 1;
+        heard.gap = 0;
+      } else if (heard.tone > 0) {
+        heard.gap += 1;
+        heard.longestGap = Math.max(heard.longestGap, heard.gap);
+      }
+      this.start();
+    }
+  });`;
+
+  let context;
+  window.e2e = {
+    connections,
+    /** Starts to measure `hz` in the stream of the element; gives what reads the result. */
+    async listen(selector, hz) {
+      let stream = document.querySelector(selector).srcObject;
+      // On hold, browsers take the track out of the stream: listen to the track itself then.
+      if (!stream?.getAudioTracks().length) stream = new MediaStream(connections.at(-1).getReceivers().map(({ track }) => track));
+      if (!context) {
+        context = new AudioContext();
+        await context.audioWorklet.addModule(URL.createObjectURL(new Blob([worklet], { type: "text/javascript" })));
+      }
+      await context.resume();
+      const source = context.createMediaStreamSource(stream);
+      const node = new AudioWorkletNode(context, "tone", { processorOptions: { hz } });
+      source.connect(node).connect(context.destination);
+      return {
+        read: () => new Promise((resolve) => {
+          node.port.onmessage = ({ data }) => resolve(data);
+          node.port.postMessage("read");
+        }),
+        stop: () => {
+          source.disconnect();
+          node.disconnect();
+        },
+      };
+    },
+    /** Packets that came in, were lost, and went out, over all connections of the page that still live. */
+    async packets() {
+      const sum = { received: 0, lost: 0, sent: 0 };
+      for (const pc of connections) {
+        if (pc.connectionState === "closed") continue;
+        for (const item of (await pc.getStats()).values()) {
+          if (item.type === "inbound-rtp" && item.kind === "audio") {
+            sum.received += item.packetsReceived;
+            sum.lost += item.packetsLost;
+          }
+          if (item.type === "outbound-rtp" && item.kind === "audio") sum.sent += item.packetsSent;
+        }
+      }
+      return sum;
+    },
+  };
+}
+
+export const SOUND = `(${install})();`;
+
+/**
+ * Listens until `seconds` of the tone were heard (20 ms frames are counted, so this is sound, not time), and gives
+ * all that was heard. Fails when twice the time and some more has not brought it.
+ */
+export async function hear(page, selector, hz, seconds) {
+  return page.evaluate(async (selector, hz, seconds) => {
+    const ear = await window.e2e.listen(selector, hz);
+    const deadline = performance.now() + 2000 * seconds + 20_000;
+    for (;;) {
+      await new Promise((resume) => setTimeout(resume, 200));
+      const heard = await ear.read();
+      if (heard.tone < seconds * 50 && performance.now() < deadline) continue;
+      ear.stop();
+      return { ...heard, seconds: heard.tone / 50, share: heard.tone / Math.max(1, heard.frames) };
+    }
+  }, selector, hz, seconds);
+}
+
+/** The tone was there for that long, and without holes once it had begun. */
+export function assertTone(heard, seconds, what) {
+  const text = `${what}: ${JSON.stringify(heard)}`;
+  assert.ok(heard.seconds >= seconds, `not enough of the tone; ${text}`);
+  assert.ok(heard.share > 0.97, `the tone has holes; ${text}`);
+}
+
+/** Nothing of that tone in so many seconds. */
+export async function assertQuiet(page, selector, hz, seconds, what) {
+  const heard = await page.evaluate(async (selector, hz, seconds) => {
+    const ear = await window.e2e.listen(selector, hz);
+    let heard = await ear.read();
+    while (heard.frames < seconds * 50) {
+      await new Promise((resume) => setTimeout(resume, 100));
+      heard = await ear.read();
+    }
+    ear.stop();
+    return heard;
+  }, selector, hz, seconds);
+  assert.ok(heard.tone <= heard.frames * 0.02, `${what}: ${JSON.stringify(heard)}`);
+}
+
+/** Less than 1 % of the packets lost on the way to the browser. */
+export async function assertLoss(page, what) {
+  const { received, lost, sent } = await page.evaluate(() => window.e2e.packets());
+  assert.ok(received > 0 && sent > 0, `${what}: ${received} packets received, ${sent} sent`);
+  const share = lost / (received + lost);
+  assert.ok(share < 0.01, `${what}: ${lost} of ${received + lost} packets lost`);
+  return { received, lost, sent };
+}
+
+/** What the SIP side reports: so many seconds of the tone, less than 1 % lost. */
+export function assertReport(report, hz, seconds) {
+  const text = JSON.stringify(report);
+  assert.ok(report.heard, `nothing was heard: ${text}`);
+  assert.ok(report.heard.loss < 0.01, `loss at the SIP side: ${text}`);
+  const near = report.heard.tones.find((tone) => Math.abs(tone.hz - hz) <= 8);
+  assert.ok(near, `no ${hz} Hz at the SIP side: ${text}`);
+  assert.ok(near.seconds >= seconds, `less than ${seconds} s of ${hz} Hz at the SIP side: ${text}`);
+  return near;
+}

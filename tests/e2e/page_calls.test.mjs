@@ -1,0 +1,154 @@
+// The softphone page calls the demo's numbers.
+
+import assert from "node:assert/strict";
+
+import { FAR_END, Phone } from "./lib/phone.mjs";
+import { browserTest } from "./lib/retry.mjs";
+import { assertLoss, assertReport, assertTone, hear } from "./lib/sound.mjs";
+
+const SECONDS = 10;
+
+/** From the click to the answer, and to the first packet of sound; both in ms. */
+async function timeCall(phone, number) {
+  await phone.type("#number", number);
+  await phone.page.evaluate(() => {
+    const times = { clicked: 0, connected: 0, sound: 0 };
+    window.times = times;
+    const app = document.getElementById("app");
+    document.getElementById("call").addEventListener("click", () => { times.clicked = performance.now(); }, { capture: true });
+    new MutationObserver(() => {
+      if (app.dataset.phase === "talking") times.connected ||= performance.now();
+    }).observe(app, { attributes: true });
+    const look = async () => {
+      if (times.clicked && (await window.e2e.packets()).received > 0) times.sound = performance.now();
+      else setTimeout(look, 5);
+    };
+    void look();
+  });
+  await phone.click("call");
+  await phone.page.waitForFunction(() => window.times.connected > 0 && window.times.sound > 0);
+  return phone.page.evaluate(() => ({
+    connected: Math.round(window.times.connected - window.times.clicked),
+    sound: Math.round(window.times.sound - window.times.clicked),
+  }));
+}
+
+browserTest("600: what the browser says is heard at the SIP side and comes back", async ({ demo, browser, note }) => {
+  const phone = await Phone.open(await browser(440), demo, "5001");
+  const { connected, sound } = await timeCall(phone, "600");
+  await phone.phase("talking");
+  const heard = await hear(phone.page, FAR_END, 440, SECONDS + 1);
+  assertTone(heard, SECONDS, "the echo in the browser");
+  const packets = await assertLoss(phone.page, "the echo in the browser");
+  await phone.hangUp();
+  const report = await demo.report("600", "5001");
+  const tone = assertReport(report, 440, SECONDS);
+  note(`call setup: ${connected} ms from the click to the answer, ${sound} ms to the first sound`);
+  note(`to the SIP side: ${report.heard.packets} packets, ${report.heard.lost} lost, ${tone.seconds} s of ${tone.hz} Hz`);
+  note(`to the browser: ${packets.received} packets, ${packets.lost} lost, ${heard.seconds} s of 440 Hz`);
+  assert.deepEqual(phone.page.faults, []);
+});
+
+browserTest("601: the 1 kHz tone is heard in the browser without holes", async ({ demo, browser, note }) => {
+  const phone = await Phone.open(await browser(440), demo, "5001");
+  const { connected, sound } = await timeCall(phone, "601");
+  const heard = await hear(phone.page, FAR_END, 1000, SECONDS + 1);
+  assertTone(heard, SECONDS, "the tone in the browser");
+  const packets = await assertLoss(phone.page, "the tone in the browser");
+  await phone.hangUp();
+  assertReport(await demo.report("601", "5001"), 440, SECONDS);
+  note(`call setup: ${connected} ms from the click to the answer, ${sound} ms to the first sound`);
+  note(`to the browser: ${packets.received} packets, ${packets.lost} lost, ${heard.seconds} s of 1 kHz`);
+});
+
+browserTest("1003 rings, answers by itself and echoes", async ({ demo, browser }) => {
+  const phone = await Phone.open(await browser(440), demo, "5003");
+  await phone.call("1003");
+  await phone.phase("talking");
+  await phone.hasSound();
+  assertTone(await hear(phone.page, FAR_END, 440, 3), 3, "the echo of 1003");
+  await phone.hangUp();
+});
+
+browserTest("keys pressed in a call arrive as digits at the SIP side", async ({ demo, browser }) => {
+  const phone = await Phone.open(await browser(440), demo, "5001");
+  await phone.call("600");
+  await phone.phase("talking");
+  await phone.hasSound();
+  await hear(phone.page, FAR_END, 440, 1);
+  await phone.page.keyboard.type("1234");
+  for (const key of ["5", "#", "0", "*"]) await phone.page.click(`[data-key="${key}"]`);
+  await phone.page.waitForFunction(
+    () => window.e2e.connections.at(-1).getSenders().every(({ dtmf }) => !dtmf || dtmf.toneBuffer === ""),
+  );
+  // The last tone is still being played when the buffer is empty.
+  await hear(phone.page, FAR_END, 440, 2);
+  await phone.hangUp();
+  assert.equal((await demo.report("600", "5001")).heard.digits, "12345#0*");
+});
+
+browserTest("603 is busy, and the page says so", async ({ demo, browser }) => {
+  const phone = await Phone.open(await browser(440), demo, "5001");
+  await phone.call("603");
+  await phone.notice("603 is busy.");
+  await phone.phase("ready");
+});
+
+browserTest("602 rings for ever; hanging up cancels the call", async ({ demo, browser }) => {
+  const phone = await Phone.open(await browser(440), demo, "5001");
+  await phone.call("602");
+  await phone.phase("calling");
+  // It rings at the SIP side once the lab has the call: give up only then.
+  await new Promise((resume) => setTimeout(resume, 1500));
+  await phone.hangUp();
+  const report = await demo.report("602", "5001");
+  assert.equal(report.talked, null);
+  assert.deepEqual([report.end.by, report.end.code], ["caller", 487]);
+});
+
+browserTest("the page works under the gateway's own content security policy", async ({ demo, browser }) => {
+  const phone = await Phone.open(await browser(440), demo, "5001", { ownPolicy: true });
+  await phone.call("600");
+  await phone.phase("talking");
+  await phone.hasSound();
+  await phone.page.waitForFunction(() => {
+    const bar = document.querySelector("#meter-far .level");
+    return /scaleX\(0\.[1-9]/.test(bar.style.transform);
+  });
+  await phone.hangUp();
+  assert.deepEqual(phone.page.faults, []);
+});
+
+browserTest("604 calls back after hanging up", async ({ demo, browser }) => {
+  const phone = await Phone.open(await browser(440), demo, "5001");
+  await phone.call("604");
+  await phone.phase("talking");
+  await phone.hangUp();
+  await phone.phase("ringing");
+  assert.equal(await phone.party(), "604");
+  await phone.click("answer");
+  await phone.phase("talking");
+  await phone.hasSound();
+  assertTone(await hear(phone.page, FAR_END, 440, 3), 3, "the call-back's echo");
+  await phone.hangUp();
+});
+
+browserTest("a wrong password is told as such, and the right one works after it", async ({ demo, browser }) => {
+  const phone = new Phone(await (await browser(440)).page(`${demo.url}?audio=raw`), "5001");
+  await phone.signIn(`${demo.password}x`);
+  await phone.notice("The DN or the password is wrong");
+  await phone.signIn(demo.password);
+  await phone.phase("ready");
+});
+
+browserTest("a second sign-in of the DN ends the first one's session, and its page says so", async ({ demo, browser }) => {
+  const chromium = await browser(440);
+  const first = await Phone.open(chromium, demo, "5001");
+  const second = await Phone.open(chromium, demo, "5001");
+  await first.phase("out");
+  await first.notice("Signed out");
+  await second.page.bringToFront();
+  await second.call("600");
+  await second.phase("talking");
+  await second.hangUp();
+});

@@ -1,0 +1,9 @@
+//! The lab from outside: plain user agents as telephones, over loopback, each with a lab
+//! telephone's ears and voice.
+
+mod bridge;
+mod control;
+mod extensions;
+mod hostile;
+mod register;
+mod support;

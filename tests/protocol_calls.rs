@@ -1,0 +1,583 @@
+//! grtc-wire.md: calls out, calls in, and how they end.
+
+mod support;
+
+use std::time::Duration;
+
+use support::browser::{EVENT_8K, G722, PCMA, TestBrowser, chrome_g711};
+use support::far::{call_from, tone};
+use support::gateway::{Demo, dialled};
+use support::sdp;
+use wrtc_gateway::lab::Sound;
+use wrtc_gateway::sip::EndedBy;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_out_has_sound_both_ways() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut legs = demo.take("7000").await;
+    phone.browser.play(440.0).await;
+    phone.call("7000").await;
+    let mut far = dialled(&mut legs).await;
+    let invite = far.leg.invite().expect("an INVITE").clone();
+    assert_eq!((invite.from.as_str(), invite.to.as_str()), ("5001", "7000"));
+    assert!(invite.sdp.is_some(), "the browser's offer goes into the INVITE");
+    far.leg.progress(180, false).await.expect("180");
+    // The browser hears of a call by its ANSWER; nothing comes before.
+    assert!(phone.within(Duration::from_millis(300)).await.is_none());
+    far.leg.accept().await.expect("200");
+    far.play(tone(1000.0));
+
+    let answer = phone.answered().await;
+    let numbers = (answer.offerer, answer.seq);
+    assert_eq!(numbers, (Some(phone.roap.own), Some(1)));
+    phone.browser.connected().await;
+    let (at_browser, at_far) =
+        tokio::join!(phone.browser.hears(1000.0, 2.0), far.hears(440.0, 2.0));
+    at_browser.assert_one_unbroken_stream();
+    assert_eq!(at_far.unknown_payload, 0, "{at_far}");
+    assert_eq!(demo.health().await["active_calls"], 1);
+
+    phone.hang_up().await;
+    let end = far.ended().await;
+    assert_eq!((end.by, end.code), (EndedBy::Peer, 200), "{end:?}");
+    demo.idle().await;
+    assert!(phone.within(Duration::from_millis(300)).await.is_none(), "no BYE for one's own");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_answer_is_one_a_browser_can_use() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let answer = phone.connect("601").await;
+    let sdp = answer.sdp.as_deref().expect("sdp");
+    assert!(sdp.lines().count() > 5 && sdp.matches("\r\n").count() == sdp.lines().count());
+    assert_eq!(sdp::attribute(sdp, "setup"), Some("passive"));
+    assert!(sdp::attribute(sdp, "ice-lite").is_some(), "{sdp}");
+    assert!(sdp::attribute(sdp, "rtcp-mux").is_some(), "{sdp}");
+    assert!(sdp::attribute(sdp, "fingerprint").is_some_and(|f| f.starts_with("sha-256 ")), "{sdp}");
+    assert_eq!(sdp::attribute(sdp, "mid"), Some("0"));
+    assert_eq!(sdp::direction(sdp), "sendrecv");
+    let (port, _, payloads) = sdp::audio_line(sdp).expect("audio");
+    assert_ne!(port, 0);
+    // Passed through, nothing transcoded: Opus is no codec of the SIP side.
+    assert!(payloads.iter().all(|p| [0, 8, 9, 126].contains(p)), "{payloads:?}");
+    assert!(payloads.contains(&126), "telephone-event under the browser's number: {payloads:?}");
+    assert_eq!(sdp::codec(sdp, 126), Some(("TELEPHONE-EVENT".to_owned(), 8000)));
+    let candidates = sdp::attributes(sdp, "candidate").len() + answer.candidates.len();
+    assert!(candidates >= 1, "no candidate at all");
+    for candidate in answer.json["Candidates"].as_array().into_iter().flatten() {
+        assert!(candidate["candidate"].as_str().is_some_and(|c| c.contains("typ host")));
+        assert_eq!((&candidate["sdpMid"], &candidate["sdpMLineIndex"]), (&"0".into(), &0.into()));
+    }
+    phone.browser.hears(1000.0, 1.0).await.assert_one_unbroken_stream();
+    phone.hang_up().await;
+    demo.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn candidates_may_be_in_the_sdp_beside_it_or_nowhere() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    for place in ["both", "sdp", "a=", "nowhere"] {
+        phone.peer = "601".to_owned();
+        let mut local = phone.browser.offer().await;
+        match place {
+            "both" => local.sdp = local.whole(),
+            "sdp" => {
+                local.sdp = local.whole();
+                local.candidates.clear();
+            }
+            "a=" => local.candidates.iter_mut().for_each(|c| c.insert_str(0, "a=")),
+            _ => local.candidates.clear(),
+        }
+        phone.offer(&local).await;
+        phone.answered().await;
+        phone.browser.connected().await;
+        phone.browser.hears(1000.0, 0.4).await;
+        phone.hang_up().await;
+        demo.idle().await;
+        phone.fresh().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offer_with_neither_candidates_nor_answerer_fields_is_taken() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let local = phone.browser.offer().await;
+    phone.peer = "601".to_owned();
+    let mut message: serde_json::Value =
+        serde_json::from_str(phone.roap.offer(&local).strip_prefix("RSMP ").expect("RSMP"))
+            .expect("JSON");
+    let fields = message.as_object_mut().expect("an object");
+    fields.remove("Candidates");
+    fields.remove("answererSessionId");
+    // Fields that nobody knows are no fault either.
+    fields.insert("moreComing".into(), false.into());
+    fields.insert("attacheddata".into(), serde_json::json!([{"key": "CustomerId", "value": "42"}]));
+    phone.posted(&format!("RSMP {message}")).await;
+    phone.offered();
+    phone.answered().await;
+    phone.browser.connected().await;
+    phone.browser.hears(1000.0, 0.4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_rings_a_while_is_answered() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    phone.browser.play(440.0).await;
+    phone.connect("1003").await;
+    phone.browser.hears(440.0, 1.0).await.assert_one_unbroken_stream();
+    phone.hang_up().await;
+    demo.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn busy_and_unknown_numbers_end_in_bye() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    for number in ["603", "999", "5020"] {
+        phone.call(number).await;
+        let bye = phone.expect("BYE").await;
+        assert_eq!(bye.peer, number);
+        demo.idle().await;
+        phone.fresh().await;
+    }
+    phone.connect("601").await;
+    phone.browser.hears(1000.0, 0.4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_by_the_far_end_is_a_bye() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut legs = demo.take("7000").await;
+    for (code, text) in [(603, "Decline"), (480, "Temporarily Unavailable"), (500, "Server Error")]
+    {
+        phone.call("7000").await;
+        let far = dialled(&mut legs).await;
+        far.leg.progress(180, false).await.expect("180");
+        far.leg.hang_up(code, text).await.expect("refusal");
+        phone.expect("BYE").await;
+        demo.idle().await;
+        phone.fresh().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bye_while_it_rings_cancels() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut legs = demo.take("7000").await;
+    phone.call("7000").await;
+    let mut far = dialled(&mut legs).await;
+    far.leg.progress(180, false).await.expect("180");
+    phone.hang_up().await;
+    let end = far.ended().await;
+    assert_eq!((end.by, end.code), (EndedBy::Peer, 487), "{end:?}");
+    demo.idle().await;
+
+    // The lab's own number that rings for ever, and a call after it.
+    phone.fresh().await;
+    phone.call("602").await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    phone.hang_up().await;
+    demo.idle().await;
+    phone.fresh().await;
+    phone.connect("601").await;
+    phone.browser.hears(1000.0, 0.4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bye_right_behind_the_offer_leaves_no_call() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    for _ in 0..3 {
+        phone.call("600").await;
+        phone.hang_up().await;
+        demo.idle().await;
+        // An ANSWER that crossed the BYE is the client's to ignore; nothing may come later.
+        while let Some(message) = phone.within(Duration::from_millis(300)).await {
+            assert!(message.body.contains("ANSWER") || message.body == "BYE", "{}", message.body);
+        }
+        phone.fresh().await;
+    }
+    phone.connect("601").await;
+    phone.browser.hears(1000.0, 0.4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_in_rings_and_has_sound_both_ways() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    phone.browser.play(440.0).await;
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    far.rings().await;
+    let message = phone.next().await;
+    assert!(message.body.starts_with("SDP"), "{}", message.body);
+    assert_eq!(message.peer, "7123");
+    phone.unread(message);
+    let offer = phone.expect_roap("OFFER").await;
+    assert!(offer.offerer.is_some());
+    assert_eq!(offer.seq, Some(1));
+    assert!(offer.answerer.is_none(), "a first offer: {}", offer.json);
+    let tiebreaker = offer.tiebreaker.expect("a tiebreaker");
+    assert!(tiebreaker != 0 && tiebreaker < u64::from(u32::MAX), "{tiebreaker}");
+    let sdp = offer.sdp.as_deref().expect("sdp");
+    assert_eq!(sdp::attribute(sdp, "setup"), Some("actpass"));
+
+    phone.accept(&offer).await;
+    far.answered().await.expect("an SDP answer");
+    far.play(tone(1000.0));
+    phone.browser.connected().await;
+    let (at_browser, _) = tokio::join!(phone.browser.hears(1000.0, 2.0), far.hears(440.0, 2.0));
+    at_browser.assert_one_unbroken_stream();
+
+    far.hang_up().await;
+    assert_eq!(phone.expect("BYE").await.peer, "7123");
+    demo.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_in_is_hung_up_by_the_browser() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    let offer = phone.expect_roap("OFFER").await;
+    phone.accept(&offer).await;
+    far.answered().await;
+    phone.hang_up().await;
+    let end = far.ended().await;
+    assert_eq!((end.by, end.code), (EndedBy::Peer, 200), "{end:?}");
+    demo.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bye_rejects_a_ringing_call() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    for _ in 0..2 {
+        let mut far = demo.calls("5001", call_from("7123")).await;
+        phone.expect_roap("OFFER").await;
+        phone.hang_up().await;
+        let end = far.ended().await;
+        assert_eq!(end.by, EndedBy::Peer, "{end:?}");
+        // Declined, busy or not available now; no fault of anybody's.
+        assert!([480, 486, 600, 603].contains(&end.code), "{end:?}");
+        demo.idle().await;
+        phone.fresh().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_gives_up_is_a_bye() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    far.rings().await;
+    let offer = phone.expect_roap("OFFER").await;
+    far.leg.hang_up(487, "Request Terminated").await.expect("CANCEL");
+    phone.expect("BYE").await;
+    far.ended().await;
+    demo.idle().await;
+    // An ANSWER that comes too late starts nothing.
+    let sdp = offer.sdp.as_deref().expect("sdp");
+    let local = phone.browser.answer(sdp, &offer.candidates).await;
+    let late = phone.roap.answer(&offer, &local);
+    let answer = phone.post(&late).await;
+    assert!(answer.status == 200 || answer.status.is_client_error(), "{}", answer.status);
+    assert_eq!(demo.health().await["active_calls"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_cannot_use_an_offer_says_error() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    let offer = phone.expect_roap("OFFER").await;
+    let error = serde_json::json!({"messageType": "ERROR", "errorType": "FAILED",
+        "offererSessionId": offer.offerer, "answererSessionId": 7, "seq": offer.seq});
+    phone.posted(&format!("RSMP {error}")).await;
+    let end = far.ended().await;
+    assert!(end.by == EndedBy::Peer && end.code >= 400, "{end:?}");
+    demo.idle().await;
+    while phone.within(Duration::from_millis(200)).await.is_some() {}
+    phone.fresh().await;
+    phone.connect("601").await;
+    phone.browser.hears(1000.0, 0.4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn early_media_in_183_leaves_the_answer_to_the_200() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut legs = demo.take("7000").await;
+    phone.browser.play(440.0).await;
+    phone.call("7000").await;
+    let far = dialled(&mut legs).await;
+    far.leg.progress(183, true).await.expect("183");
+    far.play(tone(1000.0));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    far.leg.accept().await.expect("200");
+    phone.answered().await;
+    phone.browser.connected().await;
+    let (heard, _) = tokio::join!(phone.browser.hears(1000.0, 0.6), far.hears(440.0, 0.6));
+    heard.assert_one_unbroken_stream();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_call_in_is_busy_and_disturbs_nothing() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    phone.browser.play(440.0).await;
+    phone.connect("600").await;
+    phone.browser.hears(440.0, 0.4).await;
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    let end = far.ended().await;
+    assert_eq!((end.by, end.code), (EndedBy::Peer, 486), "{end:?}");
+    assert!(phone.within(Duration::from_millis(200)).await.is_none());
+    phone.browser.forget();
+    phone.browser.hears(440.0, 0.5).await.assert_one_unbroken_stream();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_dn_calls_another_through_the_sip_server() {
+    let demo = Demo::start().await;
+    let (mut caller, mut callee) = (demo.phone("5001").await, demo.phone("5002").await);
+    caller.browser = TestBrowser::with_codecs(chrome_g711()).await;
+    callee.browser = TestBrowser::with_codecs(chrome_g711()).await;
+    caller.browser.play(440.0).await;
+    callee.browser.play(1000.0).await;
+    caller.call("5002").await;
+    let offer = callee.expect_roap("OFFER").await;
+    assert_eq!(callee.peer, "5001");
+    callee.accept(&offer).await;
+    caller.answered().await;
+    let (a, b) = tokio::join!(caller.browser.hears(1000.0, 2.0), callee.browser.hears(440.0, 2.0));
+    a.assert_one_unbroken_stream();
+    b.assert_one_unbroken_stream();
+    assert_eq!(demo.health().await["active_calls"], 2);
+    callee.hang_up().await;
+    caller.expect("BYE").await;
+    demo.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn number_604_calls_back() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    phone.connect("604").await;
+    phone.hang_up().await;
+    phone.fresh().await;
+    phone.browser.play(440.0).await;
+    let offer = phone.expect_roap("OFFER").await;
+    assert_eq!(phone.peer, "604");
+    phone.accept(&offer).await;
+    phone.browser.connected().await;
+    phone.hang_up().await;
+    demo.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn to_null_undefined_and_self_are_no_peers() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    // A session that never had a peer is torn down.
+    for to in ["null", "undefined", ""] {
+        let answer = phone.wire.message(&phone.ssid, to, "BYE").await;
+        assert_eq!(answer.status, 200, "to={to}: {}", answer.body);
+    }
+    let answer = phone.wire.message(&phone.ssid, &phone.ssid, "BYE").await;
+    assert_eq!(answer.status, 200, "self: {}", answer.body);
+    assert_eq!(demo.health().await["active_calls"], 0);
+    // There is nobody of that name to call either.
+    let local = phone.browser.offer().await;
+    let offer = phone.roap.offer(&local);
+    let answer = phone.wire.message(&phone.ssid, "null", &offer).await;
+    assert!(answer.status == 200 || answer.status.is_client_error(), "{}", answer.status);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(demo.health().await["active_calls"], 0, "a call to `null`");
+    while phone.within(Duration::from_millis(100)).await.is_some() {}
+
+    // In a call, BYE to null or to oneself ends it: the client has no other.
+    for to in ["null", "undefined", "self"] {
+        phone.fresh().await;
+        phone.connect("601").await;
+        let to = if to == "self" { phone.ssid.clone() } else { to.to_owned() };
+        assert_eq!(phone.wire.message(&phone.ssid, &to, "BYE").await.status, 200);
+        demo.idle().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn digits_pass_both_ways_under_each_sides_own_number() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut call = call_from("7123");
+    call.phone.telephone_event = Some(101);
+    let mut far = demo.calls("5001", call).await;
+    let offer = phone.expect_roap("OFFER").await;
+    phone.accept(&offer).await;
+    far.answered().await;
+    phone.browser.connected().await;
+    far.play(tone(1000.0));
+    phone.browser.hears(1000.0, 0.3).await;
+
+    phone.browser.send_digits("1590*#").await;
+    far.hears_digits("1590*#").await;
+    assert_eq!(far.leg.phone().heard().unknown_payload, 0);
+
+    far.leg.phone().dtmf("42");
+    let limit = Duration::from_secs(10);
+    let heard = phone.browser.heard_until(limit, |heard| heard.digits == "42").await;
+    heard.unwrap_or_else(|heard| panic!("digits {:?}", heard.digits)).assert_one_unbroken_stream();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn digits_are_mapped_to_odd_numbers() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut legs = demo.take("7000").await;
+    phone.call("7000").await;
+    let far = dialled(&mut legs).await;
+    far.leg.phone().set_telephone_event(Some(97));
+    far.leg.accept().await.expect("200");
+    phone.answered().await;
+    phone.browser.connected().await;
+    phone.browser.send_digits("73").await;
+    far.hears_digits("73").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g722_passes_through_byte_for_byte() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    phone.browser = TestBrowser::with_codecs(vec![G722, EVENT_8K]).await;
+    let frames: Vec<Vec<u8>> = (0..5u8).map(|n| vec![n * 17 + 3; 160]).collect();
+    phone.browser.play_payloads(frames.clone()).await;
+    phone.connect("600").await;
+    let limit = Duration::from_secs(15);
+    let heard = phone
+        .browser
+        .heard_until(limit, |heard| {
+            heard.payloads.iter().filter(|(number, p)| *number == 9 && frames.contains(p)).count()
+                >= 50
+        })
+        .await
+        .unwrap_or_else(|heard| panic!("{:?}", heard.payload_types));
+    heard.assert_one_unbroken_stream();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_a_law_browser_is_bridged_in_a_law() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    phone.browser = TestBrowser::with_codecs(vec![PCMA, EVENT_8K]).await;
+    phone.browser.play(440.0).await;
+    phone.connect("600").await;
+    let heard = phone.browser.hears(440.0, 1.0).await;
+    assert_eq!(heard.payload_types.keys().collect::<Vec<_>>(), [&8]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn video_is_refused_with_port_0_and_the_sound_stays() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut local = phone.browser.offer().await;
+    let (ufrag, pwd) = (
+        sdp::attribute(&local.sdp, "ice-ufrag").expect("ufrag").to_owned(),
+        sdp::attribute(&local.sdp, "ice-pwd").expect("pwd").to_owned(),
+    );
+    let fingerprint = sdp::attribute(&local.sdp, "fingerprint").expect("fingerprint").to_owned();
+    local.sdp = local.sdp.replace("a=group:BUNDLE 0", "a=group:BUNDLE 0 1");
+    local.sdp.push_str(&format!(
+        "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\nb=AS:500\r\na=mid:1\r\n\
+         a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\na=fingerprint:{fingerprint}\r\n\
+         a=setup:actpass\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\n"
+    ));
+    phone.peer = "601".to_owned();
+    phone.offer(&local).await;
+    let answer = phone.expect_roap("ANSWER").await;
+    let sdp = answer.sdp.as_deref().expect("sdp");
+    let video: Vec<_> = sdp.lines().filter(|line| line.starts_with("m=video ")).collect();
+    assert_eq!(video.len(), 1, "as many m-lines as the offer: {sdp}");
+    assert!(video[0].starts_with("m=video 0 "), "{}", video[0]);
+    let bundle = sdp::attribute(sdp, "group").unwrap_or_default();
+    assert_eq!(bundle, "BUNDLE 0", "a rejected m-line is in no bundle");
+    // The test's browser has no video: it sees the audio half.
+    let audio = &sdp[..sdp.find("m=video").expect("video")];
+    phone.browser.set_answer(audio, &answer.candidates).await;
+    let ok = phone.roap.ok(&answer);
+    phone.posted(&ok).await;
+    phone.browser.hears(1000.0, 0.5).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn user_data_goes_out_as_info_of_two_kinds() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    let offer = phone.expect_roap("OFFER").await;
+    phone.accept(&offer).await;
+    far.answered().await;
+    phone.posted("INFO-MAP a=b&c=d%20e").await;
+    let (content_type, body) = far.informed().await;
+    assert_eq!(content_type.to_ascii_lowercase(), "application/x-www-form-urlencoded");
+    assert_eq!(body, "a=b&c=d%20e");
+    phone.posted("INFO-PEER x=1&y=2").await;
+    let (content_type, body) = far.informed().await;
+    assert_eq!(content_type.to_ascii_lowercase(), "application/octet-stream");
+    assert_eq!(body, "x=1&y=2");
+
+    far.leg.info("application/octet-stream", b"p=q&r=s").await.expect("INFO");
+    assert_eq!(phone.next().await.body, "INFO-PEER p=q&r=s");
+    far.leg.info("application/x-www-form-urlencoded", b"k=v").await.expect("INFO");
+    assert_eq!(phone.next().await.body, "INFO-PEER k=v");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statistics_are_told_on_request() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    phone.browser.play(440.0).await;
+    phone.connect("600").await;
+    phone.browser.hears(440.0, 2.0).await;
+    let stats = phone.stats().await;
+    assert!(stats["timestamp"].as_u64().is_some_and(|ms| ms > 1_600_000_000_000), "{stats}");
+    assert!(stats["duration"].as_u64().is_some_and(|ms| (1500..120_000).contains(&ms)), "{stats}");
+    for way in ["rx", "tx"] {
+        let stream = &stats["audio"][way];
+        let packets = stream["packets"].as_u64().expect("packets");
+        assert!(packets > 90, "{way}: {stats}");
+        assert!(stream["bytes"].as_u64().is_some_and(|b| b >= packets * 160), "{way}: {stats}");
+        assert!(stream["lost"].as_u64().is_some_and(|lost| lost < packets / 100 + 1), "{stats}");
+        assert!(stream["jitter"].is_number(), "{stats}");
+    }
+    for name in ["rtt", "rtt_max", "rtt_average"] {
+        assert!(stats["audio"][name].is_number(), "{name}: {stats}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_telephone_is_no_dead_one() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    phone.browser.play(440.0).await;
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    far.play(Sound::Stopped);
+    let offer = phone.expect_roap("OFFER").await;
+    phone.accept(&offer).await;
+    far.answered().await;
+    far.hears(440.0, 3.0).await;
+    // And a muted browser: the gateway keeps its own direction alive.
+    phone.browser.mute_packets(true).await;
+    far.leg.phone().listen_afresh();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let heard = far.leg.phone().heard_afresh();
+    assert!(heard.received.packets >= 50, "silence frames: {heard}");
+    phone.browser.mute_packets(false).await;
+    far.play(tone(1000.0));
+    let _ = tokio::join!(phone.browser.hears(1000.0, 0.5), far.hears(440.0, 0.5));
+}

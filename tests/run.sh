@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
+#
+#   bash tests/run.sh            everything, in the order of how soon it can fail
+#   bash tests/run.sh STEP...    only these: lint deny web e2e rust
+#
+# Root installs packages; anybody else is told which are missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+# apt_install PACKAGE...: those that are not there yet.
+apt_install() {
+  local missing=() package
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  if [ "$(id -u)" != 0 ]; then
+    echo "missing Debian packages: ${missing[*]} (apt-get install them, or run this as root)" >&2
+    exit 1
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# cargo_tool NAME VERSION [FEATURE-FLAG...]: from crates.io, built for speed of building.
+cargo_tool() {
+  local name=$1 version=$2
+  shift 2
+  command -v "cargo-$name" >/dev/null && return 0
+  say "install cargo-$name $version"
+  cargo install "cargo-$name" --version "$version" --locked "$@" \
+    --target-dir target/tools \
+    --config 'profile.release.lto=false' --config 'profile.release.opt-level=1' \
+    --config 'profile.release.codegen-units=16' --config 'profile.release.debug=false'
+}
+
+# Node 20 or later: Debian 12 has 18, the npm registry has the rest.
+node_ready() {
+  command -v npm >/dev/null || apt_install nodejs npm
+  local major
+  major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+  if [ "$major" -lt 20 ]; then
+    [ -x target/node/node_modules/node/bin/node ] ||
+      npm install --silent --no-save --prefix target/node node@22
+    PATH=$PWD/target/node/node_modules/node/bin:$PATH
+  fi
+}
+
+step_lint() {
+  say "format, clippy, documentation"
+  cargo fmt --all --check
+  cargo clippy --locked --all-targets -- -D warnings
+  RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+}
+
+step_deny() {
+  cargo_tool deny 0.20.2 --no-default-features
+  say "licences, bans, sources"
+  cargo deny --locked check licenses bans sources
+}
+
+step_web() {
+  node_ready
+  say "web: types, unit tests, embedded files up to date"
+  (cd web && npm ci --silent && npm run check && npm test && npm run check-dist)
+}
+
+step_e2e() {
+  node_ready
+  apt_install chromium
+  say "browsers against the demo"
+  cargo build --locked
+  (cd tests/e2e && npm ci --silent && npm test)
+}
+
+step_rust() {
+  command -v cargo-nextest >/dev/null || cargo_tool nextest 0.9.143
+  say "documentation tests"
+  cargo test --locked --doc
+  say "unit, property, protocol and peer tests"
+  cargo nextest run --locked
+}
+
+command -v cc >/dev/null || apt_install build-essential
+export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+[ $# -gt 0 ] || set -- lint deny web e2e rust
+for step in "$@"; do
+  "step_$step"
+done

@@ -1,0 +1,44 @@
+//! Bytes from the network: an error or a description, never a panic, never more than was asked for.
+
+use proptest::prelude::*;
+use wrtc_gateway::sdp::write::{self, SipSide};
+use wrtc_gateway::sdp::{BrowserSdp, Codec, Direction, Origin, SdpError, SipSdp};
+
+const SEED: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n\
+    m=audio 6000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n\
+    m=video 9 RTP/SAVPF 96\r\na=mid:1\r\n";
+
+proptest! {
+    #[test]
+    fn any_text(text in "\\PC{0,400}") {
+        let _ = BrowserSdp::parse(&text, &Codec::ALL);
+        let _ = SipSdp::parse(&text, &Codec::ALL);
+    }
+
+    #[test]
+    fn any_mutation(at in 0..SEED.len(), with in "[\\PC\r\n]{0,12}", cut in 0..20usize) {
+        let mut text = SEED.to_owned();
+        let end = (at + cut).min(text.len());
+        text.replace_range(at..end, &with);
+        if let Ok(sdp) = SipSdp::parse(&text, &Codec::ALL) {
+            let side = SipSide {
+                rtp: "192.0.2.1:20000".parse().unwrap(),
+                direction: Direction::SendRecv,
+                payloads: &sdp.payloads,
+            };
+            let like = Some((&sdp.lines[..], sdp.audio));
+            let answer = write::sip(&mut Origin::new(1), side, like);
+            // What they wrote cannot add lines to what we write.
+            let media = answer.lines().filter(|line| line.starts_with("m=")).count();
+            prop_assert_eq!(media, sdp.lines.len());
+        }
+    }
+}
+
+#[test]
+fn sizes_are_bounded() {
+    let long = format!("{SEED}a=x:{}\r\n", "y".repeat(70_000));
+    assert_eq!(SipSdp::parse(&long, &Codec::ALL), Err(SdpError::TooLarge));
+    let many = format!("{SEED}{}", "m=video 9 RTP/AVP 96\r\n".repeat(17));
+    assert_eq!(SipSdp::parse(&many, &Codec::ALL), Err(SdpError::TooLarge));
+}

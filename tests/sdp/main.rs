@@ -1,0 +1,6 @@
+//! Offer and answer, pure: what is read, what is written, and the tables between.
+
+mod browser_descriptions;
+mod hostile_input;
+mod offer_answer_tables;
+mod sip_descriptions;

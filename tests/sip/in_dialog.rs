@@ -1,0 +1,230 @@
+//! Requests inside of dialogs.
+
+use std::time::Duration;
+
+use rsipstack::sip::{Method, Request};
+use wrtc_gateway::sip::port::TxFailure;
+use wrtc_gateway::sip::{Command, EndedBy, Event};
+
+use super::support::*;
+
+fn code_of_end(events: &[Event]) -> (EndedBy, u16) {
+    match events {
+        [.., Event::Ended { end, .. }] => (end.by, end.code),
+        _ => panic!("Ended: {events:?}"),
+    }
+}
+
+#[test]
+fn an_offerless_reinvite_is_answered_with_an_offer_and_acked_with_the_answer() {
+    let mut bench = Bench::new();
+    let (session, mut peer) = bench.call_in();
+    bench.receive(&peer.request(Method::Invite, "", ""));
+    assert_eq!(bench.event(), Event::Reinvited { session, sdp: None });
+    assert_eq!(bench.codes(), [100]);
+    bench.command(Command::AcceptReinvite { session, sdp: OFFER.into() });
+    let (_, ok) = bench.responses().remove(0);
+    assert_eq!(ok.body, OFFER.as_bytes());
+    assert!(header(&ok, "Contact").is_some());
+    bench.advance(Duration::from_millis(500));
+    assert_eq!(bench.codes(), [200], "repeated until its ACK");
+    bench.receive(&peer.request(Method::Ack, "", ANSWER));
+    assert_eq!(bench.event(), Event::Acked { session, sdp: Some(ANSWER.into()) });
+}
+
+#[test]
+fn a_reinvite_moves_the_peer() {
+    let mut bench = Bench::new();
+    let (session, mut peer) = bench.call_in();
+    let moved =
+        peer.request(Method::Invite, "", OFFER).replace("192.0.2.9:5062", "192.0.2.44:5064");
+    bench.receive(&moved);
+    assert_eq!(bench.event(), Event::Reinvited { session, sdp: Some(OFFER.into()) });
+    bench.command(Command::AcceptReinvite { session, sdp: ANSWER.into() });
+    bench.sent();
+    bench.receive(&peer.request(Method::Ack, "", ""));
+    bench.command(Command::End { session, code: 200, text: String::new() });
+    let (_, bye, to) = bench.request();
+    assert_eq!(bye.uri.to_string(), "sip:1003@192.0.2.44:5064");
+    assert_eq!(to, addr("192.0.2.44:5064"));
+}
+
+#[test]
+fn a_rejected_reinvite_leaves_the_call_as_it_was() {
+    let mut bench = Bench::new();
+    let (session, mut peer) = bench.call_in();
+    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.sent();
+    bench.command(Command::RejectReinvite { session, code: 488 });
+    assert_eq!(bench.codes(), [488]);
+    bench.events();
+    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    assert_eq!(bench.codes(), [100], "the next one is taken");
+}
+
+#[test]
+fn a_cancelled_reinvite_ends_nothing() {
+    let mut bench = Bench::new();
+    let (session, mut peer) = bench.call_in();
+    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.sent();
+    bench.events();
+    bench.receive(&peer.request(Method::Cancel, "", ""));
+    assert_eq!(bench.codes(), [487, 200]);
+    bench.command(Command::AcceptReinvite { session, sdp: ANSWER.into() });
+    assert!(bench.sent().is_empty() && bench.events().is_empty());
+}
+
+#[test]
+fn update_with_an_offer_is_an_offer_and_without_one_a_refresh() {
+    let mut bench = Bench::new();
+    let (session, mut peer) = bench.call_in();
+    bench.receive(&peer.request(Method::Update, "", ""));
+    assert_eq!(bench.codes(), [200]);
+    assert!(bench.events().is_empty());
+    bench.receive(&peer.request(Method::Update, "", OFFER));
+    assert_eq!(bench.event(), Event::Reinvited { session, sdp: Some(OFFER.into()) });
+    bench.command(Command::AcceptReinvite { session, sdp: ANSWER.into() });
+    let (_, ok) = bench.responses().remove(0);
+    assert_eq!(ok.body, ANSWER.as_bytes());
+    bench.advance(Duration::from_secs(5));
+    assert!(bench.sent().is_empty(), "no ACK is due for UPDATE");
+}
+
+#[test]
+fn byes_that_cross_are_both_answered() {
+    let mut bench = Bench::new();
+    let (session, mut peer) = bench.call_in();
+    bench.command(Command::End { session, code: 200, text: "bye".into() });
+    let (tx, bye, _) = bench.request();
+    bench.receive(&peer.request(Method::Bye, "", ""));
+    assert_eq!(bench.codes(), [200]);
+    bench.answer(tx, &bye, "481 No Call", "", "");
+    assert_eq!(bench.events().len(), 1, "one Ended");
+    assert!(bench.ua.is_idle());
+}
+
+#[test]
+fn a_challenged_bye_is_sent_again() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.call_out();
+    bench.command(Command::End { session, code: 200, text: String::new() });
+    let (tx, bye, _) = bench.request();
+    let line = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n";
+    bench.answer(tx, &bye, "401 Unauthorized", line, "");
+    let (_, again, _) = bench.request();
+    assert_eq!(header(&again, "CSeq").as_deref(), Some("3 BYE"));
+    assert!(header(&again, "Authorization").is_some());
+}
+
+#[test]
+fn info_goes_both_ways() {
+    let mut bench = Bench::new();
+    let (session, mut peer) = bench.call_in();
+    let content_type = "application/dtmf-relay".to_owned();
+    let line = "Content-Type: application/dtmf-relay\r\n";
+    bench.receive(&peer.request(Method::Info, line, "Signal=5\r\n"));
+    assert_eq!(bench.codes(), [200]);
+    let body = b"Signal=5\r\n".to_vec();
+    assert_eq!(
+        bench.event(),
+        Event::Informed { session, content_type: content_type.clone(), body: body.clone() }
+    );
+    bench.command(Command::Info { session, content_type, body: body.clone() });
+    let (tx, info, _) = bench.request();
+    assert_eq!((info.method, info.body.clone()), (Method::Info, body));
+    bench.answer(tx, &info, "481 Gone", "", "");
+    assert_eq!(code_of_end(&bench.events()), (EndedBy::Peer, 481));
+}
+
+#[test]
+fn what_we_do_not_do_is_refused_by_the_book() {
+    let mut bench = Bench::new();
+    let (_, mut peer) = bench.call_in();
+    bench.receive(&peer.request(Method::Notify, "Event: refer\r\n", ""));
+    let (_, response) = bench.responses().remove(0);
+    assert_eq!(response.status_code.code(), 489);
+    assert_eq!(header(&response, "Allow-Events").as_deref(), Some("talk, hold"));
+    for method in [Method::Refer, Method::Message, Method::PRack, Method::Subscribe] {
+        bench.receive(&peer.request(method, "", ""));
+        let (_, response) = bench.responses().remove(0);
+        assert_eq!(response.status_code.code(), 405, "{method}");
+        let allow = header(&response, "Allow").unwrap();
+        assert!(!allow.contains(&method.to_string()), "{allow}");
+    }
+    bench.receive(&peer.request(Method::Options, "", ""));
+    assert_eq!(bench.codes(), [200]);
+    // Older than the last.
+    let old = peer.request_numbered(Method::Options, 101, "", "");
+    bench.receive(&old);
+    assert_eq!(bench.codes(), [500]);
+    peer.our_tag = "stranger".into();
+    for method in [Method::Bye, Method::Invite, Method::Notify, Method::Info, Method::Update] {
+        bench.receive(&peer.request(method, "", ""));
+        assert_eq!(bench.codes(), [481], "{method}");
+    }
+    assert!(bench.events().is_empty());
+}
+
+#[test]
+fn outside_of_dialogs() {
+    let mut bench = Bench::new();
+    let mut peer =
+        Peer { call_id: "o".into(), our_tag: "t".into(), ua_tag: String::new(), number: 0 };
+    for (method, code) in [
+        (Method::Options, 200),
+        (Method::Bye, 481),
+        (Method::Notify, 481),
+        (Method::Register, 405),
+        (Method::Message, 405),
+    ] {
+        bench.receive(&peer.request(method, "", ""));
+        assert_eq!(bench.codes(), [code], "{method}");
+    }
+    bench.receive(&peer.request(Method::Ack, "", ""));
+    assert!(bench.sent().is_empty());
+}
+
+fn reinvite(bench: &mut Bench, session: wrtc_gateway::sip::SessionId) -> Request {
+    bench.command(Command::Reinvite { session, sdp: Some("later".into()) });
+    bench.request().1
+}
+
+#[test]
+fn a_dialog_the_peer_forgot_is_over() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.call_out();
+    bench.command(Command::Reinvite { session, sdp: Some(OFFER.into()) });
+    let (tx, request, _) = bench.request();
+    bench.answer(tx, &request, "481 Unknown Dialog", "", "");
+    assert_eq!(code_of_end(&bench.events()), (EndedBy::Peer, 481));
+
+    let mut bench = Bench::new();
+    let (session, _) = bench.call_out();
+    bench.command(Command::Reinvite { session, sdp: Some(OFFER.into()) });
+    let (tx, _, _) = bench.request();
+    bench.fail(tx, TxFailure::Timeout);
+    assert_eq!(code_of_end(&bench.events()), (EndedBy::Network, 408));
+    assert_eq!(bench.request().1.method, Method::Bye);
+}
+
+#[test]
+fn a_bye_ends_the_reinvites_under_way() {
+    let mut bench = Bench::new();
+    let (_, mut peer) = bench.call_in();
+    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.sent();
+    bench.events();
+    bench.receive(&peer.request(Method::Bye, "", ""));
+    assert_eq!(bench.codes(), [200, 487]);
+    assert_eq!(code_of_end(&bench.events()), (EndedBy::Peer, 200));
+}
+
+#[test]
+fn requests_of_ours_count_up() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.call_in();
+    assert_eq!(header(&reinvite(&mut bench, session), "CSeq").as_deref(), Some("1 INVITE"));
+    bench.command(Command::Info { session, content_type: "a/b".into(), body: vec![1] });
+    assert_eq!(header(&bench.request().1, "CSeq").as_deref(), Some("2 INFO"));
+}

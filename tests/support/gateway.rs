@@ -1,0 +1,188 @@
+//! The gateway with the embedded SIP server, in this process, on free loopback ports.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+use wrtc_gateway::config::Config;
+use wrtc_gateway::demo;
+use wrtc_gateway::gateway::{self, Running};
+use wrtc_gateway::lab::{CallOut, Control, Lab, LabConfig, Leg};
+use wrtc_gateway::secret::Secret;
+
+use super::browser::LIMIT;
+use super::far::Far;
+use super::jsapi::Jsapi;
+use super::wire::Wire;
+
+/// The demo's password unless a test gives another.
+pub const PASSWORD: &str = "demo-secret";
+
+pub struct Demo {
+    pub base: String,
+    pub password: String,
+    /// Where the gateway listens for SIP.
+    pub sip: SocketAddr,
+    inner: Inner,
+}
+
+enum Inner {
+    Demo(wrtc_gateway::demo::Demo),
+    /// A SIP server that is a test's own.
+    Own {
+        _running: Running,
+        lab: Option<Lab>,
+    },
+}
+
+impl Demo {
+    pub async fn start() -> Self {
+        Self::launch(PASSWORD, &[]).await
+    }
+
+    pub async fn with_password(password: &str) -> Self {
+        Self::launch(password, &[]).await
+    }
+
+    /// `section.key=value`, as `--set` takes them.
+    pub async fn with_settings(settings: &[&str]) -> Self {
+        Self::launch(PASSWORD, settings).await
+    }
+
+    /// A gateway in front of another SIP server than the embedded one.
+    pub async fn alone(sip_server: SocketAddr) -> Self {
+        Self::in_front_of(sip_server, None).await
+    }
+
+    /// The embedded SIP server, but with other ways.
+    pub async fn with_lab(change: impl FnOnce(&mut LabConfig)) -> Self {
+        let mut lab = LabConfig::new(Secret::new(PASSWORD));
+        change(&mut lab);
+        let lab = Lab::start(lab).await.expect("the SIP server starts");
+        Self::in_front_of(lab.sip_addr(), Some(lab)).await
+    }
+
+    async fn in_front_of(sip_server: SocketAddr, lab: Option<Lab>) -> Self {
+        let server = format!("sip.servers=sip:{sip_server}");
+        let running = gateway::start(config(&[&server])).await.expect("the gateway starts");
+        Self {
+            base: running.base_url(),
+            password: PASSWORD.to_owned(),
+            sip: running.gateway.sip_addr(),
+            inner: Inner::Own { _running: running, lab },
+        }
+    }
+
+    async fn launch(password: &str, settings: &[&str]) -> Self {
+        let demo = demo::start(config(settings), Some(Secret::new(password)))
+            .await
+            .expect("the demo starts");
+        Self {
+            base: demo.base_url(),
+            password: password.to_owned(),
+            sip: demo.gateway().sip_addr(),
+            inner: Inner::Demo(demo),
+        }
+    }
+
+    fn lab(&self) -> &Lab {
+        match &self.inner {
+            Inner::Demo(demo) => demo.lab(),
+            Inner::Own { lab, .. } => {
+                lab.as_ref().expect("this gateway has no embedded SIP server")
+            }
+        }
+    }
+
+    /// A signed-in JSAPI client.
+    pub async fn phone(&self, dn: &str) -> Jsapi {
+        Jsapi::sign_in(&self.base, dn, &self.password).await
+    }
+
+    pub async fn health(&self) -> Value {
+        let answer = Wire::new(&self.base).get("/api/health").await;
+        assert_eq!(answer.status, 200);
+        serde_json::from_str(&answer.body).expect("JSON")
+    }
+
+    /// Waits until so many DNs are registered.
+    pub async fn until_agents(&self, count: u64) {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let health = self.health().await;
+            if health["registered_agents"] == count {
+                return;
+            }
+            assert!(Instant::now() < end, "{count} agents are not what is left: {health}");
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    /// Waits until the gateway has no call left.
+    #[track_caller]
+    pub fn idle(&self) -> impl Future<Output = ()> + '_ {
+        let caller = std::panic::Location::caller();
+        async move {
+            let end = Instant::now() + LIMIT;
+            loop {
+                let health = self.health().await;
+                if health["active_calls"] == 0 {
+                    return;
+                }
+                assert!(Instant::now() < end, "{caller}: calls are left: {health}");
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+        }
+    }
+
+    pub fn control(&self) -> Control {
+        self.lab().control()
+    }
+
+    /// The SIP server calls a DN.
+    pub async fn calls(&self, dn: &str, call: CallOut) -> Far {
+        Far::call(&self.control(), dn, call).await
+    }
+
+    /// The SIP server's end of the newest call of this DN or guest.
+    pub async fn far(&self, dn: &str) -> Far {
+        Far::new(self.control().leg(dn).await.expect("a call of the DN's"))
+    }
+
+    /// Calls to this number are the test's to answer.
+    pub async fn take(&self, number: &str) -> mpsc::Receiver<Leg> {
+        self.control().take_number(number).await.expect("the lab runs")
+    }
+
+    pub fn is_registered(&self, dn: &str) -> bool {
+        self.lab().registrations().borrow().iter().any(|registration| registration.dn == dn)
+    }
+
+    pub async fn until_unregistered(&self, dn: &str) {
+        let end = Instant::now() + LIMIT;
+        while self.is_registered(dn) {
+            assert!(Instant::now() < end, "{dn} is still registered");
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+}
+
+/// On free ports, and nothing from this machine's environment.
+fn config(settings: &[&str]) -> Config {
+    let mut sets = vec!["http.listen=127.0.0.1:0".to_owned()];
+    sets.extend(settings.iter().map(|set| (*set).to_owned()));
+    demo::config(None, [], &sets).expect("a valid configuration")
+}
+
+/// The next call to a number that was taken.
+#[track_caller]
+pub fn dialled(legs: &mut mpsc::Receiver<Leg>) -> impl Future<Output = Far> + '_ {
+    let caller = std::panic::Location::caller();
+    async move {
+        match tokio::time::timeout(LIMIT, legs.recv()).await {
+            Ok(Some(leg)) => Far::new(leg),
+            _ => panic!("{caller}: no INVITE reached the SIP server"),
+        }
+    }
+}
