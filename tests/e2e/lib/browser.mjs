@@ -81,6 +81,10 @@ export class Browser {
     return page;
   }
 
+  pages() {
+    return this.#browser.pages();
+  }
+
   async stop() {
     await this.#browser?.close();
     await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });

@@ -8,6 +8,29 @@ import { Demo } from "./demo.mjs";
 let retries = 0;
 after(() => console.log(`retries: ${retries}`));
 
+/** States and counters of every peer connection there is: what a call without sound is explained by. */
+async function connections(browsers) {
+  const lines = [];
+  for (const page of (await Promise.all(browsers.map((started) => started.pages()))).flat()) {
+    const states = await page.evaluate(async () => {
+      const found = [];
+      for (const pc of window.e2e?.connections ?? []) {
+        const counters = {};
+        for (const { type, state, nominated, requestsSent, responsesReceived, packetsReceived, packetsSent } of (await pc.getStats()).values()) {
+          if (/^(candidate-pair|inbound-rtp|outbound-rtp)$/.test(type)) {
+            (counters[type] ??= []).push({ state, nominated, requestsSent, responsesReceived, packetsReceived, packetsSent });
+          }
+        }
+        const dtls = pc.getSenders().map(({ transport }) => transport?.state);
+        found.push({ signaling: pc.signalingState, ice: pc.iceConnectionState, connection: pc.connectionState, dtls, counters });
+      }
+      return found;
+    }).catch((fault) => [String(fault)]);
+    lines.push(`${page.url()} ${JSON.stringify(states)}`);
+  }
+  return lines.join("\n");
+}
+
 /** A fresh demo and fresh browsers for each try; `run` gets what starts browsers. */
 export function browserTest(name, run) {
   test(name, async (context) => {
@@ -23,7 +46,7 @@ export function browserTest(name, run) {
         await run({ demo, browser, note: (text) => context.diagnostic(text) });
         return;
       } catch (fault) {
-        const log = demo.log();
+        const log = `${demo.log()}\n--- the pages' connections:\n${await connections(browsers)}`;
         if (tries > 1) throw new Error(`${fault.message}\n--- the demo printed:\n${log}`, { cause: fault });
         retries += 1;
         console.log(`RETRY of '${name}': ${fault.stack}\n--- the demo printed:\n${log}`);
