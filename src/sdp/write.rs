@@ -129,9 +129,8 @@ fn browser_audio(text: &mut String, line: &Line, side: BrowserSide<'_>) {
     let _ = write!(text, "a={}\r\na=rtcp-mux\r\n", side.direction.attribute());
     rtpmaps(text, side.payloads);
     text.push_str("a=ptime:20\r\n");
-    if side.direction.sends() {
-        let _ = write!(text, "a=msid:{0} audio\r\na=ssrc:{1} cname:{0}\r\n", side.cname, side.ssrc);
-    }
+    // On hold too: Chromium takes a stream apart whose SSRC is gone, and does not put it together again.
+    let _ = write!(text, "a=msid:{0} audio\r\na=ssrc:{1} cname:{0}\r\n", side.cname, side.ssrc);
 }
 
 /// RFC 8445 5.1.2.1: type preference 126 (host), component 1, the earlier address preferred.
