@@ -9,6 +9,7 @@ use std::time::Duration;
 use support::far::tone;
 use support::gateway::{Demo, dialled};
 use support::sdp;
+use support::tone::{Law, Sine};
 use support::witness::Witness;
 use tokio::net::UdpSocket;
 
@@ -221,4 +222,69 @@ async fn srtp_that_fails_authentication() {
     assert_eq!((all.received.sources, all.received.duplicates), (1, 0), "{all}");
     phone.browser.hears(1000.0, 0.4).await.assert_one_unbroken_stream();
     witness.undisturbed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invite_of_a_stranger_rings_nowhere() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let stranger = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let port = stranger.local_addr().expect("bound").port();
+    let sdp = format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+         m=audio {port} RTP/AVP 0\r\n"
+    );
+    for n in 0..5 {
+        let invite = format!(
+            "INVITE sip:5001@{sip} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{n}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:9@127.0.0.1>;tag=1\r\nTo: <sip:5001@127.0.0.1>\r\n\
+             Call-ID: stranger{n}\r\nCSeq: 1 INVITE\r\nContact: <sip:9@127.0.0.1:{port}>\r\n\
+             Content-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{sdp}",
+            sip = demo.sip,
+            length = sdp.len(),
+        );
+        stranger.send_to(invite.as_bytes(), demo.sip).await.expect("sent");
+    }
+    if let Some(message) = phone.within(Duration::from_secs(1)).await {
+        panic!("a call from nowhere: {}", message.body);
+    }
+    assert_eq!(demo.health().await["active_calls"], 0);
+    phone.connect("601").await;
+    phone.browser.hears(1000.0, 0.3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rtp_of_a_stranger_is_not_heard() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut legs = demo.take("7000").await;
+    phone.browser.play(440.0).await;
+    phone.call("7000").await;
+    let far = dialled(&mut legs).await;
+    let offer = far.leg.invite().and_then(|invite| invite.sdp.clone()).expect("sdp");
+    let (rtp_port, ..) = sdp::audio_line(&offer).expect("audio");
+    far.leg.accept().await.expect("200");
+    far.play(tone(1000.0));
+    phone.answered().await;
+    phone.browser.connected().await;
+    // The far end has been learned by now.
+    phone.browser.hears(1000.0, 1.0).await;
+    phone.browser.forget();
+    let stranger = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let mut sine = Sine::new(600.0);
+    for n in 0..100u16 {
+        let mut packet = vec![0x80, 0];
+        packet.extend((30_000 + n).to_be_bytes());
+        packet.extend((u32::from(n) * 160).to_be_bytes());
+        packet.extend(0xBAD_5EED_u32.to_be_bytes());
+        packet.extend(sine.frame(Law::Mu));
+        let _ = stranger.send_to(&packet, ("127.0.0.1", rtp_port)).await;
+        // Garbage and cut packets among it.
+        let _ = stranger.send_to(&packet[..usize::from(n) % 14], ("127.0.0.1", rtp_port)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let heard = phone.browser.hears(1000.0, 0.6).await;
+    assert_eq!(heard.tone_seconds(600.0), 0.0);
+    heard.assert_one_unbroken_stream();
+    far.hears(440.0, 0.4).await;
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use reqwest::Method;
 use support::browser::LIMIT;
-use support::gateway::{Demo, PASSWORD};
+use support::far::call_from;
+use support::gateway::{Demo, PASSWORD, dialled};
 use support::jsapi::Jsapi;
 use support::wire::{Answer, Wire, read_answer};
 use wrtc_gateway::lab::Challenge;
+use wrtc_gateway::sip::EndedBy;
 
 const SAFE: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-~";
 
@@ -337,4 +339,42 @@ async fn the_paths_hang_off_a_configured_base_path() {
     phone.browser.hears(1000.0, 0.3).await;
     let root = Wire::new(demo.base.trim_end_matches("/gw"));
     assert_eq!(root.sign_in_post("5002", PASSWORD).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_has_vanished_leaves_no_call_and_no_registration() {
+    let demo = Demo::with_settings(&["agents.lease_seconds=10"]).await;
+    let mut stays = demo.phone("5002").await;
+    let mut vanishes = demo.phone("5001").await;
+    vanishes.connect("601").await;
+    vanishes.stop_polling().await;
+    demo.until_unregistered("5001").await;
+    demo.idle().await;
+    assert_eq!(vanishes.wire.wait(&vanishes.ssid).await.status, 404);
+    // One that polls lives on.
+    assert!(demo.is_registered("5002"));
+    stays.connect("601").await;
+    stays.browser.hears(1000.0, 0.3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sign_out_takes_a_ringing_call_with_it() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut legs = demo.take("7000").await;
+    phone.call("7000").await;
+    let mut far = dialled(&mut legs).await;
+    far.leg.progress(180, false).await.expect("180");
+    phone.sign_out().await;
+    let end = far.ended().await;
+    assert_eq!((end.by, end.code), (EndedBy::Peer, 487), "{end:?}");
+
+    let mut phone = demo.phone("5001").await;
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    phone.expect_roap("OFFER").await;
+    phone.sign_out().await;
+    let end = far.ended().await;
+    assert!(end.by == EndedBy::Peer && end.code >= 400, "{end:?}");
+    demo.until_unregistered("5001").await;
+    demo.idle().await;
 }

@@ -173,6 +173,24 @@ async fn a_poll_hung_up_while_a_message_is_written_neither_loses_nor_doubles_it(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_was_thrown_away_unread_is_sent_again() {
+    let demo = Demo::start().await;
+    let (caller, mut callee) = in_a_call(&demo).await;
+    callee.stop_polling().await;
+    let wire = callee.wire.clone();
+    for n in 0..20_usize {
+        let poll = wire.raw_wait(&callee.ssid).await;
+        caller.posted(&format!("INFO-PEER n={n}")).await;
+        // It is there, and the client hangs up before it has read it, or has read all of it.
+        tokio::time::timeout(LIMIT, poll.readable()).await.expect("in time").expect("readable");
+        let mut some = vec![0; n * 3];
+        let _ = poll.try_read(&mut some);
+        drop(poll);
+        assert_eq!(poll_body(&wire, &callee.ssid).await, format!("INFO-PEER n={n}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_gives_its_poll_up_all_the_time_misses_nothing() {
     let demo = Demo::start().await;
     let (mut caller, mut callee) = in_a_call(&demo).await;

@@ -126,6 +126,16 @@ fn what_is_refused_and_why() {
     assert!(matches!(jsapi::parse_message(&deep), Err(BadMessage::Json(_))));
 }
 
+/// What has numbers is answered by an ERROR with them, not by a 400 that makes the client repeat it.
+#[test]
+fn a_missing_or_wrong_sdp_is_judged_later() {
+    for (given, taken) in [(json!(null), ""), (json!(7), ""), (json!(" hello"), "hello")] {
+        let mut object = offer_of_a_browser();
+        object["sdp"] = given;
+        assert!(matches!(rsmp(object), Ok(FromBrowser::Offer { sdp, .. }) if sdp == taken));
+    }
+}
+
 #[test]
 fn tiebreakers_that_are_none() {
     for none in [json!(0), json!(u32::MAX), json!(1u64 << 33), json!("x"), json!(null)] {
