@@ -144,7 +144,7 @@ impl Core {
     }
 
     /// From of what we start, without a tag.
-    pub(crate) fn from_value(&self) -> String {
+    pub(crate) fn own_party(&self) -> String {
         match &self.config.display_name {
             Some(name) => format!("{} <{}>", quote(name), self.aor()),
             None => format!("<{}>", self.aor()),

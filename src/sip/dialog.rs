@@ -39,7 +39,7 @@ impl Dialog {
         let local_tag = core.token();
         Self {
             call_id,
-            local: format!("{};tag={local_tag}", core.from_value()),
+            local: format!("{};tag={local_tag}", core.own_party()),
             local_tag,
             remote: to.to_owned(),
             remote_tag: None,

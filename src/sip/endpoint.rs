@@ -23,6 +23,9 @@ use super::wire::{self, Fault};
 /// Largest datagram there is.
 const DATAGRAM: usize = 65_535;
 
+/// Some four thousand messages.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
 /// Which way a traced message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -122,6 +125,9 @@ impl Endpoint {
     pub fn bind(listen: SocketAddr, user_agent: &str) -> io::Result<Endpoint> {
         let socket = std::net::UdpSocket::bind(listen)?;
         socket.set_nonblocking(true)?;
+        // A burst (every DN refreshes after an outage) is better kept than sent again. What the system
+        // grants of it is enough.
+        let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
         let sender = socket.try_clone()?;
         let socket = UdpSocket::from_std(socket)?;
         let shared = Arc::new(Shared {
@@ -241,10 +247,24 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, to: SocketAddr, datagram: &[u8]) -> bool {
-        if let Some(trace) = &*self.trace.load() {
-            trace(Direction::Out, to, &redact(datagram));
+    /// To the trace hook, and to the log at level `trace`.
+    fn show(&self, direction: Direction, peer: SocketAddr, datagram: &[u8]) {
+        let hook = self.trace.load();
+        let logged = tracing::enabled!(tracing::Level::TRACE);
+        if hook.is_none() && !logged {
+            return;
         }
+        let text = redact(datagram);
+        if logged {
+            tracing::trace!(?direction, %peer, "\n{text}");
+        }
+        if let Some(hook) = &*hook {
+            hook(direction, peer, &text);
+        }
+    }
+
+    fn send(&self, to: SocketAddr, datagram: &[u8]) -> bool {
+        self.show(Direction::Out, to, datagram);
         match self.sender.send_to(datagram, to) {
             Ok(_) => {
                 count(&self.counters.sent);
@@ -263,10 +283,10 @@ impl Shared {
         while let Some(output) = state.transactions.poll() {
             match output {
                 Output::Send { to, datagram, client } => {
-                    if !self.send(to, &datagram) {
-                        if let Some(key) = client {
-                            state.transactions.send_failed(&key);
-                        }
+                    if !self.send(to, &datagram)
+                        && let Some(key) = client
+                    {
+                        state.transactions.send_failed(&key);
                     }
                 }
                 Output::Deliver { owner, incoming } => self.deliver(state, owner, incoming),
@@ -301,9 +321,7 @@ impl Shared {
             count(&self.counters.strangers);
             return;
         }
-        if let Some(trace) = &*self.trace.load() {
-            trace(Direction::In, from, &redact(datagram));
-        }
+        self.show(Direction::In, from, datagram);
         let mut state = self.lock();
         match wire::parse(datagram) {
             Ok(SipMessage::Request(request)) => self.request(&mut state, request, from, now),

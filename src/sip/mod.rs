@@ -1,9 +1,12 @@
 //! The SIP side: one user agent per signed-in DN.
 //!
 //! The core ([`UserAgent`], and inside it registration and dialogs) is sans-I/O: messages,
-//! commands and `Instant`s go in, [`Transmit`]s and [`Event`]s come out. Messages are
-//! rsipstack's types; its transactions and transports sit behind the port in [`port`], and
-//! nothing of its dialog layer is used.
+//! commands and `Instant`s go in, [`port::Transmit`]s and [`Event`]s come out. Behind the port in
+//! [`port`] sit our own transactions, sans-I/O as well ([`transaction`] says why not rsipstack's), and
+//! the [`Endpoint`] with its socket. Messages are rsipstack's types; nothing of its dialog layer is
+//! used. [`Driven`] puts one of each together for a task to hold.
+//!
+//! Left for later: TCP and TLS, DNS, session timers (RFC 4028), PRACK (RFC 3262), REFER, Replaces.
 
 mod core;
 mod dialog;

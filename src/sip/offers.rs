@@ -115,11 +115,11 @@ impl Session {
         }
         let Ours::Flying { sdp, tries, .. } = &self.ours else { return };
         let (sdp, tries) = (sdp.clone(), *tries + 1);
-        if code == 401 || code == 407 {
-            if let Some(auth) = core.answer_challenge(&pending.auth, response) {
-                self.reinvite_again(core, pending, auth, sdp, tries);
-                return;
-            }
+        if (code == 401 || code == 407)
+            && let Some(auth) = core.answer_challenge(&pending.auth, response)
+        {
+            self.reinvite_again(core, pending, auth, sdp, tries);
+            return;
         }
         let text = status_text(response);
         match code {

@@ -126,7 +126,7 @@ impl Registration {
         };
         self.cseq += 1;
         let aor = core.aor();
-        let (from, to) = (format!("{};tag={}", core.from_value(), self.tag), format!("<{aor}>"));
+        let (from, to) = (format!("{};tag={}", core.own_party(), self.tag), format!("<{aor}>"));
         let mut request = core.request(Method::Register, uri, &from, &to, &self.call_id, self.cseq);
         let expires = if purpose == Purpose::Unregister { 0 } else { self.ask };
         request.headers.push(header("Contact", format!("{};expires={expires}", core.contact())));
@@ -151,14 +151,14 @@ impl Registration {
         now: Instant,
     ) {
         let code = response.status_code.code();
-        if code == 401 || code == 407 {
-            if let Some(auth) = core.answer_challenge(&pending.auth, response) {
-                let mut request = pending.request;
-                self.cseq += 1;
-                renew(core, &mut request, self.cseq);
-                self.transmit(core, pending.purpose, request, auth);
-                return;
-            }
+        if (code == 401 || code == 407)
+            && let Some(auth) = core.answer_challenge(&pending.auth, response)
+        {
+            let mut request = pending.request;
+            self.cseq += 1;
+            renew(core, &mut request, self.cseq);
+            self.transmit(core, pending.purpose, request, auth);
+            return;
         }
         self.auth = pending.auth;
         if pending.purpose == Purpose::Unregister {

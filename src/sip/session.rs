@@ -125,6 +125,10 @@ impl Session {
     /// Stops everything but the answering of late messages.
     pub(crate) fn over(&mut self, core: &mut Core, now: Instant) {
         self.answer_theirs(core, 487);
+        if self.ack_due() {
+            // A 2xx is ACKed come what may (13.2.2.4).
+            self.send_due_ack(core, None, now);
+        }
         self.phase = Phase::Over;
         self.awaited.clear();
         self.offers.clear();
@@ -143,10 +147,10 @@ impl Session {
 
     /// Whether an in-dialog request is for this session.
     pub(crate) fn holds(&self, request: &Request) -> bool {
-        if let Phase::Calling(outgoing) = &self.phase {
-            if outgoing.early.iter().any(|dialog| dialog.holds(request)) {
-                return true;
-            }
+        if let Phase::Calling(outgoing) = &self.phase
+            && outgoing.early.iter().any(|dialog| dialog.holds(request))
+        {
+            return true;
         }
         self.dialog.as_ref().is_some_and(|dialog| dialog.holds(request))
     }
@@ -449,11 +453,11 @@ impl Session {
         now: Instant,
     ) {
         let code = response.status_code.code();
-        if code == 401 || code == 407 {
-            if let Some(auth) = core.answer_challenge(&pending.auth, response) {
-                self.send_again(core, pending, auth);
-                return;
-            }
+        if (code == 401 || code == 407)
+            && let Some(auth) = core.answer_challenge(&pending.auth, response)
+        {
+            self.send_again(core, pending, auth);
+            return;
         }
         // 12.2.1.2: the peer knows of no such dialog.
         if code == 481 && matches!(pending.purpose, Purpose::Info(_)) && !self.is_over() {
@@ -494,7 +498,11 @@ impl Session {
             _ => None,
         };
         let bye = self.bye_due.as_ref().and_then(|due| due.at);
-        awaited.chain(glare).chain(bye).chain(self.reap_at).min()
+        let ringing = match &self.phase {
+            Phase::Ringing(invite) => invite.next_progress(),
+            _ => None,
+        };
+        awaited.chain(glare).chain(bye).chain(ringing).chain(self.reap_at).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, core: &mut Core, now: Instant) {
@@ -505,10 +513,10 @@ impl Session {
                 None => self.send_bye(core, 408, "no ACK", now),
             }
         }
-        if self.bye_due.as_ref().is_some_and(|due| due.at.is_some_and(|at| at <= now)) {
-            if let Some(due) = self.bye_due.take() {
-                self.send_bye(core, due.code, &due.text, now);
-            }
+        if self.bye_due.as_ref().is_some_and(|due| due.at.is_some_and(|at| at <= now))
+            && let Some(due) = self.bye_due.take()
+        {
+            self.send_bye(core, due.code, &due.text, now);
         }
         for awaited in self.awaited.iter_mut().filter(|awaited| awaited.next <= now) {
             let response = awaited.response.clone();
@@ -517,6 +525,7 @@ impl Session {
             awaited.next = now + awaited.pause;
         }
         self.end_pause(core, now);
+        self.repeat_progress(core, now);
     }
 }
 

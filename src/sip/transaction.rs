@@ -39,6 +39,8 @@ pub struct Key(String);
 
 /// What became of a request that came in.
 #[derive(Debug)]
+// One exists at a time, and is taken apart at once: boxing the request would only cost.
+#[allow(clippy::large_enum_variant)]
 pub enum Arrival {
     /// A retransmission, or the ACK of a refusal: dealt with.
     Absorbed,
@@ -203,13 +205,13 @@ impl Transactions {
         now: Instant,
     ) {
         let Some(key) = self.client_keys.get(&(owner, invite)).cloned() else { return };
-        if let Some(client) = self.clients.get_mut(&key) {
-            if matches!(client.state, ClientState::Calling | ClientState::Proceeding) {
-                client.cancelled = true;
-                client.deadline = now + T1X64;
-                let wake = client.wake();
-                self.arm(wake, Timer::Client(key));
-            }
+        if let Some(client) = self.clients.get_mut(&key)
+            && matches!(client.state, ClientState::Calling | ClientState::Proceeding)
+        {
+            client.cancelled = true;
+            client.deadline = now + T1X64;
+            let wake = client.wake();
+            self.arm(wake, Timer::Client(key));
         }
         self.request(None, invite, request, to, now);
     }

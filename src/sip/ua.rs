@@ -79,7 +79,7 @@ impl UserAgent {
                 self.invite(session, &to, sdp, &headers);
             }
             Command::Progress { session, code, sdp } => {
-                self.with(session, |session, core| session.progress(core, code, sdp));
+                self.with(session, |session, core| session.progress(core, code, sdp, now));
             }
             Command::Accept { session, sdp } => {
                 self.with(session, |session, core| session.accept(core, &sdp, now));

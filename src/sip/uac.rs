@@ -209,22 +209,23 @@ impl Session {
             return self.handle_ok(core, pending, response, from, now);
         }
         let Phase::Calling(outgoing) = &mut self.phase else { return };
-        if (code == 401 || code == 407) && !self.ended {
-            if let Some(auth) = core.answer_challenge(&pending.auth, response) {
-                // Of the challenged attempt nothing remains (22.2, 13.2.2.3).
-                let cseq = outgoing.template.next_cseq();
-                let mut request = pending.request;
-                renew(core, &mut request, cseq);
-                outgoing.tx = core.send(pending.purpose, request.clone(), pending.to, auth);
-                // With the credentials of this attempt, for the ACK and CANCEL to be built from.
-                if let Some(sent) = core.pending.get(&outgoing.tx) {
-                    request = sent.request.clone();
-                }
-                outgoing.invite = request;
-                outgoing.early.clear();
-                outgoing.provisional = false;
-                return;
+        if (code == 401 || code == 407)
+            && !self.ended
+            && let Some(auth) = core.answer_challenge(&pending.auth, response)
+        {
+            // Of the challenged attempt nothing remains (22.2, 13.2.2.3).
+            let cseq = outgoing.template.next_cseq();
+            let mut request = pending.request;
+            renew(core, &mut request, cseq);
+            outgoing.tx = core.send(pending.purpose, request.clone(), pending.to, auth);
+            // With the credentials of this attempt, for the ACK and CANCEL to be built from.
+            if let Some(sent) = core.pending.get(&outgoing.tx) {
+                request = sent.request.clone();
             }
+            outgoing.invite = request;
+            outgoing.early.clear();
+            outgoing.provisional = false;
+            return;
         }
         let text = message::status_text(response);
         self.tell_end(core, EndedBy::Peer, code, text, reason_of(response));

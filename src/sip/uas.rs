@@ -1,9 +1,9 @@
 //! A call in (RFC 3261 9.2, 13.3).
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rsipstack::sip::{Request, Uri};
+use rsipstack::sip::{Request, Response, Uri};
 
 use super::core::Core;
 use super::dialog::Dialog;
@@ -16,11 +16,22 @@ use super::types::{EndedBy, Event, HeaderPair, Invited, SessionId};
 /// Application headers of one INVITE that are handed on.
 const MAX_HEADERS: usize = 32;
 
+/// A provisional answer comes again this often, or proxies take the callee for dead (13.3.1.1).
+const PROGRESS: Duration = Duration::from_secs(60);
+
 /// Their INVITE before our final answer.
 pub(crate) struct IncomingInvite {
     pub tx: ServerTx,
     pub request: Request,
     has_offer: bool,
+    /// The last provisional answer, and when it is due again.
+    progress: Option<(Response, Instant)>,
+}
+
+impl IncomingInvite {
+    pub(crate) fn next_progress(&self) -> Option<Instant> {
+        self.progress.as_ref().map(|(_, at)| *at)
+    }
 }
 
 /// Takes an INVITE outside of any dialog: a session and its event, or an answer that refuses it.
@@ -47,7 +58,7 @@ pub(crate) fn invited(
     let trying = core.response(&request, 100, &dialog.local_tag);
     core.transmits.push_back(Transmit::Response { tx, response: trying });
     let invite = Box::new(describe(&request, &dialog, sdp.clone()));
-    let incoming = IncomingInvite { tx, has_offer: sdp.is_some(), request };
+    let incoming = IncomingInvite { tx, has_offer: sdp.is_some(), request, progress: None };
     let branch = message::top_via(&incoming.request).and_then(message::branch).map(str::to_owned);
     let mut session = Session::new(id, Phase::Ringing(Box::new(incoming)), Some(dialog), false);
     session.invite_branch = branch;
@@ -100,17 +111,34 @@ fn user_or_host(text: &str) -> String {
 
 impl Session {
     /// [`super::Command::Progress`].
-    pub(crate) fn progress(&mut self, core: &mut Core, code: u16, sdp: Option<String>) {
-        let Phase::Ringing(invite) = &self.phase else { return };
+    pub(crate) fn progress(
+        &mut self,
+        core: &mut Core,
+        code: u16,
+        sdp: Option<String>,
+        now: Instant,
+    ) {
+        let tag = self.tag();
+        let Phase::Ringing(invite) = &mut self.phase else { return };
         if !(101..200).contains(&code) {
             return;
         }
-        let mut response = core.response(&invite.request, code, &self.tag());
+        let mut response = core.response(&invite.request, code, &tag);
         if let Some(sdp) = sdp {
             let content = (message::SDP_TYPE, sdp.into_bytes());
             set_body(&mut response.headers, &mut response.body, Some(content));
         }
+        invite.progress = Some((response.clone(), now + PROGRESS));
         core.transmits.push_back(Transmit::Response { tx: invite.tx, response });
+    }
+
+    pub(crate) fn repeat_progress(&mut self, core: &mut Core, now: Instant) {
+        let Phase::Ringing(invite) = &mut self.phase else { return };
+        let tx = invite.tx;
+        if let Some((response, at)) = invite.progress.as_mut().filter(|(_, at)| *at <= now) {
+            *at = now + PROGRESS;
+            core.transmits.push_back(Transmit::Response { tx, response: response.clone() });
+        }
     }
 
     /// [`super::Command::Accept`].

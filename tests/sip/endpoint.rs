@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
-use wrtc_gateway::sip::{Claim, Command, Driven, EndedBy, Endpoint, Event, SessionId};
+use wrtc_gateway::sip::{Claim, Command, Direction, Driven, EndedBy, Endpoint, Event, SessionId};
 
 use super::support::*;
 
@@ -187,4 +187,50 @@ async fn a_full_inbox_loses_the_datagram_not_the_call() {
         Some(wrtc_gateway::sip::port::Incoming::Request { request, .. })
             if header(&request, "Call-ID").as_deref() == Some("b")
     ));
+}
+
+#[tokio::test]
+async fn the_trace_shows_messages_without_credentials() {
+    let endpoint = endpoint();
+    let to = endpoint.local_addr();
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = seen.clone();
+    endpoint.set_trace(Some(Box::new(move |direction, _, text| {
+        sink.lock().unwrap().push((direction, text.to_owned()));
+    })));
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let text = raw(&socket, "OPTIONS", "x", "t1", "")
+        .replace("CSeq", "Authorization: Digest response=\"hush\"\r\nCSeq");
+    exchange(&socket, to, &text).await;
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2);
+    assert!(seen[0].1.starts_with("OPTIONS") && !seen[0].1.contains("hush"), "{}", seen[0].1);
+    assert!(seen[1].1.starts_with("SIP/2.0 200"));
+    assert_eq!((seen[0].0, seen[1].0), (Direction::In, Direction::Out));
+}
+
+#[tokio::test]
+async fn a_leg_takes_over_the_invite_somebody_else_received() {
+    // As the lab's server does: it takes every INVITE and hands each to a leg of its own.
+    let (left, right) = (endpoint(), endpoint());
+    let mut a = driven(&left, "1001", right.local_addr());
+    let (sender, mut inbox) = tokio::sync::mpsc::channel(8);
+    let _server = right.attach(Claim::Everything, sender);
+    let session = SessionId(1);
+    let sdp = Some(OFFER.into());
+    a.command(Command::Invite { session, to: "600".into(), sdp, headers: vec![] });
+    let first = timeout(PATIENCE, inbox.recv()).await.unwrap().unwrap();
+    let here = right.local_addr().to_string();
+    let config = config("600", &here, &left.local_addr().to_string());
+    let mut leg = Driven::new(&right, Claim::Nothing, config);
+    leg.incoming(first);
+    let Event::Invited { session: theirs, .. } = next(&mut leg).await else { panic!("Invited") };
+    leg.command(Command::Progress { session: theirs, code: 180, sdp: None });
+    assert!(matches!(next(&mut a).await, Event::Progressed { code: 180, .. }));
+    // CANCEL finds the leg.
+    a.command(Command::End { session, code: 487, text: String::new() });
+    let Event::Ended { end, .. } = next(&mut leg).await else { panic!("Ended") };
+    assert_eq!((end.by, end.code), (EndedBy::Peer, 487));
+    timeout(PATIENCE, a.wind_down()).await.expect("487 ends it");
+    assert!(inbox.try_recv().is_err(), "the server saw the INVITE alone");
 }

@@ -256,3 +256,15 @@ fn the_second_2xx_of_an_accepted_call_is_not_sent_for_a_second_accept() {
     let sent = bench.sent();
     assert!(matches!(&sent[..], [Transmit::Response { .. }]), "{sent:?}");
 }
+
+#[test]
+fn long_ringing_is_said_again_every_minute() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.ring(OFFER);
+    bench.advance(Duration::from_secs(59));
+    assert!(bench.sent().is_empty());
+    bench.advance(Duration::from_secs(121));
+    assert_eq!(bench.codes(), [180, 180, 180]);
+    bench.command(Command::Accept { session, sdp: ANSWER.into() });
+    assert_eq!(bench.codes(), [200]);
+}

@@ -254,3 +254,17 @@ fn a_session_is_forgotten_after_it_lingered() {
     assert_eq!(bench.codes(), [481]);
     assert_eq!(bench.ua.poll_timeout(), None);
 }
+
+#[test]
+fn a_bye_that_comes_before_the_answer_to_a_delayed_offer_still_finds_an_ack() {
+    let mut bench = Bench::new();
+    let (tx, request) = invite(&mut bench, None);
+    bench.answer(tx, &request, "200 OK", CONTACT, OFFER);
+    bench.events();
+    bench.receive(&Peer::callee(&request).request(Method::Bye, "", ""));
+    let sent = bench.sent();
+    assert!(matches!(&sent[..], [Transmit::Response { .. }, Transmit::Ack { .. }]), "{sent:?}");
+    assert_eq!(ended(bench.event()).by, EndedBy::Peer);
+    bench.command(Command::AnswerInAck { session: ME, sdp: ANSWER.into() });
+    assert!(bench.sent().is_empty());
+}
