@@ -163,6 +163,15 @@ impl Ice {
         self.selected.filter(|_| !self.expired)
     }
 
+    /// The same, with an address to use as long as nothing was nominated, if it is valid: a browser
+    /// may be done with its handshake before it nominates.
+    pub fn destination(&self, before: Option<SocketAddr>) -> Option<SocketAddr> {
+        match self.selected {
+            None => before.filter(|addr| self.is_valid(*addr)),
+            Some(_) => self.selected(),
+        }
+    }
+
     pub fn is_valid(&self, from: SocketAddr) -> bool {
         self.valid.iter().any(|(addr, _)| *addr == from)
     }
@@ -357,10 +366,13 @@ mod tests {
         let mut ice = Ice::new(local());
         assert!(!connected(check(&mut ice, now, 1, &request(&local(), false))));
         assert_eq!(ice.selected(), None);
+        assert_eq!(ice.destination(Some(from(1))), Some(from(1)));
+        assert_eq!(ice.destination(Some(from(2))), None);
         assert!(ice.is_valid(from(1)) && !ice.is_valid(from(2)));
         assert!(connected(check(&mut ice, now, 1, &request(&local(), true))));
         assert!(!connected(check(&mut ice, now, 2, &request(&local(), true))));
         assert_eq!(ice.selected(), Some(from(2)));
+        assert_eq!(ice.destination(Some(from(1))), Some(from(2)));
     }
 
     #[test]
@@ -389,6 +401,7 @@ mod tests {
         assert!(ice.handle_timeout(later + CONSENT));
         assert!(!ice.handle_timeout(later + CONSENT), "it is said once");
         assert_eq!(ice.selected(), None);
+        assert_eq!(ice.destination(Some(from(1))), None);
         assert!(connected(check(&mut ice, later + CONSENT, 1, &request(&local(), false))));
         assert_eq!(ice.selected(), Some(from(1)));
     }

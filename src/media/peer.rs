@@ -72,7 +72,7 @@ impl Peer {
 
     /// A DTLS datagram to send, and where to.
     pub fn poll_transmit(&mut self) -> Option<(SocketAddr, BytesMut)> {
-        let to = self.ice.selected().or(self.dtls_from)?;
+        let to = self.ice.destination(self.dtls_from)?;
         self.dtls.poll_transmit().map(|data| (to, data))
     }
 
@@ -86,13 +86,13 @@ impl Peer {
 
     /// Where and what to send for a plain RTP packet; `None` until connected.
     pub fn seal_rtp(&mut self, packet: &[u8]) -> Option<(SocketAddr, BytesMut)> {
-        let to = self.ice.selected()?;
+        let to = self.ice.destination(self.dtls_from)?;
         let sealed = self.srtp.as_mut()?.seal_rtp(packet)?;
         Some((to, sealed))
     }
 
     pub fn seal_rtcp(&mut self, packet: &[u8]) -> Option<(SocketAddr, BytesMut)> {
-        let to = self.ice.selected()?;
+        let to = self.ice.destination(self.dtls_from)?;
         let sealed = self.srtp.as_mut()?.seal_rtcp(packet)?;
         Some((to, sealed))
     }
