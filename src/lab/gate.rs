@@ -19,10 +19,8 @@ const MAX_NONCES: usize = 4096;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     Pass,
-    /// For a 401, or for a 407 to anything but REGISTER.
+    /// For a 401, or for a 407 to anything but REGISTER: no answer came, a wrong one, or a stale one.
     Challenge(Vec<Header>),
-    /// 403: it answered the challenge, and wrongly.
-    Refuse,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +103,8 @@ impl Gate {
                 ))
         });
         if !right {
-            return Verdict::Refuse;
+            // A wrong password is asked for again, as Asterisk and Kamailio do.
+            return self.challenge(register, false, now);
         }
         if self.is_fresh(&answer, now) {
             return Verdict::Pass;
@@ -326,10 +325,16 @@ mod tests {
             // The same again is somebody else's copy.
             assert!(matches!(gate.check(&right, "5001", now), Verdict::Challenge(_)));
             // And it is nobody else's pass.
-            assert_eq!(gate.check(&right, "5002", now), Verdict::Refuse);
+            assert!(asked_again(gate.check(&right, "5002", now)));
         }
         let wrong = answer(Algorithm::Md5, "5001", "else", &nonce, 9);
-        assert_eq!(gate.check(&wrong, "5001", now), Verdict::Refuse);
+        assert!(asked_again(gate.check(&wrong, "5001", now)));
+    }
+
+    /// Refused: a challenge that does not call the nonce stale.
+    fn asked_again(verdict: Verdict) -> bool {
+        let Verdict::Challenge(headers) = verdict else { return false };
+        headers.iter().all(|header| !header.to_string().contains("stale"))
     }
 
     #[test]
@@ -347,7 +352,7 @@ mod tests {
         }
         // One that is not offered does not pass.
         let other = answer(Algorithm::Sha256, "5001", "pass:wo\"rd", &nonce, 2);
-        assert_eq!(gate.check(&other, "5001", now), Verdict::Refuse);
+        assert!(asked_again(gate.check(&other, "5001", now)));
     }
 
     #[test]

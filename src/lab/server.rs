@@ -236,7 +236,6 @@ impl Server {
         match self.gate.check(request, &wish.dn, now) {
             Verdict::Pass => {}
             Verdict::Challenge(headers) => return self.respond(tx, request, 401, headers),
-            Verdict::Refuse => return self.respond(tx, request, 403, Vec::new()),
         }
         let contact = self.registrar.handle_register(wish, from, now);
         let contact = contact.map(|value| Header::Contact(Contact::new(value)));
@@ -257,7 +256,6 @@ impl Server {
             match self.gate.check(&request, &caller, now) {
                 Verdict::Pass => {}
                 Verdict::Challenge(headers) => return self.respond(tx, &request, 407, headers),
-                Verdict::Refuse => return self.respond(tx, &request, 403, Vec::new()),
             }
         }
         if self.is_full(now) {

@@ -12,7 +12,9 @@ use crate::config::{Log, LogFormat};
 /// # Errors
 /// A `log.level` that is no filter directive.
 pub fn start_logging(log: &Log) -> Result<(), ParseError> {
-    let filter: EnvFilter = EnvFilter::builder().parse(&log.level)?;
+    // Browsers' ClientHellos carry extensions that rtc-dtls warns of one by one.
+    let quiet = format!("rtc_dtls=error,{}", log.level);
+    let filter: EnvFilter = EnvFilter::builder().parse(quiet)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -116,7 +116,7 @@ async fn guests_may_call_but_nobody_may_pass_for_a_dn() {
     guest.hears(20).await;
     let mut impostor = Telephone::new(&lab, "5003", "guessed").await;
     impostor.dial("600", true);
-    assert_eq!(impostor.ended().await.code, 403);
+    assert_eq!(impostor.ended().await.code, 407);
 }
 
 #[tokio::test]

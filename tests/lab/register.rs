@@ -28,7 +28,7 @@ async fn each_challenge_can_be_met() {
 
 #[tokio::test]
 async fn a_wrong_password_is_refused_after_the_challenge() {
-    assert_eq!(refused("5001", "wrong").await, 403);
+    assert_eq!(refused("5001", "wrong").await, 401);
 }
 
 #[tokio::test]
