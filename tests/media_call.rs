@@ -258,6 +258,24 @@ fn a_new_peer_connection_takes_over_from_the_old_one() {
 }
 
 #[test]
+fn another_fingerprint_on_the_same_credentials_is_a_new_association() {
+    let mut call = established();
+    call.talk(Duration::from_millis(200));
+    let mut new = Browser::new();
+    new.ssrc = 0xCAFE;
+    let old = std::mem::replace(&mut call.browser, new);
+    call.describe_browser();
+    call.seen.clear();
+    call.connect();
+    call.talk(Duration::from_millis(400));
+    assert_eq!(call.browser.heard.len(), 20);
+    assert!(tone_of(&call.browser.heard, 1000) > 0.98);
+    assert!(tone_of(&spoken(&call.phone.heard, 18), 440) > 0.98);
+    let (last, next) = (old.heard.last().unwrap(), &call.browser.heard[0]);
+    assert_eq!(next.sequence.wrapping_sub(last.sequence), 1);
+}
+
+#[test]
 fn the_gateway_starts_the_handshake_where_the_browser_waits() {
     // The library's server side is the same code as its client's: only roles are told here.
     let call = Call::open();
@@ -294,6 +312,15 @@ fn reports_are_exchanged_and_the_round_trip_is_measured() {
     assert_eq!(sender.reports.len(), 1);
     assert_eq!((sender.reports[0].ssrc, sender.reports[0].total_lost), (0xB0B0_B0B0, 0));
     assert_eq!(packets.len(), 2, "with our CNAME");
+    let mut buffer = [0; 200];
+    let len = call.phone.rtcp.recv(&mut buffer).expect("a report at the phone's next port");
+    let packets = rtc_rtcp::packet::unmarshal(&mut &buffer[..len]).unwrap();
+    let to_phone = packets[0]
+        .as_any()
+        .downcast_ref::<rtc_rtcp::sender_report::SenderReport>()
+        .expect("a sender report");
+    assert_eq!(to_phone.ssrc, call.phone.heard[0].ssrc);
+    assert_eq!(to_phone.reports[0].ssrc, call.phone.ssrc);
 
     // The browser answers at once: its report echoes ours.
     let mut answer = vec![0x81, 201, 0, 7];

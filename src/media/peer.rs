@@ -72,7 +72,9 @@ impl Peer {
 
     /// A DTLS datagram to send, and where to.
     pub fn poll_transmit(&mut self) -> Option<(SocketAddr, BytesMut)> {
-        let to = self.ice.destination(self.dtls_from)?;
+        // Back to where its last flight came from, which may be ahead of the nomination.
+        let from = self.dtls_from.filter(|addr| self.ice.is_valid(*addr));
+        let to = from.or_else(|| self.ice.selected())?;
         self.dtls.poll_transmit().map(|data| (to, data))
     }
 

@@ -73,6 +73,7 @@ pub fn spoken(heard: &[Heard], frames: usize) -> Vec<Heard> {
 
 pub struct Phone {
     pub socket: UdpSocket,
+    pub rtcp: UdpSocket,
     pub gateway: Option<SocketAddr>,
     pub heard: Vec<Heard>,
     pub tone: Tone,
@@ -85,10 +86,21 @@ pub struct Phone {
 
 impl Phone {
     pub fn new() -> Phone {
-        let socket = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+        // The next port is for RTCP, and must be nobody else's.
+        let (socket, rtcp) = std::iter::repeat_with(|| {
+            let socket = UdpSocket::bind((LOOPBACK, 0)).ok()?;
+            let next = socket.local_addr().ok()?.port().checked_add(1)?;
+            Some((socket, UdpSocket::bind((LOOPBACK, next)).ok()?))
+        })
+        .take(1000)
+        .flatten()
+        .next()
+        .expect("two ports side by side");
         socket.set_nonblocking(true).unwrap();
+        rtcp.set_nonblocking(true).unwrap();
         Phone {
             socket,
+            rtcp,
             gateway: None,
             heard: Vec::new(),
             tone: Tone::new(1000),
