@@ -14,4 +14,5 @@ mod sip {
     mod network;
     mod registration;
     mod routing;
+    mod transactions;
 }

@@ -117,3 +117,54 @@ impl Routes {
         self.ports.get(&owner).map(|entry| &entry.inbox)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(user: &str, call_id: &str, tag: &str) -> Request {
+        let text = format!(
+            "BYE sip:{user}@h SIP/2.0\r\nTo: <sip:x@h>;tag={tag}\r\nCall-ID: {call_id}\r\n\r\n"
+        );
+        Request::try_from(text.as_str()).unwrap()
+    }
+
+    #[test]
+    fn two_ends_of_one_call_id_are_told_apart_by_their_tags() {
+        let mut routes = Routes::default();
+        let (inbox, _kept) = mpsc::channel(1);
+        let a = routes.attach(Claim::User("a".into()), inbox.clone());
+        let b = routes.attach(Claim::User("b".into()), inbox);
+        routes.learn(a, "c", "ta");
+        routes.learn(b, "c", "tb");
+        assert_eq!(routes.owner(&request("b", "c", "ta")), Some(a));
+        assert_eq!(routes.owner(&request("a", "c", "tb")), Some(b));
+        assert_eq!(routes.owner(&request("b", "c", "unknown")), Some(b), "by user");
+        routes.detach(a);
+        assert_eq!(routes.owner(&request("nobody", "c", "ta")), None);
+    }
+
+    #[test]
+    fn dialogs_are_bounded_and_the_one_in_use_stays() {
+        let mut routes = Routes::default();
+        let (inbox, _kept) = mpsc::channel(1);
+        let owner = routes.attach(Claim::Nothing, inbox);
+        routes.learn(owner, "live", "t");
+        for n in 0..1000 {
+            routes.learn(owner, &format!("c{n}"), "t");
+            assert_eq!(routes.owner(&request("x", "live", "t")), Some(owner));
+        }
+        assert_eq!(routes.by_dialog.len(), MAX_DIALOGS);
+        assert_eq!(routes.owner(&request("x", "c1", "t")), None);
+    }
+
+    #[test]
+    fn the_newest_claim_wins_and_the_older_ones_end_does_not_harm_it() {
+        let mut routes = Routes::default();
+        let (inbox, _kept) = mpsc::channel(1);
+        let old = routes.attach(Claim::User("a".into()), inbox.clone());
+        let new = routes.attach(Claim::User("a".into()), inbox);
+        routes.detach(old);
+        assert_eq!(routes.owner(&request("a", "c", "t")), Some(new));
+    }
+}

@@ -382,6 +382,7 @@ impl Session {
             }
             Phase::Up => {
                 self.hang_up(core, code, text, now);
+                let text = if text.is_empty() { "OK" } else { text };
                 self.tell_end(core, EndedBy::Us, 200, text, None);
             }
             Phase::Over => {}

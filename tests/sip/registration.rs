@@ -90,6 +90,24 @@ fn a_challenge_is_answered_and_its_nonce_used_on() {
 }
 
 #[test]
+fn a_nonce_that_went_stale_at_once_is_answered_but_not_for_ever() {
+    let mut bench = Bench::new();
+    let (mut tx, mut request) = register(&mut bench);
+    for round in 1..=4 {
+        let stale = if round > 1 { ", stale=TRUE" } else { "" };
+        let line = format!("WWW-Authenticate: Digest realm=\"r\", nonce=\"n{round}\"{stale}\r\n");
+        bench.answer(tx, &request, "401 Unauthorized", &line, "");
+        (tx, request, _) = bench.request();
+        let authorization = header(&request, "Authorization").unwrap();
+        assert!(authorization.contains(&format!("nonce=\"n{round}\"")), "{authorization}");
+    }
+    let line = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n5\", stale=true\r\n";
+    bench.answer(tx, &request, "401 Unauthorized", line, "");
+    assert!(bench.sent().is_empty());
+    assert!(matches!(bench.event(), Event::RegistrationFailed { code: 401, .. }));
+}
+
+#[test]
 fn a_proxy_and_a_registrar_may_both_challenge() {
     let mut bench = Bench::new();
     let (tx, request) = register(&mut bench);
