@@ -4,7 +4,9 @@ mod edge_support;
 
 use std::time::{Duration, Instant};
 
-use edge_support::{Gateway, PASSWORD, envelope, eventually, exchange, get, header, read_response};
+use edge_support::{
+    Gateway, PASSWORD, envelope, eventually, exchange, get, hangs, header, read_response,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use wrtc_gateway::agent::{EndReason, Identity, MessageError, PostError};
@@ -22,7 +24,7 @@ fn post(path: &str, body: &str) -> String {
 async fn hang(gateway: &Gateway, ssid: &str, session: &wrtc_gateway::agent::Session) -> TcpStream {
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     stream.write_all(get(&format!("/wait?id={ssid}")).as_bytes()).await.unwrap();
-    eventually("the poll hangs", || session.is_present(Instant::now())).await;
+    eventually("the poll hangs", || hangs(session)).await;
     stream
 }
 
@@ -286,9 +288,10 @@ async fn mailbox_that_runs_over_ends_the_session() {
 async fn presence_follows_the_poll() {
     let gateway = Gateway::start(&[]).await;
     let (ssid, session) = gateway.jsapi_sign_in("5001").await;
-    assert!(!session.is_present(Instant::now()), "no poll yet");
-    let hanging = hang(&gateway, &ssid, &session).await;
     let later = Duration::from_secs(3600);
+    assert!(session.is_present(Instant::now()), "it has just signed in");
+    assert!(!session.is_present(Instant::now() + later), "and does not poll yet");
+    let hanging = hang(&gateway, &ssid, &session).await;
     assert!(session.is_present(Instant::now() + later));
     drop(hanging);
     eventually("the hang-up is noticed", || !session.is_present(Instant::now() + later)).await;

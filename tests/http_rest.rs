@@ -2,9 +2,7 @@
 
 mod edge_support;
 
-use std::time::Instant;
-
-use edge_support::{Gateway, PASSWORD, envelope, eventually};
+use edge_support::{Gateway, PASSWORD, envelope, eventually, hangs};
 use reqwest::Client;
 use serde_json::Value;
 use wrtc_gateway::agent::{EndReason, MessageError, Session};
@@ -220,7 +218,7 @@ async fn second_poll_takes_over_with_204() {
     let client = Client1::signed_in().await;
     let url = client.gateway.url("/api/webrtc/message?id=agent123");
     let first = tokio::spawn(client.http.get(&url).send());
-    eventually("the poll hangs", || client.session.is_present(Instant::now())).await;
+    eventually("the poll hangs", || hangs(&client.session)).await;
     let second = tokio::spawn(client.http.get(&url).send());
     assert_eq!(first.await.unwrap().unwrap().status(), 204);
     client.tell(answer());
@@ -232,7 +230,7 @@ async fn replaced_session_is_told() {
     let client = Client1::signed_in().await;
     let url = client.gateway.url("/api/webrtc/message?id=agent123&events=1");
     let hanging = tokio::spawn(client.http.get(&url).send());
-    eventually("the poll hangs", || client.session.is_present(Instant::now())).await;
+    eventually("the poll hangs", || hangs(&client.session)).await;
     client.gateway.jsapi_sign_in("5001").await;
     let response = hanging.await.unwrap().unwrap();
     assert_eq!(head(&response, "x-wrtc-type"), Some("replaced"));

@@ -3,9 +3,10 @@
 mod edge_support;
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use edge_support::{Gateway, PASSWORD, envelope, eventually, exchange, get, header, read_response};
+use edge_support::{
+    Gateway, PASSWORD, envelope, eventually, exchange, get, hangs, header, read_response,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wrtc_gateway::wire::ToBrowser;
@@ -152,7 +153,7 @@ async fn garbage_is_answered_or_closed_and_nothing_else_is_disturbed() {
     let (ssid, session) = gateway.jsapi_sign_in("5001").await;
     let mut hanging = TcpStream::connect(gateway.address).await.unwrap();
     hanging.write_all(get(&format!("/wait?id={ssid}")).as_bytes()).await.unwrap();
-    eventually("the poll hangs", || session.is_present(Instant::now())).await;
+    eventually("the poll hangs", || hangs(&session)).await;
     for seed in 0..200u64 {
         let mut stream = TcpStream::connect(gateway.address).await.unwrap();
         let bytes: Vec<u8> =
@@ -200,7 +201,36 @@ async fn guessing_passwords_is_slowed_down_and_nobody_else_is() {
 
 #[tokio::test]
 async fn files() {
-    let gateway = Gateway::start(&[]).await;
+    let gateway = Gateway::start(&["http.allowed_origins=https://wwe.example"]).await;
+    for (path, kind) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/index.html", "text/html; charset=utf-8"),
+        ("/grtc.js", "text/javascript; charset=utf-8"),
+        ("/grtc.mjs", "text/javascript; charset=utf-8"),
+    ] {
+        // For pages elsewhere too: the library is loaded from here.
+        for headers in ["", WWE, EVIL] {
+            let (status, head, body) = ask(&gateway, "GET", path, headers).await;
+            assert_eq!((status, header(&head, "content-type")), (200, Some(kind)), "{path}");
+            assert!(!body.is_empty());
+            let etag = header(&head, "etag").unwrap().to_owned();
+            let fresh = format!("{headers}If-None-Match: \"x\", W/{etag}\r\n");
+            let (status, head, body) = ask(&gateway, "GET", path, &fresh).await;
+            assert_eq!((status, body.as_str()), (304, ""));
+            assert_eq!(header(&head, "etag"), Some(etag.as_str()));
+        }
+        let (_, head, _) = ask(&gateway, "GET", path, "").await;
+        let policy = header(&head, "content-security-policy").unwrap();
+        assert!(policy.contains("frame-ancestors 'self' https://wwe.example"), "{policy}");
+        assert!(policy.contains("script-src 'self'"), "{policy}");
+        assert_eq!(header(&head, "cache-control"), Some("no-cache"));
+        assert_eq!(ask(&gateway, "POST", path, "Content-Length: 0\r\n").await.0, 405);
+        let head = reqwest::Client::new().head(gateway.url(path)).send().await.unwrap();
+        assert_eq!(
+            (head.status().as_u16(), head.headers()["content-type"].as_bytes()),
+            (200, kind.as_bytes())
+        );
+    }
     for path in ["/nothing.js", "/../Cargo.toml", "/%2e%2e/Cargo.toml", "/.gitkeep", "//etc/passwd"]
     {
         let (status, head, _) = ask(&gateway, "GET", path, "").await;

@@ -22,7 +22,7 @@ const PRESENCE: Duration = Duration::from_secs(5);
 /// anew, so this only has to cover packets that overtake one another, which a virtual machine whose
 /// cores are taken away for a while makes possible on loopback even. Only a client that leaves its
 /// last connection idle and polls on another one waits so long for its next message.
-const RESET_GRACE: Duration = Duration::from_millis(200);
+const RESET_GRACE: Duration = Duration::from_millis(100);
 
 /// How long a new poll waits for an older connection to acknowledge or reset. Then the older one is
 /// torn down and the message sent again.

@@ -87,13 +87,15 @@ impl Conn {
 
     /// The response that is about to be returned has this message in it.
     pub(super) fn carry(self: &Arc<Self>, delivery: Delivery) {
-        delivery.carried_by(Arc::clone(self) as Arc<dyn Evidence>);
         let dropped = {
             let mut state = self.lock();
             if state.over {
                 Some(delivery)
             } else {
+                // Before anybody is told to ask here: a client that has closed already has
+                // acknowledged everything, and that says nothing of what is yet to be written.
                 state.phase = Phase::Given;
+                delivery.carried_by(Arc::clone(self) as Arc<dyn Evidence>);
                 state.carried.push(delivery);
                 (state.carried.len() > MAX_CARRIED).then(|| state.carried.remove(0))
             }

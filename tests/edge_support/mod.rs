@@ -229,6 +229,11 @@ pub fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: g\r\n\r\n")
 }
 
+/// Does a poll of this session hang? Nothing else makes a client present for an hour.
+pub fn hangs(session: &Session) -> bool {
+    session.is_present(std::time::Instant::now() + std::time::Duration::from_secs(3600))
+}
+
 /// Waits for something that happens on another task.
 pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     for _ in 0..10_000 {
