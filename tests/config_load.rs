@@ -74,7 +74,7 @@ fn later_sources_win() {
     assert_eq!((config.http.listen.port(), config.http.base_path.as_str()), (1001, "/one"));
     let env = [
         ("WRTC_HTTP__LISTEN", "127.0.0.1:1002"),
-        ("WRTC_SIP__SERVERS", "sip:b.example, sips:c.example:5071"),
+        ("WRTC_SIP__SERVERS", "sip:b.example, sip:c.example:5071"),
         ("HOME", "/root"),
         ("WRTC_GATEWAY_SERVICE_HOST", "10.1.1.1"),
         ("WRTC_GATEWAY_PORT_8086_TCP_ADDR", "10.1.1.1"),
@@ -90,7 +90,7 @@ fn later_sources_win() {
         .collect();
     assert_eq!(
         servers,
-        [("b.example", 5060, SipTransport::Udp), ("c.example", 5071, SipTransport::Tls)]
+        [("b.example", 5060, SipTransport::Udp), ("c.example", 5071, SipTransport::Udp)]
     );
 }
 
@@ -108,8 +108,8 @@ fn every_key_can_come_from_everywhere() {
         ("http.tls_key", "/etc/gw/key.pem", "\"/etc/gw/key.pem\""),
         (
             "sip.servers",
-            "sip:a.example,sip:b.example;transport=tcp",
-            "[\"sip:a.example\", \"sip:b.example;transport=tcp\"]",
+            "sip:a.example,sip:b.example:5070;transport=udp",
+            "[\"sip:a.example\", \"sip:b.example:5070;transport=udp\"]",
         ),
         ("sip.domain", "example.com", "\"example.com\""),
         ("sip.listen", "0.0.0.0:5080", "\"0.0.0.0:5080\""),
@@ -221,6 +221,7 @@ fn values_that_are_refused() {
         "sip.servers=sip:user@a.example",
         "sip.servers=sip:a.example:0",
         "sip.servers=sip:a.example;transport=sctp",
+        "sip.servers=sip:a.example;transport=tcp",
         "sip.servers=sip:300.1.1.1",
         "sip.servers=sip:a.example,sip:a.example",
         "sip.servers=http://a.example",
@@ -299,4 +300,18 @@ fn origins() {
     assert!(!list.allow("http://wwe.example") && !list.allow("https://b.example"));
     assert!(!list.allow("http://localhost"));
     assert!(rules("*").allow("https://anybody.example"));
+}
+
+/// The file that shows every key with its default says what the code does.
+#[test]
+fn the_example_file_is_the_defaults() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/gw.toml");
+    let shown = Config::load(Some(&example), [], &[]).unwrap();
+    assert_eq!(shown, from_sets(&["sip.servers=sip:127.0.0.1:5060"]).unwrap());
+    let text = std::fs::read_to_string(example).unwrap();
+    for key in KEYS {
+        let name = key.split('.').next_back().unwrap();
+        let named = |line: &str| line.trim_start_matches(['#', ' ']).starts_with(name);
+        assert!(text.lines().any(named), "{key} is not shown");
+    }
 }

@@ -254,6 +254,13 @@ impl Loader {
             self.take("sip.register_expires", |raw| parse::seconds(raw, 60..=86_400));
         let user_agent = self.take("sip.user_agent", parse::header_line);
         let servers = servers?;
+        if let Some(other) = servers.iter().find(|s| s.transport != SipTransport::Udp) {
+            self.clash(
+                "sip.servers",
+                format!("`{other}` asks for a transport that this version does not speak"),
+                "name it without a transport: SIP goes over UDP",
+            );
+        }
         let first = servers.first()?.host.clone();
         Some(Sip {
             domain: domain.unwrap_or(first),

@@ -1,7 +1,7 @@
 //! Offer and answer (RFC 3264), for both sides of the gateway. Pure.
 //!
 //! What comes in is parsed into [`BrowserSdp`] or [`SipSdp`]; what goes out is written from our own
-//! model ([`write`]), never edited from the other side's text.
+//! model ([`mod@write`]), never edited from the other side's text.
 
 pub mod negotiate;
 mod parse;
