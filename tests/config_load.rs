@@ -1,6 +1,6 @@
 //! Configuration: sources, defaults, and every fault told at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wrtc_gateway::config::{
     Advertise, Config, ConfigErrors, KEYS, LogFormat, Origin, OriginRule, Origins, SipTransport,
