@@ -131,14 +131,14 @@ fn run(outgoing: bool, steps: Vec<Step>) -> Run {
     let mut open = vec![];
     let (session, peer) = if outgoing {
         let session = SessionId(1);
-        let sdp = (steps.len() % 2 == 0).then(|| OFFER.to_owned());
+        let sdp = (steps.len().is_multiple_of(2)).then(|| OFFER.to_owned());
         bench.command(Command::Invite { session, to: "1".into(), sdp, headers: vec![] });
         let (tx, invite, _) = bench.request();
         let peer = Peer::callee(&invite);
         open.push((tx, invite));
         (session, peer)
     } else {
-        bench.ring(if steps.len() % 2 == 0 { OFFER } else { "" })
+        bench.ring(if steps.len().is_multiple_of(2) { OFFER } else { "" })
     };
     let mut run = Run { bench, session, peer, open, ended: HashMap::new() };
     for step in steps {
