@@ -14,5 +14,6 @@ mod sip {
     mod network;
     mod registration;
     mod routing;
+    mod sequences;
     mod transactions;
 }

@@ -69,21 +69,9 @@ impl Driven {
     pub async fn next_event(&mut self) -> Event {
         loop {
             self.flush();
-            if let Some(event) = self.ua.poll_event() {
-                return event;
-            }
-            let wake = self.ua.poll_timeout();
-            let sleep = async {
-                match wake {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                Some(incoming) = self.inbox.recv() => {
-                    self.ua.handle_incoming(incoming, Instant::now());
-                }
-                () = sleep => self.ua.handle_timeout(Instant::now()),
+            match self.ua.poll_event() {
+                Some(event) => return event,
+                None => self.step().await,
             }
         }
     }
@@ -91,17 +79,18 @@ impl Driven {
     /// Goes on until nothing is left to be sent or waited for (a BYE unanswered, a CANCEL that
     /// waits for its 180, a REGISTER under way). Events are thrown away. Wants a time limit around it.
     pub async fn wind_down(&mut self) {
-        while !self.ua.is_idle() {
-            self.next_event_or_idle().await;
+        loop {
+            self.flush();
+            while self.ua.poll_event().is_some() {}
+            if self.ua.is_idle() {
+                return;
+            }
+            self.step().await;
         }
     }
 
-    async fn next_event_or_idle(&mut self) {
-        self.flush();
-        while self.ua.poll_event().is_some() {}
-        if self.ua.is_idle() {
-            return;
-        }
+    /// One message or one timer.
+    async fn step(&mut self) {
         let wake = self.ua.poll_timeout();
         let sleep = async {
             match wake {
@@ -115,7 +104,6 @@ impl Driven {
             }
             () = sleep => self.ua.handle_timeout(Instant::now()),
         }
-        self.flush();
     }
 
     fn flush(&mut self) {

@@ -59,7 +59,7 @@ pub enum Command {
         sdp: Option<String>,
         headers: Vec<HeaderPair>,
     },
-    /// Provisional answer to an incoming INVITE: 180, or 183 with SDP.
+    /// Provisional answer to an incoming INVITE: 180, or 183 with SDP. Said again every minute.
     Progress {
         session: SessionId,
         code: u16,
@@ -71,6 +71,9 @@ pub enum Command {
         sdp: String,
     },
     /// Ends the session in whichever way its state asks for: CANCEL, a final answer with `code`, or BYE.
+    /// [`Event::Ended`] follows at once, by us, with 487, `code` or 200; the protocol's rest (a CANCEL
+    /// that waits for a provisional answer, a BYE that waits for an ACK) is the user agent's own
+    /// business, and done when [`super::UserAgent::is_idle`].
     /// `cause` goes into the Reason header (RFC 3326) as `SIP;cause=...;text="..."`.
     End {
         session: SessionId,
@@ -118,7 +121,8 @@ pub enum Event {
     /// Each time the server grants a REGISTER, the refreshes too.
     Registered { expires: Duration },
     /// The server refused (`code`) or did not answer (408, 503). The user agent goes on trying with
-    /// growing pauses unless the refusal is final (401/403/404 with the credentials it has).
+    /// growing pauses unless the refusal is final (401/403/404 with the credentials it has). A refusal
+    /// after these credentials have been granted once is taken for the server's trouble, and retried.
     RegistrationFailed { code: u16, text: String, will_retry: bool },
     /// Sign-out done, or given up on.
     Unregistered,
