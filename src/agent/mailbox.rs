@@ -58,7 +58,7 @@ struct Flying {
     ticket: Ticket,
     seq: u64,
     envelope: Arc<Envelope>,
-    /// Only [`Mailbox::ack`] confirms it.
+    /// Only [`Mailbox::handle_ack`] confirms it.
     wants_ack: bool,
 }
 
