@@ -41,7 +41,9 @@ pub(super) fn nearest(unknown: &str) -> &'static str {
     let cost = |key: &&&str| {
         let name = key.split('.').next_back().unwrap_or_default();
         let given = unknown.split('.').next_back().unwrap_or_default();
-        (2 * distance(name, given) + distance(key, &unknown), key.len())
+        // A part of the name is the name, nearly: `lease`, `origins`.
+        let apart = if name.contains(given) { 1 } else { distance(name, given) };
+        (2 * apart + distance(key, &unknown), key.len())
     };
     KEYS.iter().min_by_key(cost).copied().unwrap_or("http.listen")
 }
@@ -110,6 +112,7 @@ mod tests {
             ("media.codec", "media.codecs"),
             ("workers", "media.workers"),
             ("http.allow_origins", "http.allowed_origins"),
+            ("http.origins", "http.allowed_origins"),
             ("agents.lease", "agents.lease_seconds"),
         ] {
             assert_eq!(nearest(unknown), meant, "{unknown}");

@@ -267,3 +267,119 @@ impl Evidence for Conn {
         self.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::{Dialect, Identity, Poll, Polled, Session, SignIn};
+    use crate::wire::{Envelope, ToBrowser};
+    use tokio::io::AsyncReadExt;
+
+    struct Bench {
+        conn: Arc<Conn>,
+        client: TcpStream,
+        session: Arc<Session>,
+    }
+
+    /// A connection and a session with one message.
+    async fn bench() -> Bench {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, remote) = listener.accept().await.unwrap();
+        let session = Session::new(&SignIn {
+            dialect: Dialect::Jsapi,
+            client_id: None,
+            identity: Identity::Dn("5001".to_owned()),
+            password: None,
+            remote: remote.ip(),
+        });
+        let message = ToBrowser::Talk;
+        let (peer, call) = (String::new(), String::new());
+        session.post(Envelope { peer, peer_name: None, call, call_uuid: None, message }).unwrap();
+        Bench { conn: Conn::new(Arc::new(server), remote), client, session }
+    }
+
+    impl Bench {
+        async fn carry(&self) {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            match self.session.poll(Poll { ack: None, deadline, wants: |_| true }).await {
+                Polled::Message(delivery) => self.conn.carry(delivery),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        /// What hyper does with a response.
+        fn write(&self) {
+            self.conn.handle_body_taken();
+            self.conn.socket.try_write(b"response").unwrap();
+            self.conn.handle_flushed();
+            self.conn.handle_body_dropped();
+        }
+
+        async fn until(&self, verdict: Verdict) {
+            while self.conn.verdict() != verdict {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_written_has_not_arrived_though_all_is_acknowledged() {
+        let bench = bench().await;
+        bench.carry().await;
+        assert_eq!(bench.conn.verdict(), Verdict::Unsure);
+        let Bench { conn, client, session } = bench;
+        drop(client);
+        conn.socket.readable().await.unwrap();
+        assert_eq!(conn.verdict(), Verdict::Unsure);
+        conn.handle_eof();
+        assert_eq!((conn.verdict(), session.backlog()), (Verdict::Unsure, 1));
+        conn.handle_end();
+        assert_eq!((conn.verdict(), session.backlog()), (Verdict::Lost, 1));
+        assert!(conn.lock().carried.is_empty(), "it is back in line");
+    }
+
+    #[tokio::test]
+    async fn next_request_is_a_receipt_and_a_pipelined_one_is_not() {
+        let bench = bench().await;
+        bench.conn.handle_heard();
+        bench.conn.handle_request();
+        bench.carry().await;
+        bench.conn.handle_heard();
+        bench.write();
+        bench.conn.handle_request();
+        assert_eq!(bench.session.backlog(), 1, "it was sent before the response");
+        bench.conn.handle_heard();
+        bench.conn.handle_request();
+        assert_eq!(bench.session.backlog(), 0);
+    }
+
+    #[tokio::test]
+    async fn closing_after_reading_is_a_receipt_and_before_is_none() {
+        for read in [true, false] {
+            let mut bench = bench().await;
+            bench.carry().await;
+            bench.write();
+            bench.until(Verdict::Acknowledged).await;
+            let mut part = vec![0; if read { 8 } else { 7 }];
+            bench.client.read_exact(&mut part).await.unwrap();
+            let Bench { conn, client, session } = bench;
+            drop(client);
+            let wanted = if read { Verdict::Arrived } else { Verdict::Lost };
+            while conn.verdict() != wanted {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            conn.handle_eof();
+            assert_eq!(session.backlog(), usize::from(!read));
+        }
+    }
+
+    #[tokio::test]
+    async fn response_that_was_dropped_unwritten_goes_back() {
+        let bench = bench().await;
+        bench.carry().await;
+        bench.conn.handle_body_dropped();
+        assert_eq!((bench.session.backlog(), bench.conn.lock().carried.len()), (1, 0));
+        bench.carry().await;
+    }
+}
