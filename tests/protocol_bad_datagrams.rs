@@ -228,17 +228,18 @@ async fn srtp_that_fails_authentication() {
 async fn an_invite_of_a_stranger_rings_nowhere() {
     let demo = Demo::start().await;
     let mut phone = demo.phone("5001").await;
-    let stranger = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    // Another host than the SIP server's; all of 127/8 is loopback.
+    let stranger = UdpSocket::bind("127.0.0.2:0").await.expect("a port");
     let port = stranger.local_addr().expect("bound").port();
     let sdp = format!(
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.2\r\ns=-\r\nc=IN IP4 127.0.0.2\r\nt=0 0\r\n\
          m=audio {port} RTP/AVP 0\r\n"
     );
     for n in 0..5 {
         let invite = format!(
-            "INVITE sip:5001@{sip} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{n}\r\n\
-             Max-Forwards: 70\r\nFrom: <sip:9@127.0.0.1>;tag=1\r\nTo: <sip:5001@127.0.0.1>\r\n\
-             Call-ID: stranger{n}\r\nCSeq: 1 INVITE\r\nContact: <sip:9@127.0.0.1:{port}>\r\n\
+            "INVITE sip:5001@{sip} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.2:{port};branch=z9hG4bK{n}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:9@127.0.0.2>;tag=1\r\nTo: <sip:5001@127.0.0.2>\r\n\
+             Call-ID: stranger{n}\r\nCSeq: 1 INVITE\r\nContact: <sip:9@127.0.0.2:{port}>\r\n\
              Content-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{sdp}",
             sip = demo.sip,
             length = sdp.len(),

@@ -9,8 +9,10 @@ mod calls;
 mod network;
 mod start;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
@@ -63,6 +65,8 @@ pub(crate) struct Shared {
     call_config: CallConfig,
     endpoint: Endpoint,
     engine: Engine,
+    /// Hosts that the configured SIP servers have resolved to.
+    peers: Mutex<BTreeSet<IpAddr>>,
     sessions: Sessions,
     agents: DashMap<String, mpsc::Sender<Request>>,
     registered: AtomicUsize,
@@ -86,6 +90,7 @@ impl Gateway {
                 call_config,
                 endpoint,
                 engine,
+                peers: Mutex::new(BTreeSet::new()),
                 sessions: Sessions::new(),
                 agents: DashMap::new(),
                 registered: AtomicUsize::new(0),
@@ -167,11 +172,20 @@ impl Gateway {
         Ok(session)
     }
 
+    /// SIP is heard from these hosts too, and from nobody who was never named: an open SIP port is
+    /// scanned, and each scan would ring a telephone.
+    fn take_from(&self, peers: impl IntoIterator<Item = IpAddr>) {
+        let mut known = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(peers);
+        self.shared.endpoint.set_peers(Some(known.iter().copied().collect()));
+    }
+
     async fn user_agent_config(&self, request: &SignIn) -> Result<UaConfig, SignInError> {
         let sip = &self.shared.config.sip;
         let server = network::resolve_first(&sip.servers)
             .await
             .map_err(|error| SignInError::Unavailable(error.to_string()))?;
+        self.take_from([server.ip()]);
         let local = self.shared.endpoint.local_addr();
         let advertise = network::advertised(sip.advertise, local, server)
             .map_err(|error| SignInError::Unavailable(error.to_string()))?;

@@ -41,6 +41,18 @@ pub async fn resolve_first(servers: &[SipServer]) -> Result<SocketAddr, NetworkE
     }
 }
 
+/// Every address of every server of the list, as far as their names resolve now.
+pub async fn resolve_all(servers: &[SipServer]) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for server in servers {
+        let target = (server.host.as_str(), server.port_or_default());
+        if let Ok(found) = tokio::net::lookup_host(target).await {
+            addresses.extend(found.map(|address| address.ip()));
+        }
+    }
+    addresses
+}
+
 /// What Via and Contact say for a socket bound to `local`.
 pub fn advertised(
     configured: Option<Advertise>,

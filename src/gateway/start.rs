@@ -65,8 +65,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let address = config.sip.listen;
     let endpoint = Endpoint::bind(address, &config.sip.user_agent)
         .map_err(|source| StartError::Sip { address, source })?;
+    let peers = network::resolve_all(&config.sip.servers).await;
     let http = config.http.clone();
     let gateway = Gateway::new(config, endpoint, engine.clone());
+    gateway.take_from(peers);
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
     info!(
