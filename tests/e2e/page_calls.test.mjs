@@ -152,3 +152,12 @@ browserTest("a second sign-in of the DN ends the first one's session, and its pa
   await second.phase("talking");
   await second.hangUp();
 });
+
+browserTest("a gateway that goes away is told, when signed in and when signing in", async ({ demo, browser }) => {
+  const phone = await Phone.open(await browser(440), demo, "5001");
+  await demo.stop();
+  await phone.notice("The connection to the gateway is lost");
+  await phone.click("sign-out");
+  await phone.signIn(demo.password);
+  await phone.notice("The gateway cannot be reached");
+});

@@ -1,0 +1,171 @@
+// The grtc library as pages use it, where the softphone page does not: renewal, ICE restart, statistics, guests.
+
+import assert from "node:assert/strict";
+
+import { browserTest } from "./lib/retry.mjs";
+import { assertReport, assertTone, hear } from "./lib/sound.mjs";
+
+const AUDIO = "#audio";
+const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+
+/** A page with `window.Grtc`, a client that is signed in (a guest without `dn`) and a session that plays what it hears. */
+async function open(browser, demo, dn, config = {}) {
+  const page = await browser.page(demo.url);
+  await page.addScriptTag({ url: new URL("grtc.js", demo.url).href });
+  await page.evaluate(async (config, dn, microphone) => {
+    document.body.innerHTML = '<audio id="audio" autoplay></audio>';
+    const client = new Grtc.Client({ webrtc_gateway: location.href.replace(/\/[^/]*$/, ""), ...config });
+    const session = new Grtc.MediaSession(client);
+    const events = [];
+    for (const name of ["onPeerClosing", "onPeerNoanswer", "onIceDisconnected", "onGatewayError", "onWebrtcError", "onConnectionError"]) {
+      client[name].add((argument) => { events.push(`${name} ${JSON.stringify(argument)}`); });
+    }
+    session.onRemoteStream.add(({ stream }) => { client.setViewFromStream("audio", stream); });
+    Object.assign(window, { client, session, events });
+    /** The next time that the event is fired. */
+    window.next = (event) => new Promise((resolve) => {
+      const once = (argument) => {
+        event.remove(once);
+        resolve(argument);
+      };
+      event.add(once);
+    });
+    const media = window.next(client.onMediaSuccess);
+    client.enableMediaSource(microphone, false);
+    await media;
+    const signedIn = new Promise((resolve, reject) => {
+      client.onRegister.add(resolve);
+      client.onConnect.add(resolve);
+      client.onFailed.add(({ message }) => reject(new Error(message)));
+    });
+    if (dn) client.register();
+    else client.connect();
+    await signedIn;
+  }, dn ? { sip_username: dn, sip_password: demo.password, ...config } : config, dn, RAW);
+  return page;
+}
+
+/** Runs `start` in the page and waits for the answer to the offer that it leads to. */
+function answered(page, start) {
+  return page.evaluate(async (start) => {
+    const { client, session } = window;
+    const answer = new Promise((resolve) => {
+      const look = ({ event }) => {
+        if (event !== "answer received") return;
+        client.onCallEvent.remove(look);
+        resolve();
+      };
+      client.onCallEvent.add(look);
+    });
+    new Function("session", start)(session);
+    await answer;
+  }, start);
+}
+
+/** What matters of the newest connection's descriptions. */
+function credentials(page) {
+  return page.evaluate(() => {
+    const pc = window.e2e.connections.at(-1);
+    const of = ({ sdp }) => ({ ufrag: /a=ice-ufrag:(\S+)/.exec(sdp)[1], fingerprint: /a=fingerprint:\S+ (\S+)/.exec(sdp)[1] });
+    return { local: of(pc.localDescription), remote: of(pc.remoteDescription), connections: window.e2e.connections.length };
+  });
+}
+
+browserTest("a renewed session brings a new peer connection, and the sound goes on in it", async ({ demo, browser }) => {
+  const page = await open(await browser(440), demo, "5004");
+  await answered(page, "session.makeOffer('600')");
+  assertTone(await hear(page, AUDIO, 440, 2), 2, "before the renewal");
+  const before = await credentials(page);
+  await page.evaluate(() => window.client.setRenewSessionOnNeed(true));
+  await answered(page, "session.makeOffer()");
+  const after = await credentials(page);
+  assert.equal(after.connections, before.connections + 1);
+  assert.notEqual(after.local.fingerprint, before.local.fingerprint);
+  assert.notEqual(after.remote.ufrag, before.remote.ufrag);
+  assertTone(await hear(page, AUDIO, 440, 5), 5, "after the renewal");
+  assert.deepEqual(await page.evaluate(() => window.events), []);
+  await page.evaluate(() => window.session.terminateCall());
+  assertReport(await demo.report("600", "5004"), 440, 7);
+});
+
+browserTest("makeOffer() after onIceDisconnected restarts ICE, and the sound goes on", async ({ demo, browser }) => {
+  const page = await open(await browser(440), demo, "5004");
+  await answered(page, "session.makeOffer('600')");
+  assertTone(await hear(page, AUDIO, 440, 2), 2, "before the restart");
+  const before = await credentials(page);
+  // What a browser does when it has lost its network; the restart that follows is a real one.
+  await page.evaluate(() => {
+    const pc = window.e2e.connections.at(-1);
+    Object.defineProperty(pc, "iceConnectionState", { value: "disconnected", configurable: true });
+    pc.dispatchEvent(new Event("iceconnectionstatechange"));
+    delete pc.iceConnectionState;
+  });
+  assert.deepEqual(await page.evaluate(() => window.events), ['onIceDisconnected {"state":"disconnected"}']);
+  await answered(page, "session.makeOffer()");
+  const after = await credentials(page);
+  assert.equal(after.connections, before.connections);
+  assert.notEqual(after.local.ufrag, before.local.ufrag);
+  assert.notEqual(after.remote.ufrag, before.remote.ufrag);
+  assert.equal(after.remote.fingerprint, before.remote.fingerprint);
+  assertTone(await hear(page, AUDIO, 440, 5), 5, "after the restart");
+  await page.evaluate(() => window.session.terminateCall());
+  assertReport(await demo.report("600", "5004"), 440, 7);
+});
+
+browserTest("the gateway's statistics of a call", async ({ demo, browser }) => {
+  const page = await open(await browser(440), demo, "5004");
+  await answered(page, "session.makeOffer('600')");
+  await hear(page, AUDIO, 440, 3);
+  const { duration, audio } = await page.evaluate(() => {
+    const statistics = window.next(window.client.onStatsFromServer);
+    window.session.getServerStats();
+    return statistics;
+  });
+  assert.ok(duration >= 3000, `duration ${duration}`);
+  assert.ok(audio.rx.packets > 100 && audio.tx.packets > 100, JSON.stringify(audio));
+  assert.ok(audio.rx.lost <= audio.rx.packets / 100, JSON.stringify(audio));
+});
+
+browserTest("a guest calls without a DN", async ({ demo, browser }) => {
+  const page = await open(await browser(440), demo, null);
+  await answered(page, "session.makeOffer('601')");
+  assertTone(await hear(page, AUDIO, 1000, 2), 2, "the tone that the guest hears");
+  await page.evaluate(() => window.session.terminateCall());
+});
+
+browserTest("a call that is not answered in time is given up", async ({ demo, browser }) => {
+  const page = await open(await browser(440), demo, "5004", { noanswer_timeout: 18_000 });
+  await page.evaluate(() => {
+    const noanswer = window.next(window.client.onPeerNoanswer);
+    window.session.makeOffer("602");
+    return noanswer;
+  });
+  const report = await demo.report("602", "5004");
+  assert.equal(report.end.code, 487);
+  assert.ok(report.ringing >= 17, JSON.stringify(report));
+});
+
+browserTest("the module build and the short form make a call", async ({ demo, browser }) => {
+  const page = await (await browser(440)).page(demo.url);
+  await page.evaluate(async (dn, password, microphone) => {
+    document.body.innerHTML = '<audio id="audio" autoplay></audio>';
+    const { Client } = await import(new URL("grtc.mjs", location.href).href);
+    const client = new Client({ serverUrl: location.href.replace(/\/[^/]*$/, ""), dn, password });
+    const ready = new Promise((resolve, reject) => {
+      client.on("ready", resolve).on("failed", ({ message }) => reject(new Error(message)));
+    });
+    client.connect();
+    await ready;
+    const session = client.newMediaSession({ destination: "600", constraints: { audio: microphone, video: false } });
+    window.session = session;
+    session.on("stream", (stream) => { client.setViewFromStream("audio", stream); });
+    const answer = new Promise((resolve, reject) => {
+      session.on("answer", resolve).on("end", ({ reason }) => reject(new Error(reason)));
+    });
+    session.connect();
+    await answer;
+  }, "5005", demo.password, RAW);
+  assertTone(await hear(page, AUDIO, 440, 2), 2, "the echo");
+  await page.evaluate(() => window.session.terminateCall());
+  assertReport(await demo.report("600", "5005"), 440, 2);
+});
