@@ -127,15 +127,12 @@ impl Conn {
 
     /// A response was dropped, written or not.
     pub(super) fn handle_body_dropped(&self) {
-        let lost = {
-            let mut state = self.lock();
-            if state.phase != Phase::Given {
-                return;
-            }
+        let mut state = self.lock();
+        if state.phase == Phase::Given {
+            // Back in line first: whoever asks meanwhile must not hear TCP's word about nothing.
+            drop(state.carried.pop());
             state.phase = Phase::Idle;
-            state.carried.pop()
-        };
-        drop(lost);
+        }
     }
 
     /// Everything that hyper had buffered is with the kernel.
