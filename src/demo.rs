@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use rand::RngExt;
 use tokio::sync::broadcast::error::RecvError;
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
 
 use crate::config::{Config, ConfigErrors};
 use crate::gateway::{self, Gateway, StartError};
@@ -21,6 +22,9 @@ const SETTINGS: [&str; 6] = [
     "media.rtp_address=127.0.0.1",
     "log.level=warn",
 ];
+
+/// How long the last reports may take to be printed.
+const LAST_REPORTS: Duration = Duration::from_secs(1);
 
 const FIRST_DN: u32 = 5001;
 const LAST_DN: u32 = 5020;
@@ -40,7 +44,7 @@ pub struct Demo {
     running: gateway::Running,
     lab: Lab,
     password: Secret,
-    stop: CancellationToken,
+    printing: Option<JoinHandle<()>>,
 }
 
 /// Why the demo did not start.
@@ -66,7 +70,7 @@ pub async fn start(mut config: Config, password: Option<Secret>) -> Result<Demo,
         server.port = Some(lab.sip_addr().port());
     }
     let running = gateway::start(config).await?;
-    Ok(Demo { running, lab, password, stop: CancellationToken::new() })
+    Ok(Demo { running, lab, password, printing: None })
 }
 
 impl Demo {
@@ -113,16 +117,11 @@ impl Demo {
     }
 
     /// Prints a line for each call that ends: what the SIP side heard of it.
-    pub fn report_calls(&self, json: bool) {
+    pub fn report_calls(&mut self, json: bool) {
         let mut reports = self.lab.reports();
-        let stop = self.stop.clone();
-        tokio::spawn(async move {
+        self.printing = Some(tokio::spawn(async move {
             loop {
-                let report = tokio::select! {
-                    report = reports.recv() => report,
-                    () = stop.cancelled() => return,
-                };
-                match report {
+                match reports.recv().await {
                     Ok(report) if json => match serde_json::to_string(&report) {
                         Ok(line) => println!("{line}"),
                         Err(error) => eprintln!("a report could not be written: {error}"),
@@ -132,13 +131,16 @@ impl Demo {
                     Err(RecvError::Closed) => return,
                 }
             }
-        });
+        }));
     }
 
     pub async fn stop(self) {
         self.running.stop().await;
-        self.stop.cancel();
         self.lab.stop().await;
+        // The calls that the stop ended are reported too; nothing comes after the lab's end.
+        if let Some(printing) = self.printing {
+            let _ = tokio::time::timeout(LAST_REPORTS, printing).await;
+        }
     }
 }
 

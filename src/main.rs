@@ -103,7 +103,7 @@ fn run_demo(source: &Source, password: Option<Secret>, json: bool) -> ExitCode {
         Err(errors) => return fail(&errors),
     };
     in_runtime(&config, async |config| {
-        let running = demo::start(config, password).await?;
+        let mut running = demo::start(config, password).await?;
         print!("{}", running.greeting());
         running.report_calls(json);
         stop_signal().await;
