@@ -338,6 +338,24 @@ async fn an_own_second_call_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_for_which_no_port_is_left_is_refused() {
+    // One pair for the witness, none for anybody else.
+    let demo = Demo::with_settings(&["media.rtp_ports=31000-31001"]).await;
+    let mut witness = Witness::start(&demo).await;
+    let mut phone = demo.phone("5001").await;
+    phone.peer = "600".to_owned();
+    let local = phone.browser.offer().await;
+    let body = phone.roap.offer(&local);
+    let error = refused(&mut phone, &body).await;
+    assert_eq!(error["errorType"], "REFUSED", "{error}");
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    let end = far.ended().await;
+    assert!((480..=503).contains(&end.code), "{end:?}");
+    assert!(phone.within(Duration::from_millis(200)).await.is_none(), "nothing rang");
+    witness.undisturbed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn numbers_that_would_break_a_sip_message() {
     let demo = Demo::start().await;
     let mut witness = Witness::start(&demo).await;

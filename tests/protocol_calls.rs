@@ -431,6 +431,34 @@ async fn one_dn_calls_another_through_the_sip_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_calls_at_once_do_not_hear_each_other() {
+    let demo = Demo::start().await;
+    let mut phones = Vec::new();
+    for n in 0..8 {
+        let phone = demo.phone(&format!("{}", 5001 + n)).await;
+        // Whole multiples of the 50 Hz that 20 ms can tell apart.
+        phone.browser.play(500.0 + 200.0 * f64::from(n)).await;
+        phones.push(phone);
+    }
+    for phone in &mut phones {
+        phone.connect("600").await;
+    }
+    assert_eq!(demo.health().await["active_calls"], 8);
+    for (n, phone) in phones.iter().enumerate() {
+        let own = 500.0 + 200.0 * n as f64;
+        let heard = phone.browser.hears(own, 1.0).await;
+        heard.assert_one_unbroken_stream();
+        for other in (0..8).filter(|other| *other != n) {
+            assert_eq!(heard.tone_seconds(500.0 + 200.0 * f64::from(other as u32)), 0.0);
+        }
+    }
+    for phone in &mut phones {
+        phone.hang_up().await;
+    }
+    demo.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn number_604_calls_back() {
     let demo = Demo::start().await;
     let mut phone = demo.phone("5001").await;

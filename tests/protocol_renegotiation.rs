@@ -12,6 +12,7 @@ use support::jsapi::Jsapi;
 use support::roap::Session;
 use support::sdp;
 use wrtc_gateway::lab::{Hold, LegEvent};
+use wrtc_gateway::sdp::Codec;
 
 /// Nothing happened for this long: enough for a message that would come at once.
 const QUIET: Duration = Duration::from_millis(400);
@@ -352,6 +353,25 @@ async fn a_re_invite_with_another_address_does_not_touch_the_browser() {
         let answer = far.reinvite_answered().await.expect("sdp");
         assert_eq!(sdp::direction(&answer), "sendrecv");
         both_hear(&phone, &far).await;
+    }
+    nobody_was_told(&mut phone, &mut far).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_re_invite_with_another_codec_and_other_numbers_keeps_the_stream() {
+    let demo = Demo::start().await;
+    let (mut phone, mut far) = in_a_call(&demo).await;
+    for (codecs, event, digit) in [
+        (vec![Codec::Pcma], 97, "7"),
+        (vec![Codec::Pcmu], 118, "78"),
+        (vec![Codec::Pcma], 101, "789"),
+    ] {
+        far.leg.change_codecs(codecs, Some(event)).await.expect("re-INVITE");
+        far.reinvite_answered().await.expect("sdp");
+        both_hear(&phone, &far).await;
+        phone.browser.send_digits(&digit[digit.len() - 1..]).await;
+        far.hears_digits(digit).await;
+        assert_eq!(far.leg.phone().heard().unknown_payload, 0);
     }
     nobody_was_told(&mut phone, &mut far).await;
 }

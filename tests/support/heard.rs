@@ -100,10 +100,18 @@ pub struct Heard {
     /// Payloads that are neither G.711 nor an event, since the last [`Heard::forget`].
     pub payloads: Vec<(u8, Vec<u8>)>,
     last_event: Option<u32>,
+    /// Where numbers were left out: how many packets had come before, and how many did not.
+    pub gaps: Vec<(u64, u16)>,
 }
 
 impl Heard {
     pub fn datagram(&mut self, header: RtpHeader) {
+        if let Some(stream) = self.streams.iter().find(|s| s.ssrc == header.ssrc) {
+            let ahead = header.sequence.wrapping_sub(stream.highest as u16);
+            if (2..0x8000).contains(&ahead) {
+                self.gaps.push((stream.received, ahead - 1));
+            }
+        }
         *self.payload_types.entry(header.payload_type).or_default() += 1;
         match self.streams.iter_mut().find(|s| s.ssrc == header.ssrc) {
             Some(stream) => stream.take(header),
@@ -178,7 +186,7 @@ impl Heard {
     #[track_caller]
     pub fn assert_one_unbroken_stream(&self) {
         assert_eq!(self.streams.len(), 1, "the browser saw more than one SSRC: {:?}", self.streams);
-        assert!(self.loss() < 0.01, "lost {} of {}", self.lost(), self.received());
+        assert!(self.loss() < 0.01, "lost {} of {}: {:?}", self.lost(), self.received(), self.gaps);
         assert_eq!(self.streams[0].timestamps_back, 0, "timestamps went back: {:?}", self.streams);
     }
 }
