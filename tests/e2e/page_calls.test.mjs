@@ -33,6 +33,13 @@ async function timeCall(phone, number) {
   }));
 }
 
+/** Until the echo is heard again after the last digit. */
+async function digitsPlayed(page) {
+  await page.waitForFunction(() => window.e2e.connections.at(-1).getSenders().every(({ dtmf }) => !dtmf?.toneBuffer));
+  // The last tone is still being played when the buffer is empty.
+  await hear(page, FAR_END, 440, 2);
+}
+
 browserTest("600: what the browser says is heard at the SIP side and comes back", async ({ demo, browser, note }) => {
   const phone = await Phone.open(await browser(440), demo, "5001");
   const { connected, sound } = await timeCall(phone, "600");
@@ -78,11 +85,7 @@ browserTest("keys pressed in a call arrive as digits at the SIP side", async ({ 
   await hear(phone.page, FAR_END, 440, 1);
   await phone.page.keyboard.type("1234");
   for (const key of ["5", "#", "0", "*"]) await phone.page.click(`[data-key="${key}"]`);
-  await phone.page.waitForFunction(
-    () => window.e2e.connections.at(-1).getSenders().every(({ dtmf }) => !dtmf || dtmf.toneBuffer === ""),
-  );
-  // The last tone is still being played when the buffer is empty.
-  await hear(phone.page, FAR_END, 440, 2);
+  await digitsPlayed(phone.page);
   await phone.hangUp();
   assert.equal((await demo.report("600", "5001")).heard.digits, "12345#0*");
 });
@@ -160,4 +163,35 @@ browserTest("a gateway that goes away is told, when signed in and when signing i
   await phone.click("sign-out");
   await phone.signIn(demo.password);
   await phone.notice("The gateway cannot be reached");
+});
+
+browserTest("the page works from the keyboard alone", async ({ demo, browser }) => {
+  const page = await (await browser(440)).page(`${demo.url}?audio=raw`);
+  const phone = new Phone(page, "5001");
+  const press = async (...keys) => {
+    for (const key of keys) await page.keyboard.press(key);
+  };
+  await page.keyboard.type("5001");
+  await press("Tab");
+  await page.keyboard.type(demo.password);
+  await press("Enter");
+  await phone.phase("ready");
+  await page.keyboard.type("600");
+  await press("Enter");
+  await phone.phase("talking");
+  await phone.hasSound();
+  await hear(page, FAR_END, 440, 1);
+  await page.keyboard.type("7");
+  await digitsPlayed(page);
+  await page.keyboard.down("Shift");
+  await press("Tab", "Tab");
+  await page.keyboard.up("Shift");
+  await press("Space");
+  await phone.state("On hold");
+  await press("Space");
+  await phone.state("Connected");
+  await press("Tab", "Enter");
+  await phone.phase("ready");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "number", "the focus goes back to the number");
+  assert.equal((await demo.report("600", "5001")).heard.digits, "7");
 });
