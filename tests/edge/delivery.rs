@@ -1,10 +1,8 @@
 //! Messages arrive once each and in order although polls are cut at any moment.
 
-mod edge_support;
-
 use std::time::Duration;
 
-use edge_support::{Gateway, envelope, eventually, get, read_response};
+use crate::support::{Gateway, envelope, eventually, get, read_response};
 use rand::prelude::*;
 use rand::rngs::SmallRng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,10 +1,8 @@
 //! grtc-wire.md from outside, without a call behind it.
 
-mod edge_support;
-
 use std::time::{Duration, Instant};
 
-use edge_support::{
+use crate::support::{
     Gateway, PASSWORD, envelope, eventually, exchange, get, hangs, header, read_response,
 };
 use tokio::io::AsyncWriteExt;

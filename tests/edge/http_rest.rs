@@ -1,8 +1,6 @@
 //! rest-api.md section 1 from outside, without a call behind it.
 
-mod edge_support;
-
-use edge_support::{Gateway, PASSWORD, envelope, eventually, hangs};
+use crate::support::{Gateway, PASSWORD, envelope, eventually, hangs};
 use reqwest::Client;
 use serde_json::Value;
 use wrtc_gateway::agent::{EndReason, MessageError, Session};

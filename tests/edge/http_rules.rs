@@ -1,10 +1,8 @@
 //! What holds for every path: origins, limits, files, base path, TLS.
 
-mod edge_support;
-
 use std::sync::Arc;
 
-use edge_support::{
+use crate::support::{
     Gateway, PASSWORD, envelope, eventually, exchange, get, hangs, header, read_response,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -342,7 +340,7 @@ async fn unusable_certificates_are_told() {
         ],
     )
     .unwrap();
-    let backend = Arc::new(edge_support::FakeBackend::default());
+    let backend = Arc::new(crate::support::FakeBackend::default());
     let error = wrtc_gateway::http::Server::bind(&config.http, backend).err().unwrap();
     assert!(error.to_string().starts_with("http.tls_cert = /nonexistent/c.pem"), "{error}");
 }

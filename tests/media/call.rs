@@ -1,14 +1,12 @@
 //! Sound through a call, both ways, whatever happens on the way.
 
-mod media_support;
-
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use media_support::browser::Browser;
-use media_support::phone::{Heard, Phone, assert_gapless, spoken, tone_of};
-use media_support::sound::{Tone, expand_alaw, purity};
-use media_support::{Call, FLOW, LOOPBACK, PATIENCE, config, map};
+use crate::support::browser::Browser;
+use crate::support::phone::{Heard, Phone, assert_gapless, spoken, tone_of};
+use crate::support::sound::{Tone, expand_alaw, purity};
+use crate::support::{Call, FLOW, LOOPBACK, PATIENCE, config, map};
 use wrtc_gateway::media::{Engine, Flow, MediaConfig, MediaEvent};
 use wrtc_gateway::sdp::{Codec, Setup};
 

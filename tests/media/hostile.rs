@@ -1,13 +1,11 @@
 //! What strangers, broken peers and wrong keys get: nothing, and it is counted.
 
-mod media_support;
-
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use media_support::browser::{Browser, CM, GCM};
-use media_support::phone::{assert_gapless, spoken, tone_of};
-use media_support::{Call, FLOW, LOOPBACK, PATIENCE, config, map};
+use crate::support::browser::{Browser, CM, GCM};
+use crate::support::phone::{assert_gapless, spoken, tone_of};
+use crate::support::{Call, FLOW, LOOPBACK, PATIENCE, config, map};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use tokio::sync::mpsc::unbounded_channel;
 use wrtc_gateway::media::{DtlsFailure, Engine, MediaConfig, MediaEvent, OpenError, StartError};

@@ -1,13 +1,11 @@
 //! Many calls on one worker, for figures: what a call costs in CPU, and that nothing is lost.
 //!
-//! `WRTC_CALLS=200 cargo test --release --test media_load -- --ignored --nocapture`
-
-mod media_support;
+//! `WRTC_CALLS=200 cargo test --release --test media -- --ignored --nocapture`
 
 use std::time::{Duration, Instant};
 
-use media_support::phone::assert_gapless;
-use media_support::{Call, config};
+use crate::support::phone::assert_gapless;
+use crate::support::{Call, config};
 use wrtc_gateway::media::{Engine, MediaConfig};
 
 /// CPU time that the media threads of this process have used, in seconds.

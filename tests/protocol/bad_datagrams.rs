@@ -1,16 +1,14 @@
 //! What is wrong on the SIP port and on the media port is counted and dropped. After each, a second
 //! call that has nothing to do with it still has sound, unbroken from its first packet.
 
-mod support;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use support::far::tone;
-use support::gateway::{Demo, dialled};
-use support::sdp;
-use support::tone::{Law, Sine};
-use support::witness::Witness;
+use crate::support::far::tone;
+use crate::support::gateway::{Demo, dialled};
+use crate::support::sdp;
+use crate::support::tone::{Law, Sine};
+use crate::support::witness::Witness;
 use tokio::net::UdpSocket;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,18 +1,16 @@
 //! What is wrong gets its documented error or is counted and dropped. After each, a second call
 //! that has nothing to do with it still has sound, unbroken from its first packet.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::browser::TestBrowser;
+use crate::support::far::{call_from, tone};
+use crate::support::gateway::{Demo, PASSWORD};
+use crate::support::jsapi::Jsapi;
+use crate::support::roap::Session;
+use crate::support::wire::{Answer, Wire, read_answer};
+use crate::support::witness::Witness;
 use serde_json::{Value, json};
-use support::browser::TestBrowser;
-use support::far::{call_from, tone};
-use support::gateway::{Demo, PASSWORD};
-use support::jsapi::Jsapi;
-use support::roap::Session;
-use support::wire::{Answer, Wire, read_answer};
-use support::witness::Witness;
 use tokio::io::AsyncWriteExt;
 
 /// The POST is answered at once with 200 (what fails is sent again for ever), the ERROR comes

@@ -1,13 +1,11 @@
 //! grtc-wire.md: calls out, calls in, and how they end.
 
-mod support;
-
 use std::time::Duration;
 
-use support::browser::{EVENT_8K, G722, PCMA, TestBrowser, chrome_g711};
-use support::far::{call_from, tone};
-use support::gateway::{Demo, dialled};
-use support::sdp;
+use crate::support::browser::{EVENT_8K, G722, PCMA, TestBrowser, chrome_g711};
+use crate::support::far::{call_from, tone};
+use crate::support::gateway::{Demo, dialled};
+use crate::support::sdp;
 use wrtc_gateway::lab::Sound;
 use wrtc_gateway::sip::EndedBy;
 

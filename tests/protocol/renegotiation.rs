@@ -1,16 +1,14 @@
 //! grtc-wire.md: OFFERs on an established call, POSTs sent again, glare. sip-behaviour.md, "In the
 //! call": what a re-INVITE may do to the browser, which is nothing.
 
-mod support;
-
 use std::time::Duration;
 
-use support::browser::TestBrowser;
-use support::far::{Far, call_from, tone};
-use support::gateway::{Demo, dialled};
-use support::jsapi::Jsapi;
-use support::roap::Session;
-use support::sdp;
+use crate::support::browser::TestBrowser;
+use crate::support::far::{Far, call_from, tone};
+use crate::support::gateway::{Demo, dialled};
+use crate::support::jsapi::Jsapi;
+use crate::support::roap::Session;
+use crate::support::sdp;
 use wrtc_gateway::lab::{Hold, LegEvent};
 use wrtc_gateway::sdp::Codec;
 

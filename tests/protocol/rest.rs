@@ -1,16 +1,14 @@
 //! rest-api.md, section 1 and `/api/health`.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::browser::TestBrowser;
+use crate::support::far::{call_from, tone};
+use crate::support::gateway::{Demo, PASSWORD, dialled};
+use crate::support::sdp;
+use crate::support::wire::{Answer, Wire, read_answer};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use support::browser::TestBrowser;
-use support::far::{call_from, tone};
-use support::gateway::{Demo, PASSWORD, dialled};
-use support::sdp;
-use support::wire::{Answer, Wire, read_answer};
 use wrtc_gateway::sip::EndedBy;
 
 /// The seven lines of the walk-through.

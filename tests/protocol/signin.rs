@@ -1,15 +1,13 @@
 //! grtc-wire.md, "sign_in", "sign_out" and "Cross-origin".
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::browser::LIMIT;
+use crate::support::far::call_from;
+use crate::support::gateway::{Demo, PASSWORD, dialled};
+use crate::support::jsapi::Jsapi;
+use crate::support::wire::{Answer, Wire, read_answer};
 use reqwest::Method;
-use support::browser::LIMIT;
-use support::far::call_from;
-use support::gateway::{Demo, PASSWORD, dialled};
-use support::jsapi::Jsapi;
-use support::wire::{Answer, Wire, read_answer};
 use wrtc_gateway::lab::Challenge;
 use wrtc_gateway::sip::EndedBy;
 

@@ -1,12 +1,10 @@
 //! The test browser against itself, so that a fault of its own is not blamed on the gateway.
 
-mod support;
-
-use support::browser::{EVENT_8K, PCMA, PCMU, TestBrowser};
-use support::heard::{Heard, RtpHeader};
-use support::roap::{Roap, Session};
-use support::sdp::{self, LocalDescription};
-use support::tone::{Law, Sine, dominant, share_at};
+use crate::support::browser::{EVENT_8K, PCMA, PCMU, TestBrowser};
+use crate::support::heard::{Heard, RtpHeader};
+use crate::support::roap::{Roap, Session};
+use crate::support::sdp::{self, LocalDescription};
+use crate::support::tone::{Law, Sine, dominant, share_at};
 
 async fn connect(caller: &TestBrowser, callee: &TestBrowser) {
     let offer = caller.offer().await;

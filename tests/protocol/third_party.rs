@@ -1,14 +1,12 @@
 //! sip-behaviour.md, "Call to the agent, answered in WWE" and "Call from the agent, dialled in
 //! WWE"; grtc-wire.md, "Messages to the browser other than ROAP".
 
-mod support;
-
 use std::time::Duration;
 
-use support::far::{Far, call_from, tone};
-use support::gateway::Demo;
-use support::jsapi::Jsapi;
-use support::sdp;
+use crate::support::far::{Far, call_from, tone};
+use crate::support::gateway::Demo;
+use crate::support::jsapi::Jsapi;
+use crate::support::sdp;
 use wrtc_gateway::lab::{Ack, AckSdp, CallOut, LegEvent};
 
 const QUIET: Duration = Duration::from_millis(400);

@@ -1,13 +1,11 @@
 //! grtc-wire.md, "wait": one hanging GET, each message once and in order.
 
-mod support;
-
 use std::time::Duration;
 
-use support::browser::LIMIT;
-use support::gateway::Demo;
-use support::jsapi::{Delivered, Jsapi, Polled};
-use support::wire::{Wire, read_answer};
+use crate::support::browser::LIMIT;
+use crate::support::gateway::Demo;
+use crate::support::jsapi::{Delivered, Jsapi, Polled};
+use crate::support::wire::{Wire, read_answer};
 use tokio::io::AsyncWriteExt;
 
 /// Two telephones in a call with each other: what one posts as INFO-PEER, the other polls.

@@ -1,19 +1,17 @@
 //! The SIP room from outside: user agents under virtual time, two of them over a lossy network,
 //! endpoints over loopback UDP.
 
-mod sip {
-    pub mod support;
+mod support;
 
-    mod digest;
-    mod endpoint;
-    mod glare;
-    mod hostile;
-    mod in_dialog;
-    mod invite_in;
-    mod invite_out;
-    mod network;
-    mod registration;
-    mod routing;
-    mod sequences;
-    mod transactions;
-}
+mod digest;
+mod endpoint;
+mod glare;
+mod hostile;
+mod in_dialog;
+mod invite_in;
+mod invite_out;
+mod network;
+mod registration;
+mod routing;
+mod sequences;
+mod transactions;

@@ -1,0 +1,10 @@
+//! The HTTP surfaces, the mailbox behind them and the configuration, without SIP.
+
+mod support;
+
+mod config_load;
+mod delivery;
+mod http_jsapi;
+mod http_rest;
+mod http_rules;
+mod wire_dialects;

@@ -1,0 +1,7 @@
+//! The media plane over loopback: what is asserted is sound.
+
+mod support;
+
+mod call;
+mod hostile;
+mod load;

@@ -1,0 +1,13 @@
+//! The gateway from outside: an HTTP client with a real peer connection in front, a SIP server behind.
+
+mod support;
+
+mod bad_datagrams;
+mod bad_input;
+mod calls;
+mod renegotiation;
+mod rest;
+mod signin;
+mod support_selftest;
+mod third_party;
+mod wait;
