@@ -126,12 +126,13 @@ impl Call {
         let held = !offer.direction.receives();
         let wanted = self.wanted_direction();
         let sdp = self.sip.answer(offer, codec, wanted);
+        // Ready before the answer says so: what it allows may come the moment it is there.
+        self.update_media();
         self.tell_sip(sip::Command::AcceptReinvite { session, sdp });
         if held != self.peer_held {
             self.peer_held = held;
             self.say(if held { ToBrowser::PeerHold } else { ToBrowser::PeerResume });
         }
-        self.update_media();
         self.check_codecs();
         self.reconcile();
     }

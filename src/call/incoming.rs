@@ -150,8 +150,9 @@ impl Call {
                 };
                 let sdp = self.sip.answer(offer, codec, wanted);
                 self.phase = Phase::Established;
-                self.tell_sip(sip::Command::Accept { session, sdp });
+                // Ready before the answer says so.
                 self.update_media();
+                self.tell_sip(sip::Command::Accept { session, sdp });
                 self.reconcile();
             }
             None => {
