@@ -77,6 +77,7 @@ step_e2e() {
 }
 
 step_rust() {
+  apt_install curl
   command -v cargo-nextest >/dev/null || cargo_tool nextest 0.9.143
   say "documentation tests"
   cargo test --locked --doc

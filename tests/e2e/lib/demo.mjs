@@ -6,7 +6,8 @@ import { createInterface } from "node:readline";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const BINARY = process.env.WRTC_BIN
+/** What is tested. */
+export const BINARY = process.env.WRTC_BIN
   ?? join(dirname(fileURLToPath(import.meta.url)), "../../../target/debug/wrtc-gateway");
 
 /** Far longer than anything here takes: a test that meets it hangs. */

@@ -1,0 +1,63 @@
+//! `wrtc-gateway check`: every fault with its key, its reason and what to do; exit code 1.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("wrtc-{}-{name}", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn run(arguments: &[&str]) -> (Output, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_wrtc-gateway"))
+        .args(arguments)
+        .env_clear()
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, told)
+}
+
+#[test]
+fn all_of_them_at_once() {
+    let path = file(
+        "bad.toml",
+        "[http]\nlisten = \"nowhere\"\nlisen = \"127.0.0.1:1\"\n[media]\nrtp_ports = \"9-3\"\ncodecs = [\"G729\"]\n",
+    );
+    let (output, told) = run(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    for word in ["http.listen", "http.lisen", "media.rtp_ports", "media.codecs", "sip.servers"] {
+        assert!(told.contains(word), "{word} in\n{told}");
+    }
+    assert!(told.contains(":3"), "the line of the unknown key in\n{told}");
+}
+
+#[test]
+fn a_good_one_is_fine_and_opens_nothing() {
+    // Port 1 could not be opened by a test; `check` does not try.
+    let path =
+        file("good.toml", "[http]\nlisten = \"127.0.0.1:1\"\n[sip]\nservers = [\"sip:pbx\"]\n");
+    let (output, told) = run(&["check", "--config", path.to_str().unwrap()]);
+    assert!(output.status.success(), "{told}");
+}
+
+#[test]
+fn serve_is_the_default_and_names_what_is_missing() {
+    for arguments in [&[][..], &["serve"][..], &["--set", "http.listen=127.0.0.1:0"][..]] {
+        let (output, told) = run(arguments);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(told.contains("sip.servers"), "{told}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_key() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("http.listen={}", taken.local_addr().unwrap());
+    let settings = ["--set", &listen, "--set", "sip.servers=sip:127.0.0.1", "--set"];
+    let rest = ["sip.listen=127.0.0.1:0", "--set", "media.listen=127.0.0.1:0"];
+    let (output, told) = run(&[&settings[..], &rest[..]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.contains("http.listen"), "{told}");
+}

@@ -1,0 +1,76 @@
+//! `wrtc-gateway demo`: one command, an address, a password, and the curl script of the examples works.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+struct Demo {
+    child: Child,
+    printed: BufReader<std::process::ChildStdout>,
+    greeting: Vec<String>,
+}
+
+impl Demo {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wrtc-gateway"))
+            .args(["demo", "--set", "http.listen=127.0.0.1:0"])
+            .args(arguments)
+            .env_clear()
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut printed = BufReader::new(child.stdout.take().unwrap());
+        let mut greeting = Vec::new();
+        while greeting.last().is_none_or(|line: &String| !line.starts_with("stop")) {
+            let mut line = String::new();
+            assert!(printed.read_line(&mut line).unwrap() > 0, "the demo ended: {greeting:?}");
+            greeting.push(line);
+        }
+        Self { child, printed, greeting }
+    }
+
+    /// The word behind a word of the greeting.
+    fn told(&self, before: &str) -> String {
+        let text = self.greeting.concat();
+        let (_, after) = text.split_once(before).unwrap();
+        after.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// Ctrl-C; gives what else was printed.
+    fn stop(mut self) -> String {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.printed, &mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        rest
+    }
+}
+
+#[test]
+fn the_walk_through_of_the_examples() {
+    let demo = Demo::start(&["--password", "p:a&s%s+"]);
+    let url = demo.told("open ");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/curl/walkthrough.sh");
+    let output = Command::new("bash")
+        .arg(script)
+        .args([url.trim_end_matches('/'), "p:a&s%s+"])
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(printed.starts_with("OK\nOK\nv=0\r\n"), "{printed}");
+    assert!(printed.contains("m=audio ") && printed.contains("RTP/SAVPF 0\r\n"), "{printed}");
+    let reports = demo.stop();
+    assert!(reports.contains("call 1003 <- 5001"), "{reports}");
+}
+
+#[test]
+fn the_password_is_new_each_time() {
+    let (one, two) = (Demo::start(&[]), Demo::start(&[]));
+    let passwords = [one.told("password "), two.told("password ")];
+    assert_ne!(passwords[0], passwords[1]);
+    assert!(passwords[0].len() >= 10);
+    one.stop();
+    two.stop();
+}

@@ -1,0 +1,4 @@
+//! The program as a person meets it: its commands, its exit codes, what it prints.
+
+mod check_tells_every_fault;
+mod demo_is_ready_to_try;
