@@ -117,20 +117,11 @@ impl BrowserLeg {
             .or_else(|| sdp.payloads.preferred().map(|format| format.codec))?;
         self.payloads = negotiate::only(&sdp.payloads, codec);
         let ours = sdp.direction.reversed();
-        let role = if sdp.setup == Setup::Passive { Setup::Active } else { Setup::Passive };
+        let role = our_role(&sdp);
         self.direction = sdp.direction;
         let text = write::browser(
             &mut self.origin,
-            BrowserSide {
-                ice: &self.local.ice,
-                fingerprint: self.local.fingerprint,
-                candidates: &self.local.candidates,
-                ssrc: self.local.ssrc,
-                cname: &self.local.cname,
-                setup: role,
-                direction: ours,
-                payloads: &self.payloads,
-            },
+            side(&self.local, role, ours, &self.payloads),
             Shape::Like(&sdp),
         );
         let remote = self.remote_of(&sdp, role);
@@ -158,16 +149,7 @@ impl BrowserLeg {
         }
         let text = write::browser(
             &mut self.origin,
-            BrowserSide {
-                ice: &self.local.ice,
-                fingerprint: self.local.fingerprint,
-                candidates: &self.local.candidates,
-                ssrc: self.local.ssrc,
-                cname: &self.local.cname,
-                setup: Setup::ActPass,
-                direction: self.direction.reversed(),
-                payloads: &payloads,
-            },
+            side(&self.local, Setup::ActPass, self.direction.reversed(), &payloads),
             self.remote.as_ref().map_or(Shape::Fresh, Shape::Like),
         );
         self.exchange = Exchange::Ours { ids };
@@ -185,7 +167,7 @@ impl BrowserLeg {
         }
         self.payloads = sdp.payloads.clone();
         self.direction = sdp.direction;
-        let role = if sdp.setup == Setup::Passive { Setup::Active } else { Setup::Passive };
+        let role = our_role(&sdp);
         let remote = self.remote_of(&sdp, role);
         self.remote = Some(sdp);
         self.note_answer(ids);
@@ -221,4 +203,27 @@ impl BrowserLeg {
             payloads: self.payloads.clone(),
         }
     }
+}
+
+fn side<'a>(
+    local: &'a BrowserLocal,
+    setup: Setup,
+    direction: Direction,
+    payloads: &'a PayloadMap,
+) -> BrowserSide<'a> {
+    BrowserSide {
+        ice: &local.ice,
+        fingerprint: local.fingerprint,
+        candidates: &local.candidates,
+        ssrc: local.ssrc,
+        cname: &local.cname,
+        setup,
+        direction,
+        payloads,
+    }
+}
+
+/// The DTLS server, unless the browser insists on being that itself (RFC 5763 5).
+fn our_role(sdp: &BrowserSdp) -> Setup {
+    if sdp.setup == Setup::Passive { Setup::Active } else { Setup::Passive }
 }
