@@ -25,12 +25,19 @@ use super::hello::{AEAD_AES_128_GCM, AES128_CM_SHA1_80, HelloReader, Progress, i
 use super::srtp::{Profile, SrtpKeys};
 use super::types::DtlsFailure;
 
-/// Between repetitions of a flight: RFC 6347 4.2.4.1 wants 1 s by default and allows less where
-/// the delay is known to be small, as it is for voice.
+/// Until the first repetition of a flight: RFC 6347 4.2.4.1 wants 1 s by default and allows less
+/// where the delay is known to be small, as it is for voice. Twice as long after each, up to 2 s.
 const FLIGHT: Duration = Duration::from_millis(500);
+const MAX_DOUBLINGS: u32 = 2;
 
-/// A handshake that has not ended by now never will.
-const HANDSHAKE: Duration = Duration::from_secs(20);
+/// A handshake that has not ended by now never will: the browser's consent has run out too.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// rtc-dtls repeats a flight seven times at a fixed interval and then gives the association up, and
+/// it forgets its timer when anything comes that does not complete a flight: a hello repeated by
+/// the browser is enough. So its own repetitions are spread over the whole time, and a lost flight
+/// is made good by ours, which have the same record numbers: what did arrive is dropped as known.
+const SPREAD: Duration = Duration::from_secs(4);
 
 /// Handshakes tried for one description: a browser tries once, strangers may not try for ever.
 const MAX_TRIES: u8 = 4;
@@ -96,13 +103,26 @@ enum State {
         endpoint: Box<Endpoint>,
         mismatch: Arc<AtomicBool>,
         until: Instant,
+        flight: Flight,
     },
     /// Kept to answer repeated flights.
-    Connected {
-        endpoint: Box<Endpoint>,
-    },
+    Connected { endpoint: Box<Endpoint> },
     /// No further handshake is accepted.
     Refused,
+}
+
+/// What was sent last and has to be sent again until the other side goes on.
+#[derive(Default)]
+struct Flight {
+    datagrams: Vec<BytesMut>,
+    repeat_at: Option<Instant>,
+    repeated: u32,
+}
+
+impl Flight {
+    fn arm(&mut self, now: Instant) {
+        self.repeat_at = Some(now + FLIGHT * (1 << self.repeated.min(MAX_DOUBLINGS)));
+    }
 }
 
 /// One association.
@@ -173,8 +193,9 @@ impl Dtls {
         let mut endpoint = Box::new(Endpoint::new(PEER, TransportProtocol::UDP, None));
         if endpoint.connect(now, PEER, config, None).is_ok() {
             self.tries += 1;
-            self.state = State::Handshaking { endpoint, mismatch, until: now + HANDSHAKE };
-            self.collect();
+            let (until, flight) = (now + HANDSHAKE, Flight::default());
+            self.state = State::Handshaking { endpoint, mismatch, until, flight };
+            self.collect(now);
         }
     }
 
@@ -189,7 +210,7 @@ impl Dtls {
             State::Idle => self.first_flight(now, data),
             State::Handshaking { endpoint, .. } => {
                 let result = endpoint.read(now, PEER, None, BytesMut::from(data));
-                self.advance(result)
+                self.advance(now, result)
             }
             State::Connected { endpoint } => {
                 // Repeated flights are answered; there is no application data in DTLS-SRTP, and
@@ -199,7 +220,7 @@ impl Dtls {
                 {
                     self.malformed += 1;
                 }
-                self.collect();
+                self.collect(now);
                 None
             }
         }
@@ -210,17 +231,24 @@ impl Dtls {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let State::Handshaking { endpoint, until, .. } = &self.state else { return None };
-        Some(endpoint.poll_timeout(&PEER).map_or(*until, |at| at.min(*until)))
+        let State::Handshaking { endpoint, until, flight, .. } = &self.state else { return None };
+        endpoint.poll_timeout(&PEER).into_iter().chain(flight.repeat_at).chain([*until]).min()
     }
 
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Event> {
         let State::Handshaking { endpoint, until, .. } = &mut self.state else { return None };
         let exhausted = endpoint.handle_timeout(PEER, now).is_err();
         if exhausted || now >= *until {
-            return Some(self.fail(DtlsFailure::Timeout));
+            return Some(self.fail(now, DtlsFailure::Timeout));
         }
-        self.collect();
+        self.collect(now);
+        if let State::Handshaking { flight, .. } = &mut self.state
+            && flight.repeat_at.is_some_and(|at| at <= now)
+        {
+            self.transmits.extend(flight.datagrams.iter().cloned());
+            flight.repeated += 1;
+            flight.arm(now);
+        }
         None
     }
 
@@ -251,19 +279,20 @@ impl Dtls {
         } else if offered.contains(&AES128_CM_SHA1_80) {
             Profile::Aes128CmSha1_80
         } else {
-            return Some(self.fail(DtlsFailure::NoSrtpProfile));
+            return Some(self.fail(now, DtlsFailure::NoSrtpProfile));
         };
         let mismatch = Arc::new(AtomicBool::new(false));
         let config = self.config(expected.active, &[profile], &mismatch)?;
         let endpoint = Box::new(Endpoint::new(PEER, TransportProtocol::UDP, Some(config)));
         self.tries += 1;
-        self.state = State::Handshaking { endpoint, mismatch, until: now + HANDSHAKE };
+        let until = now + HANDSHAKE;
+        self.state = State::Handshaking { endpoint, mismatch, until, flight: Flight::default() };
         let mut flight = std::mem::take(&mut self.early);
         flight.push(data.to_vec());
         for datagram in flight {
             if let State::Handshaking { endpoint, .. } = &mut self.state {
                 let result = endpoint.read(now, PEER, None, BytesMut::from(datagram.as_slice()));
-                if let Some(event) = self.advance(result) {
+                if let Some(event) = self.advance(now, result) {
                     return Some(event);
                 }
             }
@@ -271,26 +300,30 @@ impl Dtls {
         None
     }
 
-    fn advance(&mut self, result: Result<Vec<EndpointEvent>, Error>) -> Option<Event> {
-        self.collect();
+    fn advance(
+        &mut self,
+        now: Instant,
+        result: Result<Vec<EndpointEvent>, Error>,
+    ) -> Option<Event> {
+        self.collect(now);
         let State::Handshaking { mismatch, .. } = &self.state else { return None };
         let wrong = mismatch.load(Ordering::Relaxed);
         match result {
-            _ if wrong => Some(self.fail(DtlsFailure::FingerprintMismatch)),
-            Err(_) => Some(self.fail(DtlsFailure::Handshake)),
+            _ if wrong => Some(self.fail(now, DtlsFailure::FingerprintMismatch)),
+            Err(_) => Some(self.fail(now, DtlsFailure::Handshake)),
             Ok(events) => {
                 if events.iter().any(|e| matches!(e, EndpointEvent::PeerClosed)) {
-                    return Some(self.fail(DtlsFailure::Handshake));
+                    return Some(self.fail(now, DtlsFailure::Handshake));
                 }
                 events
                     .iter()
                     .any(|e| matches!(e, EndpointEvent::HandshakeComplete))
-                    .then(|| self.connected())
+                    .then(|| self.connected(now))
             }
         }
     }
 
-    fn connected(&mut self) -> Event {
+    fn connected(&mut self, now: Instant) -> Event {
         match self.export() {
             Ok((profile, keys)) => {
                 if let State::Handshaking { endpoint, .. } =
@@ -300,7 +333,7 @@ impl Dtls {
                 }
                 Event::Connected { profile, keys }
             }
-            Err(reason) => self.fail(reason),
+            Err(reason) => self.fail(now, reason),
         }
     }
 
@@ -328,8 +361,8 @@ impl Dtls {
     }
 
     /// Ends this handshake. The browser may try again a few times, a stranger not for ever.
-    fn fail(&mut self, reason: DtlsFailure) -> Event {
-        self.collect();
+    fn fail(&mut self, now: Instant, reason: DtlsFailure) -> Event {
+        self.collect(now);
         self.hello = HelloReader::default();
         self.early.clear();
         let active = self.expected.is_some_and(|e| e.active);
@@ -337,12 +370,22 @@ impl Dtls {
         Event::Failed(reason)
     }
 
-    fn collect(&mut self) {
-        if let State::Handshaking { endpoint, .. } | State::Connected { endpoint } = &mut self.state
-        {
-            while let Some(transmit) = endpoint.poll_transmit() {
-                self.transmits.push_back(transmit.message);
+    fn collect(&mut self, now: Instant) {
+        let (endpoint, mut flight) = match &mut self.state {
+            State::Handshaking { endpoint, flight, .. } => (endpoint, Some(flight)),
+            State::Connected { endpoint } => (endpoint, None),
+            State::Idle | State::Refused => return,
+        };
+        let mut fresh = true;
+        while let Some(transmit) = endpoint.poll_transmit() {
+            if let Some(flight) = &mut flight {
+                if std::mem::take(&mut fresh) {
+                    **flight = Flight::default();
+                    flight.arm(now);
+                }
+                flight.datagrams.push(transmit.message.clone());
             }
+            self.transmits.push_back(transmit.message);
         }
     }
 
@@ -376,7 +419,7 @@ impl Dtls {
             // There is no chain to verify: the fingerprint is the identity (RFC 8122).
             .with_insecure_skip_verify(true)
             .with_verify_peer_certificate(Some(Arc::new(verify)))
-            .with_flight_interval(FLIGHT)
+            .with_flight_interval(SPREAD)
             .build(client, Some(PEER))
             .ok()
             .map(Arc::new)
@@ -453,6 +496,65 @@ mod tests {
         let later = now + FLIGHT;
         assert!(ends.iter_mut().all(|end| end.handle_timeout(later).is_none()));
         let events = run(later, &mut ends, |_, data| vec![data.to_vec()]);
+        assert!(connected(&events[0]) && connected(&events[1]));
+    }
+
+    /// Browsers repeat theirs after 50 ms, long before we would: that must not keep us from it.
+    #[test]
+    fn a_lost_flight_is_sent_again_though_the_client_repeats_its_own_first() {
+        let now = Instant::now();
+        let mut ends = ends(now);
+        let certificate = |from, data: &[u8]| from == 1 && data.len() > 200;
+        run(
+            now,
+            &mut ends,
+            |from, data| {
+                if certificate(from, data) { vec![] } else { vec![data.to_vec()] }
+            },
+        );
+        // The client's repeated hello comes just before our own time is up, its answer is lost too.
+        let early = now + FLIGHT - Duration::from_millis(1);
+        let [client, server] = &mut ends;
+        let mut hello = None;
+        assert!(client.handle_timeout(now + FLIGHT).is_none());
+        while let Some(datagram) = client.poll_transmit() {
+            hello = Some(datagram);
+        }
+        assert!(server.handle_datagram(early, &hello.unwrap()).is_none());
+        while server.poll_transmit().is_some() {}
+        let mut at = early;
+        let mut sent = Vec::new();
+        while sent.is_empty() && at < early + 3 * FLIGHT {
+            at = server.poll_timeout().unwrap();
+            assert!(server.handle_timeout(at).is_none());
+            sent.extend(std::iter::from_fn(|| server.poll_transmit()));
+        }
+        assert!(!sent.is_empty(), "the flight never comes again");
+        for datagram in sent {
+            assert!(client.handle_datagram(at, &datagram).is_none());
+        }
+        let events = run(at, &mut ends, |_, data| vec![data.to_vec()]);
+        assert!(connected(&events[0]) && connected(&events[1]));
+    }
+
+    /// A browser goes on for a minute, and its hello is never one to begin anew with.
+    #[test]
+    fn a_handshake_outlives_an_outage_of_ten_seconds() {
+        let start = Instant::now();
+        let mut ends = ends(start);
+        run(start, &mut ends, |from, data| {
+            if from == 1 && data.len() > 200 { vec![] } else { vec![data.to_vec()] }
+        });
+        let [_, server] = &mut ends;
+        let mut now = start;
+        while now < start + Duration::from_secs(10) {
+            now = server.poll_timeout().unwrap();
+            assert!(server.handle_timeout(now).is_none(), "given up after {:?}", now - start);
+            if now < start + Duration::from_secs(10) {
+                while server.poll_transmit().is_some() {}
+            }
+        }
+        let events = run(now, &mut ends, |_, data| vec![data.to_vec()]);
         assert!(connected(&events[0]) && connected(&events[1]));
     }
 
