@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::support::browser::{EVENT_8K, G722, PCMA, TestBrowser, chrome_g711};
 use crate::support::far::{call_from, tone};
 use crate::support::gateway::{Demo, dialled};
+use crate::support::jsapi::Jsapi;
 use crate::support::sdp;
 use wrtc_gateway::lab::Sound;
 use wrtc_gateway::sip::EndedBy;
@@ -77,7 +78,7 @@ async fn the_answer_is_one_a_browser_can_use() {
 async fn candidates_may_be_in_the_sdp_beside_it_or_nowhere() {
     let demo = Demo::start().await;
     let mut phone = demo.phone("5001").await;
-    for place in ["both", "sdp", "a=", "nowhere"] {
+    for place in ["both", "sdp", "a=", "mdns", "nowhere"] {
         phone.peer = "601".to_owned();
         let mut local = phone.browser.offer().await;
         match place {
@@ -85,6 +86,12 @@ async fn candidates_may_be_in_the_sdp_beside_it_or_nowhere() {
             "sdp" => {
                 local.sdp = local.whole();
                 local.candidates.clear();
+            }
+            // A name that only the browser's own network could resolve.
+            "mdns" => {
+                let name = "7e1e5bf5-51b2-4d8d-8a0e-2f4e1b9a0c11.local";
+                local.candidates =
+                    vec![format!("candidate:1 1 udp 2113937151 {name} 49999 typ host")];
             }
             "a=" => local.candidates.iter_mut().for_each(|c| c.insert_str(0, "a=")),
             _ => local.candidates.clear(),
@@ -119,6 +126,69 @@ async fn an_offer_with_neither_candidates_nor_answerer_fields_is_taken() {
     phone.answered().await;
     phone.browser.connected().await;
     phone.browser.hears(1000.0, 0.4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offer_as_firefox_writes_it_is_taken() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut local = phone.browser.offer().await;
+    // ICE and fingerprint for the whole session, a word for a mid.
+    let common = |line: &str| {
+        ["a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=ice-options:"]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    let mut session_level: Vec<&str> = local.sdp.lines().filter(|line| common(line)).collect();
+    session_level.dedup();
+    let above = session_level.join("\r\n");
+    let mut moved = sdp::edit(&local.sdp, |line| (!common(line)).then(|| line.to_owned()));
+    moved = moved.replacen("m=audio", &format!("{above}\r\nm=audio"), 1);
+    moved = moved.replace("a=mid:0", "a=mid:sdparta_0").replace("BUNDLE 0", "BUNDLE sdparta_0");
+    local.sdp = moved;
+    phone.peer = "601".to_owned();
+    phone.offer(&local).await;
+    let answer = phone.expect_roap("ANSWER").await;
+    let text = answer.sdp.as_deref().expect("sdp");
+    assert_eq!(sdp::attribute(text, "mid"), Some("sdparta_0"));
+    assert_eq!(sdp::attribute(text, "group"), Some("BUNDLE sdparta_0"));
+    let back = text.replace("sdparta_0", "0");
+    phone.browser.set_answer(&back, &[]).await;
+    phone.browser.hears(1000.0, 0.5).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plus_in_a_number_is_a_plus() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    let mut legs = demo.take("+4930123").await;
+    for written in ["+4930123", "%2B4930123"] {
+        phone.call(written).await;
+        let far = dialled(&mut legs).await;
+        assert_eq!(far.leg.invite().expect("an INVITE").to, "+4930123");
+        far.leg.hang_up(486, "Busy Here").await.expect("486");
+        assert_eq!(phone.expect("BYE").await.peer, "+4930123");
+        demo.idle().await;
+        phone.fresh().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_is_not_there_is_480_at_once() {
+    let demo = Demo::start().await;
+    let mut phone = demo.phone("5001").await;
+    phone.stop_polling().await;
+    // It may have gone to fetch its next poll, for a moment.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    let end = far.ended().await;
+    assert_eq!((end.by, end.code), (EndedBy::Peer, 480), "{end:?}");
+    // And back.
+    let (wire, ssid) = (phone.wire.clone(), phone.ssid.clone());
+    let mut back = Jsapi::with_session(wire, ssid, Duration::from_secs(20)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let _far = demo.calls("5001", call_from("7123")).await;
+    back.expect_roap("OFFER").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
