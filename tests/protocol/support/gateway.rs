@@ -31,7 +31,7 @@ enum Inner {
     Demo(wrtc_gateway::demo::Demo),
     /// A SIP server that is a test's own.
     Own {
-        _running: Running,
+        running: Running,
         lab: Option<Lab>,
     },
 }
@@ -70,7 +70,7 @@ impl Demo {
             base: running.base_url(),
             password: PASSWORD.to_owned(),
             sip: running.gateway.sip_addr(),
-            inner: Inner::Own { _running: running, lab },
+            inner: Inner::Own { running, lab },
         }
     }
 
@@ -83,6 +83,14 @@ impl Demo {
             password: password.to_owned(),
             sip: demo.gateway().sip_addr(),
             inner: Inner::Demo(demo),
+        }
+    }
+
+    /// Ends a gateway that [`Demo::alone`] has started.
+    pub async fn stop(self) {
+        match self.inner {
+            Inner::Own { running, .. } => running.stop().await,
+            Inner::Demo(_) => panic!("a demo ends by being dropped"),
         }
     }
 
