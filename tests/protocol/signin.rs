@@ -559,3 +559,27 @@ async fn a_call_during_the_sign_out_is_refused_at_once() {
     registrar.socket.send_to(confirmed.as_bytes(), from).await.expect("sent");
     assert_eq!(out.await.expect("signed out").status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guests_have_an_end_and_leave_room_for_agents() {
+    let demo = Demo::start().await;
+    let wire = Wire::new(&demo.base);
+    let mut inside = Vec::new();
+    let refused = loop {
+        let answer = wire.sign_in_get(&format!("anon{:032}", inside.len())).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        inside.push(answer.ssid());
+        assert!(inside.len() < 10_000, "no end");
+    };
+    assert_failed(&refused, &[503]);
+    assert_eq!(wire.sign_in_post("5001", PASSWORD).await.status, 200);
+    // One who goes makes room.
+    assert_eq!(wire.sign_out(&inside[0]).await.status, 200);
+    let end = std::time::Instant::now() + LIMIT;
+    while wire.sign_in_get(&format!("anon{:032}", 0)).await.status != 200 {
+        assert!(std::time::Instant::now() < end, "no room");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
