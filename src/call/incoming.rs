@@ -141,7 +141,6 @@ impl Call {
         let session = self.sip.session;
         let wanted = self.wanted_direction();
         self.deadline = None;
-        self.answered_at = Some(now);
         match self.sip.remote.take() {
             Some(offer) => {
                 let Some(codec) = self.answer_codec(&offer) else {
@@ -149,6 +148,7 @@ impl Call {
                     return self.end(CallEndedBy::Gateway, 488, text, now);
                 };
                 let sdp = self.sip.answer(offer, codec, wanted);
+                self.answered_at = Some(now);
                 self.phase = Phase::Established;
                 // Ready before the answer says so.
                 self.update_media();
@@ -158,6 +158,7 @@ impl Call {
             None => {
                 let codecs = self.browser.codecs(&self.config.codecs);
                 let sdp = self.sip.offer(&codecs, wanted);
+                self.answered_at = Some(now);
                 self.phase = Phase::AwaitingAck;
                 self.tell_sip(sip::Command::Accept { session, sdp });
             }

@@ -65,3 +65,11 @@ fn an_answer_that_cannot_be_used_ends_it() {
     assert_eq!(bench.end_code(), 488);
     assert_eq!(bench.heard(), ["offer", "error", "bye"]);
 }
+
+#[test]
+fn a_call_that_finds_no_codec_was_never_answered() {
+    let mut bench = Bench::incoming(Some(&sip_sdp("203.0.113.5:30000", "9 101", "sendrecv", 1)));
+    bench.answer(&browser_answer("u1", "sendrecv", "0 126"));
+    assert_eq!(bench.end_code(), 488);
+    assert_eq!(bench.ended.expect("an end").answered_at, None);
+}
