@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
-use crate::agent::{Dialect, EndReason, MessageError, Session, SignInError};
+use crate::agent::{Dialect, EndReason, MessageError, PostError, Session, SignInError};
 use crate::call::{Call, FirstOffer, InviteOffer, MediaLocal, Output};
 use crate::media::{MediaEvent, MediaId};
 use crate::sip::{Claim, Command, Driven, Event, Invited, SessionId, UaConfig};
@@ -457,8 +457,13 @@ impl AgentTask {
     }
 
     fn post(&self, envelope: Envelope) {
-        if let Err(error) = self.session.post(envelope) {
-            warn!(user = self.user(), %error, "a message for the browser was dropped");
+        match self.session.post(envelope) {
+            Ok(()) => {}
+            // The good-byes of a session that is over: its client was told by the end itself.
+            Err(PostError::Ended) => debug!(user = self.user(), "a message after the end"),
+            Err(error @ PostError::MailboxFull) => {
+                warn!(user = self.user(), %error, "a message for the browser was dropped");
+            }
         }
     }
 

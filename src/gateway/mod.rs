@@ -181,7 +181,10 @@ impl Gateway {
             // A task that drops its end was stopped before it could say why.
             Ok(Err(_)) | Err(_) => {
                 session.end(EndReason::RegistrationLost);
-                return Err(SignInError::NoAnswer);
+                return Err(match shared.shutdown.is_cancelled() {
+                    true => SignInError::Busy("it is stopping"),
+                    false => SignInError::NoAnswer,
+                });
             }
         }
         info!(user = request.identity.user(), dialect = ?request.dialect, "signed in");
