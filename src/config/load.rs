@@ -25,6 +25,9 @@ const SERVICE_LINKS: &str = "WRTC_GATEWAY_";
 /// A JSAPI client is silent for 3 s after an error; a page in the background for up to a minute.
 const LEASE: std::ops::RangeInclusive<u64> = 10..=3600;
 
+/// As many sessions as a user agent has (`sip::UserAgent::MAX_SESSIONS`).
+const CALLS: std::ops::RangeInclusive<u64> = 1..=8;
+
 const MAX_WORKERS: u64 = 64;
 const AUTOMATIC_WORKERS: usize = 4;
 
@@ -204,7 +207,7 @@ impl Loader {
                 .take("agents.lease_seconds", |raw| parse::seconds(raw, LEASE))
                 .unwrap_or(Duration::from_secs(60)),
             max_calls: self
-                .take("agents.max_calls", |raw| parse::count(raw, 1..=16, ""))
+                .take("agents.max_calls", |raw| parse::count(raw, CALLS, ""))
                 .and_then(|calls| usize::try_from(calls).ok())
                 .unwrap_or(1),
         };

@@ -248,6 +248,8 @@ fn values_that_are_refused() {
         "media.codecs=",
         "agents.lease_seconds=9",
         "agents.max_calls=0",
+        // More than a user agent has sessions for.
+        "agents.max_calls=9",
         "log.level=inf",
         "log.format=xml",
     ] {
