@@ -132,6 +132,12 @@ impl Keypad {
         taken
     }
 
+    /// Forgets the digit that sounds and those that wait.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+        self.playing = None;
+    }
+
     /// True from the first to the last packet of a digit: audio waits meanwhile.
     pub fn is_sounding(&self) -> bool {
         self.playing.is_some()
