@@ -51,7 +51,7 @@ struct Inner {
     /// The connection that carries the message in flight.
     carrier: Option<(Ticket, Arc<dyn Evidence>)>,
     last_seen: Instant,
-    ringing: Option<String>,
+    awaited_answer: Option<String>,
 }
 
 /// One poll.
@@ -94,7 +94,7 @@ impl Session {
                 mailbox: Mailbox::default(),
                 carrier: None,
                 last_seen: now,
-                ringing: None,
+                awaited_answer: None,
             }),
         })
     }
@@ -175,15 +175,14 @@ impl Session {
         self.end_reason.get().copied()
     }
 
-    /// Raw-SDP dialect: `Some(peer)` while a call of `peer` waits for this agent's SDP answer, so
-    /// that a posted SDP is read as an answer and not as an offer. Set back to `None` by the gateway
-    /// once it is answered or over.
-    pub fn set_ringing(&self, peer: Option<String>) {
-        self.lock().ringing = peer;
+    /// Raw-SDP dialect: `Some(peer)` while an offer of ours in the call with `peer` waits for this
+    /// agent's SDP answer, so that a posted SDP is read as an answer and not as an offer.
+    pub fn set_awaited_answer(&self, peer: Option<String>) {
+        self.lock().awaited_answer = peer;
     }
 
-    pub fn ringing(&self) -> Option<String> {
-        self.lock().ringing.clone()
+    pub fn awaited_answer(&self) -> Option<String> {
+        self.lock().awaited_answer.clone()
     }
 
     /// Messages that wait or whose arrival is not certain yet.

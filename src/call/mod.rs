@@ -144,6 +144,12 @@ impl Call {
         self.phase == Phase::Ringing { offered: true }
     }
 
+    /// An OFFER of ours waits for the browser's ANSWER, be the call ringing or accepted for the agent
+    /// (NOTIFY talk).
+    pub fn awaits_browser_answer(&self) -> bool {
+        !self.is_ended() && matches!(self.browser.exchange, Exchange::Ours { .. })
+    }
+
     pub fn is_established(&self) -> bool {
         matches!(self.phase, Phase::Established | Phase::AwaitingAck)
     }

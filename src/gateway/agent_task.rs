@@ -266,7 +266,6 @@ impl AgentTask {
         let local = MediaLocal { browser: bridge.browser_local(), rtp: bridge.rtp_local() };
         let dialect = self.session.dialect();
         let call = Call::incoming(config, dialect, session, offer, local, new_seed(), now);
-        self.session.set_ringing(Some(invited.from.clone()));
         self.add(ActiveCall {
             id: new_call_id(),
             call,
@@ -405,9 +404,8 @@ impl AgentTask {
                 }
             }
         }
-        if !self.calls.iter().any(|call| call.call.is_ringing()) {
-            self.session.set_ringing(None);
-        }
+        let waiting = self.calls.iter().find(|call| call.call.awaits_browser_answer());
+        self.session.set_awaited_answer(waiting.map(|call| call.peer.clone()));
     }
 
     fn post(&self, envelope: Envelope) {

@@ -233,14 +233,14 @@ async fn post(app: &App, request: Request) -> Result<Response, Problem> {
     let body = body::read_text(request.into_body()).await.map_err(bad_body)?;
     let body = wire::parse_body(&body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad_message", error))?;
-    let ringing = session.ringing();
-    if let (wire::Body::Sdp(_), Some(caller), Some(to)) = (&body, &ringing, &to)
+    let awaited = session.awaited_answer();
+    if let (wire::Body::Sdp(_), Some(caller), Some(to)) = (&body, &awaited, &to)
         && caller != to
     {
-        let sentence = format!("a call of {caller} is ringing; `to` names another number");
+        let sentence = format!("an answer for {caller} is awaited; `to` names another number");
         return Err(Problem::new(StatusCode::CONFLICT, "wrong_state", sentence));
     }
-    let message = body.into_message(ringing.is_some());
+    let message = body.into_message(awaited.is_some());
     let backend = Arc::clone(&app.backend);
     tokio::spawn(async move { backend.message(&session, to, message).await })
         .await

@@ -16,11 +16,11 @@ pub enum Body {
 }
 
 impl Body {
-    /// An SDP answers the call that rings, if one does, and is an offer otherwise.
-    pub fn into_message(self, ringing: bool) -> FromBrowser {
+    /// An SDP answers our offer, if one waits for that, and is an offer otherwise.
+    pub fn into_message(self, answer_awaited: bool) -> FromBrowser {
         match self {
             Body::Command(command) => command,
-            Body::Sdp(sdp) if ringing => {
+            Body::Sdp(sdp) if answer_awaited => {
                 FromBrowser::Answer { ids: None, sdp, candidates: Vec::new(), attached: Vec::new() }
             }
             Body::Sdp(sdp) => FromBrowser::Offer {

@@ -240,12 +240,12 @@ async fn replaced_session_is_told() {
 async fn posted_sdp_is_offer_or_answer() {
     let client = Client1::signed_in().await;
     assert_eq!(client.post("&to=1003", SDP).await.text().await.unwrap(), "OK");
-    client.session.set_ringing(Some("1004".into()));
+    client.session.set_awaited_answer(Some("1004".into()));
     assert_eq!(problem(client.post("&to=1003", SDP).await).await.0, 409);
     assert_eq!(client.post("&to=1004", SDP).await.status(), 200);
     assert_eq!(client.post("", SDP).await.status(), 200);
     assert_eq!(client.post("", "BYE").await.status(), 200);
-    client.session.set_ringing(None);
+    client.session.set_awaited_answer(None);
     assert_eq!(client.post("", "DTMF 12#").await.status(), 200);
     let received = client.gateway.backend.received();
     let kinds: Vec<_> = received

@@ -477,3 +477,23 @@ async fn gadgets_of_other_origins_are_served() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn talk_accepts_and_the_answer_that_follows_is_still_one() {
+    let demo = Demo::start().await;
+    let gadget = Gadget::sign_in(&demo, "agent123", "5001").await;
+    gadget.browser.play(440.0).await;
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    far.play(tone(1000.0));
+    let offer = gadget.poll("&events=1").await;
+    assert_eq!(offer.header("x-wrtc-type"), Some("offer"));
+    far.talk().await;
+    far.answered().await.expect("an answer at once");
+    assert_eq!(gadget.poll("&events=1").await.body, "TALK");
+    let local = gadget.browser.answer(&offer.body, &[]).await;
+    assert_ok(&gadget.post("", &local.sdp).await);
+    gadget.browser.connected().await;
+    let _ = tokio::join!(gadget.browser.hears(1000.0, 0.5), far.hears(440.0, 0.5));
+    far.hang_up().await;
+    demo.idle().await;
+}
