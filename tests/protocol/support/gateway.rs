@@ -31,7 +31,7 @@ enum Inner {
     Demo(wrtc_gateway::demo::Demo),
     /// A SIP server that is a test's own.
     Own {
-        _running: Running,
+        running: Running,
         lab: Option<Lab>,
     },
 }
@@ -70,8 +70,24 @@ impl Demo {
             base: running.base_url(),
             password: PASSWORD.to_owned(),
             sip: running.gateway.sip_addr(),
-            inner: Inner::Own { _running: running, lab },
+            inner: Inner::Own { running, lab },
         }
+    }
+
+    /// Stops the gateway; its SIP server stays.
+    pub async fn stop(self) -> Lab {
+        match self.inner {
+            Inner::Own { running, lab } => {
+                running.stop().await;
+                lab.expect("an embedded SIP server")
+            }
+            Inner::Demo(_) => panic!("start it with `with_lab`"),
+        }
+    }
+
+    /// A gateway in front of an embedded SIP server that runs already.
+    pub async fn again(lab: Lab) -> Self {
+        Self::in_front_of(lab.sip_addr(), Some(lab)).await
     }
 
     async fn launch(password: &str, settings: &[&str]) -> Self {
