@@ -16,7 +16,7 @@ use super::dtls::Identity;
 use super::ice::{credentials, random_text};
 use super::ports::PortPool;
 use super::rtcp::Clock;
-use super::socket::{Waker, bind};
+use super::socket::{Waker, bind, raise_descriptor_limit};
 use super::types::{
     BrowserLocal, BrowserRemote, CallStats, EngineStats, Flow, MediaConfig, MediaEvent, MediaId,
     OpenError, SipRemote, StartError,
@@ -86,6 +86,9 @@ impl Engine {
         }
         if config.advertise.is_empty() && config.listen.ip().is_unspecified() {
             return Err(StartError::NothingToAdvertise(config.listen));
+        }
+        if let Err(error) = raise_descriptor_limit() {
+            tracing::warn!(%error, "the limit of open descriptors stays as it is");
         }
         let identity = Identity::generate().map_err(|e| StartError::Certificate(e.to_string()))?;
         let ports = Arc::new(Mutex::new(pool));
