@@ -1,7 +1,7 @@
 //! One signed-in agent: its user agent, its calls, its session.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
@@ -14,7 +14,7 @@ use crate::sip::{Claim, Command, Driven, Event, Invited, SessionId, UaConfig};
 use crate::wire::{Envelope, FromBrowser, RoapError, RoapIds, ToBrowser};
 
 use super::calls::{ActiveCall, new_call_id, new_seed};
-use super::{Request, SIGN_OUT_LIMIT, Shared};
+use super::{AGENT_QUEUE, Request, SIGN_OUT_LIMIT, Shared};
 
 /// Waits for the outcome of the first REGISTER.
 type Outcome = oneshot::Sender<Result<(), SignInError>>;
@@ -22,6 +22,7 @@ type Outcome = oneshot::Sender<Result<(), SignInError>>;
 pub(super) struct AgentTask {
     shared: Arc<Shared>,
     session: Arc<Session>,
+    sender: mpsc::Sender<Request>,
     requests: mpsc::Receiver<Request>,
     sip: Driven,
     calls: Vec<ActiveCall>,
@@ -31,6 +32,8 @@ pub(super) struct AgentTask {
     outcome: Option<Outcome>,
     registers: bool,
     registered: bool,
+    /// The sign-in has succeeded: the session is in the tables.
+    signed_in: bool,
     signed_out: Option<oneshot::Sender<()>>,
 }
 
@@ -39,15 +42,16 @@ impl AgentTask {
         shared: Arc<Shared>,
         session: Arc<Session>,
         config: UaConfig,
-        requests: mpsc::Receiver<Request>,
         outcome: Outcome,
     ) -> Self {
         let registers = config.registers;
+        let (sender, requests) = mpsc::channel(AGENT_QUEUE);
         let sip = Driven::new(&shared.endpoint, Claim::Nothing, config);
         let (media_tx, media_rx) = mpsc::unbounded_channel();
         Self {
             shared,
             session,
+            sender,
             requests,
             sip,
             calls: Vec::new(),
@@ -57,6 +61,7 @@ impl AgentTask {
             outcome: Some(outcome),
             registers,
             registered: false,
+            signed_in: false,
             signed_out: None,
         }
     }
@@ -64,12 +69,17 @@ impl AgentTask {
     pub async fn run(mut self) {
         if self.registers {
             self.sip.command(Command::Register);
+        } else {
+            self.enter();
         }
         let ended = self.session.ended().clone();
+        let shutdown = self.shared.shutdown.clone();
         while self.signed_out.is_none() {
             let deadline = self.calls.iter().filter_map(|c| c.call.poll_timeout()).min();
             tokio::select! {
                 () = ended.cancelled() => break,
+                // A sign-in under way is in no table yet, so that nobody else would end it.
+                () = shutdown.cancelled() => self.session.end(EndReason::Shutdown),
                 Some(request) = self.requests.recv() => self.handle_request(request),
                 event = self.sip.next_event() => {
                     if self.handle_sip(event).is_break() {
@@ -197,13 +207,7 @@ impl AgentTask {
     }
 
     fn post_fault(&self, ids: Option<RoapIds>, error: RoapError, detail: &str) {
-        self.post(Envelope {
-            peer: String::new(),
-            peer_name: None,
-            call: String::new(),
-            call_uuid: None,
-            message: ToBrowser::Error { ids, error, detail: detail.to_owned() },
-        });
+        self.post(notice(ToBrowser::Error { ids, error, detail: detail.to_owned() }));
     }
 
     fn call_out(
@@ -331,13 +335,36 @@ impl AgentTask {
             self.shared.registered.fetch_add(1, Ordering::Relaxed);
             info!(user = self.user(), "registered");
         }
-        if let Some(outcome) = self.outcome.take() {
+        self.enter();
+    }
+
+    /// The sign-in has succeeded: from here on the DN is this session's. One that had it before ends,
+    /// and hears no more calls.
+    fn enter(&mut self) {
+        let Some(outcome) = self.outcome.take() else { return };
+        let replaced = {
+            let _entering = self.shared.entering.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.session.ended().is_cancelled() {
+                // Given up meanwhile: it must not cost another session its place.
+                return;
+            }
             // It may be called before the client has had time to ask for anything.
             self.session.touch(Instant::now());
-            // From here on the DN is ours: a session that had it before hears no more calls.
-            self.sip.claim(&self.shared.endpoint, Claim::User(self.user().to_owned()));
-            let _ = outcome.send(Ok(()));
+            if self.registers {
+                self.sip.claim(&self.shared.endpoint, Claim::User(self.user().to_owned()));
+            }
+            let ssid = self.session.ssid().expose().to_owned();
+            self.shared.agents.insert(ssid, self.sender.clone());
+            self.shared.sessions.insert(Arc::clone(&self.session))
+        };
+        self.signed_in = true;
+        for older in replaced {
+            // What is in the mailbox is still fetched by a hanging poll; later nothing is taken in.
+            let told = older.post(notice(ToBrowser::Replaced));
+            older.end(EndReason::Replaced);
+            debug!(user = self.user(), ?told, "an older session was replaced");
         }
+        let _ = outcome.send(Ok(()));
     }
 
     fn registration_failed(
@@ -422,15 +449,6 @@ impl AgentTask {
     /// it took over or the gateway is only restarted.
     async fn finish(mut self) {
         let why = self.session.end_reason().unwrap_or(EndReason::RegistrationLost);
-        if why == EndReason::Replaced {
-            self.post(Envelope {
-                peer: String::new(),
-                peer_name: None,
-                call: String::new(),
-                call_uuid: None,
-                message: ToBrowser::Replaced,
-            });
-        }
         let now = Instant::now();
         for index in (0..self.calls.len()).rev() {
             self.calls[index].call.release(480, why.sentence(), now);
@@ -442,20 +460,31 @@ impl AgentTask {
             self.shared.registered.fetch_sub(1, Ordering::Relaxed);
         }
         info!(user = self.user(), why = why.sentence(), "session ended");
-        let unregister = self.registered
+        // Whether the last refresh went well or not: the server may hold the binding.
+        let unregister = self.signed_in
+            && self.registers
             && matches!(
                 why,
                 EndReason::SignedOut | EndReason::LeaseExpired | EndReason::MailboxFull
             );
-        if unregister {
+        // The binding is the DN's, not the session's: where another one has come, it stays.
+        let identity = self.session.identity();
+        let binding = if unregister { self.shared.bindings.unregister(identity) } else { None };
+        if binding.is_some() && self.shared.sessions.by_identity(identity).is_none() {
             self.sip.command(Command::Unregister);
         }
         // BYEs and the REGISTER still want their answers.
         let _ = tokio::time::timeout(SIGN_OUT_LIMIT, self.sip.wind_down()).await;
+        drop(binding);
         if let Some(done) = self.signed_out.take() {
             let _ = done.send(());
         }
     }
+}
+
+/// A message that is about no call.
+fn notice(message: ToBrowser) -> Envelope {
+    Envelope { peer: String::new(), peer_name: None, call: String::new(), call_uuid: None, message }
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

@@ -5,6 +5,7 @@
 //! concerned, and carries out what the core wants. Nothing is decided here that a core could decide.
 
 mod agent_task;
+mod bindings;
 mod calls;
 mod network;
 mod start;
@@ -32,6 +33,7 @@ use crate::sip::{Credentials, Endpoint, UaConfig};
 use crate::wire::FromBrowser;
 
 use agent_task::AgentTask;
+use bindings::Bindings;
 pub use start::{Running, StartError, start};
 
 /// Messages that may wait for an agent's task: a browser sends a few per call.
@@ -69,6 +71,10 @@ pub(crate) struct Shared {
     peers: Mutex<BTreeSet<IpAddr>>,
     sessions: Sessions,
     agents: DashMap<String, mpsc::Sender<Request>>,
+    /// Held while a session enters the tables and claims its DN, so that of two sign-ins at the same
+    /// instant one has both and the other neither.
+    entering: Mutex<()>,
+    bindings: Bindings,
     registered: AtomicUsize,
     active_calls: AtomicUsize,
     tasks: TaskTracker,
@@ -93,6 +99,8 @@ impl Gateway {
                 peers: Mutex::new(BTreeSet::new()),
                 sessions: Sessions::new(),
                 agents: DashMap::new(),
+                entering: Mutex::new(()),
+                bindings: Bindings::default(),
                 registered: AtomicUsize::new(0),
                 active_calls: AtomicUsize::new(0),
                 tasks: TaskTracker::new(),
@@ -139,34 +147,20 @@ impl Gateway {
             return Err(SignInError::IdInUse);
         }
         let config = self.user_agent_config(&request).await?;
+        // A sign-out of the DN that is under way would take the new registration with it.
+        let _registering = shared.bindings.register(&request.identity).await;
         let session = Session::new(&request);
-        let registers = config.registers;
-        let (requests, inbox) = mpsc::channel(AGENT_QUEUE);
         let (outcome_tx, outcome) = oneshot::channel();
-        let task =
-            AgentTask::new(Arc::clone(shared), Arc::clone(&session), config, inbox, outcome_tx);
+        let task = AgentTask::new(Arc::clone(shared), Arc::clone(&session), config, outcome_tx);
         shared.tasks.spawn(task.run());
-        if registers {
-            // A task that drops its end has failed before it could say why.
-            match tokio::time::timeout(SIGN_IN_LIMIT, outcome).await {
-                Ok(Ok(Ok(()))) => {}
-                Ok(Ok(Err(error))) => return Err(error),
-                Ok(Err(_)) | Err(_) => {
-                    session.end(EndReason::RegistrationLost);
-                    return Err(SignInError::NoAnswer);
-                }
+        match tokio::time::timeout(SIGN_IN_LIMIT, outcome).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => return Err(error),
+            // A task that drops its end was stopped before it could say why.
+            Ok(Err(_)) | Err(_) => {
+                session.end(EndReason::RegistrationLost);
+                return Err(SignInError::NoAnswer);
             }
-        }
-        let ssid = session.ssid().expose().to_owned();
-        shared.agents.insert(ssid.clone(), requests);
-        for older in shared.sessions.insert(Arc::clone(&session)) {
-            older.end(EndReason::Replaced);
-        }
-        if session.ended().is_cancelled() {
-            // Ended between the REGISTER and here: its task did not find itself in the tables.
-            shared.agents.remove(&ssid);
-            shared.sessions.remove(&session);
-            return Err(SignInError::Unavailable("the session ended at once".into()));
         }
         info!(user = request.identity.user(), dialect = ?request.dialect, "signed in");
         Ok(session)

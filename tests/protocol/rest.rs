@@ -521,3 +521,18 @@ async fn talk_accepts_and_the_answer_that_follows_is_still_one() {
     far.hang_up().await;
     demo.idle().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gadget_whose_dn_is_taken_over_hears_of_it() {
+    let demo = Demo::start().await;
+    let gadget = Gadget::sign_in(&demo, "agent123", "5001").await;
+    let hanging = tokio::spawn({
+        let wire = gadget.wire.clone();
+        async move { wire.get("/api/webrtc/message?id=agent123&events=1").await }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let _newer = Gadget::sign_in(&demo, "agent456", "5001").await;
+    let told = hanging.await.expect("polled");
+    assert_eq!((told.status, told.header("x-wrtc-type")), (StatusCode::OK, Some("replaced")));
+    assert_error(&gadget.poll("").await, 404);
+}

@@ -102,6 +102,14 @@ impl Demo {
         }
     }
 
+    /// Ends a gateway that [`Demo::alone`] has started.
+    pub async fn stop(self) {
+        match self.inner {
+            Inner::Own { running, .. } => running.stop().await,
+            Inner::Demo(_) => panic!("a demo ends by being dropped"),
+        }
+    }
+
     fn lab(&self) -> &Lab {
         match &self.inner {
             Inner::Demo(demo) => demo.lab(),
