@@ -130,6 +130,19 @@ impl Demo {
         serde_json::from_str(&answer.body).expect("JSON")
     }
 
+    /// Waits until the media plane has let go of every call.
+    pub async fn until_no_media(&self) {
+        let gateway = match &self.inner {
+            Inner::Demo(demo) => demo.gateway(),
+            Inner::Own { running, .. } => &running.gateway,
+        };
+        let end = Instant::now() + LIMIT;
+        while gateway.media_stats().calls > 0 {
+            assert!(Instant::now() < end, "media are left: {:?}", gateway.media_stats());
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
     /// Waits until so many DNs are registered.
     pub async fn until_agents(&self, count: u64) {
         let end = Instant::now() + LIMIT;
