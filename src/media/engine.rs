@@ -80,7 +80,8 @@ impl Engine {
         if !(1..=MAX_WORKERS).contains(&workers) {
             return Err(StartError::Workers { workers, max: MAX_WORKERS });
         }
-        let mut pool = PortPool::new(&config.rtp_ports, config.port_rest);
+        let mut pool = PortPool::new(&config.rtp_ports, config.port_rest)
+            .starting_at(rand::random::<u32>() as usize);
         if pool.available(Instant::now()) == 0 {
             return Err(StartError::NoPorts);
         }
@@ -240,7 +241,7 @@ impl Shared {
                     if error.kind() != std::io::ErrorKind::AddrInUse {
                         return Err(OpenError::Sockets(error.kind()));
                     }
-                    tracing::warn!(port, "an RTP port of ours is in use by somebody else");
+                    tracing::debug!(port, "an RTP port of ours is in use by somebody else");
                 }
             }
         }

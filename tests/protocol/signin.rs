@@ -387,7 +387,7 @@ async fn a_stopping_gateway_ends_calls_and_leaves_the_dn_in_service() {
     let mut far = demo.far("5001").await;
     phone.stop_polling().await;
     let mut poll = phone.wire.raw_wait(&phone.ssid).await;
-    let lab = demo.stop().await;
+    let lab = demo.stop().await.expect("an embedded SIP server");
     let end = far.ended().await;
     assert_eq!(end.by, EndedBy::Peer, "{end:?}");
     if let Some((status, _, body)) = read_answer(&mut poll).await {

@@ -74,14 +74,14 @@ impl Demo {
         }
     }
 
-    /// Stops the gateway; its SIP server stays.
-    pub async fn stop(self) -> Lab {
+    /// Stops a gateway that [`Demo::alone`] or [`Demo::with_lab`] has started; its SIP server stays.
+    pub async fn stop(self) -> Option<Lab> {
         match self.inner {
             Inner::Own { running, lab } => {
                 running.stop().await;
-                lab.expect("an embedded SIP server")
+                lab
             }
-            Inner::Demo(_) => panic!("start it with `with_lab`"),
+            Inner::Demo(_) => panic!("a demo ends by being dropped"),
         }
     }
 
@@ -99,14 +99,6 @@ impl Demo {
             password: password.to_owned(),
             sip: demo.gateway().sip_addr(),
             inner: Inner::Demo(demo),
-        }
-    }
-
-    /// Ends a gateway that [`Demo::alone`] has started.
-    pub async fn stop(self) {
-        match self.inner {
-            Inner::Own { running, .. } => running.stop().await,
-            Inner::Demo(_) => panic!("a demo ends by being dropped"),
         }
     }
 
