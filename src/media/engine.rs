@@ -315,7 +315,8 @@ impl Bridge {
     }
 
     /// Sends digits toward SIP as RFC 4733 events, 100 ms each and 50 ms apart, after those still
-    /// waiting (at most 64). What is no digit, `*`, `#` or `A` to `D` is left out. Where the SIP side
+    /// waiting (at most 64); a comma is a pause of 2 s. What else is no digit, `*`, `#` or `A` to `D` is
+    /// left out. Where the SIP side
     /// did not negotiate telephone-event nothing is sent, and `unknown_payload` counts it.
     /// While the flow lets nothing through to SIP, digits are dropped.
     pub fn send_digits(&self, digits: &str) {

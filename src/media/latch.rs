@@ -60,7 +60,8 @@ impl Latch {
     /// the same; the window opens in both cases, for whoever is not in the way of a living source.
     pub fn set_target(&mut self, now: Instant, target: RtpTarget) {
         if target != self.target {
-            self.former = self.in_use().map(|former| (former, now + ALIVE));
+            // Into a black hole and out of it again, it is the same far end, and may play music.
+            self.former = target.and(self.in_use()).map(|former| (former, now + ALIVE));
             self.last = None;
             self.target = target;
             self.remote = Remote::FromSdp(target);
@@ -245,5 +246,18 @@ mod tests {
         assert_eq!(latch.judge(now, addr(5000)), FIRST, "its early media may still come");
         assert_eq!(latch.destination(), None);
         assert_eq!(latch.rtcp_destination(), None);
+    }
+
+    #[test]
+    fn music_on_hold_is_heard_from_a_far_end_that_became_a_black_hole() {
+        let now = Instant::now();
+        let mut latch = Latch::new(now);
+        latch.set_target(now, Some(addr(4000)));
+        assert_eq!(latch.judge(now, addr(4000)), FIRST);
+        latch.set_target(now, None);
+        assert_eq!(latch.judge(now, addr(4000)), FIRST);
+        assert_eq!(latch.destination(), None);
+        latch.set_target(now, Some(addr(4000)));
+        assert_eq!(latch.judge(now, addr(4000)), FIRST);
     }
 }
