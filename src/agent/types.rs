@@ -69,6 +69,9 @@ pub enum SignInError {
     /// 429
     #[error("too many tries; try again in {retry_after_seconds} s")]
     TooManyTries { retry_after_seconds: u64 },
+    /// 503: this gateway is full, or about to stop.
+    #[error("the gateway takes no sign-in now: {0}")]
+    Busy(&'static str),
     /// 503: the SIP server is out of reach or says so itself.
     #[error("the SIP server is unavailable: {0}")]
     Unavailable(String),

@@ -1,5 +1,6 @@
 //! One signed-in agent: its user agent, its calls, its session.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -35,6 +36,8 @@ pub(super) struct AgentTask {
     /// The sign-in has succeeded: the session is in the tables.
     signed_in: bool,
     signed_out: Option<oneshot::Sender<()>>,
+    /// The browser's last OFFER: its numbers and a hash of its SDP.
+    last_offer: Option<(u64, u64, u64)>,
 }
 
 impl AgentTask {
@@ -63,6 +66,7 @@ impl AgentTask {
             registered: false,
             signed_in: false,
             signed_out: None,
+            last_offer: None,
         }
     }
 
@@ -124,6 +128,10 @@ impl AgentTask {
                 Ok(())
             }
             FromBrowser::Offer { ids, sdp, .. } if self.begins_a_call(current) => {
+                if self.is_repeated(ids, &sdp) {
+                    // Its POST was retried, and the call it was about is over by now.
+                    return Ok(());
+                }
                 if let Some(index) = current {
                     // The agent dials while the telephone rings: the ringing call finds it busy. The
                     // client has one session only, and a BYE now would end the one it begins.
@@ -146,6 +154,9 @@ impl AgentTask {
                 let Some(index) = current else {
                     return self.without_call(message, jsapi);
                 };
+                if let FromBrowser::Offer { ids, sdp, .. } = &message {
+                    self.is_repeated(*ids, sdp);
+                }
                 self.jsapi_fault(ids, |task| {
                     let result = task.calls[index].call.handle_browser(message, now);
                     task.drain(index);
@@ -153,6 +164,16 @@ impl AgentTask {
                 })
             }
         }
+    }
+
+    /// Is this OFFER the last one once more? By its text too: a page that was loaded anew may choose the
+    /// same numbers. The last one is remembered beyond its call.
+    fn is_repeated(&mut self, ids: Option<RoapIds>, sdp: &str) -> bool {
+        let Some(ids) = ids else { return false };
+        let mut text = DefaultHasher::new();
+        sdp.hash(&mut text);
+        let this = Some((ids.offerer, ids.seq, text.finish()));
+        std::mem::replace(&mut self.last_offer, this) == this
     }
 
     /// Does an OFFER start a call? With none there, or with one that merely rings with an offer of its

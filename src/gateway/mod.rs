@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -48,6 +48,13 @@ const SIGN_OUT_LIMIT: Duration = Duration::from_secs(3);
 /// Characters in a DN or guest id: it becomes the user part of a SIP URI.
 const MAX_ID: usize = 64;
 
+/// Guests at a time. Nobody asks them for a password, so that only this keeps a script from filling the
+/// memory; each costs a task and some 20 KB.
+const MAX_GUESTS: usize = 2048;
+
+/// DNs at a time, those that are just signing in among them. Beyond this a second gateway is due.
+const MAX_AGENTS: usize = 20_000;
+
 /// What an agent's task is asked.
 #[derive(Debug)]
 enum Request {
@@ -75,6 +82,9 @@ pub(crate) struct Shared {
     /// instant one has both and the other neither.
     entering: Mutex<()>,
     bindings: Bindings,
+    /// Places for guests and for DNs; a task holds one to its end.
+    guest_places: Arc<Semaphore>,
+    agent_places: Arc<Semaphore>,
     registered: AtomicUsize,
     active_calls: AtomicUsize,
     tasks: TaskTracker,
@@ -101,6 +111,8 @@ impl Gateway {
                 agents: DashMap::new(),
                 entering: Mutex::new(()),
                 bindings: Bindings::default(),
+                guest_places: Arc::new(Semaphore::new(MAX_GUESTS)),
+                agent_places: Arc::new(Semaphore::new(MAX_AGENTS)),
                 registered: AtomicUsize::new(0),
                 active_calls: AtomicUsize::new(0),
                 tasks: TaskTracker::new(),
@@ -137,7 +149,7 @@ impl Gateway {
     async fn sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
         let shared = &self.shared;
         if shared.shutdown.is_cancelled() {
-            return Err(SignInError::Unavailable("the gateway is stopping".into()));
+            return Err(SignInError::Busy("it is stopping"));
         }
         check_id(request.identity.user())?;
         if let Some(other) =
@@ -146,13 +158,23 @@ impl Gateway {
         {
             return Err(SignInError::IdInUse);
         }
+        let places = match &request.identity {
+            Identity::Anonymous(_) => &shared.guest_places,
+            Identity::Dn(_) => &shared.agent_places,
+        };
+        let place = Arc::clone(places)
+            .try_acquire_owned()
+            .map_err(|_| SignInError::Busy("as many are signed in as it has room for"))?;
         let config = self.user_agent_config(&request).await?;
         // A sign-out of the DN that is under way would take the new registration with it.
         let _registering = shared.bindings.register(&request.identity).await;
         let session = Session::new(&request);
         let (outcome_tx, outcome) = oneshot::channel();
         let task = AgentTask::new(Arc::clone(shared), Arc::clone(&session), config, outcome_tx);
-        shared.tasks.spawn(task.run());
+        shared.tasks.spawn(async move {
+            task.run().await;
+            drop(place);
+        });
         match tokio::time::timeout(SIGN_IN_LIMIT, outcome).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => return Err(error),

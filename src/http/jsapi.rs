@@ -88,7 +88,7 @@ pub(super) async fn throttled_sign_in(
     let backend = Arc::clone(&app.backend);
     let outcome = tokio::spawn(async move { backend.sign_in(sign_in).await })
         .await
-        .unwrap_or_else(|_| Err(SignInError::Unavailable("the gateway stumbled".to_owned())));
+        .unwrap_or_else(|_| Err(SignInError::Busy("it stumbled over this one")));
     match &outcome {
         Ok(_) => app.throttle.handle_accepted(remote, &user),
         Err(SignInError::Refused(_) | SignInError::Forbidden(_) | SignInError::UnknownDn(_)) => {

@@ -77,11 +77,17 @@ impl Driven {
     }
 
     /// Goes on until nothing is left to be sent or waited for (a BYE unanswered, a CANCEL that
-    /// waits for its 180, a REGISTER under way). Events are thrown away. Wants a time limit around it.
+    /// waits for its 180, a REGISTER under way). A call that comes in meanwhile is refused; other
+    /// events are thrown away. Wants a time limit around it.
     pub async fn wind_down(&mut self) {
         loop {
+            while let Some(event) = self.ua.poll_event() {
+                if let Event::Invited { session, .. } = event {
+                    let text = "signing out".to_owned();
+                    self.command(Command::End { session, code: 480, text });
+                }
+            }
             self.flush();
-            while self.ua.poll_event().is_some() {}
             if self.ua.is_idle() {
                 return;
             }

@@ -79,8 +79,8 @@ fn describe(request: &Request, dialog: &Dialog, sdp: Option<String>) -> Invited 
         .map(|h| (h.name().to_owned(), h.value().to_owned()))
         .collect();
     Invited {
-        from: party.as_ref().map(|party| user_or_host(&party.uri)).unwrap_or_default(),
-        display_name: party.and_then(|party| party.display),
+        from: party.as_ref().map(|party| printable(&user_or_host(&party.uri))).unwrap_or_default(),
+        display_name: party.and_then(|party| party.display).map(|name| printable(&name)),
         to: user_of(&request.uri),
         sdp,
         call_id: dialog.call_id.clone(),
@@ -101,6 +101,11 @@ pub(crate) fn user_of(uri: &Uri) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// For logs and screens: `%0A` in a number must not begin a line of the log.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 fn user_or_host(text: &str) -> String {

@@ -7,7 +7,7 @@ use crate::support::far::{call_from, tone};
 use crate::support::gateway::{Demo, dialled};
 use crate::support::jsapi::Jsapi;
 use crate::support::sdp;
-use wrtc_gateway::lab::Sound;
+use wrtc_gateway::lab::{CallOut, Sound};
 use wrtc_gateway::sip::EndedBy;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -768,4 +768,41 @@ async fn a_silent_telephone_is_no_dead_one() {
     phone.browser.mute_packets(false).await;
     far.play(tone(1000.0));
     let _ = tokio::join!(phone.browser.hears(1000.0, 0.5), far.hears(440.0, 0.5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offer_posted_again_after_its_call_is_over_calls_nobody() {
+    let demo = Demo::start().await;
+    let mut legs = demo.take("7777").await;
+    let mut phone = demo.phone("5001").await;
+    phone.peer = "7777".to_owned();
+    let local = phone.browser.offer().await;
+    let offer = phone.offer(&local).await;
+    let far = dialled(&mut legs).await;
+    far.leg.hang_up(486, "Busy Here").await.expect("refused");
+    phone.expect("BYE").await;
+    demo.idle().await;
+    // 3 s later, as far as the client knows nobody has heard of it.
+    phone.posted(&offer).await;
+    let again = tokio::time::timeout(Duration::from_millis(500), legs.recv()).await;
+    assert!(again.is_err(), "a second INVITE");
+    assert_eq!(demo.health().await["active_calls"], 0);
+
+    // The same with the OFFER that accepts a call without one.
+    phone.fresh().await;
+    let mut far = demo.calls("5001", CallOut { offer: false, ..call_from("7777") }).await;
+    phone.expect("INVITE").await;
+    let local = phone.browser.offer().await;
+    let offer = phone.offer(&local).await;
+    far.answered().await;
+    far.hang_up().await;
+    loop {
+        if phone.next().await.body == "BYE" {
+            break;
+        }
+    }
+    demo.idle().await;
+    phone.posted(&offer).await;
+    let again = tokio::time::timeout(Duration::from_millis(500), legs.recv()).await;
+    assert!(again.is_err(), "the caller is called back");
 }

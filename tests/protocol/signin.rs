@@ -567,3 +567,58 @@ async fn a_sign_in_under_way_does_not_hold_up_the_end() {
     tokio::time::timeout(LIMIT, stopped).await.expect("it ends").expect("and well");
     pending.abort();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_during_the_sign_out_is_refused_at_once() {
+    let registrar = Registrar::start().await;
+    let demo = Demo::alone(registrar.socket.local_addr().expect("bound")).await;
+    let wire = Wire::new(&demo.base);
+    let (first, _) = tokio::join!(wire.sign_in_get("5001"), registrar.grant());
+    let ssid = first.ssid();
+    let out = tokio::spawn(async move { wire.sign_out(&ssid).await });
+    let (leaves, confirmed, from) = registrar.heard().await;
+    assert!(leaves);
+    let invite = format!(
+        "INVITE sip:5001@{0} SIP/2.0\r\nVia: SIP/2.0/UDP {1};branch=z9hG4bKlate\r\n\
+         From: <sip:7123@{1}>;tag=f\r\nTo: <sip:5001@{0}>\r\nCall-ID: late\r\nCSeq: 1 INVITE\r\n\
+         Contact: <sip:7123@{1}>\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+        demo.sip,
+        registrar.socket.local_addr().expect("bound"),
+    );
+    registrar.socket.send_to(invite.as_bytes(), from).await.expect("sent");
+    let soon = tokio::time::Instant::now() + Duration::from_secs(2);
+    let mut buffer = [0; 4096];
+    loop {
+        let answer = tokio::time::timeout_at(soon, registrar.socket.recv_from(&mut buffer)).await;
+        let (n, _) = answer.expect("a final answer").expect("a datagram");
+        if buffer[..n].starts_with(b"SIP/2.0 480") {
+            break;
+        }
+    }
+    registrar.socket.send_to(confirmed.as_bytes(), from).await.expect("sent");
+    assert_eq!(out.await.expect("signed out").status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guests_have_an_end_and_leave_room_for_agents() {
+    let demo = Demo::start().await;
+    let wire = Wire::new(&demo.base);
+    let mut inside = Vec::new();
+    let refused = loop {
+        let answer = wire.sign_in_get(&format!("anon{:032}", inside.len())).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        inside.push(answer.ssid());
+        assert!(inside.len() < 10_000, "no end");
+    };
+    assert_failed(&refused, &[503]);
+    assert_eq!(wire.sign_in_post("5001", PASSWORD).await.status, 200);
+    // One who goes makes room.
+    assert_eq!(wire.sign_out(&inside[0]).await.status, 200);
+    let end = std::time::Instant::now() + LIMIT;
+    while wire.sign_in_get(&format!("anon{:032}", 0)).await.status != 200 {
+        assert!(std::time::Instant::now() < end, "no room");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

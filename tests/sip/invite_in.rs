@@ -268,3 +268,17 @@ fn long_ringing_is_said_again_every_minute() {
     bench.command(Command::Accept { session, sdp: ANSWER.into() });
     assert_eq!(bench.codes(), [200]);
 }
+
+#[test]
+fn callers_names_hold_nothing_that_cannot_be_printed() {
+    let mut bench = Bench::new();
+    let invite = peer().request(Method::Invite, "", OFFER);
+    let (start, rest) = invite.split_once("From: ").unwrap();
+    let (from, rest) = rest.split_once("\r\n").unwrap();
+    let tag = from.split("tag=").nth(1).unwrap();
+    let from = format!("\"A\u{1b}[2J\u{85}B\" <sip:71%0d%0a23%00@192.0.2.7>;tag={tag}");
+    bench.receive(&format!("{start}From: {from}\r\n{rest}"));
+    let Event::Invited { invite, .. } = bench.event() else { panic!("Invited") };
+    assert_eq!(invite.from, "7123");
+    assert_eq!(invite.display_name.as_deref(), Some("A[2JB"));
+}
