@@ -3,6 +3,11 @@
 //! One process is everything between an agent's browser and the SIP server: HTTP long-poll
 //! signalling in front, a SIP user agent per signed-in DN behind, and a media bridge between
 //! DTLS-SRTP and RTP. `ARCHITECTURE.md` shows the rooms and what each may know.
+// Nothing that comes over the network may end the process; outside of tests nothing even could.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo, clippy::unreachable)
+)]
 
 pub mod agent;
 pub mod call;

@@ -45,6 +45,13 @@ const MAX_TRIES: u8 = 4;
 /// Datagrams of a ClientHello kept until it is whole, or until the browser is known.
 const MAX_EARLY: usize = 6;
 
+/// Bytes an association takes in all before it is connected, and after. rtc-dtls keeps every fragment
+/// of a message that is not whole, and puts them together by recursion, as deep as there are
+/// fragments: thousands of them would overflow the stack. A browser's handshake has some 3 KB, and
+/// comes some eight times at worst.
+const MAX_INPUT: usize = 32 * 1024;
+const MAX_INPUT_CONNECTED: usize = 16 * 1024;
+
 /// rtc-dtls tells associations apart by address. Ours has only one, which outlives changes of the
 /// browser's address, so it is always known by this one.
 const PEER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 9));
@@ -135,6 +142,8 @@ pub struct Dtls {
     tries: u8,
     transmits: std::collections::VecDeque<BytesMut>,
     malformed: u64,
+    /// Bytes the association may still take.
+    input_left: usize,
 }
 
 impl Dtls {
@@ -148,6 +157,7 @@ impl Dtls {
             tries: 0,
             transmits: Default::default(),
             malformed: 0,
+            input_left: MAX_INPUT,
         }
     }
 
@@ -204,6 +214,14 @@ impl Dtls {
         if !is_framed(data) {
             self.malformed += 1;
             return None;
+        }
+        if !matches!(self.state, State::Idle) {
+            // What comes too early to know is bounded by `MAX_EARLY`.
+            let Some(left) = self.input_left.checked_sub(data.len()) else {
+                self.malformed += 1;
+                return None;
+            };
+            self.input_left = left;
         }
         match &mut self.state {
             State::Refused => None,
@@ -286,6 +304,7 @@ impl Dtls {
         let endpoint = Box::new(Endpoint::new(PEER, TransportProtocol::UDP, Some(config)));
         self.tries += 1;
         let until = now + HANDSHAKE;
+        self.input_left = MAX_INPUT;
         self.state = State::Handshaking { endpoint, mismatch, until, flight: Flight::default() };
         let mut flight = std::mem::take(&mut self.early);
         flight.push(data.to_vec());
@@ -329,6 +348,7 @@ impl Dtls {
                 if let State::Handshaking { endpoint, .. } =
                     std::mem::replace(&mut self.state, State::Refused)
                 {
+                    self.input_left = MAX_INPUT_CONNECTED;
                     self.state = State::Connected { endpoint };
                 }
                 Event::Connected { profile, keys }
@@ -586,6 +606,32 @@ mod tests {
             assert!(events[wrong].iter().any(|e| matches!(e, Event::Failed(r) if *r == mismatch)));
             assert!(!matches!(ends[wrong].state, State::Connected { .. }));
         }
+    }
+
+    /// A message in fragments of one byte each, which never ends, before and after the handshake.
+    #[test]
+    fn fragments_without_end_are_not_kept() {
+        let now = Instant::now();
+        let mut ends = ends(now);
+        let flood = |server: &mut Dtls| {
+            let refused = server.malformed();
+            for n in 0..20_000u32 {
+                let [_, o0, o1, o2] = (n + 1).to_be_bytes();
+                let [_, _, s0, s1] = (n + 1000).to_be_bytes();
+                let mut data = vec![22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, s0, s1, 0, 13];
+                data.extend([11, 0xFF, 0xFF, 0xFF, 0, 2, o0, o1, o2, 0, 0, 1, 0]);
+                assert!(server.handle_datagram(now, &data).is_none());
+            }
+            server.malformed() - refused
+        };
+        let hello = ends[0].poll_transmit().unwrap();
+        assert!(ends[1].handle_datagram(now, &hello).is_none());
+        assert!(flood(&mut ends[1]) > 18_000);
+        let mut ends = self::ends(now);
+        let events = run(now, &mut ends, |_, data| vec![data.to_vec()]);
+        assert!(connected(&events[1]));
+        assert!(flood(&mut ends[1]) > 18_000);
+        assert!(matches!(ends[1].state, State::Connected { .. }));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use super::stream::{CLOCK, units};
 /// How long a digit sounds, how long the pause after it is.
 const TONE: Duration = Duration::from_millis(100);
 const GAP: Duration = Duration::from_millis(50);
+/// What a comma stands for among digits, as in a browser's `insertDTMF`.
+const PAUSE: Duration = Duration::from_secs(2);
 /// Between two packets of an event, and the times the last one is sent (RFC 4733 2.5.1.4).
 const STEP: Duration = Duration::from_millis(20);
 const LAST_SENT: u8 = 3;
@@ -96,12 +98,25 @@ pub struct Due {
     pub first: bool,
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Key {
+    Digit(u8),
+    Pause,
+}
+
+impl Key {
+    fn of(byte: u8) -> Option<Key> {
+        let code = DIGITS.iter().position(|d| *d == byte.to_ascii_uppercase());
+        code.map(|code| Key::Digit(code as u8)).or((byte == b',').then_some(Key::Pause))
+    }
+}
+
 /// Plays a queue of digits.
 #[derive(Debug, Default)]
 pub struct Keypad {
-    queue: VecDeque<u8>,
+    queue: VecDeque<Key>,
     playing: Option<Playing>,
-    /// The pause after the last digit ends here.
+    /// The pause after the last digit, or a comma's, ends here.
     quiet_until: Option<Instant>,
 }
 
@@ -115,21 +130,26 @@ struct Playing {
 }
 
 impl Keypad {
-    /// Queues what is a digit; the rest, and what exceeds the queue, is dropped. Returns how many
+    /// Queues what is a digit or a comma; the rest, and what exceeds the queue, is dropped. Returns how many
     /// were taken.
     pub fn press(&mut self, now: Instant, digits: &str) -> usize {
         let mut taken = 0;
         for digit in digits.bytes() {
-            let code = DIGITS.iter().position(|d| *d == digit.to_ascii_uppercase());
-            if let Some(code) = code
+            if let Some(key) = Key::of(digit)
                 && self.queue.len() < QUEUE
             {
-                self.queue.push_back(code as u8);
+                self.queue.push_back(key);
                 taken += 1;
             }
         }
         self.start(now);
         taken
+    }
+
+    /// Forgets the digit that sounds and those that wait.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+        self.playing = None;
     }
 
     /// True from the first to the last packet of a digit: audio waits meanwhile.
@@ -178,9 +198,13 @@ impl Keypad {
         if self.playing.is_some() || self.quiet_until.is_some_and(|until| until > now) {
             return;
         }
-        if let Some(code) = self.queue.pop_front() {
-            self.playing =
-                Some(Playing { code, started: now, next: now, first: true, ends_sent: 0 });
+        match self.queue.pop_front() {
+            Some(Key::Digit(code)) => {
+                self.playing =
+                    Some(Playing { code, started: now, next: now, first: true, ends_sent: 0 });
+            }
+            Some(Key::Pause) => self.quiet_until = Some(now + PAUSE),
+            None => {}
         }
     }
 }
@@ -250,6 +274,22 @@ mod tests {
         assert_eq!(sent, 14, "four while it sounds and three ends, each");
         assert_eq!(now - start, TONE + GAP + TONE - STEP);
         assert!(!keypad.is_sounding());
+    }
+
+    #[test]
+    fn a_comma_is_a_pause() {
+        let start = Instant::now();
+        let mut keypad = Keypad::default();
+        assert_eq!(keypad.press(start, "1,2,"), 4);
+        let mut began = Vec::new();
+        while let Some(at) = keypad.poll_timeout() {
+            while let Some(due) = keypad.poll(at) {
+                if due.first {
+                    began.push(at - start);
+                }
+            }
+        }
+        assert_eq!(began, [Duration::ZERO, TONE + GAP + PAUSE]);
     }
 
     #[test]

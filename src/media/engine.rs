@@ -16,7 +16,7 @@ use super::dtls::Identity;
 use super::ice::{credentials, random_text};
 use super::ports::PortPool;
 use super::rtcp::Clock;
-use super::socket::{Waker, bind};
+use super::socket::{Waker, bind, raise_descriptor_limit};
 use super::types::{
     BrowserLocal, BrowserRemote, CallStats, EngineStats, Flow, MediaConfig, MediaEvent, MediaId,
     OpenError, SipRemote, StartError,
@@ -80,12 +80,16 @@ impl Engine {
         if !(1..=MAX_WORKERS).contains(&workers) {
             return Err(StartError::Workers { workers, max: MAX_WORKERS });
         }
-        let mut pool = PortPool::new(&config.rtp_ports, config.port_rest);
+        let mut pool = PortPool::new(&config.rtp_ports, config.port_rest)
+            .starting_at(rand::random::<u32>() as usize);
         if pool.available(Instant::now()) == 0 {
             return Err(StartError::NoPorts);
         }
         if config.advertise.is_empty() && config.listen.ip().is_unspecified() {
             return Err(StartError::NothingToAdvertise(config.listen));
+        }
+        if let Err(error) = raise_descriptor_limit() {
+            tracing::warn!(%error, "the limit of open descriptors stays as it is");
         }
         let identity = Identity::generate().map_err(|e| StartError::Certificate(e.to_string()))?;
         let ports = Arc::new(Mutex::new(pool));
@@ -237,7 +241,7 @@ impl Shared {
                     if error.kind() != std::io::ErrorKind::AddrInUse {
                         return Err(OpenError::Sockets(error.kind()));
                     }
-                    tracing::warn!(port, "an RTP port of ours is in use by somebody else");
+                    tracing::debug!(port, "an RTP port of ours is in use by somebody else");
                 }
             }
         }
@@ -311,8 +315,10 @@ impl Bridge {
     }
 
     /// Sends digits toward SIP as RFC 4733 events, 100 ms each and 50 ms apart, after those still
-    /// waiting (at most 64). What is no digit, `*`, `#` or `A` to `D` is left out. Where the SIP side
+    /// waiting (at most 64); a comma is a pause of 2 s. What else is no digit, `*`, `#` or `A` to `D` is
+    /// left out. Where the SIP side
     /// did not negotiate telephone-event nothing is sent, and `unknown_payload` counts it.
+    /// While the flow lets nothing through to SIP, digits are dropped.
     pub fn send_digits(&self, digits: &str) {
         self.order(Order::SendDigits(digits.to_owned()), None);
     }

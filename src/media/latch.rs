@@ -9,6 +9,9 @@ use crate::sdp::RtpTarget;
 /// SDP's may introduce itself. Strict afterwards, or anybody could take a call over.
 const WINDOW: Duration = Duration::from_secs(5);
 
+/// A source that was heard within this time is alive, and nobody takes its place.
+const ALIVE: Duration = Duration::from_secs(1);
+
 /// The far end of the RTP stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Remote {
@@ -25,6 +28,10 @@ pub struct Latch {
     until: Instant,
     /// A packet came since the description.
     heard: bool,
+    /// The last packet of the remote in use.
+    last: Option<Instant>,
+    /// The far end before the last change of target, which goes on sending for a moment.
+    former: Option<(SocketAddr, Instant)>,
 }
 
 /// What is to become of a packet.
@@ -39,13 +46,23 @@ pub enum Verdict {
 
 impl Latch {
     pub fn new(now: Instant) -> Self {
-        Latch { target: None, remote: Remote::FromSdp(None), until: now, heard: false }
+        Latch {
+            target: None,
+            remote: Remote::FromSdp(None),
+            until: now,
+            heard: false,
+            last: None,
+            former: None,
+        }
     }
 
     /// A new description. One that names the same target keeps what was learned, since the NAT is
-    /// the same; the window opens in both cases.
+    /// the same; the window opens in both cases, for whoever is not in the way of a living source.
     pub fn set_target(&mut self, now: Instant, target: RtpTarget) {
         if target != self.target {
+            // Into a black hole and out of it again, it is the same far end, and may play music.
+            self.former = target.and(self.in_use()).map(|former| (former, now + ALIVE));
+            self.last = None;
             self.target = target;
             self.remote = Remote::FromSdp(target);
         }
@@ -65,7 +82,7 @@ impl Latch {
             Remote::Learned(addr) => addr == from,
         };
         if known {
-            return self.accept();
+            return self.accept(now);
         }
         if now > self.until {
             return Verdict::Foreign;
@@ -73,13 +90,15 @@ impl Latch {
         if self.target == Some(from) {
             // The address that was announced speaks after all: it has the better claim.
             self.remote = Remote::FromSdp(self.target);
-            return self.accept();
+            return self.accept(now);
         }
-        if !self.heard {
-            self.remote = Remote::Learned(from);
-            return self.accept();
+        let alive = self.last.is_some_and(|at| now.saturating_duration_since(at) < ALIVE);
+        let former = self.former.is_some_and(|(former, until)| former == from && now < until);
+        if alive || former {
+            return Verdict::Foreign;
         }
-        Verdict::Foreign
+        self.remote = Remote::Learned(from);
+        self.accept(now)
     }
 
     /// Where RTP goes. A black hole stays one, whoever sends to us.
@@ -98,7 +117,15 @@ impl Latch {
         Some(addr)
     }
 
-    fn accept(&mut self) -> Verdict {
+    fn in_use(&self) -> Option<SocketAddr> {
+        match self.remote {
+            Remote::Learned(addr) => Some(addr),
+            Remote::FromSdp(target) => target,
+        }
+    }
+
+    fn accept(&mut self, now: Instant) -> Verdict {
+        self.last = Some(now);
         let first = !std::mem::replace(&mut self.heard, true);
         Verdict::Accept { first }
     }
@@ -157,6 +184,49 @@ mod tests {
         assert_eq!(latch.destination(), Some(addr(4000)));
     }
 
+    /// Refreshes of the session come every few minutes: none of them may let a stranger in.
+    #[test]
+    fn the_same_description_again_gives_no_living_source_away() {
+        let now = Instant::now();
+        for source in [4000, 5000] {
+            let mut latch = Latch::new(now);
+            latch.set_target(now, Some(addr(4000)));
+            assert_eq!(latch.judge(now, addr(source)), FIRST);
+            latch.set_target(now, Some(addr(4000)));
+            latch.reopen(now);
+            assert_eq!(latch.judge(now, addr(6000)), Verdict::Foreign);
+            assert_eq!(latch.judge(now, addr(source)), FIRST);
+            assert_eq!(latch.destination(), Some(addr(source)));
+        }
+    }
+
+    /// After minutes on hold the NAT has forgotten the phone and gives it another port.
+    #[test]
+    fn a_source_that_fell_silent_may_come_back_from_elsewhere() {
+        let now = Instant::now();
+        let mut latch = Latch::new(now);
+        latch.set_target(now, Some(addr(4000)));
+        assert_eq!(latch.judge(now, addr(5000)), FIRST);
+        let later = now + Duration::from_secs(660);
+        latch.set_target(later, Some(addr(4000)));
+        assert_eq!(latch.judge(later, addr(5002)), FIRST);
+        assert_eq!(latch.destination(), Some(addr(5002)));
+    }
+
+    /// A transfer to an end that only listens: the old far end's last packets must not draw ours.
+    #[test]
+    fn the_former_far_end_is_not_taken_for_the_new_one() {
+        let now = Instant::now();
+        let mut latch = Latch::new(now);
+        latch.set_target(now, Some(addr(4000)));
+        assert_eq!(latch.judge(now, addr(4000)), FIRST);
+        latch.set_target(now, Some(addr(7000)));
+        assert_eq!(latch.judge(now + Duration::from_millis(60), addr(4000)), Verdict::Foreign);
+        assert_eq!(latch.destination(), Some(addr(7000)));
+        // It may be the same phone all the same, whose NAT hides that it moved.
+        assert_eq!(latch.judge(now + ALIVE, addr(4000)), FIRST);
+    }
+
     #[test]
     fn after_the_window_nobody_new_is_learned() {
         let now = Instant::now();
@@ -176,5 +246,18 @@ mod tests {
         assert_eq!(latch.judge(now, addr(5000)), FIRST, "its early media may still come");
         assert_eq!(latch.destination(), None);
         assert_eq!(latch.rtcp_destination(), None);
+    }
+
+    #[test]
+    fn music_on_hold_is_heard_from_a_far_end_that_became_a_black_hole() {
+        let now = Instant::now();
+        let mut latch = Latch::new(now);
+        latch.set_target(now, Some(addr(4000)));
+        assert_eq!(latch.judge(now, addr(4000)), FIRST);
+        latch.set_target(now, None);
+        assert_eq!(latch.judge(now, addr(4000)), FIRST);
+        assert_eq!(latch.destination(), None);
+        latch.set_target(now, Some(addr(4000)));
+        assert_eq!(latch.judge(now, addr(4000)), FIRST);
     }
 }

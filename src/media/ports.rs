@@ -20,6 +20,15 @@ impl PortPool {
         PortPool { free, resting: VecDeque::new(), rest }
     }
 
+    /// Begins elsewhere in the range, so that two processes that share one seldom meet.
+    pub fn starting_at(mut self, any: usize) -> Self {
+        if !self.free.is_empty() {
+            let at = any % self.free.len();
+            self.free.rotate_left(at);
+        }
+        self
+    }
+
     /// The port that has been free the longest.
     pub fn take(&mut self, now: Instant) -> Option<u16> {
         self.wake(now);
@@ -61,6 +70,15 @@ mod tests {
         assert_eq!(pool.take(now), None);
         assert_eq!(PortPool::new(&(65534..=65535), Duration::ZERO).take(now), Some(65534));
         assert_eq!(PortPool::new(&(7..=8), Duration::ZERO).take(now), None);
+    }
+
+    #[test]
+    fn a_pool_may_begin_anywhere_and_has_all_its_ports() {
+        let now = Instant::now();
+        let mut pool = PortPool::new(&(20000..=20007), Duration::ZERO).starting_at(4 + 3);
+        let taken: Vec<u16> = std::iter::from_fn(|| pool.take(now)).collect();
+        assert_eq!(taken, [20006, 20000, 20002, 20004]);
+        assert_eq!(PortPool::new(&(7..=8), Duration::ZERO).starting_at(5).available(now), 0);
     }
 
     #[test]

@@ -88,6 +88,9 @@ impl Relay {
 
     pub fn set_sip(&mut self, now: Instant, payloads: PayloadMap, ptime: Duration) {
         self.sip = payloads;
+        if self.sip.telephone_event.is_none() {
+            self.keypad.clear();
+        }
         self.ptime = ptime.clamp(*PTIME.start(), *PTIME.end());
         self.arm_silence(now);
     }
@@ -100,6 +103,9 @@ impl Relay {
         if !flow.to_sip {
             self.to_sip.detach();
         }
+        if !self.may_send() {
+            self.keypad.clear();
+        }
         if before.to_sip != flow.to_sip || before.keep_alive != flow.keep_alive {
             self.silence_at = None;
             self.arm_silence(now);
@@ -109,6 +115,9 @@ impl Relay {
     pub fn press(&mut self, now: Instant, digits: &str) {
         if self.sip.telephone_event.is_none() {
             self.unknown_payload += 1;
+            return;
+        }
+        if !self.may_send() {
             return;
         }
         self.keypad.press(now, digits);
@@ -227,6 +236,11 @@ impl Relay {
 
     pub fn poll_event(&mut self) -> Option<MediaEvent> {
         self.events.pop_front()
+    }
+
+    /// The SIP side takes something from us.
+    fn may_send(&self) -> bool {
+        self.flow.to_sip || self.flow.keep_alive
     }
 
     fn arm_silence(&mut self, now: Instant) {

@@ -412,3 +412,33 @@ proptest! {
         }
     }
 }
+
+/// A transfer to an end without telephone-event in the middle of a digit: the worker would spin on
+/// a deadline that nothing meets, and the audio would wait for ever.
+#[test]
+fn a_digit_ends_when_the_sip_side_loses_its_telephone_event() {
+    let mut bench = Bench::new();
+    bench.relay.press(bench.now, "12");
+    bench.wait(FRAME);
+    let now = bench.now;
+    bench.relay.set_sip(now, map(&[(Codec::Pcmu, 0)], None), FRAME);
+    assert!(bench.relay.poll_timeout().is_none_or(|at| at > now), "a deadline without an end");
+    let sent = bench.to_sip.len();
+    let mut browser = Speaker::new(1, 1, 1);
+    bench.browser(browser.next(&[0x55; 160]));
+    assert_eq!(bench.to_sip.len(), sent + 1, "the audio goes on");
+}
+
+/// The SIP side holds us with `inactive` or wants to be the only one to speak.
+#[test]
+fn no_digit_goes_where_nothing_may_go() {
+    let mut bench = Bench::new();
+    bench.relay.press(bench.now, "1");
+    bench.wait(FRAME);
+    let (now, sent) = (bench.now, bench.to_sip.len());
+    bench.relay.set_flow(now, Flow { to_sip: false, to_browser: true, keep_alive: false });
+    bench.relay.press(now, "2");
+    bench.wait(FRAME * 50);
+    assert_eq!(bench.to_sip.len(), sent);
+    assert_eq!(bench.relay.poll_timeout(), None);
+}

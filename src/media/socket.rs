@@ -344,6 +344,24 @@ impl AsRawFd for Waker {
     }
 }
 
+/// Raises this process's limit of open descriptors as far as it may; returns what it is now. A call
+/// has two, and the 1024 that most shells and services give would end at some 500 calls.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: one rlimit that lives through the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if limit.rlim_cur < limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: the same; it is only read.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(limit.rlim_cur)
+}
+
 /// Binds a UDP socket with buffers of the given size in bytes (the kernel may give less).
 pub fn bind(address: SocketAddr, buffer: Option<usize>) -> io::Result<UdpSocket> {
     let domain = socket2::Domain::for_address(address);
@@ -427,6 +445,22 @@ mod tests {
         assert_eq!(batch.recv(&b).unwrap(), 1);
         assert!(batch.get(0).unwrap().cut);
         assert!(batch.get(1).is_none());
+    }
+
+    #[test]
+    fn the_descriptor_limit_is_the_highest_allowed() {
+        let limit = || {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: one rlimit that lives through the call.
+            assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
+            limit
+        };
+        // What a shell gives, and enough for the tests beside this one.
+        let low = libc::rlimit { rlim_cur: limit().rlim_max.min(1024), ..limit() };
+        // SAFETY: the same.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const low) }, 0);
+        assert_eq!(raise_descriptor_limit().unwrap(), limit().rlim_max);
+        assert_eq!(limit().rlim_cur, limit().rlim_max);
     }
 
     #[test]

@@ -38,6 +38,10 @@ const MAX_ROUNDS: usize = 8;
 const MAX_EVENTS: u32 = 200;
 const EVENTS_PER: Duration = Duration::from_secs(10);
 
+/// The least time to a deadline. A call that had one which nothing moves would cost us wake-ups,
+/// and not the worker with all its calls.
+const MIN_TIMER: Duration = Duration::from_millis(1);
+
 const CONTROL: u64 = 0;
 const BROWSER: u64 = 1;
 
@@ -193,6 +197,8 @@ pub struct Worker {
     recv: RecvBatch,
     send: SendBatch,
     packets: u64,
+    /// No deadline is armed before this.
+    earliest: Instant,
 }
 
 /// Which call a datagram belongs to.
@@ -278,6 +284,7 @@ impl Worker {
             recv: RecvBatch::new(),
             send: SendBatch::default(),
             packets: 0,
+            earliest: Instant::now(),
         })
     }
 
@@ -306,6 +313,7 @@ impl Worker {
                 return;
             }
             let now = Instant::now();
+            self.earliest = now + MIN_TIMER;
             // Quiet first, then look: an order that comes in between wakes us again.
             if ready.contains(&CONTROL) {
                 self.orders.waker.clear();
@@ -564,7 +572,7 @@ impl Worker {
             self.close(Instant::now(), id);
             return;
         }
-        if let Some(at) = seat.call.poll_timeout()
+        if let Some(at) = seat.call.poll_timeout().map(|at| at.max(self.earliest))
             && seat.armed.is_none_or(|armed| at < armed)
         {
             seat.armed = Some(at);

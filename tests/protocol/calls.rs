@@ -158,6 +158,23 @@ async fn an_offer_as_firefox_writes_it_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_advertised_address_is_a_candidate() {
+    let listen = "media.listen=0.0.0.0:0";
+    for advertised in ["127.0.0.1", "127.0.0.2,127.0.0.1", "192.0.2.7,127.0.0.1"] {
+        let demo = Demo::with_settings(&[listen, &format!("media.advertise={advertised}")]).await;
+        let mut phone = demo.phone("5001").await;
+        let answer = phone.connect("601").await;
+        let sdp = answer.sdp.as_deref().expect("sdp");
+        let found: Vec<&str> = sdp::attributes(sdp, "candidate")
+            .into_iter()
+            .filter_map(|candidate| candidate.split(' ').nth(4))
+            .collect();
+        assert_eq!(found, advertised.split(',').collect::<Vec<_>>());
+        phone.browser.hears(1000.0, 0.3).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plus_in_a_number_is_a_plus() {
     let demo = Demo::start().await;
     let mut phone = demo.phone("5001").await;

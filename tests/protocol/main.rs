@@ -2,9 +2,11 @@
 
 mod support;
 
+mod any_order;
 mod bad_datagrams;
 mod bad_input;
 mod calls;
+mod genesys;
 mod renegotiation;
 mod rest;
 mod signin;

@@ -161,6 +161,30 @@ async fn sign_in_failures_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guessing_passwords_is_slowed_down() {
+    let demo = Demo::start().await;
+    let wire = Wire::new(&demo.base);
+    let mut tries = 0;
+    let refused = loop {
+        let path = format!("/api/webrtc/sign_in?id=a&dn=5001&password=guess{tries}");
+        let answer = wire.get(&path).await;
+        if answer.status == 429 {
+            break answer;
+        }
+        assert_error(&answer, 401);
+        tries += 1;
+        assert!(tries < 100, "guessed {tries} times");
+    };
+    assert_error(&refused, 429);
+    let pause = refused.header("retry-after").and_then(|s| s.parse::<u64>().ok());
+    assert!(pause.is_some_and(|seconds| seconds > 0), "{:?}", refused.headers);
+    // The JSAPI surface is no way around it.
+    assert_eq!(wire.sign_in_post("5001", "guess").await.status, 429);
+    // Somebody else's DN is not locked with it.
+    assert_eq!(wire.sign_in_post("5002", PASSWORD).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mute_sip_server_is_a_504() {
     let mute = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a port");
     let server = mute.local_addr().expect("bound");

@@ -233,3 +233,25 @@ async fn nothing_depends_on_a_cookie() {
         .expect("a message");
     assert_eq!(answer.text().await.expect("a body"), "INFO-PEER a=1");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_lets_its_messages_pile_up_loses_its_session() {
+    let demo = Demo::start().await;
+    let (mut caller, mut callee) = in_a_call(&demo).await;
+    callee.stop_polling().await;
+    for n in 0..400 {
+        let answer = caller.post(&format!("INFO-PEER n={n}")).await;
+        assert_eq!(answer.status, 200);
+        if demo.health().await["active_calls"] != 2 {
+            break;
+        }
+    }
+    // Its call is over, and the other side is told.
+    demo.idle().await;
+    caller.expect("BYE").await;
+    assert_eq!(callee.wire.wait(&callee.ssid).await.status, 404);
+    // It signs in again and is as good as new.
+    let mut callee = demo.phone("5002").await;
+    callee.connect("601").await;
+    callee.browser.hears(1000.0, 0.3).await;
+}

@@ -74,6 +74,22 @@ impl Demo {
         }
     }
 
+    /// Stops a gateway that [`Demo::alone`] or [`Demo::with_lab`] has started; its SIP server stays.
+    pub async fn stop(self) -> Option<Lab> {
+        match self.inner {
+            Inner::Own { running, lab } => {
+                running.stop().await;
+                lab
+            }
+            Inner::Demo(_) => panic!("a demo ends by being dropped"),
+        }
+    }
+
+    /// A gateway in front of an embedded SIP server that runs already.
+    pub async fn again(lab: Lab) -> Self {
+        Self::in_front_of(lab.sip_addr(), Some(lab)).await
+    }
+
     async fn launch(password: &str, settings: &[&str]) -> Self {
         let demo = demo::start(config(settings), Some(Secret::new(password)))
             .await
@@ -83,14 +99,6 @@ impl Demo {
             password: password.to_owned(),
             sip: demo.gateway().sip_addr(),
             inner: Inner::Demo(demo),
-        }
-    }
-
-    /// Ends a gateway that [`Demo::alone`] has started.
-    pub async fn stop(self) {
-        match self.inner {
-            Inner::Own { running, .. } => running.stop().await,
-            Inner::Demo(_) => panic!("a demo ends by being dropped"),
         }
     }
 
@@ -112,6 +120,19 @@ impl Demo {
         let answer = Wire::new(&self.base).get("/api/health").await;
         assert_eq!(answer.status, 200);
         serde_json::from_str(&answer.body).expect("JSON")
+    }
+
+    /// Waits until the media plane has let go of every call.
+    pub async fn until_no_media(&self) {
+        let gateway = match &self.inner {
+            Inner::Demo(demo) => demo.gateway(),
+            Inner::Own { running, .. } => &running.gateway,
+        };
+        let end = Instant::now() + LIMIT;
+        while gateway.media_stats().calls > 0 {
+            assert!(Instant::now() < end, "media are left: {:?}", gateway.media_stats());
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
     }
 
     /// Waits until so many DNs are registered.

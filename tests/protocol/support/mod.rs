@@ -11,6 +11,7 @@ pub mod jsapi;
 pub mod roap;
 pub mod sdp;
 pub mod tone;
+pub mod trunk;
 pub mod voice;
 pub mod wire;
 pub mod witness;
