@@ -6,7 +6,13 @@
 // Nothing that comes over the network may end the process; outside of tests nothing even could.
 #![cfg_attr(
     not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo, clippy::unreachable)
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::todo,
+        clippy::unreachable
+    )
 )]
 
 pub mod agent;

@@ -195,6 +195,9 @@ impl Call {
         if !self.is_established() {
             return Err(wrong_state("there is no established call"));
         }
+        if !self.sip.takes_digits() {
+            return Err(wrong_state("the far end takes no digits: it has no telephone-event"));
+        }
         self.tell_media(MediaCommand::SendDigits(digits));
         Ok(())
     }

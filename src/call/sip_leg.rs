@@ -44,6 +44,11 @@ impl SipLeg {
         remote.payloads.preferred().map(|format| format.codec)
     }
 
+    /// Can digits be sent as RFC 4733 events?
+    pub fn takes_digits(&self) -> bool {
+        self.remote.as_ref().is_some_and(|remote| remote.payloads.telephone_event.is_some())
+    }
+
     /// An offer with these codecs, the preferred first.
     pub fn offer(&mut self, codecs: &[Codec], wanted: Direction) -> String {
         let mut payloads = write::offered(codecs);

@@ -4,6 +4,7 @@ mod support;
 
 mod any_order_of_events;
 mod call_waiting_for_the_browser;
+mod digits;
 mod hold_and_retrieve;
 mod incoming_with_offer;
 mod offerless_invite;

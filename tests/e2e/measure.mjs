@@ -1,7 +1,7 @@
 // Figures of one call, with a real browser: set-up time, loss both ways, what it costs the gateway.
 //
 //   cargo build --release
-//   cd tests/e2e && npm ci && WRTC_BIN=../../target/release/wrtc-gateway npm run measure [-- SECONDS]
+//   cd tests/e2e && npm ci && E2E_BIN=../../target/release/wrtc-gateway npm run measure [-- SECONDS]
 //
 // The gateway that is measured is a process of its own; the demo only lends its SIP server.
 

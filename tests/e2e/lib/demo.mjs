@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** What is tested. */
-export const BINARY = process.env.WRTC_BIN
+export const BINARY = process.env.E2E_BIN
   ?? join(dirname(fileURLToPath(import.meta.url)), "../../../target/debug/wrtc-gateway");
 
 /** Far longer than anything here takes: a test that meets it hangs. */
