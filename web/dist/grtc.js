@@ -637,6 +637,16 @@
         this.#pc.addTransceiver(track ?? kind, local && track ? { direction, streams: [local] } : { direction });
       }
     }
+    /** Sends another microphone or camera from now on; that takes no new offer. What was muted stays so. */
+    useStream(local) {
+      for (const { sender } of this.#pc.getTransceivers()) {
+        const old = sender.track;
+        const track = local.getTracks().find(({ kind }) => kind === old?.kind);
+        if (!old || !track || track === old) continue;
+        track.enabled = old.enabled;
+        void sender.replaceTrack(track).catch(ignored);
+      }
+    }
     async offer(iceRestart, wait) {
       if (iceRestart) this.#candidates.length = 0;
       await this.#pc.setLocalDescription(await this.#pc.createOffer({ iceRestart }));
@@ -962,6 +972,10 @@
       for (const track of this.#client.localStream?.getTracks() ?? []) {
         track.enabled = track.kind === "audio" ? audio : video;
       }
+    }
+    /** @internal Another microphone or camera takes over in the call there is. */
+    useStream(stream) {
+      this.#call?.peer?.useStream(stream);
     }
     /** Ends the call; with `sendBye` the far end hears of it. */
     closeSession(sendBye = false) {
@@ -1314,6 +1328,7 @@
     /** @internal */
     renewSession = false;
     #session = null;
+    #opening = null;
     #signingIn = null;
     /** Throws `CONFIGURATION_ERROR`, or `WEBRTC_NOT_SUPPORTED_ERROR` in a browser without WebRTC. */
     constructor(config) {
@@ -1417,13 +1432,23 @@
     enableMediaSource(audio = true, video = true) {
       void this.openMedia(audio, video).catch(() => void 0);
     }
-    /** @internal The same as a promise. */
-    async openMedia(audio, video) {
+    /** @internal The same as a promise. Asked again for what is being opened, it opens nothing twice. */
+    openMedia(audio, video) {
+      const wish = JSON.stringify([audio, video]);
+      if (this.#opening?.wish === wish) return this.#opening.stream;
+      const stream = this.#openMedia(audio, video).finally(() => {
+        if (this.#opening?.stream === stream) this.#opening = null;
+      });
+      this.#opening = { wish, stream };
+      return stream;
+    }
+    async #openMedia(audio, video) {
       try {
         if (!navigator.mediaDevices?.getUserMedia) {
           throw new DOMException("microphone and camera need HTTPS (or localhost)", "SecurityError");
         }
         const stream = await navigator.mediaDevices.getUserMedia({ audio, video });
+        this.#session?.useStream(stream);
         this.disableMediaSource();
         this.localStream = stream;
         this.onMediaSuccess.fire({ stream });

@@ -357,3 +357,29 @@ test("the short form: newMediaSession, connect, and accept", async () => {
   expect(gateway.roap("ANSWER")).toHaveLength(1);
 });
 
+
+test("a microphone asked for twice at once is opened once", async () => {
+  const { client } = await signedIn();
+  const opened = vi.spyOn(navigator.mediaDevices, "getUserMedia");
+  client.disableMediaSource();
+  const streams: unknown[] = [];
+  client.onMediaSuccess.add(({ stream }) => streams.push(stream));
+  client.enableMediaSource(true, false);
+  client.enableMediaSource(true, false);
+  await settle();
+  expect(opened).toHaveBeenCalledTimes(1);
+  expect(streams).toHaveLength(1);
+  expect(client.localStream!.getAudioTracks()[0]!.readyState).toBe("live");
+});
+
+test("another microphone in a call takes over without an offer, and stays muted", async () => {
+  const { client, session } = await talking();
+  const old = client.localStream!.getAudioTracks()[0]!;
+  session.updateCall(false);
+  client.enableMediaSource(true, false);
+  await settle();
+  const sent = FakePeerConnection.newest.transceivers[0]!.sender.track!;
+  expect([old.readyState, sent.readyState, sent.enabled]).toEqual(["ended", "live", false]);
+  expect(sent).toBe(client.localStream!.getAudioTracks()[0]);
+  expect(gateway.roap("OFFER")).toHaveLength(1);
+});

@@ -69,6 +69,7 @@ export class Client extends Emitter<ClientEmits> {
   renewSession = false;
 
   #session: MediaSession | null = null;
+  #opening: { wish: string; stream: Promise<MediaStream> } | null = null;
   #signingIn: AbortController | null = null;
 
   /** Throws `CONFIGURATION_ERROR`, or `WEBRTC_NOT_SUPPORTED_ERROR` in a browser without WebRTC. */
@@ -185,14 +186,26 @@ export class Client extends Emitter<ClientEmits> {
     void this.openMedia(audio, video).catch(() => undefined);
   }
 
-  /** @internal The same as a promise. */
-  async openMedia(audio: MediaWish, video: MediaWish): Promise<MediaStream> {
+  /** @internal The same as a promise. Asked again for what is being opened, it opens nothing twice. */
+  openMedia(audio: MediaWish, video: MediaWish): Promise<MediaStream> {
+    const wish = JSON.stringify([audio, video]);
+    if (this.#opening?.wish === wish) return this.#opening.stream;
+    const stream = this.#openMedia(audio, video).finally(() => {
+      if (this.#opening?.stream === stream) this.#opening = null;
+    });
+    this.#opening = { wish, stream };
+    return stream;
+  }
+
+  async #openMedia(audio: MediaWish, video: MediaWish): Promise<MediaStream> {
     try {
       // Outside of HTTPS and localhost, browsers have no mediaDevices at all.
       if (!navigator.mediaDevices?.getUserMedia) {
         throw new DOMException("microphone and camera need HTTPS (or localhost)", "SecurityError");
       }
       const stream = await navigator.mediaDevices.getUserMedia({ audio, video });
+      // A call that is up goes on with the new devices; its old tracks end here.
+      this.#session?.useStream(stream);
       this.disableMediaSource();
       this.localStream = stream;
       this.onMediaSuccess.fire({ stream });

@@ -107,6 +107,17 @@ export class Peer {
     }
   }
 
+  /** Sends another microphone or camera from now on; that takes no new offer. What was muted stays so. */
+  useStream(local: MediaStream): void {
+    for (const { sender } of this.#pc.getTransceivers()) {
+      const old = sender.track;
+      const track = local.getTracks().find(({ kind }) => kind === old?.kind);
+      if (!old || !track || track === old) continue;
+      track.enabled = old.enabled;
+      void sender.replaceTrack(track).catch(ignored);
+    }
+  }
+
   async offer(iceRestart: boolean, wait: boolean): Promise<Described> {
     if (iceRestart) this.#candidates.length = 0;
     await this.#pc.setLocalDescription(await this.#pc.createOffer({ iceRestart }));

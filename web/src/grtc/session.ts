@@ -292,6 +292,11 @@ export class MediaSession extends Emitter<SessionEmits> {
     }
   }
 
+  /** @internal Another microphone or camera takes over in the call there is. */
+  useStream(stream: MediaStream): void {
+    this.#call?.peer?.useStream(stream);
+  }
+
   /** Ends the call; with `sendBye` the far end hears of it. */
   closeSession(sendBye = false): void {
     const call = this.#call;
