@@ -18,6 +18,10 @@ use super::{Gateway, network};
 /// How long an RTP port rests: packets of an ended call are still on their way to it.
 const PORT_REST: Duration = Duration::from_secs(5);
 
+/// How long hanging polls have to end before the sessions do. Requests that wait for the SIP server are
+/// cut short by the end of their sessions.
+const POLLS_END: Duration = Duration::from_millis(500);
+
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -102,10 +106,15 @@ impl Running {
         format!("{}://{}{}", self.scheme, self.http_addr, self.base_path)
     }
 
-    /// Ends sessions and calls, then the HTTP server.
-    pub async fn stop(self) {
-        self.gateway.shut_down().await;
+    /// Ends the HTTP server, then sessions and calls. In this order, because a client that finds nobody
+    /// tries again until the gateway is back, and one that a stopping gateway tells of no such session
+    /// gives its own up.
+    pub async fn stop(mut self) {
         self.stop_http.cancel();
-        let _ = self.http.await;
+        let _ = tokio::time::timeout(POLLS_END, &mut self.http).await;
+        self.gateway.shut_down().await;
+        if !self.http.is_finished() {
+            let _ = self.http.await;
+        }
     }
 }
