@@ -69,7 +69,9 @@ pub struct Server {
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("http.listen = {address}: {source}")]
+    #[error(
+        "http.listen = {address}: {source}; choose another port, as in --set http.listen=127.0.0.1:8087"
+    )]
     Listen { address: SocketAddr, source: io::Error },
     #[error("http.{key} = {}: {reason}", path.display())]
     Tls { key: &'static str, path: PathBuf, reason: String },

@@ -7,6 +7,7 @@ mod bad_datagrams;
 mod bad_input;
 mod calls;
 mod genesys;
+mod in_call;
 mod renegotiation;
 mod rest;
 mod signin;
