@@ -131,3 +131,15 @@ fn sixty_minutes_of_holds_of_eleven_minutes() {
     }
     assert!(bench.ended.is_none() && bench.flow().to_sip);
 }
+
+#[test]
+fn a_hold_is_silent_both_ways_before_the_peer_has_agreed() {
+    let mut bench = Bench::established();
+    bench.notified(NotifyEvent::Hold);
+    let flow = bench.flow();
+    assert!(!flow.to_sip && !flow.to_browser, "{flow:?}");
+    // And stays so if the peer takes no notice.
+    bench.reinvite_answered(&sip_sdp(FAR, "0 101", "sendrecv", 2));
+    let flow = bench.flow();
+    assert!(!flow.to_sip && !flow.to_browser && flow.keep_alive, "{flow:?}");
+}
