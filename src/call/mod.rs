@@ -289,6 +289,10 @@ impl Call {
             Event::Registered { .. }
             | Event::RegistrationFailed { .. }
             | Event::Unregistered
+            | Event::Redirected { .. }
+            | Event::Identified { .. }
+            | Event::Transferring { .. }
+            | Event::Referred { .. }
             | Event::Invited { .. } => {}
         }
     }

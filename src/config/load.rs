@@ -28,6 +28,14 @@ const LEASE: std::ops::RangeInclusive<u64> = 10..=3600;
 /// As many sessions as a user agent has (`sip::UserAgent::MAX_SESSIONS`).
 const CALLS: std::ops::RangeInclusive<u64> = 1..=8;
 
+/// A server that is looked at less often than every 5 minutes might as well not be.
+const PING: std::ops::RangeInclusive<u64> = 1..=300;
+
+const REGISTER_RATE: std::ops::RangeInclusive<u64> = 1..=10_000;
+
+/// RFC 4028 allows nothing below 90 s.
+const SESSION_EXPIRES: std::ops::RangeInclusive<u64> = 90..=86_400;
+
 const MAX_WORKERS: u64 = 64;
 const AUTOMATIC_WORKERS: usize = 4;
 
@@ -209,7 +217,7 @@ impl Loader {
             max_calls: self
                 .take("agents.max_calls", |raw| parse::count(raw, CALLS, ""))
                 .and_then(|calls| usize::try_from(calls).ok())
-                .unwrap_or(1),
+                .unwrap_or(2),
         };
         let log = Log {
             level: self.take("log.level", parse::log_level).unwrap_or_else(|| "info".to_owned()),
@@ -223,12 +231,7 @@ impl Loader {
     fn http(&mut self) -> Http {
         let cert = self.take("http.tls_cert", parse::path);
         let key = self.take("http.tls_key", parse::path);
-        let given = |loader: &Self, key: &str| loader.values.contains_key(key);
-        for (one, other) in [("http.tls_cert", "http.tls_key"), ("http.tls_key", "http.tls_cert")] {
-            if given(self, one) && !given(self, other) {
-                self.clash(one, format!("{other} is missing"), "give both, or neither for HTTP");
-            }
-        }
+        self.both_or_neither("http.tls_cert", "http.tls_key");
         Http {
             listen: self
                 .take("http.listen", parse::socket_address)
@@ -256,14 +259,45 @@ impl Loader {
         let register_expires =
             self.take("sip.register_expires", |raw| parse::seconds(raw, 60..=86_400));
         let user_agent = self.take("sip.user_agent", parse::header_line);
-        let servers = servers?;
-        if let Some(other) = servers.iter().find(|s| s.transport != SipTransport::Udp) {
-            self.clash(
-                "sip.servers",
-                format!("`{other}` asks for a transport that this version does not speak"),
-                "name it without a transport: SIP goes over UDP",
-            );
+        let tls_listen = self.take("sip.tls_listen", parse::socket_address);
+        let tls = self.sip_tls();
+        if tls_listen.is_some() && tls.own.is_none() {
+            let remedy = "give sip.tls_cert and sip.tls_key, or leave sip.tls_listen out";
+            self.clash("sip.tls_listen", "TLS cannot be served without a certificate", remedy);
         }
+        let networks = self.take("sip.networks", parse::networks).unwrap_or_default();
+        let ping = self
+            .take("sip.ping_seconds", |raw| parse::seconds_or_none(raw, PING))
+            .unwrap_or(Some(Duration::from_secs(10)));
+        let register_rate = self
+            .take("sip.register_rate", |raw| parse::count(raw, REGISTER_RATE, " a second"))
+            .and_then(|rate| u32::try_from(rate).ok())
+            .unwrap_or(200);
+        let session_expires = self
+            .take("sip.session_expires", |raw| parse::seconds_or_none(raw, SESSION_EXPIRES))
+            .unwrap_or(Some(Duration::from_secs(1800)));
+        let min_session_expires = self
+            .take("sip.min_session_expires", |raw| parse::seconds(raw, SESSION_EXPIRES))
+            .unwrap_or(Duration::from_secs(90));
+        if session_expires.is_some_and(|expires| expires < min_session_expires) {
+            let reason = "it is shorter than sip.min_session_expires";
+            self.clash("sip.session_expires", reason, "raise the one or lower the other");
+        }
+        let reliable = [
+            ("off", ReliableProvisional::Off),
+            ("required", ReliableProvisional::Required),
+            ("supported", ReliableProvisional::Supported),
+        ];
+        let reliable = self
+            .take("sip.reliable", |raw| parse::word(raw, &reliable))
+            .unwrap_or(ReliableProvisional::Required);
+        let dtmf = [("auto", DtmfBy::Auto), ("rtp", DtmfBy::Rtp), ("info", DtmfBy::Info)];
+        let dtmf = self.take("sip.dtmf", |raw| parse::word(raw, &dtmf)).unwrap_or(DtmfBy::Auto);
+        let headers = self.take("sip.headers", parse::headers).unwrap_or_default();
+        let attached_prefix = self
+            .take("sip.attached_prefix", parse::header_prefix)
+            .unwrap_or_else(|| "X-Attached-".to_owned());
+        let servers = servers?;
         let first = servers.first()?.host.clone();
         Some(Sip {
             domain: domain.unwrap_or(first),
@@ -271,11 +305,39 @@ impl Loader {
             // 5060 is the SIP server's where both run on one host. A fixed port all the same, for
             // firewalls and so that a contact outlives a restart.
             listen: listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5062))),
+            tls_listen,
+            tls,
+            networks,
+            ping,
+            register_rate,
+            session_expires,
+            min_session_expires,
+            reliable,
+            headers,
+            attached_prefix,
+            dtmf,
             advertise,
             register_expires: register_expires.unwrap_or(Duration::from_secs(300)),
             user_agent: user_agent
                 .unwrap_or_else(|| concat!("wrtc-gateway/", env!("CARGO_PKG_VERSION")).to_owned()),
         })
+    }
+
+    fn sip_tls(&mut self) -> SipTls {
+        let ca = self.take("sip.tls_ca", parse::path);
+        let pins = self.take("sip.tls_pins", parse::pins).unwrap_or_default();
+        let cert = self.take("sip.tls_cert", parse::path);
+        let key = self.take("sip.tls_key", parse::path);
+        self.both_or_neither("sip.tls_cert", "sip.tls_key");
+        SipTls { ca, pins, own: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }) }
+    }
+
+    fn both_or_neither(&mut self, one: &str, other: &str) {
+        for (given, missing) in [(one, other), (other, one)] {
+            if self.values.contains_key(given) && !self.values.contains_key(missing) {
+                self.clash(given, format!("{missing} is missing"), "give both, or neither");
+            }
+        }
     }
 
     fn media(&mut self) -> Media {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use figment::value::Value;
 
-use super::types::{Advertise, LogFormat, OriginRule, Origins, SipServer, SipTransport};
+use super::types::{Advertise, LogFormat, Network, OriginRule, Origins, SipServer, SipTransport};
 use crate::sdp::Codec;
 
 /// A value as its source has it.
@@ -188,12 +188,12 @@ fn sip_server(text: &str) -> Result<SipServer, Wrong> {
     if authority.contains('@') {
         return Err(bad("has a user part, and a server has none"));
     }
-    let mut transport = if secure { SipTransport::Tls } else { SipTransport::Udp };
+    let mut transport = secure.then_some(SipTransport::Tls);
     for parameter in parameters.split(';').filter(|parameter| !parameter.is_empty()) {
         transport = match parameter {
-            "transport=udp" if !secure => SipTransport::Udp,
-            "transport=tcp" if !secure => SipTransport::Tcp,
-            "transport=tls" | "transport=tcp" => SipTransport::Tls,
+            "transport=udp" if !secure => Some(SipTransport::Udp),
+            "transport=tcp" if !secure => Some(SipTransport::Tcp),
+            "transport=tls" | "transport=tcp" => Some(SipTransport::Tls),
             _ => return Err(bad("has a parameter other than transport=udp, tcp or tls")),
         };
     }
@@ -346,6 +346,149 @@ pub(super) fn header_line(raw: &Raw) -> Result<String, Wrong> {
         return Err(wrong("it does not fit a SIP header", "use 1 to 128 ASCII characters"));
     }
     Ok(text.to_owned())
+}
+
+/// `Name: value` each; names that SIP itself has a use for are refused.
+pub(super) fn headers(raw: &Raw) -> Result<Vec<(String, String)>, Wrong> {
+    const OURS: &[&str] = &[
+        "via",
+        "from",
+        "to",
+        "call-id",
+        "cseq",
+        "contact",
+        "max-forwards",
+        "route",
+        "record-route",
+        "content-length",
+        "content-type",
+        "authorization",
+        "proxy-authorization",
+        "expires",
+        "allow",
+        "allow-events",
+        "supported",
+        "require",
+        "proxy-require",
+        "user-agent",
+        "session-expires",
+        "min-se",
+        "rack",
+        "rseq",
+        "replaces",
+        "refer-to",
+        "event",
+        "subscription-state",
+    ];
+    let remedy = "write each as \"X-Tenant: blue\"";
+    let mut headers = Vec::new();
+    for entry in raw.list()? {
+        let pair = entry.split_once(':').map(|(name, value)| (name.trim(), value.trim()));
+        let Some((name, value)) = pair.filter(|(name, value)| {
+            is_token(name) && value.len() <= 256 && value.chars().all(|c| matches!(c, ' '..='~'))
+        }) else {
+            return Err(wrong(format!("`{entry}` is no header line"), remedy));
+        };
+        // One letter is the compact form of a header of SIP's own.
+        if name.len() == 1 || OURS.contains(&name.to_ascii_lowercase().as_str()) {
+            return Err(wrong(
+                format!("`{name}` is a header that the gateway itself sets"),
+                remedy,
+            ));
+        }
+        headers.push((name.to_owned(), value.to_owned()));
+    }
+    if headers.len() > 16 {
+        return Err(wrong("it has more than 16 headers", "keep those that somebody reads"));
+    }
+    Ok(headers)
+}
+
+/// The beginning of a header's name.
+pub(super) fn header_prefix(raw: &Raw) -> Result<String, Wrong> {
+    let text = raw.text()?;
+    if !is_token(text) || text.len() > 32 {
+        return Err(wrong("no header's name begins so", "write something like X-Attached-"));
+    }
+    Ok(text.to_owned())
+}
+
+/// RFC 3261 25.1.
+fn is_token(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c);
+    !text.is_empty() && text.chars().all(allowed)
+}
+
+/// SHA-256 fingerprints: 64 hexadecimal digits, colons or not.
+pub(super) fn pins(raw: &Raw) -> Result<Vec<[u8; 32]>, Wrong> {
+    raw.list()?
+        .iter()
+        .map(|entry| {
+            fingerprint(entry).ok_or_else(|| {
+                wrong(
+                    format!("`{entry}` is no SHA-256 fingerprint"),
+                    "take it from `openssl x509 -noout -fingerprint -sha256 -in cert.pem`",
+                )
+            })
+        })
+        .collect()
+}
+
+fn fingerprint(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = text
+        .chars()
+        .filter(|c| *c != ':' && !c.is_whitespace())
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
+    let bytes: Vec<u8> =
+        digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, d| byte << 4 | d)).collect();
+    bytes.try_into().ok().filter(|_| digits.len() == 64)
+}
+
+pub(super) fn networks(raw: &Raw) -> Result<Vec<Network>, Wrong> {
+    raw.list()?
+        .iter()
+        .map(|entry| {
+            network(entry).ok_or_else(|| {
+                wrong(
+                    format!("`{entry}` is no network"),
+                    "write it as 192.0.2.0/24, 2001:db8::/32 or a single address",
+                )
+            })
+        })
+        .collect()
+}
+
+fn network(text: &str) -> Option<Network> {
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix.trim().parse().ok()?)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.trim().parse().ok()?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = prefix.unwrap_or(longest);
+    (prefix <= longest).then_some(Network { address, prefix })
+}
+
+/// One of some words.
+pub(super) fn word<T: Copy>(raw: &Raw, words: &[(&str, T)]) -> Result<T, Wrong> {
+    let text = raw.text()?;
+    let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        wrong(format!("`{text}` is none of its values"), format!("choose {}", words.join(", ")))
+    })
+}
+
+/// Seconds within the bounds, or 0 for none.
+pub(super) fn seconds_or_none(
+    raw: &Raw,
+    bounds: RangeInclusive<u64>,
+) -> Result<Option<Duration>, Wrong> {
+    if count(raw, 0..=*bounds.end(), " s; 0 turns it off")? == 0 {
+        return Ok(None);
+    }
+    seconds(raw, bounds).map(Some)
 }
 
 pub(super) fn log_level(raw: &Raw) -> Result<String, Wrong> {

@@ -82,12 +82,84 @@ pub struct Sip {
     pub servers: Vec<SipServer>,
     /// Host part of the AOR.
     pub domain: String,
-    /// Where the SIP socket is bound; port 0 means any free one.
+    /// Where the SIP sockets are bound, UDP and TCP; port 0 means any free one.
     pub listen: SocketAddr,
+    /// Where TLS is listened on; `None`: connections to us come in over UDP and TCP only.
+    pub tls_listen: Option<SocketAddr>,
+    pub tls: SipTls,
+    /// Networks that SIP is taken from besides the servers' own addresses.
+    pub networks: Vec<Network>,
+    /// Pause between OPTIONS pings of a server; `None`: no pings.
+    pub ping: Option<Duration>,
+    /// REGISTERs a second that the gateway sends at most, all DNs together.
+    pub register_rate: u32,
     /// What Via and Contact say; `None`: the local address that reaches the server.
     pub advertise: Option<Advertise>,
     pub register_expires: Duration,
     pub user_agent: String,
+    /// RFC 4028; `None`: no timers of our own asking.
+    pub session_expires: Option<Duration>,
+    pub min_session_expires: Duration,
+    pub reliable: ReliableProvisional,
+    /// Headers of the deployment's own, in every REGISTER and INVITE.
+    pub headers: Vec<(String, String)>,
+    /// What stands before a key of `attacheddata` to make a header's name of it.
+    pub attached_prefix: String,
+    pub dtmf: DtmfBy,
+}
+
+/// How the SIP side's certificates are checked, and what we show.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SipTls {
+    /// PEM file of the authorities that a server's certificate may come from; `None`: the well-known
+    /// public ones.
+    pub ca: Option<PathBuf>,
+    /// SHA-256 of certificates that are taken whoever signed them.
+    pub pins: Vec<[u8; 32]>,
+    /// Shown by `tls_listen`, and to a server that asks for a client certificate.
+    pub own: Option<TlsFiles>,
+}
+
+/// RFC 3262: whether provisional answers of ours are sent reliably.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReliableProvisional {
+    Off,
+    Required,
+    Supported,
+}
+
+/// How a digit of the browser's reaches the SIP side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DtmfBy {
+    /// RFC 4733 where it was negotiated, else INFO.
+    Auto,
+    Rtp,
+    Info,
+}
+
+/// An address block, as in `192.0.2.0/24`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Network {
+    pub address: IpAddr,
+    /// Leading bits that count: 0 to 32, or to 128.
+    pub prefix: u8,
+}
+
+impl Network {
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        // A v4 peer of a v6 socket is the v4 address it is.
+        match (self.address, ip.to_canonical()) {
+            (IpAddr::V4(ours), IpAddr::V4(ip)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
+                ours.to_bits() & mask == ip.to_bits() & mask
+            }
+            (IpAddr::V6(ours), IpAddr::V6(ip)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
+                ours.to_bits() & mask == ip.to_bits() & mask
+            }
+            _ => false,
+        }
+    }
 }
 
 /// `host` or `host:port` of `sip.advertise`.
@@ -105,13 +177,19 @@ pub struct SipServer {
     pub host: String,
     /// `None`: the transport's default.
     pub port: Option<u16>,
-    pub transport: SipTransport,
+    /// `None`: DNS says (NAPTR, then SRV; RFC 3263 4.1), else UDP.
+    pub transport: Option<SipTransport>,
 }
 
 impl SipServer {
+    /// The transport given, else UDP.
+    pub fn transport_or_default(&self) -> SipTransport {
+        self.transport.unwrap_or(SipTransport::Udp)
+    }
+
     /// The port given, else 5060, or 5061 for TLS (RFC 3261 19.1.2).
     pub fn port_or_default(&self) -> u16 {
-        self.port.unwrap_or(match self.transport {
+        self.port.unwrap_or(match self.transport_or_default() {
             SipTransport::Udp | SipTransport::Tcp => 5060,
             SipTransport::Tls => 5061,
         })
@@ -129,9 +207,10 @@ impl fmt::Display for SipServer {
             write!(f, ":{port}")?;
         }
         match self.transport {
-            SipTransport::Udp => Ok(()),
-            SipTransport::Tcp => f.write_str(";transport=tcp"),
-            SipTransport::Tls => f.write_str(";transport=tls"),
+            None => Ok(()),
+            Some(SipTransport::Udp) => f.write_str(";transport=udp"),
+            Some(SipTransport::Tcp) => f.write_str(";transport=tcp"),
+            Some(SipTransport::Tls) => f.write_str(";transport=tls"),
         }
     }
 }

@@ -338,7 +338,7 @@ impl AgentTask {
             Event::Unregistered => {}
             Event::Invited { session, invite } => self.call_in(session, *invite, now),
             event => {
-                let Some(session) = session_of(&event) else {
+                let Some(session) = event.session() else {
                     return std::ops::ControlFlow::Continue(());
                 };
                 if let Some(index) = self.calls.iter().position(|c| c.call.session() == session) {
@@ -517,22 +517,6 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-fn session_of(event: &Event) -> Option<SessionId> {
-    match event {
-        Event::Invited { session, .. }
-        | Event::Progressed { session, .. }
-        | Event::Answered { session, .. }
-        | Event::Acked { session, .. }
-        | Event::Reinvited { session, .. }
-        | Event::ReinviteAnswered { session, .. }
-        | Event::ReinviteRefused { session, .. }
-        | Event::Notified { session, .. }
-        | Event::Informed { session, .. }
-        | Event::Ended { session, .. } => Some(*session),
-        Event::Registered { .. } | Event::RegistrationFailed { .. } | Event::Unregistered => None,
     }
 }
 

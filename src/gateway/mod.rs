@@ -29,7 +29,7 @@ use crate::agent::{
 use crate::call::CallConfig;
 use crate::config::Config;
 use crate::media::Engine;
-use crate::sip::{Credentials, Endpoint, UaConfig};
+use crate::sip::{Credentials, Endpoint, Hop, UaConfig};
 use crate::wire::FromBrowser;
 
 use agent_task::AgentTask;
@@ -215,14 +215,10 @@ impl Gateway {
                 .password
                 .clone()
                 .map(|password| Credentials { username: user.clone(), password }),
-            user,
-            domain: sip.domain.clone(),
-            display_name: None,
-            server,
-            advertise,
             registers,
             expires: sip.register_expires,
             user_agent: sip.user_agent.clone(),
+            ..UaConfig::new(user, sip.domain.clone(), Hop::udp(server), advertise)
         })
     }
 

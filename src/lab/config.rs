@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::phone::{PhoneConfig, Sound};
 use crate::sdp::Codec;
 use crate::secret::Secret;
-use crate::sip::UaConfig;
+use crate::sip::{Hop, UaConfig};
 
 pub(super) const USER_AGENT: &str = concat!("wrtc-gateway-lab/", env!("CARGO_PKG_VERSION"));
 
@@ -83,22 +83,12 @@ impl LabConfig {
     }
 
     /// A user agent that stands for a number toward a telephone.
-    pub(super) fn user_agent(
-        &self,
-        local: SocketAddr,
-        number: &str,
-        telephone: SocketAddr,
-    ) -> UaConfig {
+    pub(super) fn user_agent(&self, local: SocketAddr, number: &str, telephone: Hop) -> UaConfig {
         UaConfig {
-            user: number.to_owned(),
-            domain: local.ip().to_string(),
-            display_name: None,
-            server: telephone,
-            advertise: local,
             registers: false,
-            credentials: None,
             expires: self.max_expires,
             user_agent: USER_AGENT.to_owned(),
+            ..UaConfig::new(number, local.ip().to_string(), telephone, local)
         }
     }
 

@@ -206,6 +206,10 @@ impl PhoneLeg {
             }
             Event::Ended { end, .. } => self.tell(LegEvent::Ended(end)),
             Event::Registered { .. }
+            | Event::Redirected { .. }
+            | Event::Identified { .. }
+            | Event::Transferring { .. }
+            | Event::Referred { .. }
             | Event::RegistrationFailed { .. }
             | Event::Unregistered
             | Event::Invited { .. } => {}

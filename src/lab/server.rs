@@ -23,7 +23,7 @@ use super::registrar::{Registrar, Wish, user_of};
 use super::reply::{has_tag, reply};
 use super::report::{CallReport, Party, Way};
 use crate::sip::port::{Incoming, ServerTx, Transmit};
-use crate::sip::{Claim, Command, End, Endpoint, Event, Invited, Port, SessionId};
+use crate::sip::{Claim, Command, End, Endpoint, Event, Hop, Invited, Port, SessionId};
 
 /// What has rung for so long rings for nobody (RFC 3261 16.6, timer C).
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -222,7 +222,7 @@ impl Server {
         self.port.transmit(Transmit::Response { tx, response });
     }
 
-    fn handle_register(&mut self, tx: ServerTx, request: &Request, from: SocketAddr, now: Instant) {
+    fn handle_register(&mut self, tx: ServerTx, request: &Request, from: Hop, now: Instant) {
         let wish = match Wish::read(request) {
             Ok(wish) => wish,
             Err(why) => {
@@ -237,7 +237,7 @@ impl Server {
             Verdict::Pass => {}
             Verdict::Challenge(headers) => return self.respond(tx, request, 401, headers),
         }
-        let contact = self.registrar.handle_register(wish, from, now);
+        let contact = self.registrar.handle_register(wish, from.addr, now);
         let contact = contact.map(|value| Header::Contact(Contact::new(value)));
         self.registrations.send_if_modified(|all| {
             let new = self.registrar.all();
@@ -248,7 +248,7 @@ impl Server {
         self.respond(tx, request, 200, contact.into_iter().collect());
     }
 
-    async fn handle_invite(&mut self, tx: ServerTx, request: Request, from: SocketAddr) {
+    async fn handle_invite(&mut self, tx: ServerTx, request: Request, from: Hop) {
         let now = Instant::now();
         let caller = request.from_header().ok().and_then(|from| user_of(from.value()));
         let caller = caller.unwrap_or("anonymous").to_owned();
@@ -327,8 +327,11 @@ impl Server {
         let mut b = None;
         let kind = match to {
             To::Telephone(target) => {
-                let called =
-                    self.legs.add(self.config.user_agent(self.local, &caller, target.addr));
+                let called = self.legs.add(self.config.user_agent(
+                    self.local,
+                    &caller,
+                    Hop::udp(target.addr),
+                ));
                 let command = Command::Invite {
                     session: OUTGOING,
                     to: target.contact,
@@ -567,7 +570,7 @@ impl Server {
         }
         let CallOut { from, offer, ack, phone, headers } = call;
         let phone = Phone::open(phone).await.map_err(|_| ControlError::NoSocket)?;
-        let leg = self.legs.add(self.config.user_agent(self.local, &from, target.addr));
+        let leg = self.legs.add(self.config.user_agent(self.local, &from, Hop::udp(target.addr)));
         let (mut phone, command) =
             PhoneLeg::outgoing(OUTGOING, Arc::new(phone), target.contact, offer, ack, headers);
         self.legs.withhold_ack(leg, phone.withholds_ack());

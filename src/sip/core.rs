@@ -1,8 +1,8 @@
 //! What registration and sessions of one user agent share: identity, numbers, queues, and the
 //! requests under way with their digest.
 
+use super::hop::Hop;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand::rngs::StdRng;
@@ -72,7 +72,7 @@ impl AuthState {
 pub(crate) struct Pending {
     pub purpose: Purpose,
     pub request: Request,
-    pub to: SocketAddr,
+    pub to: Hop,
     pub auth: AuthState,
     /// Once it had its final answer, how long repeated 2xx are still recognised.
     pub done: Option<Instant>,
@@ -214,7 +214,7 @@ impl Core {
         &mut self,
         purpose: Purpose,
         mut request: Request,
-        to: SocketAddr,
+        to: Hop,
         mut auth: AuthState,
     ) -> ClientTx {
         self.apply_auth(&mut request, &mut auth);

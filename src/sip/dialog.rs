@@ -1,11 +1,11 @@
 //! One dialog: its identity, where its requests go, its numbers (RFC 3261 12).
 
-use std::net::SocketAddr;
+use super::hop::Hop;
 
 use rsipstack::sip::{Method, Request, Uri};
 
 use super::core::Core;
-use super::message::{self, NameAddr, address_of, get, get_list, header, parse_uri, tag_of};
+use super::message::{self, NameAddr, get, get_list, header, hop_of, parse_uri, tag_of};
 
 /// Proxies on a path. Real ones have two or three; a longer list is somebody's joke.
 const MAX_ROUTES: usize = 16;
@@ -24,7 +24,7 @@ pub(crate) struct Dialog {
     pub local_cseq: u32,
     pub remote_cseq: Option<u32>,
     /// Where the peer's messages come from: used when its URIs hold names.
-    pub peer: SocketAddr,
+    pub peer: Hop,
 }
 
 impl Dialog {
@@ -34,7 +34,7 @@ impl Dialog {
         call_id: String,
         to: &str,
         target: Uri,
-        peer: SocketAddr,
+        peer: Hop,
     ) -> Self {
         let local_tag = core.token();
         Self {
@@ -52,11 +52,7 @@ impl Dialog {
     }
 
     /// The dialog that an answer to our INVITE makes of the template (RFC 3261 12.1.2).
-    pub(crate) fn established(
-        &self,
-        response: &rsipstack::sip::Response,
-        from: SocketAddr,
-    ) -> Self {
+    pub(crate) fn established(&self, response: &rsipstack::sip::Response, from: Hop) -> Self {
         let mut dialog = self.clone();
         dialog.remote_tag = tag_of(response, "To").map(str::to_owned);
         if let Some(to) = get(response, "To") {
@@ -74,7 +70,7 @@ impl Dialog {
     }
 
     /// The dialog an incoming INVITE opens (RFC 3261 12.1.1). None when it cannot.
-    pub(crate) fn callee(core: &mut Core, invite: &Request, from: SocketAddr) -> Option<Self> {
+    pub(crate) fn callee(core: &mut Core, invite: &Request, from: Hop) -> Option<Self> {
         let local_tag = core.token();
         let (cseq, _) = message::cseq(invite)?;
         let target = parse_uri(&NameAddr::parse(get_list(invite, "Contact").first()?)?.uri)?;
@@ -117,12 +113,7 @@ impl Dialog {
     }
 
     /// A request in the dialog, with its next hop (RFC 3261 12.2.1.1).
-    pub(crate) fn request(
-        &self,
-        core: &mut Core,
-        method: Method,
-        cseq: u32,
-    ) -> (Request, SocketAddr) {
+    pub(crate) fn request(&self, core: &mut Core, method: Method, cseq: u32) -> (Request, Hop) {
         let target = self.target.clone().unwrap_or_default();
         let first =
             self.routes.first().and_then(|r| NameAddr::parse(r)).and_then(|r| parse_uri(&r.uri));
@@ -140,7 +131,7 @@ impl Dialog {
             _ => (target.clone(), self.routes.clone()),
         };
         let hop = first.as_ref().unwrap_or(&target);
-        let to = address_of(hop).unwrap_or(self.peer);
+        let to = hop_of(hop).unwrap_or(self.peer);
         let mut request = core.request(method, uri, &self.local, &self.remote, &self.call_id, cseq);
         for route in routes {
             request.headers.push(header("Route", route));
@@ -155,7 +146,7 @@ impl Dialog {
         invite: &Request,
         cseq: u32,
         sdp: Option<&str>,
-    ) -> (Request, SocketAddr) {
+    ) -> (Request, Hop) {
         let (mut ack, to) = self.request(core, Method::Ack, cseq);
         for h in Core::credentials_of(invite) {
             ack.headers.push(h);

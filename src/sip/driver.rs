@@ -52,7 +52,7 @@ impl Driven {
     }
 
     /// Points the user agent at another server.
-    pub fn set_server(&mut self, server: std::net::SocketAddr) {
+    pub fn set_server(&mut self, server: super::Hop) {
         self.ua.set_server(server, Instant::now());
         self.flush();
     }

@@ -12,6 +12,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::hop::Hop;
 use super::message::{self, ALLOW, ALLOW_EVENTS, header, tag_of};
 use super::port::{Incoming, ServerTx, Transmit};
 pub use super::routes::Claim;
@@ -263,7 +264,8 @@ impl Shared {
         }
     }
 
-    fn send(&self, to: SocketAddr, datagram: &[u8]) -> bool {
+    fn send(&self, to: Hop, datagram: &[u8]) -> bool {
+        let to = to.addr;
         self.show(Direction::Out, to, datagram);
         match self.sender.send_to(datagram, to) {
             Ok(_) => {
@@ -322,6 +324,7 @@ impl Shared {
             return;
         }
         self.show(Direction::In, from, datagram);
+        let from = Hop::udp(from);
         let mut state = self.lock();
         match wire::parse(datagram) {
             Ok(SipMessage::Request(request)) => self.request(&mut state, request, from, now),
@@ -337,7 +340,7 @@ impl Shared {
         self.flush(&mut state);
     }
 
-    fn request(&self, state: &mut State, request: Request, from: SocketAddr, now: Instant) {
+    fn request(&self, state: &mut State, request: Request, from: Hop, now: Instant) {
         let (tx, request, owner) = match state.transactions.arrived(request, from, now) {
             Arrival::New { tx, request, owner } => (tx, request, owner),
             Arrival::Absorbed => return,
@@ -374,7 +377,7 @@ impl Shared {
     }
 
     /// A method nobody knows (RFC 3261 8.2.1).
-    fn unknown(&self, state: &mut State, request: Request, from: SocketAddr, now: Instant) {
+    fn unknown(&self, state: &mut State, request: Request, from: Hop, now: Instant) {
         match state.transactions.arrived(request, from, now) {
             Arrival::New { tx, request, .. } => self.answer(state, tx, &request, 405, now),
             Arrival::Absorbed => {}

@@ -9,6 +9,8 @@ use rsipstack::sip::{
     HasHeaders, Header, Headers, Host, Method, Request, Response, StatusCode, Uri, Version,
 };
 
+use super::hop::{Hop, Transport};
+
 /// Methods we answer with something better than 405. PRACK, REFER and SUBSCRIBE are not here yet.
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, INFO, UPDATE";
 /// What NOTIFY may tell us without a subscription (Genesys remote control).
@@ -307,14 +309,24 @@ fn multipart_sdp(content_type: &str, body: &str) -> Result<Option<String>, BadBo
     Err(BadBody)
 }
 
-/// Where a URI points to when its host is an address. Names are for the resolver of a later issue.
-pub(crate) fn address_of(uri: &Uri) -> Option<SocketAddr> {
+/// Where a URI points to when its host is an address: by its transport, which is TLS for `sips`, else
+/// what `transport` says, else UDP (RFC 3263 4.1). A name is nowhere: what it stands for is asked of the
+/// dialog's peer.
+pub(crate) fn hop_of(uri: &Uri) -> Option<Hop> {
     let ip: IpAddr = match &uri.host_with_port.host {
         Host::IpAddr(ip) => *ip,
         Host::Domain(name) => name.0.parse().ok()?,
     };
-    let port = uri.host_with_port.port.as_ref().map_or(DEFAULT_PORT, |port| port.0);
-    Some(SocketAddr::new(ip, port))
+    let transport = match uri.scheme {
+        Some(rsipstack::sip::Scheme::Sips) => Transport::Tls,
+        _ => uri
+            .params
+            .iter()
+            .find_map(|p| Transport::from_name(param(&p.to_string(), "transport")?))
+            .unwrap_or(Transport::Udp),
+    };
+    let port = uri.host_with_port.port.as_ref().map_or(transport.default_port(), |port| port.0);
+    Some(Hop::new(transport, SocketAddr::new(ip, port)))
 }
 
 /// Sets the body and the two headers that tell of it.

@@ -13,6 +13,7 @@ mod dialog;
 pub mod digest;
 mod driver;
 mod endpoint;
+mod hop;
 pub(crate) mod message;
 mod offers;
 pub mod port;
@@ -30,5 +31,6 @@ pub mod wire;
 
 pub use driver::Driven;
 pub use endpoint::{Claim, Direction, Endpoint, EndpointStats, Port, Trace};
+pub use hop::{Hop, Transport};
 pub use types::*;
 pub use ua::UserAgent;

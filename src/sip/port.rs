@@ -1,6 +1,6 @@
 //! The port between our dialogs and whatever runs SIP transactions and transports (RFC 3261 17, 18).
 
-use std::net::SocketAddr;
+use super::hop::Hop;
 
 use rsipstack::sip::{Request, Response};
 
@@ -19,12 +19,12 @@ pub struct ServerTx(pub u64);
 #[derive(Debug)]
 pub enum Transmit {
     /// A request in a transaction of its own. Retransmission is the transaction's business.
-    Request { tx: ClientTx, request: Request, to: SocketAddr },
+    Request { tx: ClientTx, request: Request, to: Hop },
     /// CANCEL for an INVITE transaction that has had a provisional answer (RFC 3261 9.1). Its own
     /// answer is swallowed by the endpoint; the INVITE gets 487, or `Failed` after 64*T1.
-    Cancel { invite: ClientTx, request: Request, to: SocketAddr },
+    Cancel { invite: ClientTx, request: Request, to: Hop },
     /// ACK for a 2xx: outside any transaction, sent again for each repeated 2xx (RFC 3261 13.2.2.4).
-    Ack { request: Request, to: SocketAddr },
+    Ack { request: Request, to: Hop },
     /// An answer. A 2xx to INVITE comes again with growing pauses until its ACK arrives: the
     /// dialog asks for each repetition itself (RFC 3261 13.3.1.4).
     Response { tx: ServerTx, response: Response },
@@ -38,9 +38,9 @@ pub enum Incoming {
     /// The ACK of a 2xx is one of them; its `tx` takes no answer. CANCEL is one, too, handed to
     /// whoever has (last answered) the INVITE, under a number of its own: it wants its 200 or 481
     /// there, and the INVITE its 487. A CANCEL without an INVITE is answered by the endpoint.
-    Request { tx: ServerTx, request: Request, from: SocketAddr },
+    Request { tx: ServerTx, request: Request, from: Hop },
     /// An answer to one of ours. Repeated 2xx to INVITE do show up.
-    Response { tx: ClientTx, response: Response, from: SocketAddr },
+    Response { tx: ClientTx, response: Response, from: Hop },
     /// A client transaction ended without a final answer.
     Failed { tx: ClientTx, why: TxFailure },
 }

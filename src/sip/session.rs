@@ -1,7 +1,7 @@
 //! One INVITE session: what callers and callees share.
 
+use super::hop::Hop;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rsipstack::sip::{Method, Request, Response};
@@ -46,7 +46,7 @@ pub(crate) struct SentAck {
     pub cseq: u32,
     pub remote_tag: Option<String>,
     /// None while the application has not given the answer.
-    pub ack: Option<(Request, SocketAddr)>,
+    pub ack: Option<(Request, Hop)>,
     /// The INVITE, for its credentials.
     pub invite: Request,
     until: Instant,
@@ -182,7 +182,7 @@ impl Session {
         core: &mut Core,
         tx: ServerTx,
         request: Request,
-        from: SocketAddr,
+        from: Hop,
         now: Instant,
     ) {
         if self.is_over() {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rsipstack::sip::{Method, Request, Response};
 
+use super::hop::Hop;
 use super::message::{self, branch, get_all, header, param, split_outside, tag_of, top_via};
 use super::port::{ClientTx, Incoming, ServerTx, TxFailure};
 use super::timers::{T1, T1X64, T2, T4};
@@ -29,7 +30,7 @@ pub type Owner = u64;
 /// What to do, in order.
 #[derive(Debug)]
 pub enum Output {
-    Send { to: SocketAddr, datagram: Bytes, client: Option<Key> },
+    Send { to: Hop, datagram: Bytes, client: Option<Key> },
     Deliver { owner: Owner, incoming: Incoming },
 }
 
@@ -67,7 +68,7 @@ struct Client {
     tx: ClientTx,
     request: Request,
     datagram: Bytes,
-    to: SocketAddr,
+    to: Hop,
     state: ClientState,
     resend: Option<Instant>,
     pause: Duration,
@@ -101,7 +102,7 @@ struct Server {
     tx: ServerTx,
     owner: Option<Owner>,
     invite: bool,
-    answer_to: SocketAddr,
+    answer_to: Hop,
     last: Option<Bytes>,
     state: ServerState,
     resend: Option<Instant>,
@@ -146,7 +147,7 @@ impl Transactions {
         (self.clients.len(), self.servers.len())
     }
 
-    fn send(&mut self, to: SocketAddr, datagram: Bytes) {
+    fn send(&mut self, to: Hop, datagram: Bytes) {
         self.out.push_back(Output::Send { to, datagram, client: None });
     }
 
@@ -164,7 +165,7 @@ impl Transactions {
         owner: Option<Owner>,
         tx: ClientTx,
         request: Request,
-        to: SocketAddr,
+        to: Hop,
         now: Instant,
     ) {
         let key = top_via(&request).and_then(branch).map(|b| client_key(b, request.method));
@@ -201,7 +202,7 @@ impl Transactions {
         owner: Owner,
         invite: ClientTx,
         request: Request,
-        to: SocketAddr,
+        to: Hop,
         now: Instant,
     ) {
         let Some(key) = self.client_keys.get(&(owner, invite)).cloned() else { return };
@@ -235,7 +236,7 @@ impl Transactions {
     }
 
     /// An answer came in. False when it belongs to nothing.
-    pub fn response(&mut self, response: Response, from: SocketAddr, now: Instant) -> bool {
+    pub fn response(&mut self, response: Response, from: Hop, now: Instant) -> bool {
         let key = top_via(&response).and_then(branch).and_then(|branch| {
             let (_, method) = message::cseq(&response)?;
             Some(client_key(branch, method.parse().ok()?))
@@ -296,7 +297,7 @@ impl Transactions {
     // Server side.
 
     /// A request came in.
-    pub fn arrived(&mut self, mut request: Request, from: SocketAddr, now: Instant) -> Arrival {
+    pub fn arrived(&mut self, mut request: Request, from: Hop, now: Instant) -> Arrival {
         let Some(answer_to) = fix_via(&mut request, from) else { return Arrival::Unanswerable };
         let known = message::call_id(&request).is_some() && message::cseq(&request).is_some();
         let Some(key) = server_key(&request).filter(|_| known) else {
@@ -502,7 +503,7 @@ fn sent_by(via: &str) -> &str {
 
 /// Notes in the top Via where the request really came from (18.2.1, RFC 3581), and tells where its
 /// answers go (18.2.2). None without a usable Via.
-fn fix_via(request: &mut Request, from: SocketAddr) -> Option<SocketAddr> {
+fn fix_via(request: &mut Request, from: Hop) -> Option<Hop> {
     let line = request.headers.iter().position(|h| h.name() == "Via")?;
     let value = request.headers.iter().nth(line)?.value().to_owned();
     let elements = split_outside(&value, ',');
@@ -525,12 +526,12 @@ fn fix_via(request: &mut Request, from: SocketAddr) -> Option<SocketAddr> {
             fixed.push_str(piece);
         }
     }
-    let same_host = host.trim_matches(['[', ']']).parse() == Ok(from.ip());
+    let same_host = host.trim_matches(['[', ']']).parse() == Ok(from.addr.ip());
     if wants_rport || !same_host {
-        fixed.push_str(&format!(";received={}", from.ip()));
+        fixed.push_str(&format!(";received={}", from.addr.ip()));
     }
     if wants_rport {
-        fixed.push_str(&format!(";rport={}", from.port()));
+        fixed.push_str(&format!(";rport={}", from.addr.port()));
     }
     for element in rest {
         fixed.push_str(", ");
@@ -539,7 +540,11 @@ fn fix_via(request: &mut Request, from: SocketAddr) -> Option<SocketAddr> {
     if let Some(via) = request.headers.iter_mut().nth(line) {
         *via = header("Via", fixed);
     }
-    Some(if wants_rport { from } else { SocketAddr::new(from.ip(), port) })
+    // On a connection, back over that connection.
+    if wants_rport || from.transport.is_reliable() {
+        return Some(from);
+    }
+    Some(Hop::new(from.transport, SocketAddr::new(from.addr.ip(), port)))
 }
 
 /// ACK for a refusal (17.1.1.3): the transaction's own.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::hop::Hop;
 use crate::secret::Secret;
 
 /// One INVITE session of a user agent, from the first message to the last. Chosen by the side
@@ -22,6 +23,34 @@ pub struct Credentials {
     pub password: Secret,
 }
 
+/// Whether provisional answers of ours other than 100 are sent reliably (RFC 3262).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reliable {
+    /// Never: an INVITE that requires it is refused with 420.
+    Off,
+    /// Where the caller requires it.
+    #[default]
+    WhenRequired,
+    /// Where the caller can.
+    WhenSupported,
+}
+
+/// Session timers (RFC 4028).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTimer {
+    /// What we ask for in an INVITE, and grant at most. None: we ask for none, and do our part of what
+    /// the peer asks for.
+    pub expires: Option<Duration>,
+    /// The shortest we take; at least 90 s by the RFC.
+    pub min: Duration,
+}
+
+impl Default for SessionTimer {
+    fn default() -> Self {
+        Self { expires: Some(Duration::from_secs(1800)), min: Duration::from_secs(90) }
+    }
+}
+
 /// Who a user agent is and where its server stands.
 #[derive(Debug, Clone)]
 pub struct UaConfig {
@@ -32,7 +61,7 @@ pub struct UaConfig {
     /// Display name in From, if any.
     pub display_name: Option<String>,
     /// What REGISTER and new dialogs are sent to.
-    pub server: SocketAddr,
+    pub server: Hop,
     /// `host:port` in Via and Contact.
     pub advertise: SocketAddr,
     /// False for an anonymous guest: it calls but is never registered.
@@ -41,6 +70,35 @@ pub struct UaConfig {
     /// Asked for in REGISTER; what the server grants counts.
     pub expires: Duration,
     pub user_agent: String,
+    pub reliable: Reliable,
+    pub session_timer: SessionTimer,
+    /// Headers of the deployment's own in every REGISTER and INVITE that starts something.
+    pub headers: Vec<HeaderPair>,
+}
+
+impl UaConfig {
+    /// A DN that registers for 300 s, without credentials, with everything else at its default.
+    pub fn new(
+        user: impl Into<String>,
+        domain: impl Into<String>,
+        server: Hop,
+        advertise: SocketAddr,
+    ) -> Self {
+        Self {
+            user: user.into(),
+            domain: domain.into(),
+            display_name: None,
+            server,
+            advertise,
+            registers: true,
+            credentials: None,
+            expires: Duration::from_secs(300),
+            user_agent: concat!("wrtc-gateway/", env!("CARGO_PKG_VERSION")).to_owned(),
+            reliable: Reliable::default(),
+            session_timer: SessionTimer::default(),
+            headers: Vec::new(),
+        }
+    }
 }
 
 /// A header of a message as applications see it.
@@ -113,6 +171,31 @@ pub enum Command {
         session: SessionId,
         event: NotifyEvent,
     },
+    /// REFER (RFC 3515): the peer is asked to call `to`, a user part or a whole SIP URI; with `replaces`
+    /// in place of that other session of ours (RFC 3891, the attended transfer). What becomes of it
+    /// comes as [`Event::Transferring`], the last of them with `done`. The session itself stands until
+    /// somebody ends it.
+    Refer {
+        session: SessionId,
+        to: String,
+        replaces: Option<SessionId>,
+    },
+    /// 202 to a REFER that came in. What becomes of the call it asked for is told by `ReferProgress`.
+    AcceptRefer {
+        refer: ReferId,
+    },
+    /// A refusal of a REFER that came in: 603 and its kin.
+    RejectRefer {
+        refer: ReferId,
+        code: u16,
+    },
+    /// NOTIFY with a `message/sipfrag` body about the call a REFER asked for (RFC 3515 2.4.4); a final
+    /// `code` ends the implicit subscription.
+    ReferProgress {
+        refer: ReferId,
+        code: u16,
+        text: String,
+    },
 }
 
 /// What a user agent has to tell.
@@ -141,12 +224,48 @@ pub enum Event {
     ReinviteAnswered { session: SessionId, sdp: Option<String> },
     /// Our re-INVITE was refused; the session stands as it did. (481 and 408 end it instead.)
     ReinviteRefused { session: SessionId, code: u16, text: String },
+    /// A 3xx sent our INVITE to another target: the user agent calls it now. `to` is its URI.
+    Redirected { session: SessionId, to: String },
+    /// Whom the session is with as the network says it: P-Asserted-Identity in an answer, a re-INVITE or
+    /// an UPDATE (RFC 3325, RFC 4916), told when it changes.
+    Identified { session: SessionId, party: Party },
+    /// How our [`Command::Refer`] goes: the sipfrag of each NOTIFY, or the refusal of the REFER itself,
+    /// or a subscription that ended without a word (`done`, code 408). Exactly one has `done`.
+    Transferring { session: SessionId, code: u16, text: String, done: bool },
+    /// REFER that came in, in the dialog of `session` or outside of any. Wants `AcceptRefer` or
+    /// `RejectRefer`; without either within 32 s it is refused.
+    Referred { refer: ReferId, session: Option<SessionId>, referred: Box<Referred> },
     /// NOTIFY `Event: talk` or `hold`, in an early or a confirmed dialog. 200 has been sent.
     Notified { session: SessionId, event: NotifyEvent },
     /// INFO that came in; 200 has been sent.
     Informed { session: SessionId, content_type: String, body: Vec<u8> },
     /// The last event of a session, exactly one.
     Ended { session: SessionId, end: End },
+}
+
+impl Event {
+    /// The session it is about, if it is about one.
+    pub fn session(&self) -> Option<SessionId> {
+        match self {
+            Event::Invited { session, .. }
+            | Event::Progressed { session, .. }
+            | Event::Answered { session, .. }
+            | Event::Acked { session, .. }
+            | Event::Reinvited { session, .. }
+            | Event::ReinviteAnswered { session, .. }
+            | Event::ReinviteRefused { session, .. }
+            | Event::Redirected { session, .. }
+            | Event::Identified { session, .. }
+            | Event::Transferring { session, .. }
+            | Event::Notified { session, .. }
+            | Event::Informed { session, .. }
+            | Event::Ended { session, .. } => Some(*session),
+            Event::Referred { session, .. } => *session,
+            Event::Registered { .. } | Event::RegistrationFailed { .. } | Event::Unregistered => {
+                None
+            }
+        }
+    }
 }
 
 /// An INVITE as the application sees it.
@@ -163,6 +282,56 @@ pub struct Invited {
     pub call_uuid: Option<String>,
     /// Headers that are none of SIP's own business (`X-...`).
     pub headers: Vec<HeaderPair>,
+    pub identity: Identity,
+    /// The session of ours that this call takes the place of (RFC 3891): it is to be ended by the
+    /// application once the new call stands. Early ones are already matched by the rules of section 3.
+    pub replaces: Option<SessionId>,
+    /// Referred-By (RFC 3892), as it came.
+    pub referred_by: Option<String>,
+}
+
+/// Somebody as a name-addr says it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Party {
+    pub display_name: Option<String>,
+    /// User part of the URI, or its host when there is none.
+    pub number: String,
+    /// The URI as it came.
+    pub uri: String,
+}
+
+/// What an INVITE says about its sender beyond From.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// P-Asserted-Identity, else Remote-Party-ID with `party=calling` (RFC 3325).
+    pub asserted: Option<Party>,
+    /// Diversion (RFC 5806) or History-Info (RFC 7044): who was called before us, the latest first.
+    pub diverted: Vec<Diversion>,
+    /// `Privacy: id` or `header` or `user` (RFC 3323), or an anonymous From: not to be shown.
+    pub private: bool,
+}
+
+/// One diversion: whose telephone it was, and why the call left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diversion {
+    pub party: Party,
+    /// `no-answer`, `user-busy`, `unconditional`..., or empty.
+    pub reason: String,
+}
+
+/// One REFER that came in, numbered by the user agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReferId(pub u64);
+
+/// What a REFER asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Referred {
+    /// Refer-To's URI without embedded headers: what [`Command::Invite`] takes as `to`.
+    pub to: String,
+    /// The Replaces header embedded in Refer-To, unescaped: to be sent in the INVITE.
+    pub replaces: Option<String>,
+    /// Referred-By (RFC 3892), to be sent in the INVITE.
+    pub referred_by: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

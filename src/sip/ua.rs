@@ -1,7 +1,7 @@
 //! The user agent: who gets which message, command and timer.
 
+use super::hop::Hop;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use rsipstack::sip::{Method, Request, Response};
@@ -62,7 +62,7 @@ impl UserAgent {
     }
 
     /// Another server from now on; a registration moves there at once.
-    pub fn set_server(&mut self, server: SocketAddr, now: Instant) {
+    pub fn set_server(&mut self, server: Hop, now: Instant) {
         if self.core.config.server != server {
             self.core.config.server = server;
             self.registration.refresh_now(&mut self.core);
@@ -105,6 +105,10 @@ impl UserAgent {
             Command::Notify { session, event } => {
                 self.with(session, |session, core| session.notify(core, event));
             }
+            Command::Refer { .. }
+            | Command::AcceptRefer { .. }
+            | Command::RejectRefer { .. }
+            | Command::ReferProgress { .. } => {}
         }
         self.tidy(now);
     }
@@ -153,7 +157,7 @@ impl UserAgent {
         self.tidy(now);
     }
 
-    fn handle_request(&mut self, tx: ServerTx, request: Request, from: SocketAddr, now: Instant) {
+    fn handle_request(&mut self, tx: ServerTx, request: Request, from: Hop, now: Instant) {
         let core = &mut self.core;
         match request.method {
             Method::Ack => {
@@ -200,7 +204,7 @@ impl UserAgent {
         }
     }
 
-    fn handle_invite(&mut self, tx: ServerTx, request: Request, from: SocketAddr) {
+    fn handle_invite(&mut self, tx: ServerTx, request: Request, from: Hop) {
         if self.sessions.values().any(|session| session.is_merged(&request)) {
             return self.refuse(tx, &request, 482);
         }
@@ -221,13 +225,7 @@ impl UserAgent {
         self.core.transmits.push_back(Transmit::Response { tx, response });
     }
 
-    fn handle_response(
-        &mut self,
-        tx: ClientTx,
-        response: &Response,
-        from: SocketAddr,
-        now: Instant,
-    ) {
+    fn handle_response(&mut self, tx: ClientTx, response: &Response, from: Hop, now: Instant) {
         let code = response.status_code.code();
         if code < 200 {
             let purpose = self.core.pending.get(&tx).map(|pending| pending.purpose);

@@ -1,6 +1,6 @@
 //! A call out (RFC 3261 9.1, 13.2).
 
-use std::net::SocketAddr;
+use super::hop::Hop;
 use std::time::Instant;
 
 use rsipstack::sip::{HasHeaders as _, Method, Request, Response, Uri};
@@ -52,7 +52,7 @@ enum Cancel {
 pub(crate) struct Outgoing {
     tx: ClientTx,
     invite: Request,
-    to: SocketAddr,
+    to: Hop,
     pub template: Dialog,
     pub early: Vec<Dialog>,
     provisional: bool,
@@ -157,7 +157,7 @@ impl Outgoing {
     }
 
     /// The early dialog of a provisional answer: 0 for answers without a tag, else from 1 on.
-    fn early(&mut self, response: &Response, from: SocketAddr) -> u32 {
+    fn early(&mut self, response: &Response, from: Hop) -> u32 {
         let Some(tag) = message::tag_of(response, "To") else { return 0 };
         let known = self.early.iter().position(|d| d.remote_tag.as_deref() == Some(tag));
         let at = match known {
@@ -174,12 +174,7 @@ impl Outgoing {
 
 impl Session {
     /// A 1xx to our INVITE.
-    pub(crate) fn handle_provisional(
-        &mut self,
-        core: &mut Core,
-        response: &Response,
-        from: SocketAddr,
-    ) {
+    pub(crate) fn handle_provisional(&mut self, core: &mut Core, response: &Response, from: Hop) {
         let Phase::Calling(outgoing) = &mut self.phase else { return };
         outgoing.provisional = true;
         if matches!(outgoing.cancel, Cancel::Wanted) {
@@ -201,7 +196,7 @@ impl Session {
         core: &mut Core,
         pending: Pending,
         response: &Response,
-        from: SocketAddr,
+        from: Hop,
         now: Instant,
     ) {
         let code = response.status_code.code();
@@ -237,7 +232,7 @@ impl Session {
         core: &mut Core,
         pending: Pending,
         response: &Response,
-        from: SocketAddr,
+        from: Hop,
         now: Instant,
     ) {
         if self.repeated_ok(core, response) {

@@ -1,6 +1,6 @@
 //! A call in (RFC 3261 9.2, 13.3).
 
-use std::net::SocketAddr;
+use super::hop::Hop;
 use std::time::{Duration, Instant};
 
 use rsipstack::sip::{Request, Response, Uri};
@@ -40,7 +40,7 @@ pub(crate) fn invited(
     id: SessionId,
     tx: ServerTx,
     request: Request,
-    from: SocketAddr,
+    from: Hop,
 ) -> Option<Session> {
     let refuse = |core: &mut Core, code| {
         let tag = core.token();
@@ -86,6 +86,7 @@ fn describe(request: &Request, dialog: &Dialog, sdp: Option<String>) -> Invited 
         call_id: dialog.call_id.clone(),
         call_uuid: get(request, "X-Genesys-CallUUID").map(str::to_owned),
         headers,
+        ..Invited::default()
     }
 }
 

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use wrtc_gateway::config::{
-    Advertise, Config, ConfigErrors, KEYS, LogFormat, Origin, OriginRule, Origins, SipTransport,
-    environment_name,
+    Advertise, Config, ConfigErrors, KEYS, LogFormat, Origin, OriginRule, Origins, environment_name,
 };
 use wrtc_gateway::sdp::Codec;
 
@@ -88,10 +87,7 @@ fn later_sources_win() {
         .iter()
         .map(|s| (s.host.as_str(), s.port_or_default(), s.transport))
         .collect();
-    assert_eq!(
-        servers,
-        [("b.example", 5060, SipTransport::Udp), ("c.example", 5071, SipTransport::Udp)]
-    );
+    assert_eq!(servers, [("b.example", 5060, None), ("c.example", 5071, None)]);
 }
 
 #[test]
@@ -113,8 +109,26 @@ fn every_key_can_come_from_everywhere() {
         ),
         ("sip.domain", "example.com", "\"example.com\""),
         ("sip.listen", "0.0.0.0:5080", "\"0.0.0.0:5080\""),
+        ("sip.tls_listen", "0.0.0.0:5081", "\"0.0.0.0:5081\""),
+        ("sip.tls_ca", "/etc/gw/ca.pem", "\"/etc/gw/ca.pem\""),
+        (
+            "sip.tls_pins",
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"]",
+        ),
+        ("sip.tls_cert", "/etc/gw/sip.pem", "\"/etc/gw/sip.pem\""),
+        ("sip.tls_key", "/etc/gw/sip-key.pem", "\"/etc/gw/sip-key.pem\""),
         ("sip.advertise", "192.0.2.1:5080", "\"192.0.2.1:5080\""),
+        ("sip.networks", "192.0.2.0/24,2001:db8::/32", "[\"192.0.2.0/24\", \"2001:db8::/32\"]"),
+        ("sip.ping_seconds", "0", "0"),
         ("sip.register_expires", "120", "120"),
+        ("sip.register_rate", "50", "50"),
+        ("sip.session_expires", "600", "600"),
+        ("sip.min_session_expires", "120", "120"),
+        ("sip.reliable", "supported", "\"supported\""),
+        ("sip.headers", "X-Tenant: blue,X-Site: 7", "[\"X-Tenant: blue\", \"X-Site: 7\"]"),
+        ("sip.attached_prefix", "X-Data-", "\"X-Data-\""),
+        ("sip.dtmf", "info", "\"info\""),
         ("sip.user_agent", "gw one", "\"gw one\""),
         ("media.listen", "0.0.0.0:40000", "\"0.0.0.0:40000\""),
         ("media.advertise", "192.0.2.1,2001:db8::1", "[\"192.0.2.1\", \"2001:db8::1\"]"),
@@ -221,7 +235,20 @@ fn values_that_are_refused() {
         "sip.servers=sip:user@a.example",
         "sip.servers=sip:a.example:0",
         "sip.servers=sip:a.example;transport=sctp",
-        "sip.servers=sip:a.example;transport=tcp",
+        "sip.tls_listen=0.0.0.0:5063",
+        "sip.tls_key=key.pem",
+        "sip.tls_pins=aa:bb",
+        "sip.networks=192.0.2.0/33",
+        "sip.networks=example.org",
+        "sip.ping_seconds=301",
+        "sip.register_rate=0",
+        "sip.session_expires=60",
+        "sip.reliable=always",
+        "sip.headers=Via: SIP/2.0/UDP x",
+        "sip.headers=X-Tenant",
+        "sip.headers=v: x",
+        "sip.attached_prefix=X Attached",
+        "sip.dtmf=inband",
         "sip.servers=sip:300.1.1.1",
         "sip.servers=sip:a.example,sip:a.example",
         "sip.servers=http://a.example",
@@ -316,4 +343,31 @@ fn the_example_file_is_the_defaults() {
         let named = |line: &str| line.trim_start_matches(['#', ' ']).starts_with(name);
         assert!(text.lines().any(named), "{key} is not shown");
     }
+}
+
+#[test]
+fn networks_hold_the_addresses_they_name() {
+    let sets = ["sip.servers=sip:a.example".to_owned()];
+    let networks = "sip.networks=192.0.2.128/25,2001:db8::/32,198.51.100.7,0.0.0.0/0".to_owned();
+    let config = Config::load(None, [], &[sets[0].clone(), networks]).unwrap();
+    let holds = |index: usize, ip: &str| config.sip.networks[index].contains(ip.parse().unwrap());
+    assert!(holds(0, "192.0.2.128") && holds(0, "192.0.2.255") && !holds(0, "192.0.2.127"));
+    assert!(holds(0, "::ffff:192.0.2.200"), "a v4 peer of a v6 socket");
+    assert!(holds(1, "2001:db8:1::1") && !holds(1, "2001:db9::1"));
+    assert!(holds(2, "198.51.100.7") && !holds(2, "198.51.100.6"));
+    assert!(holds(3, "203.0.113.1") && !holds(3, "2001:db8::1"));
+}
+
+#[test]
+fn sip_servers_by_every_transport() {
+    let sets = ["sip.servers=sip:a.example,sip:b.example;transport=tcp,sips:c.example".to_owned()];
+    let config = Config::load(None, [], &sets).unwrap();
+    let servers: Vec<_> =
+        config.sip.servers.iter().map(|s| (s.to_string(), s.port_or_default())).collect();
+    let expected = [
+        ("sip:a.example", 5060),
+        ("sip:b.example;transport=tcp", 5060),
+        ("sip:c.example;transport=tls", 5061),
+    ];
+    assert_eq!(servers, expected.map(|(text, port)| (text.to_owned(), port)));
 }

@@ -7,7 +7,7 @@ use tokio::sync::{broadcast, mpsc};
 use wrtc_gateway::lab::{CallReport, Lab, LabConfig, Phone, PhoneConfig, Sound};
 use wrtc_gateway::secret::Secret;
 use wrtc_gateway::sip::{
-    Claim, Command, Credentials, Driven, End, Endpoint, Event, Invited, SessionId, UaConfig,
+    Claim, Command, Credentials, Driven, End, Endpoint, Event, Hop, Invited, SessionId, UaConfig,
 };
 
 pub const PASSWORD: &str = "pa:ss&wo%rd+";
@@ -63,15 +63,10 @@ impl Telephone {
     async fn with(lab: &Lab, dn: &str, credentials: Option<Credentials>) -> Self {
         let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), "test").unwrap();
         let config = UaConfig {
-            user: dn.to_owned(),
-            domain: "127.0.0.1".to_owned(),
-            display_name: None,
-            server: lab.sip_addr(),
-            advertise: endpoint.local_addr(),
             registers: credentials.is_some(),
             credentials,
-            expires: Duration::from_secs(300),
             user_agent: "lab-test".to_owned(),
+            ..UaConfig::new(dn, "127.0.0.1", Hop::udp(lab.sip_addr()), endpoint.local_addr())
         };
         let mut driven = Driven::new(&endpoint, Claim::User(dn.to_owned()), config);
         let (commands, mut inbox) = mpsc::unbounded_channel();

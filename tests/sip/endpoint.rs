@@ -13,7 +13,7 @@ use super::support::*;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn endpoint() -> Endpoint {
-    Endpoint::bind(addr("127.0.0.1:0"), "test").unwrap()
+    Endpoint::bind(addr("127.0.0.1:0").addr, "test").unwrap()
 }
 
 fn driven(endpoint: &Endpoint, user: &str, server: SocketAddr) -> Driven {
@@ -124,7 +124,7 @@ async fn garbage_and_strangers_are_counted_and_disturb_nobody() {
     let stats = endpoint.stats();
     assert_eq!((stats.malformed, stats.received), (3, 5));
 
-    endpoint.set_peers(Some(vec![addr("192.0.2.1:1").ip()]));
+    endpoint.set_peers(Some(vec![addr("192.0.2.1:1").addr.ip()]));
     socket.send_to(raw(&socket, "OPTIONS", "x", "o2", "").as_bytes(), to).await.unwrap();
     timeout(PATIENCE, async {
         while endpoint.stats().strangers == 0 {

@@ -1,8 +1,8 @@
 //! Two user agents with real transactions, over a network that loses, doubles and delays.
 
 use std::collections::{BinaryHeap, HashMap};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use wrtc_gateway::sip::Hop;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -23,14 +23,14 @@ struct Node {
 struct Flying {
     at: std::cmp::Reverse<Instant>,
     number: u64,
-    from: SocketAddr,
-    to: SocketAddr,
+    from: Hop,
+    to: Hop,
     datagram: Vec<u8>,
 }
 
 struct Net {
     now: Instant,
-    nodes: HashMap<SocketAddr, Node>,
+    nodes: HashMap<Hop, Node>,
     flying: BinaryHeap<Flying>,
     rng: StdRng,
     loss: f64,
@@ -59,7 +59,7 @@ impl Net {
     }
 
     /// Carries out what a node wants until it wants nothing more.
-    fn settle(&mut self, here: SocketAddr) {
+    fn settle(&mut self, here: Hop) {
         let now = self.now;
         loop {
             let node = self.nodes.get_mut(&here).unwrap();
@@ -164,7 +164,7 @@ impl Net {
                 self.arrive(flying);
                 continue;
             }
-            let mut nodes: Vec<SocketAddr> = self.nodes.keys().copied().collect();
+            let mut nodes: Vec<Hop> = self.nodes.keys().copied().collect();
             nodes.sort();
             for here in nodes {
                 let node = self.nodes.get_mut(&here).unwrap();
@@ -192,8 +192,8 @@ fn fly(
     loss: f64,
     number: &mut u64,
     now: Instant,
-    from: SocketAddr,
-    to: SocketAddr,
+    from: Hop,
+    to: Hop,
     datagram: Vec<u8>,
 ) {
     let copies = if rng.random_bool(loss / 2.0) { 2 } else { 1 };

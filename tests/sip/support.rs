@@ -1,32 +1,27 @@
 //! What the SIP tests share.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rsipstack::sip::{HasHeaders, Method, Request, Response};
 use wrtc_gateway::secret::Secret;
 use wrtc_gateway::sip::port::{ClientTx, Incoming, ServerTx, Transmit, TxFailure};
-use wrtc_gateway::sip::{Command, Credentials, Event, SessionId, UaConfig, UserAgent};
+use wrtc_gateway::sip::{Command, Credentials, Event, Hop, SessionId, UaConfig, UserAgent};
 
 pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=offer\r\n";
 pub const ANSWER: &str = "v=0\r\no=- 2 1 IN IP4 127.0.0.1\r\ns=answer\r\n";
 pub const PEER: &str = "192.0.2.9:5060";
 
-pub fn addr(text: &str) -> SocketAddr {
-    text.parse().unwrap()
+/// By UDP.
+pub fn addr(text: &str) -> Hop {
+    Hop::udp(text.parse().unwrap())
 }
 
 pub fn config(user: &str, advertise: &str, server: &str) -> UaConfig {
     UaConfig {
-        user: user.into(),
-        domain: "example.org".into(),
-        display_name: None,
-        server: addr(server),
-        advertise: addr(advertise),
-        registers: true,
         credentials: Some(Credentials { username: user.into(), password: Secret::new("secret") }),
         expires: Duration::from_secs(600),
         user_agent: "test".into(),
+        ..UaConfig::new(user, "example.org", addr(server), addr(advertise).addr)
     }
 }
 
@@ -74,7 +69,7 @@ impl Bench {
     }
 
     /// The one request sent.
-    pub fn request(&mut self) -> (ClientTx, Request, SocketAddr) {
+    pub fn request(&mut self) -> (ClientTx, Request, Hop) {
         let mut sent = self.sent();
         assert_eq!(sent.len(), 1, "one request: {sent:?}");
         match sent.remove(0) {

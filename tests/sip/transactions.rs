@@ -1,7 +1,7 @@
 //! RFC 3261 17 with RFC 6026, timer by timer, on UDP.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use wrtc_gateway::sip::Hop;
 
 use rsipstack::sip::{Request, Response, SipMessage};
 use wrtc_gateway::sip::port::{ClientTx, Incoming, ServerTx, TxFailure};
@@ -49,7 +49,7 @@ impl Rig {
         (sent, delivered)
     }
 
-    fn sent(&mut self) -> Vec<(SocketAddr, String)> {
+    fn sent(&mut self) -> Vec<(Hop, String)> {
         let mut sent = vec![];
         while let Some(output) = self.it.poll() {
             if let Output::Send { to, datagram, .. } = output {
