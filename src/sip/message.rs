@@ -18,7 +18,6 @@ pub(crate) const ALLOW_EVENTS: &str = "talk, hold";
 /// Option tags we support. None of those that promise a procedure (100rel, timer, replaces).
 pub(crate) const SUPPORTED: &str = "uui";
 pub(crate) const SDP_TYPE: &str = "application/sdp";
-pub(crate) const DEFAULT_PORT: u16 = 5060;
 
 /// A header by name, made safe: control characters, line breaks above all, become spaces, so that no
 /// application value starts a header of its own.
