@@ -3,6 +3,7 @@
 
 mod support;
 
+mod connections;
 mod digest;
 mod endpoint;
 mod glare;
@@ -11,6 +12,8 @@ mod in_dialog;
 mod invite_in;
 mod invite_out;
 mod network;
+mod over_mtu;
+mod peers_filter;
 mod registration;
 mod reliable;
 mod routing;
@@ -18,5 +21,6 @@ mod sequences;
 mod stream_framing;
 mod streams;
 mod tcp;
+mod tls;
 mod transactions;
 mod via_contact;
