@@ -27,15 +27,18 @@ pub(crate) enum Purpose {
     Reinvite(SessionId),
     Bye(SessionId),
     Info(SessionId),
+    Notify(SessionId),
 }
 
 impl Purpose {
     pub(crate) fn session(self) -> Option<SessionId> {
         match self {
             Purpose::Register | Purpose::Unregister => None,
-            Purpose::Invite(id) | Purpose::Reinvite(id) | Purpose::Bye(id) | Purpose::Info(id) => {
-                Some(id)
-            }
+            Purpose::Invite(id)
+            | Purpose::Reinvite(id)
+            | Purpose::Bye(id)
+            | Purpose::Info(id)
+            | Purpose::Notify(id) => Some(id),
         }
     }
 }

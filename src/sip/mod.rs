@@ -12,6 +12,7 @@ mod core;
 mod dialog;
 pub mod digest;
 mod driver;
+pub mod dtmf_info;
 mod endpoint;
 mod hop;
 pub(crate) mod message;

@@ -414,14 +414,14 @@ impl Session {
 
     /// [`super::Command::Info`]: in the confirmed dialog, or in the early one heard of last.
     pub(crate) fn info(&mut self, core: &mut Core, content_type: &str, body: Vec<u8>) {
-        self.request_in_dialog(core, Method::Info, |request| {
+        self.request_in_dialog(core, Method::Info, Purpose::Info(self.id), |request| {
             set_body(&mut request.headers, &mut request.body, Some((content_type, body)));
         });
     }
 
     /// [`super::Command::Notify`]: in the same dialog as INFO.
     pub(crate) fn notify(&mut self, core: &mut Core, event: NotifyEvent) {
-        self.request_in_dialog(core, Method::Notify, |request| {
+        self.request_in_dialog(core, Method::Notify, Purpose::Notify(self.id), |request| {
             request.headers.push(rsipstack::sip::Header::Event(event.package().into()));
             set_body(&mut request.headers, &mut request.body, None);
         });
@@ -431,6 +431,7 @@ impl Session {
         &mut self,
         core: &mut Core,
         method: Method,
+        purpose: Purpose,
         fill: impl FnOnce(&mut rsipstack::sip::Request),
     ) {
         let dialog = match &mut self.phase {
@@ -441,7 +442,7 @@ impl Session {
         let cseq = dialog.next_cseq();
         let (mut request, to) = dialog.request(core, method, cseq);
         fill(&mut request);
-        core.send(Purpose::Info(self.id), request, to, AuthState::default());
+        core.send(purpose, request, to, AuthState::default());
     }
 
     // Answers and failures of BYE and INFO.
@@ -460,10 +461,31 @@ impl Session {
             self.send_again(core, pending, auth);
             return;
         }
-        // 12.2.1.2: the peer knows of no such dialog.
-        if code == 481 && matches!(pending.purpose, Purpose::Info(_)) && !self.is_over() {
+        if matches!(pending.purpose, Purpose::Bye(_)) || code < 300 || self.is_over() {
+            return;
+        }
+        if code == 481 {
+            // 12.2.1.2: the peer knows of no such dialog.
             self.tell_end(core, EndedBy::Peer, 481, message::status_text(response), None);
             self.over(core, now);
+        } else if matches!(pending.purpose, Purpose::Info(_)) {
+            self.emit(core, Event::InfoRefused { session: self.id, code });
+        }
+    }
+
+    /// No answer to anything but an INVITE or BYE.
+    pub(crate) fn handle_other_failure(
+        &mut self,
+        core: &mut Core,
+        pending: &Pending,
+        why: TxFailure,
+    ) {
+        if matches!(pending.purpose, Purpose::Info(_)) {
+            let code = match why {
+                TxFailure::Timeout => 408,
+                TxFailure::Transport => 503,
+            };
+            self.emit(core, Event::InfoRefused { session: self.id, code });
         }
     }
 

@@ -278,8 +278,7 @@ impl UserAgent {
         self.with(id, |session, core| match pending.purpose {
             Purpose::Invite(_) => session.handle_invite_failure(core, why, now),
             Purpose::Reinvite(_) => session.handle_reinvite_failure(core, why, now),
-            // A BYE or INFO without an answer: the session is over, or is found dead by what matters.
-            _ => {}
+            _ => session.handle_other_failure(core, &pending, why),
         });
     }
 
