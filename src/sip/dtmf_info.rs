@@ -8,7 +8,7 @@ pub const PLAIN: &str = "application/dtmf";
 
 /// Where a body names none.
 const USUAL: Duration = Duration::from_millis(160);
-/// RFC 4733 2.5.2.3's idea of a short and a long tone: shorter is not heard, longer is a mistake.
+/// Shorter is not heard everywhere (ITU-T Q.24), longer is a mistake.
 const SHORTEST: Duration = Duration::from_millis(40);
 const LONGEST: Duration = Duration::from_secs(8);
 /// Two lines of some twenty bytes are all there ever is.
