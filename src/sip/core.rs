@@ -27,15 +27,20 @@ pub(crate) enum Purpose {
     Reinvite(SessionId),
     Bye(SessionId),
     Info(SessionId),
+    Prack(SessionId),
+    Update(SessionId),
 }
 
 impl Purpose {
     pub(crate) fn session(self) -> Option<SessionId> {
         match self {
             Purpose::Register | Purpose::Unregister => None,
-            Purpose::Invite(id) | Purpose::Reinvite(id) | Purpose::Bye(id) | Purpose::Info(id) => {
-                Some(id)
-            }
+            Purpose::Invite(id)
+            | Purpose::Reinvite(id)
+            | Purpose::Bye(id)
+            | Purpose::Info(id)
+            | Purpose::Prack(id)
+            | Purpose::Update(id) => Some(id),
         }
     }
 }
@@ -223,6 +228,11 @@ impl Core {
         self.transmits.push_back(Transmit::Request { tx, request: request.clone(), to });
         self.pending.insert(tx, Pending { purpose, request, to, auth, done: None });
         tx
+    }
+
+    /// A request as it went out, credentials and all.
+    pub(crate) fn as_sent(&self, tx: ClientTx) -> Option<&Pending> {
+        self.pending.get(&tx)
     }
 
     fn apply_auth(&mut self, request: &mut Request, auth: &mut AuthState) {
