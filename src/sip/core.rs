@@ -28,6 +28,8 @@ pub(crate) enum Purpose {
     Bye(SessionId),
     Info(SessionId),
     Notify(SessionId),
+    Prack(SessionId),
+    Update(SessionId),
 }
 
 impl Purpose {
@@ -38,7 +40,9 @@ impl Purpose {
             | Purpose::Reinvite(id)
             | Purpose::Bye(id)
             | Purpose::Info(id)
-            | Purpose::Notify(id) => Some(id),
+            | Purpose::Notify(id)
+            | Purpose::Prack(id)
+            | Purpose::Update(id) => Some(id),
         }
     }
 }
@@ -238,6 +242,11 @@ impl Core {
         self.transmits.push_back(Transmit::Request { tx, request: request.clone(), to });
         self.pending.insert(tx, Pending { purpose, request, to, auth, done: None });
         tx
+    }
+
+    /// A request as it went out, credentials and all.
+    pub(crate) fn as_sent(&self, tx: ClientTx) -> Option<&Pending> {
+        self.pending.get(&tx)
     }
 
     fn apply_auth(&mut self, request: &mut Request, auth: &mut AuthState) {

@@ -82,7 +82,7 @@ impl Session {
             let content = (message::SDP_TYPE, sdp.as_bytes().to_vec());
             set_body(&mut request.headers, &mut request.body, Some(content));
         }
-        let tx = core.send(Purpose::Reinvite(self.id), request, to, AuthState::default());
+        let tx = self.dispatch(core, Purpose::Reinvite(self.id), request, to);
         self.ours = Ours::Flying { tx, sdp, tries };
     }
 
@@ -162,7 +162,7 @@ impl Session {
         let mut request = pending.request;
         let cseq = dialog.next_cseq();
         super::core::renew(core, &mut request, cseq);
-        let tx = core.send(pending.purpose, request, pending.to, auth);
+        let tx = self.dispatch_with(core, pending.purpose, request, pending.to, auth);
         self.ours = Ours::Flying { tx, sdp, tries };
     }
 

@@ -10,7 +10,7 @@ use super::core::{AuthState, Core, Pending, Purpose, renew};
 use super::dialog::Dialog;
 use super::message::{self, get, header, reason_header, reason_of, set_body};
 use super::offers::{Offer, Ours, Theirs};
-use super::port::{ServerTx, Transmit, TxFailure};
+use super::port::{ClientTx, ServerTx, Transmit, TxFailure};
 use super::timers::{T1, T1X64, T2};
 use super::types::{End, EndedBy, Event, NotifyEvent, SessionId};
 use super::uac::Outgoing;
@@ -68,6 +68,9 @@ pub(crate) struct Session {
     pub offers: VecDeque<Offer>,
     /// Via branch of the INVITE that came in: CANCEL has the same.
     pub invite_branch: Option<String>,
+    /// The challenges this session's requests have answered: the next one answers them unasked, with
+    /// the counts rising.
+    pub auth: AuthState,
     bye_due: Option<ByeDue>,
 }
 
@@ -96,6 +99,7 @@ impl Session {
             theirs: None,
             offers: VecDeque::new(),
             invite_branch: None,
+            auth: AuthState::default(),
             bye_due: None,
         }
     }
@@ -168,6 +172,35 @@ impl Session {
             (None, Phase::Calling(outgoing)) => outgoing.template.local_tag.clone(),
             _ => String::new(),
         }
+    }
+
+    /// Sends a request of this session's in a transaction of its own, with the credentials that were
+    /// asked for before (RFC 3261 22.3, RFC 7616 3.6).
+    pub(crate) fn dispatch(
+        &mut self,
+        core: &mut Core,
+        purpose: Purpose,
+        request: Request,
+        to: Hop,
+    ) -> ClientTx {
+        let auth = self.auth.carry_over();
+        self.dispatch_with(core, purpose, request, to, auth)
+    }
+
+    /// The same with the answer to a challenge that has just come.
+    pub(crate) fn dispatch_with(
+        &mut self,
+        core: &mut Core,
+        purpose: Purpose,
+        request: Request,
+        to: Hop,
+        auth: AuthState,
+    ) -> ClientTx {
+        let tx = core.send(purpose, request, to, auth);
+        if let Some(sent) = core.as_sent(tx) {
+            self.auth = sent.auth.clone();
+        }
+        tx
     }
 
     pub(crate) fn respond(&self, core: &mut Core, tx: ServerTx, request: &Request, code: u16) {
@@ -406,43 +439,54 @@ impl Session {
     }
 
     pub(crate) fn send_bye(&mut self, core: &mut Core, code: u16, text: &str, now: Instant) {
-        if let Some(dialog) = &mut self.dialog {
-            bye(core, self.id, dialog, code, text);
+        if let Some(mut dialog) = self.dialog.take() {
+            self.bye(core, &mut dialog, code, text);
+            self.dialog = Some(dialog);
         }
         self.over(core, now);
     }
 
+    /// BYE in a dialog of this session's.
+    pub(crate) fn bye(&mut self, core: &mut Core, dialog: &mut Dialog, code: u16, text: &str) {
+        let cseq = dialog.next_cseq();
+        let (mut request, to) = dialog.request(core, Method::Bye, cseq);
+        request.headers.extend(reason_header(code, text));
+        self.dispatch(core, Purpose::Bye(self.id), request, to);
+    }
+
     /// [`super::Command::Info`]: in the confirmed dialog, or in the early one heard of last.
     pub(crate) fn info(&mut self, core: &mut Core, content_type: &str, body: Vec<u8>) {
-        self.request_in_dialog(core, Method::Info, Purpose::Info(self.id), |request| {
+        self.request_in_dialog(core, Purpose::Info(self.id), Method::Info, |request| {
             set_body(&mut request.headers, &mut request.body, Some((content_type, body)));
         });
     }
 
     /// [`super::Command::Notify`]: in the same dialog as INFO.
     pub(crate) fn notify(&mut self, core: &mut Core, event: NotifyEvent) {
-        self.request_in_dialog(core, Method::Notify, Purpose::Notify(self.id), |request| {
+        self.request_in_dialog(core, Purpose::Notify(self.id), Method::Notify, |request| {
             request.headers.push(rsipstack::sip::Header::Event(event.package().into()));
             set_body(&mut request.headers, &mut request.body, None);
         });
     }
 
-    fn request_in_dialog(
+    /// A request in the confirmed dialog, or in the early one heard of last; false when there is none.
+    pub(crate) fn request_in_dialog(
         &mut self,
         core: &mut Core,
-        method: Method,
         purpose: Purpose,
-        fill: impl FnOnce(&mut rsipstack::sip::Request),
-    ) {
+        method: Method,
+        fill: impl FnOnce(&mut Request),
+    ) -> bool {
         let dialog = match &mut self.phase {
             Phase::Calling(outgoing) => outgoing.early.last_mut(),
             _ => self.dialog.as_mut(),
         };
-        let (Some(dialog), false) = (dialog, self.ended) else { return };
+        let (Some(dialog), false) = (dialog, self.ended) else { return false };
         let cseq = dialog.next_cseq();
         let (mut request, to) = dialog.request(core, method, cseq);
         fill(&mut request);
-        core.send(purpose, request, to, AuthState::default());
+        self.dispatch(core, purpose, request, to);
+        true
     }
 
     // Answers and failures of BYE and INFO.
@@ -461,7 +505,8 @@ impl Session {
             self.send_again(core, pending, auth);
             return;
         }
-        if matches!(pending.purpose, Purpose::Bye(_)) || code < 300 || self.is_over() {
+        let told = matches!(pending.purpose, Purpose::Info(_) | Purpose::Notify(_));
+        if !told || code < 300 || self.is_over() {
             return;
         }
         if code == 481 {
@@ -491,12 +536,22 @@ impl Session {
 
     pub(crate) fn send_again(&mut self, core: &mut Core, pending: Pending, auth: AuthState) {
         let mut request = pending.request;
-        let cseq = match &mut self.dialog {
+        let cseq = match self.dialog_of_ours(&request) {
             Some(dialog) => dialog.next_cseq(),
+            // Of a fork that is gone.
             None => message::cseq(&request).map_or(1, |(number, _)| number + 1),
         };
         renew(core, &mut request, cseq);
-        core.send(pending.purpose, request, pending.to, auth);
+        self.dispatch_with(core, pending.purpose, request, pending.to, auth);
+    }
+
+    /// The dialog a request of ours belongs to.
+    fn dialog_of_ours(&mut self, request: &Request) -> Option<&mut Dialog> {
+        let tag = message::tag_of(request, "To");
+        if let Phase::Calling(outgoing) = &mut self.phase {
+            return outgoing.early.iter_mut().find(|dialog| dialog.remote_tag.as_deref() == tag);
+        }
+        self.dialog.as_mut().filter(|dialog| dialog.remote_tag.as_deref() == tag)
     }
 
     pub(crate) fn lost(&mut self, core: &mut Core, why: TxFailure, now: Instant) {
@@ -550,14 +605,6 @@ impl Session {
         self.end_pause(core, now);
         self.repeat_progress(core, now);
     }
-}
-
-/// BYE in a dialog.
-pub(crate) fn bye(core: &mut Core, id: SessionId, dialog: &mut Dialog, code: u16, text: &str) {
-    let cseq = dialog.next_cseq();
-    let (mut request, to) = dialog.request(core, Method::Bye, cseq);
-    request.headers.extend(reason_header(code, text));
-    core.send(Purpose::Bye(id), request, to, AuthState::default());
 }
 
 /// The answer to a request too early to be dealt with: try again in a moment (RFC 3261 14.2).

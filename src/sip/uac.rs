@@ -9,7 +9,7 @@ use super::core::{AuthState, Core, Pending, Purpose, renew};
 use super::dialog::Dialog;
 use super::message::{self, header, parse_uri, reason_header, reason_of, sdp_of, set_body};
 use super::port::{ClientTx, Transmit, TxFailure};
-use super::session::{Phase, Session, bye};
+use super::session::{Phase, Session};
 use super::types::{EndedBy, Event, HeaderPair, SessionId};
 
 /// Branches a forking proxy may show us. Hunt groups ring a dozen phones at once.
@@ -212,12 +212,12 @@ impl Session {
             let cseq = outgoing.template.next_cseq();
             let mut request = pending.request;
             renew(core, &mut request, cseq);
-            outgoing.tx = core.send(pending.purpose, request.clone(), pending.to, auth);
-            // With the credentials of this attempt, for the ACK and CANCEL to be built from.
-            if let Some(sent) = core.pending.get(&outgoing.tx) {
-                request = sent.request.clone();
+            outgoing.tx = core.send(pending.purpose, request, pending.to, auth);
+            if let Some(sent) = core.as_sent(outgoing.tx) {
+                // With the credentials of this attempt, for the ACK and CANCEL to be built from.
+                outgoing.invite = sent.request.clone();
+                self.auth = sent.auth.clone();
             }
-            outgoing.invite = request;
             outgoing.early.clear();
             outgoing.provisional = false;
             return;
@@ -273,7 +273,7 @@ impl Session {
                 };
                 dialog.local_cseq = cseq;
                 self.acknowledge(core, &dialog, pending.request, false, now);
-                bye(core, self.id, &mut dialog, 200, "");
+                self.bye(core, &mut dialog, 200, "");
             }
         }
     }
