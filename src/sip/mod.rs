@@ -14,6 +14,7 @@ pub mod digest;
 mod driver;
 pub mod dtmf_info;
 mod endpoint;
+mod extra;
 mod hop;
 pub(crate) mod message;
 mod offers;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rsipstack::sip::{Method, Request, Response};
 
 use super::core::{AuthState, Core, Pending, Purpose, renew};
+use super::extra;
 use super::message::{self, NameAddr, get_list, header, number, parse_uri, status_text};
 use super::port::TxFailure;
 use super::types::Event;
@@ -132,6 +133,7 @@ impl Registration {
         request.headers.push(header("Contact", format!("{};expires={expires}", core.contact())));
         request.headers.push(header("Expires", expires.to_string()));
         request.headers.push(header("Allow", message::ALLOW));
+        extra::add(&mut request, &core.config.headers);
         self.transmit(core, purpose, request, self.auth.carry_over());
     }
 
