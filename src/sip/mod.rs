@@ -6,7 +6,7 @@
 //! the [`Endpoint`] with its socket. Messages are rsipstack's types; nothing of its dialog layer is
 //! used. [`Driven`] puts one of each together for a task to hold.
 //!
-//! Left for later: TCP and TLS, DNS, session timers (RFC 4028), PRACK (RFC 3262), REFER, Replaces.
+//! Left for later: TCP and TLS, DNS, REFER, Replaces.
 
 mod core;
 mod dialog;
@@ -19,9 +19,12 @@ mod hop;
 pub(crate) mod message;
 mod offers;
 pub mod port;
+mod redirect;
 mod registration;
+mod reliable;
 mod routes;
 mod session;
+mod session_timer;
 pub mod timers;
 pub mod trace;
 pub mod transaction;

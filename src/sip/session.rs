@@ -8,9 +8,11 @@ use rsipstack::sip::{Method, Request, Response};
 
 use super::core::{AuthState, Core, Pending, Purpose, renew};
 use super::dialog::Dialog;
-use super::message::{self, get, header, reason_header, reason_of, set_body};
+use super::message::{self, get, header, reason_header, reason_of, set_body, set_sdp};
 use super::offers::{Offer, Ours, Theirs};
 use super::port::{ClientTx, ServerTx, Transmit, TxFailure};
+use super::reliable::Reliably;
+use super::session_timer::Timer;
 use super::timers::{T1, T1X64, T2};
 use super::types::{End, EndedBy, Event, NotifyEvent, SessionId};
 use super::uac::Outgoing;
@@ -39,6 +41,8 @@ pub(crate) struct AwaitedAck {
     deadline: Instant,
     /// The 2xx held an offer: the ACK brings the answer.
     pub holds_offer: bool,
+    /// To a refresh, which the application knows nothing of.
+    pub quiet: bool,
 }
 
 /// The ACK of a 2xx we received, for when the 2xx comes again (RFC 3261 13.2.2.4).
@@ -49,6 +53,8 @@ pub(crate) struct SentAck {
     pub ack: Option<(Request, Hop)>,
     /// The INVITE, for its credentials.
     pub invite: Request,
+    /// The offer in the 2xx that the ACK is to answer.
+    pub offer: Option<String>,
     until: Instant,
 }
 
@@ -71,6 +77,11 @@ pub(crate) struct Session {
     /// The challenges this session's requests have answered: the next one answers them unasked, with
     /// the counts rising.
     pub auth: AuthState,
+    pub timer: Timer,
+    /// Our provisional answers, where they are to be acknowledged.
+    pub reliably: Option<Reliably>,
+    /// Early dialogs of a call out that another one was answered in.
+    pub forks: Vec<Dialog>,
     bye_due: Option<ByeDue>,
 }
 
@@ -100,6 +111,9 @@ impl Session {
             offers: VecDeque::new(),
             invite_branch: None,
             auth: AuthState::default(),
+            timer: Timer::default(),
+            reliably: None,
+            forks: Vec::new(),
             bye_due: None,
         }
     }
@@ -138,6 +152,10 @@ impl Session {
         self.offers.clear();
         self.ours = Ours::Idle;
         self.bye_due = None;
+        self.timer.stop();
+        if let Some(reliably) = &mut self.reliably {
+            reliably.stop();
+        }
         self.reap_at.get_or_insert(now + T1X64);
     }
 
@@ -218,6 +236,10 @@ impl Session {
         from: Hop,
         now: Instant,
     ) {
+        if request.method == Method::PRack && (self.is_over() || self.in_order(&request)) {
+            // For an answer sent before the final one, it comes when it comes (RFC 3262 3).
+            return self.handle_prack(core, tx, &request, now);
+        }
         if self.is_over() {
             // 15.1.2 for a BYE that crossed ours; nothing else makes sense any more.
             let code = if request.method == Method::Bye { 200 } else { 481 };
@@ -234,7 +256,7 @@ impl Session {
             Method::Notify => self.handle_notify(core, tx, &request),
             Method::Info => self.handle_info(core, tx, &request),
             Method::Options => self.respond(core, tx, &request, 200),
-            Method::Invite | Method::Update => self.handle_offer(core, tx, request),
+            Method::Invite | Method::Update => self.handle_offer(core, tx, request, now),
             _ => self.respond(core, tx, &request, 405),
         }
     }
@@ -297,11 +319,8 @@ impl Session {
         now: Instant,
     ) {
         let mut response = core.response(request, 200, &self.tag());
-        set_body(
-            &mut response.headers,
-            &mut response.body,
-            Some((message::SDP_TYPE, sdp.as_bytes().to_vec())),
-        );
+        response.headers.extend(self.timer.grant(request, core.config.session_timer, now));
+        set_sdp(&mut response.headers, &mut response.body, Some(sdp));
         core.transmits.push_back(Transmit::Response { tx, response: response.clone() });
         let Some((cseq, _)) = message::cseq(request) else { return };
         if request.method == Method::Invite {
@@ -314,6 +333,7 @@ impl Session {
                 sent: now,
                 deadline: now + T1X64,
                 holds_offer,
+                quiet: false,
             });
         }
     }
@@ -327,7 +347,13 @@ impl Session {
             true => message::sdp_of(request, &request.body).ok().flatten(),
             false => None,
         };
-        self.emit(core, Event::Acked { session: self.id, sdp });
+        if let (Some(dialog), Some(answer)) = (&mut self.dialog, &sdp) {
+            let ours = String::from_utf8_lossy(&awaited.response.body).into_owned();
+            dialog.agreed.settle(Some(ours), Some(answer.clone()));
+        }
+        if !awaited.quiet {
+            self.emit(core, Event::Acked { session: self.id, sdp });
+        }
         match self.bye_due.take() {
             Some(due) => self.send_bye(core, due.code, &due.text, now),
             None => self.try_next_offer(core),
@@ -342,11 +368,11 @@ impl Session {
         core: &mut Core,
         dialog: &Dialog,
         invite: Request,
-        wants_answer: bool,
+        offer: Option<String>,
         now: Instant,
     ) {
         let Some((cseq, _)) = message::cseq(&invite) else { return };
-        let ack = (!wants_answer).then(|| dialog.ack(core, &invite, cseq, None));
+        let ack = offer.is_none().then(|| dialog.ack(core, &invite, cseq, None));
         if let Some((request, to)) = &ack {
             core.transmits.push_back(Transmit::Ack { request: request.clone(), to: *to });
         }
@@ -356,6 +382,7 @@ impl Session {
             remote_tag: dialog.remote_tag.clone(),
             ack,
             invite,
+            offer,
             until: now + T1X64,
         });
     }
@@ -380,12 +407,15 @@ impl Session {
 
     /// [`super::Command::AnswerInAck`], or an ACK without an answer when there will be none.
     pub(crate) fn send_due_ack(&mut self, core: &mut Core, sdp: Option<&str>, now: Instant) {
-        let Some(dialog) = &self.dialog else { return };
+        let Some(dialog) = &mut self.dialog else { return };
         let Some(due) = self.acks.iter_mut().find(|sent| sent.ack.is_none()) else { return };
         let (request, to) = dialog.ack(core, &due.invite, due.cseq, sdp);
         core.transmits.push_back(Transmit::Ack { request: request.clone(), to });
         due.ack = Some((request, to));
         due.until = now + T1X64;
+        if let Some(sdp) = sdp {
+            dialog.agreed.settle(Some(sdp.to_owned()), due.offer.take());
+        }
         if !self.ended {
             self.try_next_offer(core);
         }
@@ -546,12 +576,16 @@ impl Session {
     }
 
     /// The dialog a request of ours belongs to.
-    fn dialog_of_ours(&mut self, request: &Request) -> Option<&mut Dialog> {
-        let tag = message::tag_of(request, "To");
-        if let Phase::Calling(outgoing) = &mut self.phase {
-            return outgoing.early.iter_mut().find(|dialog| dialog.remote_tag.as_deref() == tag);
+    pub(crate) fn dialog_of_ours(&mut self, request: &Request) -> Option<&mut Dialog> {
+        self.dialog_with(message::tag_of(request, "To"))
+    }
+
+    pub(crate) fn dialog_with(&mut self, remote_tag: Option<&str>) -> Option<&mut Dialog> {
+        let is_it = |dialog: &&mut Dialog| dialog.remote_tag.as_deref() == remote_tag;
+        match &mut self.phase {
+            Phase::Calling(outgoing) => outgoing.early.iter_mut().find(is_it),
+            _ => self.dialog.as_mut().filter(is_it),
         }
-        self.dialog.as_mut().filter(|dialog| dialog.remote_tag.as_deref() == tag)
     }
 
     pub(crate) fn lost(&mut self, core: &mut Core, why: TxFailure, now: Instant) {
@@ -580,7 +614,11 @@ impl Session {
             Phase::Ringing(invite) => invite.next_progress(),
             _ => None,
         };
-        awaited.chain(glare).chain(bye).chain(ringing).chain(self.reap_at).min()
+        let reliable = self.reliably.as_ref().and_then(Reliably::timeout);
+        let timer = self.timer.timeout().filter(|_| !self.ended && matches!(self.phase, Phase::Up));
+        let guard = self.theirs.as_ref().map(Theirs::until);
+        let ours = awaited.chain(glare).chain(bye).chain(ringing).chain(self.reap_at);
+        ours.chain(reliable).chain(timer).chain(guard).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, core: &mut Core, now: Instant) {
@@ -602,6 +640,9 @@ impl Session {
             awaited.pause = (awaited.pause * 2).min(T2);
             awaited.next = now + awaited.pause;
         }
+        self.check_reliably(core, now);
+        self.check_timer(core, now);
+        self.give_theirs_up(core, now);
         self.end_pause(core, now);
         self.repeat_progress(core, now);
     }

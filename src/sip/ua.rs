@@ -200,7 +200,7 @@ impl UserAgent {
             Method::Invite => self.handle_invite(tx, request, from),
             Method::Options => self.refuse(tx, &request, 200),
             // These live in dialogs, and this one is in none.
-            Method::Bye | Method::Notify | Method::Info | Method::Update => {
+            Method::Bye | Method::Notify | Method::Info | Method::Update | Method::PRack => {
                 self.refuse(tx, &request, 481);
             }
             _ => self.refuse(tx, &request, 405),
@@ -244,8 +244,8 @@ impl UserAgent {
         };
         self.with(id, |session, core| match pending.purpose {
             Purpose::Invite(_) => session.handle_final(core, pending, response, from, now),
-            Purpose::Reinvite(_) => {
-                session.handle_reinvite_response(core, tx, pending, response, now);
+            Purpose::Reinvite(_) | Purpose::Update(_) => {
+                session.handle_offer_response(core, tx, pending, response, now);
             }
             _ => session.handle_other_response(core, pending, response, now),
         });
@@ -279,8 +279,10 @@ impl UserAgent {
             return;
         }
         self.with(id, |session, core| match pending.purpose {
-            Purpose::Invite(_) => session.handle_invite_failure(core, why, now),
-            Purpose::Reinvite(_) => session.handle_reinvite_failure(core, why, now),
+            Purpose::Invite(_) => session.handle_invite_failure(core, pending, why, now),
+            Purpose::Reinvite(_) | Purpose::Update(_) => {
+                session.handle_offer_failure(core, tx, why, now);
+            }
             _ => session.handle_other_failure(core, &pending, why),
         });
     }
