@@ -15,3 +15,4 @@ mod registration;
 mod routing;
 mod sequences;
 mod transactions;
+mod via_contact;
