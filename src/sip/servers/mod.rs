@@ -59,6 +59,8 @@ pub struct Target {
     pub hop: Hop,
     /// As configured, for people.
     pub name: String,
+    /// The name or address that was configured: what a certificate has to say (RFC 5922 7.1).
+    pub host: String,
     /// Servers of a lower tier are gone back to; those of the same are equally good.
     pub tier: u32,
 }
