@@ -2,12 +2,13 @@
 //! every agent, and its addresses to the endpoint, which takes SIP from nobody else.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -16,7 +17,7 @@ use crate::sip::port::Incoming;
 use crate::sip::servers::{
     Change, Current, Link, News, Pacing, Pinger, ServerStatus, Servers, Target,
 };
-use crate::sip::{Claim, Endpoint, Hop, Port};
+use crate::sip::{Claim, ConnectionEvent, Endpoint, Hop, Port, Transport};
 
 use super::names::Names;
 use super::network;
@@ -49,6 +50,9 @@ pub(super) struct Watcher {
     news: mpsc::Receiver<(Hop, News)>,
     current: watch::Sender<Result<Current, Arc<str>>>,
     status: Arc<ArcSwap<Vec<ServerStatus>>>,
+    connections: broadcast::Receiver<ConnectionEvent>,
+    /// See [`Current::epoch`].
+    epoch: u64,
     /// When each was resolved last.
     peers: BTreeMap<IpAddr, Instant>,
 }
@@ -73,6 +77,8 @@ impl Watcher {
             news,
             current,
             status: Arc::clone(&status),
+            connections: endpoint.connection_events(),
+            epoch: 0,
             peers: BTreeMap::new(),
         };
         watcher.renamed();
@@ -101,22 +107,44 @@ impl Watcher {
                 Some(incoming) = self.inbox.recv() => {
                     let now = Instant::now();
                     if let Some(pong) = self.pinger.handle_incoming(&incoming, now) {
+                        self.explain(pong.hop);
                         self.servers.handle_ping(pong.hop, pong.outcome, now);
                     }
                 }
+                event = self.connections.recv() => {
+                    // Those that were missed may have been it.
+                    let lost = matches!(event, Err(RecvError::Lagged(_)))
+                        || matches!(event, Ok(ConnectionEvent::Down { hop, incoming: false, .. })
+                            if Some(hop) == self.servers.current());
+                    self.epoch += u64::from(lost);
+                }
                 Some((hop, news)) = self.news.recv() => {
+                    self.explain(hop);
                     self.servers.handle_news(hop, news, Instant::now());
                 }
             }
         }
     }
 
-    fn ping(&mut self, hop: Hop, now: Instant) {
+    fn explain(&mut self, hop: Hop) {
+        if let Some(why) = self.endpoint.peer_fault(hop) {
+            self.servers.explain(hop, why);
+        }
+    }
+
+    /// What Via and Contact say of us toward a server.
+    fn advertised(&self, hop: Hop) -> Result<SocketAddr, network::NetworkError> {
         let local = self.endpoint.local_addr();
+        let mut address = network::advertised(self.sip.advertise, local, hop.addr)?;
+        if let (Transport::Tls, Some(tls)) = (hop.transport, self.endpoint.tls_addr()) {
+            address.set_port(tls.port());
+        }
+        Ok(address)
+    }
+
+    fn ping(&mut self, hop: Hop, now: Instant) {
         // Without a way there the ping is missed, and its server down for that.
-        let Ok(advertise) = network::advertised(self.sip.advertise, local, hop.addr) else {
-            return;
-        };
+        let Ok(advertise) = self.advertised(hop) else { return };
         if let Some(transmit) = self.pinger.ping(hop, advertise, now) {
             self.port.transmit(transmit);
         }
@@ -141,6 +169,7 @@ impl Watcher {
             self.peers.remove(&oldest);
         }
         self.endpoint.set_peers(Some(self.peers.keys().copied().collect()));
+        self.endpoint.set_servers(targets.iter().map(|target| (target.hop, target.host.clone())));
     }
 
     /// Tells what has changed.
@@ -175,11 +204,9 @@ impl Watcher {
         if let Ok(current) = &*self.current.borrow()
             && current.server == server
         {
-            return Ok(Current { down, ..current.clone() });
+            return Ok(Current { down, epoch: self.epoch, ..current.clone() });
         }
-        let local = self.endpoint.local_addr();
-        let advertise = network::advertised(self.sip.advertise, local, server.addr)
-            .map_err(|fault| Arc::from(fault.to_string()))?;
-        Ok(Current { server, advertise, down })
+        let advertise = self.advertised(server).map_err(|fault| Arc::from(fault.to_string()))?;
+        Ok(Current { server, advertise, down, epoch: self.epoch })
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rsipstack::sip::{Method, Request, Response};
 
 use super::core::{AuthState, Core, Pending, Purpose, renew};
+use super::extra;
 use super::message::{self, NameAddr, get_list, header, number, parse_uri, status_text};
 use super::pacer::Urgency;
 use super::port::TxFailure;
@@ -181,6 +182,13 @@ impl Registration {
         }
     }
 
+    /// The way to us that the server knows is gone.
+    pub(crate) fn register_again(&mut self, core: &mut Core, now: Instant) {
+        if self.wanted && matches!(self.state, State::Registered { .. }) {
+            self.want(core, Purpose::Register, Urgency::By(now), now);
+        }
+    }
+
     /// The server is down, for a reason, or back.
     pub(crate) fn set_reachable(
         &mut self,
@@ -314,9 +322,7 @@ impl Registration {
         request.headers.push(header("Contact", format!("{};expires={expires}", core.contact())));
         request.headers.push(header("Expires", expires.to_string()));
         request.headers.push(header("Allow", message::ALLOW));
-        for (name, value) in &core.config.headers {
-            request.headers.push(header(name, value.as_str()));
-        }
+        extra::add(&mut request, &core.config.headers);
         self.transmit(core, purpose, request, self.auth.carry_over());
     }
 

@@ -239,6 +239,9 @@ pub enum Event {
     Notified { session: SessionId, event: NotifyEvent },
     /// INFO that came in; 200 has been sent.
     Informed { session: SessionId, content_type: String, body: Vec<u8> },
+    /// Our INFO was refused (405, 415, 501...) or had no answer (408): what it brought did not arrive. The
+    /// session stands. 481 ends it instead.
+    InfoRefused { session: SessionId, code: u16 },
     /// The last event of a session, exactly one.
     Ended { session: SessionId, end: End },
 }
@@ -259,6 +262,7 @@ impl Event {
             | Event::Transferring { session, .. }
             | Event::Notified { session, .. }
             | Event::Informed { session, .. }
+            | Event::InfoRefused { session, .. }
             | Event::Ended { session, .. } => Some(*session),
             Event::Referred { session, .. } => *session,
             Event::Registered { .. } | Event::RegistrationFailed { .. } | Event::Unregistered => {

@@ -83,6 +83,12 @@ impl UserAgent {
         self.tidy(now);
     }
 
+    /// The binding is refreshed before its time: the connection that it went by is lost.
+    pub fn register_again(&mut self, now: Instant) {
+        self.registration.register_again(&mut self.core, now);
+        self.tidy(now);
+    }
+
     // REGISTERs one after the other, for those who have many user agents at one server.
 
     /// From now on each REGISTER waits for [`UserAgent::take_turn`].
@@ -241,7 +247,7 @@ impl UserAgent {
             Method::Invite => self.handle_invite(tx, request, from),
             Method::Options => self.refuse(tx, &request, 200),
             // These live in dialogs, and this one is in none.
-            Method::Bye | Method::Notify | Method::Info | Method::Update => {
+            Method::Bye | Method::Notify | Method::Info | Method::Update | Method::PRack => {
                 self.refuse(tx, &request, 481);
             }
             _ => self.refuse(tx, &request, 405),
@@ -288,8 +294,8 @@ impl UserAgent {
         };
         self.with(id, |session, core| match pending.purpose {
             Purpose::Invite(_) => session.handle_final(core, pending, response, from, now),
-            Purpose::Reinvite(_) => {
-                session.handle_reinvite_response(core, tx, pending, response, now);
+            Purpose::Reinvite(_) | Purpose::Update(_) => {
+                session.handle_offer_response(core, tx, pending, response, now);
             }
             _ => session.handle_other_response(core, pending, response, now),
         });
@@ -326,10 +332,11 @@ impl UserAgent {
             self.core.tell_news(pending.to, News::of(why));
         }
         self.with(id, |session, core| match pending.purpose {
-            Purpose::Invite(_) => session.handle_invite_failure(core, why, now),
-            Purpose::Reinvite(_) => session.handle_reinvite_failure(core, why, now),
-            // A BYE or INFO without an answer: the session is over, or is found dead by what matters.
-            _ => {}
+            Purpose::Invite(_) => session.handle_invite_failure(core, pending, why, now),
+            Purpose::Reinvite(_) | Purpose::Update(_) => {
+                session.handle_offer_failure(core, tx, why, now);
+            }
+            _ => session.handle_other_failure(core, &pending, why),
         });
     }
 

@@ -5,6 +5,7 @@ mod support;
 
 mod digest;
 mod endpoint;
+mod extra_headers;
 mod glare;
 mod hostile;
 mod in_dialog;
@@ -12,6 +13,7 @@ mod invite_in;
 mod invite_out;
 mod network;
 mod registration;
+mod resolve;
 mod routing;
 mod sequences;
 mod transactions;

@@ -181,7 +181,7 @@ impl Servers {
                 server.measured(rtt);
                 server.good(now);
             }
-            Outcome::Unsent => server.down("OPTIONS cannot be sent to it".to_owned(), now),
+            Outcome::Unsent => server.unsent(now),
         }
         self.choose(now);
     }
@@ -192,6 +192,13 @@ impl Servers {
         };
         server.handle_news(news, now);
         self.choose(now);
+    }
+
+    /// Why nothing could be sent to a server, for what comes of it.
+    pub fn explain(&mut self, hop: Hop, why: String) {
+        if let Some(server) = self.servers.iter_mut().find(|server| server.target.hop == hop) {
+            server.fault = Some(why);
+        }
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
