@@ -12,9 +12,9 @@ use super::message;
 use super::pacer::Urgency;
 use super::port::{ClientTx, Incoming, ServerTx, Transmit, TxFailure};
 use super::registration::Registration;
+use super::servers::News;
 use super::session::{Phase, Session};
 use super::timers::T1X64;
-use super::servers::News;
 use super::types::{Command, Event, RegistrationStatus, SessionId, UaConfig};
 use super::{uac, uas};
 
@@ -80,6 +80,12 @@ impl UserAgent {
     /// lost what it knew.
     pub fn set_reachable(&mut self, reachable: Result<(), &str>, now: Instant) {
         self.registration.set_reachable(&mut self.core, reachable, now);
+        self.tidy(now);
+    }
+
+    /// The binding is refreshed before its time: the connection that it went by is lost.
+    pub fn register_again(&mut self, now: Instant) {
+        self.registration.register_again(&mut self.core, now);
         self.tidy(now);
     }
 

@@ -14,6 +14,7 @@ mod invite_out;
 mod network;
 mod registration;
 mod reliable;
+mod resolve;
 mod routing;
 mod sequences;
 mod stream_framing;
