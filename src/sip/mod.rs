@@ -6,21 +6,29 @@
 //! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are rsipstack's types; nothing of its dialog layer is
 //! used. [`Driven`] puts one of each together for a task to hold.
 //!
-//! Left for later: DNS, session timers (RFC 4028), PRACK (RFC 3262), REFER, Replaces.
+//! Left for later: REFER, Replaces.
 
 mod core;
 mod dialog;
 pub mod digest;
 mod dispatch;
 mod driver;
+pub mod dtmf_info;
 mod endpoint;
+mod extra;
 mod hop;
 pub(crate) mod message;
 mod offers;
+pub mod pacer;
 pub mod port;
+mod redirect;
 mod registration;
+mod reliable;
+pub mod resolve;
 mod routes;
+pub mod servers;
 mod session;
+mod session_timer;
 mod stats;
 pub mod timers;
 pub mod trace;
