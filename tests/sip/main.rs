@@ -5,6 +5,7 @@ mod support;
 
 mod connections;
 mod digest;
+mod dual_stack;
 mod endpoint;
 mod extra_headers;
 mod glare;
