@@ -14,5 +14,6 @@ mod network;
 mod registration;
 mod routing;
 mod sequences;
+mod session_timers;
 mod transactions;
 mod via_contact;
