@@ -12,6 +12,7 @@ mod invite_in;
 mod invite_out;
 mod network;
 mod registration;
+mod reliable;
 mod routing;
 mod sequences;
 mod session_timers;
