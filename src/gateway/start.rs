@@ -8,10 +8,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::http::{BindError, Server};
 use crate::media::{self, Engine, MediaConfig};
-use crate::sip::Endpoint;
+use crate::sip::transport::tls::{OwnCertificate, TlsFiles};
+use crate::sip::{Endpoint, EndpointConfig, OpenError};
 
 use super::{Gateway, network};
 
@@ -27,8 +28,8 @@ const POLLS_END: Duration = Duration::from_millis(500);
 pub enum StartError {
     #[error(transparent)]
     Http(#[from] BindError),
-    #[error("sip.listen = {address}: {source}; choose another port, or 0 for any free one")]
-    Sip { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Sip(#[from] OpenError),
     #[error(transparent)]
     Media(#[from] media::StartError),
     #[error(transparent)]
@@ -66,9 +67,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         workers: config.media.workers,
         port_rest: PORT_REST,
     })?;
-    let address = config.sip.listen;
-    let endpoint = Endpoint::bind(address, &config.sip.user_agent)
-        .map_err(|source| StartError::Sip { address, source })?;
+    let endpoint = Endpoint::open(endpoint_config(&config.sip))?;
     let peers = network::resolve_all(&config.sip.servers).await;
     let http = config.http.clone();
     let gateway = Gateway::new(config, endpoint, engine.clone());
@@ -86,6 +85,30 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let task = tokio::spawn(server.run(stop_http.clone()));
     let base_path = http.base_path;
     Ok(Running { gateway, http_addr, scheme, base_path, stop_http, http: task })
+}
+
+/// What the SIP endpoint is told of the configuration.
+fn endpoint_config(sip: &config::Sip) -> EndpointConfig {
+    let networks = sip.networks.clone();
+    EndpointConfig {
+        tls_listen: sip.tls_listen,
+        tls: Some(tls_files(&sip.tls)),
+        advertise_port: sip.advertise.and_then(|advertise| advertise.port),
+        also_from: Some(Box::new(move |ip| networks.iter().any(|network| network.contains(ip)))),
+        ..EndpointConfig::new(sip.listen, sip.user_agent.clone())
+    }
+}
+
+/// Also for [`Endpoint::reload_tls`].
+pub(super) fn tls_files(tls: &config::SipTls) -> TlsFiles {
+    TlsFiles {
+        ca: tls.ca.clone(),
+        pins: tls.pins.clone(),
+        own: tls
+            .own
+            .as_ref()
+            .map(|own| OwnCertificate { cert: own.cert.clone(), key: own.key.clone() }),
+    }
 }
 
 fn rtp_address_toward(

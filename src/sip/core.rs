@@ -12,6 +12,7 @@ use rsipstack::sip::{Auth, HostWithPort, Method, Request, Response, Scheme, Uri,
 use super::digest::{Challenge, strongest};
 use super::message::{self, ALLOW, ALLOW_EVENTS, EXTENSIONS, RELIABLE, get_all, header, quote};
 use super::port::{ClientTx, Transmit};
+use super::servers::News;
 use super::types::{Event, Reliable, SessionId, UaConfig};
 
 /// Challenges answered for one request: one for the server, one for a proxy, each once more for a
@@ -27,6 +28,7 @@ pub(crate) enum Purpose {
     Reinvite(SessionId),
     Bye(SessionId),
     Info(SessionId),
+    Notify(SessionId),
     Prack(SessionId),
     Update(SessionId),
 }
@@ -39,6 +41,7 @@ impl Purpose {
             | Purpose::Reinvite(id)
             | Purpose::Bye(id)
             | Purpose::Info(id)
+            | Purpose::Notify(id)
             | Purpose::Prack(id)
             | Purpose::Update(id) => Some(id),
         }
@@ -90,6 +93,8 @@ pub(crate) struct Core {
     pub events: VecDeque<Event>,
     next_tx: u64,
     pub pending: BTreeMap<ClientTx, Pending>,
+    /// What was met at a server last, until it is told.
+    pub news: Option<(Hop, News)>,
 }
 
 impl Core {
@@ -101,7 +106,13 @@ impl Core {
             events: VecDeque::new(),
             next_tx: 0,
             pending: BTreeMap::new(),
+            news: None,
         }
+    }
+
+    /// For whoever chooses among servers. The last word counts.
+    pub(crate) fn tell_news(&mut self, server: Hop, news: News) {
+        self.news = Some((server, news));
     }
 
     /// 64 random bits, as RFC 3261 19.3 wants more than 32 for a tag.

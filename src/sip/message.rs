@@ -19,7 +19,6 @@ pub(crate) const ALLOW_EVENTS: &str = "talk, hold";
 pub(crate) const EXTENSIONS: &[&str] = &["timer", "uui"];
 pub(crate) const RELIABLE: &str = "100rel";
 pub(crate) const SDP_TYPE: &str = "application/sdp";
-pub(crate) const DEFAULT_PORT: u16 = 5060;
 
 /// A header by name, made safe: control characters, line breaks above all, become spaces, so that no
 /// application value starts a header of its own.

@@ -493,7 +493,7 @@ impl Session {
 
     /// [`super::Command::Notify`]: in the same dialog as INFO.
     pub(crate) fn notify(&mut self, core: &mut Core, event: NotifyEvent) {
-        self.request_in_dialog(core, Purpose::Info(self.id), Method::Notify, |request| {
+        self.request_in_dialog(core, Purpose::Notify(self.id), Method::Notify, |request| {
             request.headers.push(rsipstack::sip::Header::Event(event.package().into()));
             set_body(&mut request.headers, &mut request.body, None);
         });
@@ -535,10 +535,32 @@ impl Session {
             self.send_again(core, pending, auth);
             return;
         }
-        // 12.2.1.2: the peer knows of no such dialog.
-        if code == 481 && matches!(pending.purpose, Purpose::Info(_)) && !self.is_over() {
+        let told = matches!(pending.purpose, Purpose::Info(_) | Purpose::Notify(_));
+        if !told || code < 300 || self.is_over() {
+            return;
+        }
+        if code == 481 {
+            // 12.2.1.2: the peer knows of no such dialog.
             self.tell_end(core, EndedBy::Peer, 481, message::status_text(response), None);
             self.over(core, now);
+        } else if matches!(pending.purpose, Purpose::Info(_)) {
+            self.emit(core, Event::InfoRefused { session: self.id, code });
+        }
+    }
+
+    /// No answer to anything but an INVITE or BYE.
+    pub(crate) fn handle_other_failure(
+        &mut self,
+        core: &mut Core,
+        pending: &Pending,
+        why: TxFailure,
+    ) {
+        if matches!(pending.purpose, Purpose::Info(_)) {
+            let code = match why {
+                TxFailure::Timeout => 408,
+                TxFailure::Transport => 503,
+            };
+            self.emit(core, Event::InfoRefused { session: self.id, code });
         }
     }
 

@@ -7,6 +7,7 @@ use rsipstack::sip::{HasHeaders as _, Method, Request, Response, Uri};
 
 use super::core::{AuthState, Core, Pending, Purpose, renew};
 use super::dialog::Dialog;
+use super::extra;
 use super::message::{
     self, header, parse_uri, reason_header, reason_of, sdp_of, set_body, set_sdp,
 };
@@ -18,37 +19,8 @@ use super::types::{EndedBy, Event, HeaderPair, SessionId};
 
 /// Branches a forking proxy may show us. Hunt groups ring a dozen phones at once.
 const MAX_EARLY: usize = 16;
-/// Headers an application may add to an INVITE.
-const MAX_HEADERS: usize = 32;
 /// Times one INVITE is changed to a peer's taste (420, 422). Two proxies on the way may each want theirs.
 const MAX_TRIES: u8 = 4;
-
-/// Headers that are ours to write, whatever the application gives us.
-const OURS: [&str; 23] = [
-    "Via",
-    "From",
-    "To",
-    "Call-ID",
-    "CSeq",
-    "Contact",
-    "Max-Forwards",
-    "Content-Length",
-    "Content-Type",
-    "Route",
-    "Record-Route",
-    "Authorization",
-    "Proxy-Authorization",
-    "Allow",
-    "Supported",
-    "Require",
-    "User-Agent",
-    "Allow-Events",
-    "Session-Expires",
-    "Min-SE",
-    "RSeq",
-    "RAck",
-    "Expires",
-];
 
 enum Cancel {
     No,
@@ -99,7 +71,7 @@ pub(crate) fn invite(
     id: SessionId,
     to: &str,
     sdp: Option<String>,
-    extra: &[HeaderPair],
+    headers: &[HeaderPair],
 ) -> Option<Session> {
     let Some(uri) = target(to, &core.config.domain) else {
         let end = super::types::End {
@@ -118,12 +90,8 @@ pub(crate) fn invite(
     let mut template = Dialog::caller(core, call_id, &remote, uri, server);
     let cseq = template.next_cseq();
     let (mut invite, _) = template.request(core, Method::Invite, cseq);
-    let extras = extra.iter().filter(|(name, _)| is_token(name)).take(MAX_HEADERS);
-    for (name, value) in extras {
-        if !OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
-            invite.headers.push(header(name, value.as_str()));
-        }
-    }
+    extra::add(&mut invite, &core.config.headers);
+    extra::add(&mut invite, headers);
     if sdp.is_none() {
         // Else the peer's offer might come in a reliable 1xx, and want its answer in the PRACK.
         let supported = header("Supported", core.supported(&[message::RELIABLE]));
@@ -148,11 +116,6 @@ pub(crate) fn invite(
         why: (0, String::new()),
     };
     Some(Session::new(id, Phase::Calling(Box::new(outgoing)), None, true))
-}
-
-/// RFC 3261 25.1; two letters at least, as compact names are aliases of ours.
-fn is_token(name: &str) -> bool {
-    name.len() > 1 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c))
 }
 
 impl Outgoing {

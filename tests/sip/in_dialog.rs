@@ -228,3 +228,25 @@ fn requests_of_ours_count_up() {
     bench.command(Command::Info { session, content_type: "a/b".into(), body: vec![1] });
     assert_eq!(header(&bench.request().1, "CSeq").as_deref(), Some("2 INFO"));
 }
+
+/// INFO both ways: a refusal is told, and ends nothing.
+#[test]
+fn a_refused_info_is_told_and_the_session_stands() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.call_in();
+    for (answer, code) in [("405 No", 405), ("415 Type", 415), ("501 No", 501)] {
+        bench.command(Command::Info { session, content_type: "a/b".into(), body: vec![1] });
+        let (tx, info, _) = bench.request();
+        bench.answer(tx, &info, answer, "", "");
+        assert_eq!(bench.event(), Event::InfoRefused { session, code });
+    }
+    bench.command(Command::Info { session, content_type: "a/b".into(), body: vec![1] });
+    let (tx, info, _) = bench.request();
+    bench.answer(tx, &info, "200 OK", "", "");
+    assert!(bench.events().is_empty());
+    bench.command(Command::Info { session, content_type: "a/b".into(), body: vec![1] });
+    let (tx, _, _) = bench.request();
+    bench.fail(tx, TxFailure::Timeout);
+    assert_eq!(bench.event(), Event::InfoRefused { session, code: 408 });
+    assert_eq!(bench.ua.live_sessions(), 1);
+}

@@ -5,6 +5,7 @@ mod support;
 
 mod digest;
 mod endpoint;
+mod extra_headers;
 mod glare;
 mod hostile;
 mod in_dialog;

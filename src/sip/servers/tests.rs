@@ -1,0 +1,1 @@
+//! Scripted pings and failures, under virtual time.
