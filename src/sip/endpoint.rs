@@ -1,5 +1,6 @@
 //! The tokio side: one socket, its transactions, and who gets which message.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,7 @@ use super::port::{Incoming, ServerTx, Transmit};
 pub use super::routes::Claim;
 use super::routes::Routes;
 use super::trace::redact;
-use super::transaction::{Arrival, Output, Owner, Transactions};
+use super::transaction::{Arrival, Output, Owner, Transactions, answer_to};
 use super::wire::{self, Fault};
 
 /// Largest datagram there is.
@@ -333,11 +334,25 @@ impl Shared {
                     count(&self.counters.stray_responses);
                 }
             }
+            Err(Fault::Refused(request, code)) => self.refuse(*request, code, from),
             Err(Fault::UnknownMethod(request)) => self.unknown(&mut state, *request, from, now),
             Err(Fault::KeepAlive) => {}
             Err(Fault::Malformed | Fault::CutShort) => count(&self.counters.malformed),
         }
         self.flush(&mut state);
+    }
+
+    /// A request with a fault gets its answer and leaves nothing behind (RFC 3261 8.2.7): the same answer again
+    /// when it comes again, so its tag is made of what it holds.
+    fn refuse(&self, mut request: Request, code: u16, from: Hop) {
+        count(&self.counters.malformed);
+        let mut hasher = DefaultHasher::new();
+        request.headers().to_string().hash(&mut hasher);
+        let tag = format!("{:016x}", hasher.finish());
+        let Some(to) = answer_to(&mut request, from) else { return };
+        let mut response = message::respond(&request, code, None, &tag);
+        response.headers_mut().push(header("Server", self.user_agent.as_str()));
+        self.send(to, &response.to_bytes());
     }
 
     fn request(&self, state: &mut State, request: Request, from: Hop, now: Instant) {

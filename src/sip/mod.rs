@@ -19,6 +19,7 @@ mod offers;
 pub mod port;
 mod registration;
 mod routes;
+mod sanity;
 mod session;
 pub mod timers;
 pub mod trace;

@@ -16,13 +16,18 @@ use bytes::Bytes;
 use rsipstack::sip::{Method, Request, Response};
 
 use super::hop::Hop;
-use super::message::{self, branch, get_all, header, param, split_outside, tag_of, top_via};
+use super::message::{
+    self, branch, get_all, get_list, header, param, split_outside, tag_of, top_via,
+};
 use super::port::{ClientTx, Incoming, ServerTx, TxFailure};
 use super::timers::{T1, T1X64, T2, T4};
 
 /// Longest an INVITE rings without a word from its callee. Queues announce for many minutes; an
 /// hour of silence is a lost call.
 const RINGING: Duration = Duration::from_secs(3600);
+
+/// What branches of RFC 3261 begin with. Nothing but this is none (RFC 4475 3.2.1).
+const COOKIE: &str = "z9hG4bK";
 
 /// Who owns a transaction: a port's number.
 pub type Owner = u64;
@@ -237,6 +242,10 @@ impl Transactions {
 
     /// An answer came in. False when it belongs to nothing.
     pub fn response(&mut self, response: Response, from: Hop, now: Instant) -> bool {
+        // 8.1.3.3: with another Via below ours it is somebody else's, misled.
+        if get_list(&response, "Via").len() != 1 {
+            return false;
+        }
         let key = top_via(&response).and_then(branch).and_then(|branch| {
             let (_, method) = message::cseq(&response)?;
             Some(client_key(branch, method.parse().ok()?))
@@ -298,7 +307,7 @@ impl Transactions {
 
     /// A request came in.
     pub fn arrived(&mut self, mut request: Request, from: Hop, now: Instant) -> Arrival {
-        let Some(answer_to) = fix_via(&mut request, from) else { return Arrival::Unanswerable };
+        let Some(answers_to) = answer_to(&mut request, from) else { return Arrival::Unanswerable };
         let known = message::call_id(&request).is_some() && message::cseq(&request).is_some();
         let Some(key) = server_key(&request).filter(|_| known) else {
             return Arrival::Unanswerable;
@@ -342,7 +351,7 @@ impl Transactions {
             tx,
             owner,
             invite,
-            answer_to,
+            answer_to: answers_to,
             last: None,
             state: ServerState::Open,
             resend: None,
@@ -478,7 +487,7 @@ fn server_key(request: &Request) -> Option<Key> {
         Method::Ack => Method::Invite,
         method => method,
     };
-    match branch(via).filter(|branch| branch.starts_with("z9hG4bK")) {
+    match branch(via).filter(|b| b.len() > COOKIE.len() && b.starts_with(COOKIE)) {
         Some(branch) => Some(Key(format!("{branch} {} {method}", sent_by(via)))),
         None => {
             let number = message::cseq(request)?.0;
@@ -503,7 +512,7 @@ fn sent_by(via: &str) -> &str {
 
 /// Notes in the top Via where the request really came from (18.2.1, RFC 3581), and tells where its
 /// answers go (18.2.2). None without a usable Via.
-fn fix_via(request: &mut Request, from: Hop) -> Option<Hop> {
+pub(crate) fn answer_to(request: &mut Request, from: Hop) -> Option<Hop> {
     let line = request.headers.iter().position(|h| h.name() == "Via")?;
     let value = request.headers.iter().nth(line)?.value().to_owned();
     let elements = split_outside(&value, ',');

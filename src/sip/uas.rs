@@ -8,7 +8,6 @@ use rsipstack::sip::{Request, Response, Uri};
 use super::core::Core;
 use super::dialog::Dialog;
 use super::message::{self, get, parse_uri, reason_of, sdp_of, set_body, unescape};
-use super::offers::{refuse_extensions, unsupported};
 use super::port::{ServerTx, Transmit};
 use super::session::{Phase, Session};
 use super::types::{EndedBy, Event, HeaderPair, Invited, SessionId};
@@ -48,10 +47,8 @@ pub(crate) fn invited(
         core.transmits.push_back(Transmit::Response { tx, response });
         None
     };
-    if unsupported(&request).is_some() {
-        let tag = core.token();
-        refuse_extensions(core, tx, &request, &tag);
-        return None;
+    if !message::accepts_sdp(&request) {
+        return refuse(core, 406);
     }
     let Ok(sdp) = sdp_of(&request, &request.body) else { return refuse(core, 415) };
     let Some(dialog) = Dialog::callee(core, &request, from) else { return refuse(core, 400) };

@@ -14,4 +14,5 @@ mod network;
 mod registration;
 mod routing;
 mod sequences;
+mod torture;
 mod transactions;
