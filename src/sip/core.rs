@@ -1,7 +1,7 @@
 //! What registration and sessions of one user agent share: identity, numbers, queues, and the
 //! requests under way with their digest.
 
-use super::hop::Hop;
+use super::hop::{Hop, Transport};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -113,10 +113,12 @@ impl Core {
         self.rng.random_range(low..=high)
     }
 
-    /// A Via of ours with a branch of its own.
+    /// A Via of ours with a branch of its own, for the way to the server. The endpoint changes transport
+    /// and port where a request leaves by another one.
     pub(crate) fn via(&mut self) -> String {
         let branch = self.token();
-        format!("SIP/2.0/UDP {};branch=z9hG4bK{branch};rport", self.config.advertise)
+        let UaConfig { server, advertise, .. } = &self.config;
+        format!("SIP/2.0/{} {advertise};branch=z9hG4bK{branch};rport", server.transport.via())
     }
 
     fn uri(&self, host: &str) -> String {
@@ -129,13 +131,23 @@ impl Core {
         uri.to_string()
     }
 
-    /// `<sip:DN@host:port>`: the one Contact of REGISTER and of every dialog.
+    /// `<sip:DN@host:port>`: the one Contact of REGISTER and of every dialog. Off UDP it says by which
+    /// transport. TLS is `;transport=tls`, which RFC 3261 26.2.2 discourages and everybody
+    /// understands; `sips` would ask every hop of a call for TLS, and one behind the server rarely has it.
     pub(crate) fn contact(&self) -> String {
-        format!("<{}>", self.uri(&self.config.advertise.to_string()))
+        format!("<{}>", self.contact_text())
+    }
+
+    fn contact_text(&self) -> String {
+        let uri = self.uri(&self.config.advertise.to_string());
+        match self.config.server.transport {
+            Transport::Udp => uri,
+            transport => format!("{uri};transport={}", transport.param()),
+        }
     }
 
     pub(crate) fn contact_uri(&self) -> Option<Uri> {
-        message::parse_uri(&self.uri(&self.config.advertise.to_string()))
+        message::parse_uri(&self.contact_text())
     }
 
     /// The AOR.

@@ -1,5 +1,6 @@
 //! A user agent with its port and its inbox: what a task holds to drive one.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -51,9 +52,9 @@ impl Driven {
         self.flush();
     }
 
-    /// Points the user agent at another server.
-    pub fn set_server(&mut self, server: super::Hop) {
-        self.ua.set_server(server, Instant::now());
+    /// Points the user agent at another server, and tells what our address is toward it.
+    pub fn set_server(&mut self, server: super::Hop, advertise: SocketAddr) {
+        self.ua.set_server(server, advertise, Instant::now());
         self.flush();
     }
 

@@ -36,7 +36,7 @@ pub enum Direction {
 }
 
 /// Sees every message, credentials and SDP keys taken out. Called on the way of the packet: be quick.
-pub type Trace = Box<dyn Fn(Direction, SocketAddr, &str) + Send + Sync>;
+pub type Trace = Box<dyn Fn(Direction, Hop, &str) + Send + Sync>;
 
 /// Counters since the endpoint was bound, and what stands now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -250,7 +250,7 @@ impl Shared {
     }
 
     /// To the trace hook, and to the log at level `trace`.
-    fn show(&self, direction: Direction, peer: SocketAddr, datagram: &[u8]) {
+    fn show(&self, direction: Direction, peer: Hop, datagram: &[u8]) {
         let hook = self.trace.load();
         let logged = tracing::enabled!(tracing::Level::TRACE);
         if hook.is_none() && !logged {
@@ -266,9 +266,8 @@ impl Shared {
     }
 
     fn send(&self, to: Hop, datagram: &[u8]) -> bool {
-        let to = to.addr;
         self.show(Direction::Out, to, datagram);
-        match self.sender.send_to(datagram, to) {
+        match self.sender.send_to(datagram, to.addr) {
             Ok(_) => {
                 count(&self.counters.sent);
                 true
@@ -324,8 +323,8 @@ impl Shared {
             count(&self.counters.strangers);
             return;
         }
-        self.show(Direction::In, from, datagram);
         let from = Hop::udp(from);
+        self.show(Direction::In, from, datagram);
         let mut state = self.lock();
         match wire::parse(datagram) {
             Ok(SipMessage::Request(request)) => self.request(&mut state, request, from, now),

@@ -62,7 +62,7 @@ pub struct UaConfig {
     pub display_name: Option<String>,
     /// What REGISTER and new dialogs are sent to.
     pub server: Hop,
-    /// `host:port` in Via and Contact.
+    /// `host:port` in Via and Contact: where we are reached by the transport of `server`.
     pub advertise: SocketAddr,
     /// False for an anonymous guest: it calls but is never registered.
     pub registers: bool,

@@ -2,6 +2,7 @@
 
 use super::hop::Hop;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use rsipstack::sip::{Method, Request, Response};
@@ -62,10 +63,12 @@ impl UserAgent {
             && self.sessions.values().all(Session::is_over)
     }
 
-    /// Another server from now on; a registration moves there at once.
-    pub fn set_server(&mut self, server: Hop, now: Instant) {
-        if self.core.config.server != server {
-            self.core.config.server = server;
+    /// Another server from now on, or another address of ours toward it; a registration moves there at
+    /// once. `advertise` is the address for that server's transport.
+    pub fn set_server(&mut self, server: Hop, advertise: SocketAddr, now: Instant) {
+        let config = &mut self.core.config;
+        if (config.server, config.advertise) != (server, advertise) {
+            (config.server, config.advertise) = (server, advertise);
             self.registration.refresh_now(&mut self.core);
         }
         self.tidy(now);

@@ -16,3 +16,4 @@ mod routing;
 mod sequences;
 mod torture;
 mod transactions;
+mod via_contact;

@@ -261,6 +261,7 @@ fn another_server_hears_of_us_at_once() {
     let mut bench = Bench::new();
     let (tx, request) = register(&mut bench);
     grant(&mut bench, tx, &request, 600);
-    bench.ua.set_server(addr("192.0.2.10:5060"), bench.now);
+    let here = bench.ua.config().advertise;
+    bench.ua.set_server(addr("192.0.2.10:5060"), here, bench.now);
     assert_eq!(bench.request().2, addr("192.0.2.10:5060"));
 }
