@@ -23,6 +23,7 @@ mod session_timers;
 mod stream_framing;
 mod streams;
 mod tcp;
+mod torture;
 mod transactions;
 mod update;
 mod via_contact;
