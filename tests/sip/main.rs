@@ -3,6 +3,7 @@
 
 mod support;
 
+mod connections;
 mod digest;
 mod endpoint;
 mod extra_headers;
@@ -12,6 +13,8 @@ mod in_dialog;
 mod invite_in;
 mod invite_out;
 mod network;
+mod over_mtu;
+mod peers_filter;
 mod prack;
 mod redirect;
 mod registration;
@@ -23,6 +26,7 @@ mod session_timers;
 mod stream_framing;
 mod streams;
 mod tcp;
+mod tls;
 mod torture;
 mod transactions;
 mod update;
