@@ -12,6 +12,7 @@ mod in_dialog;
 mod invite_in;
 mod invite_out;
 mod network;
+mod outage;
 mod registration;
 mod resolve;
 mod routing;
