@@ -2,7 +2,6 @@
 //! endpoints over loopback UDP.
 
 mod support;
-
 mod digest;
 mod endpoint;
 mod extra_headers;
@@ -13,9 +12,17 @@ mod invite_in;
 mod invite_out;
 mod network;
 mod outage;
+mod prack;
+mod redirect;
 mod registration;
+mod reliable;
 mod resolve;
 mod routing;
 mod sequences;
+mod session_timers;
+mod stream_framing;
+mod streams;
+mod tcp;
 mod transactions;
+mod update;
 mod via_contact;
