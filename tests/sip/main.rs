@@ -13,6 +13,7 @@ mod in_dialog;
 mod invite_in;
 mod invite_out;
 mod network;
+mod outage;
 mod over_mtu;
 mod peers_filter;
 mod prack;
