@@ -251,8 +251,7 @@ mod tests {
         let all: Vec<u64> = moments(sent, false)
             .map(|at| u64::try_from((at - sent).as_millis()).unwrap())
             .collect();
-        let expected =
-            [0, 500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
+        let expected = [0, 500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
         assert_eq!(all, expected);
         assert_eq!(moments(sent, true).count(), 1);
     }
@@ -343,8 +342,7 @@ mod tests {
         let sooner = pacer.ask(Urgency::By(now + millis(1000)), true);
         let people: Vec<TurnId> = (0..5).map(|_| pacer.ask(Urgency::Person, true)).collect();
         let order: Vec<TurnId> = std::iter::from_fn(|| pacer.poll_turn(now)).collect();
-        let expected =
-            [people[0], people[1], people[2], sooner, people[3], people[4], later];
+        let expected = [people[0], people[1], people[2], sooner, people[3], people[4], later];
         assert_eq!(order, expected);
     }
 

@@ -216,9 +216,7 @@ impl Registration {
     /// What waits for its turn, if something does that would go.
     pub(crate) fn awaits_turn(&self) -> Option<Urgency> {
         match &self.state {
-            State::Queued(queued)
-                if !self.unreachable || queued.purpose == Purpose::Unregister =>
-            {
+            State::Queued(queued) if !self.unreachable || queued.purpose == Purpose::Unregister => {
                 Some(queued.urgency)
             }
             _ => None,

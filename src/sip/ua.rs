@@ -12,9 +12,9 @@ use super::message;
 use super::pacer::Urgency;
 use super::port::{ClientTx, Incoming, ServerTx, Transmit, TxFailure};
 use super::registration::Registration;
+use super::servers::News;
 use super::session::{Phase, Session};
 use super::timers::T1X64;
-use super::servers::News;
 use super::types::{Command, Event, RegistrationStatus, SessionId, UaConfig};
 use super::{uac, uas};
 

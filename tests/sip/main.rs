@@ -3,9 +3,11 @@
 
 mod support;
 
+mod challenges;
 mod digest;
 mod endpoint;
 mod extra_headers;
+mod genesys;
 mod glare;
 mod hostile;
 mod in_dialog;

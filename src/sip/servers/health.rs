@@ -202,8 +202,7 @@ impl Server {
         self.state = ServerState::Up;
         self.since = now;
         self.complaints = 0;
-        self.change =
-            Some(Change::Up { name: self.target.name.clone(), hop: self.target.hop });
+        self.change = Some(Change::Up { name: self.target.name.clone(), hop: self.target.hop });
     }
 
     pub fn down(&mut self, reason: String, now: Instant) {

@@ -50,7 +50,8 @@ impl Pinger {
     /// OPTIONS to a server. `advertise` is what Via says of us toward it.
     pub fn ping(&mut self, hop: Hop, advertise: SocketAddr, now: Instant) -> Option<Transmit> {
         self.under_way.retain(|_, (_, sent)| now.saturating_duration_since(*sent) < 2 * T1X64);
-        let uri = message::parse_uri(&format!("sip:{};transport={}", hop.addr, hop.transport.param()))?;
+        let uri =
+            message::parse_uri(&format!("sip:{};transport={}", hop.addr, hop.transport.param()))?;
         self.cseq = self.cseq.wrapping_add(1) & 0x7fff_ffff;
         let branch = self.rng.next_u64();
         let via = hop.transport.via();
