@@ -13,6 +13,7 @@ mod hostile;
 mod in_dialog;
 mod invite_in;
 mod invite_out;
+mod lossy;
 mod network;
 mod redirect;
 mod registration;
