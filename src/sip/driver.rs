@@ -27,6 +27,8 @@ pub struct Driven {
     link: Option<Link>,
     /// That its REGISTER waits for, or has had and waits for the answer.
     turn: Option<(Urgency, Turn)>,
+    /// See [`super::servers::Current::epoch`].
+    epoch: Option<u64>,
 }
 
 impl Driven {
@@ -49,7 +51,7 @@ impl Driven {
     pub fn with(endpoint: &Endpoint, claim: Claim, ua: UserAgent) -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
         let port = endpoint.attach(claim, sender.clone());
-        Self { ua, port, claims: Vec::new(), sender, inbox, link: None, turn: None }
+        Self { ua, port, claims: Vec::new(), sender, inbox, link: None, turn: None, epoch: None }
     }
 
     /// Claims more: a DN once its registration has been granted, not before.
@@ -155,6 +157,9 @@ impl Driven {
         // In this order: toward a server that is down nothing goes out.
         self.ua.set_reachable(current.down.as_deref().map_or(Ok(()), Err), now);
         self.ua.set_server(current.server, current.advertise, now);
+        if self.epoch.replace(current.epoch).is_some_and(|epoch| epoch != current.epoch) {
+            self.ua.register_again(now);
+        }
     }
 
     /// Why the current server is not worth a try, as far as is known.

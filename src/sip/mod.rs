@@ -6,7 +6,7 @@
 //! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are rsipstack's types; nothing of its dialog layer is
 //! used. [`Driven`] puts one of each together for a task to hold.
 //!
-//! Left for later: DNS, REFER, Replaces.
+//! Left for later: REFER, Replaces.
 
 mod core;
 mod dialog;

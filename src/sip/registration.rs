@@ -182,6 +182,13 @@ impl Registration {
         }
     }
 
+    /// The way to us that the server knows is gone.
+    pub(crate) fn register_again(&mut self, core: &mut Core, now: Instant) {
+        if self.wanted && matches!(self.state, State::Registered { .. }) {
+            self.want(core, Purpose::Register, Urgency::By(now), now);
+        }
+    }
+
     /// The server is down, for a reason, or back.
     pub(crate) fn set_reachable(
         &mut self,

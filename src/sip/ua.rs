@@ -83,6 +83,12 @@ impl UserAgent {
         self.tidy(now);
     }
 
+    /// The binding is refreshed before its time: the connection that it went by is lost.
+    pub fn register_again(&mut self, now: Instant) {
+        self.registration.register_again(&mut self.core, now);
+        self.tidy(now);
+    }
+
     // REGISTERs one after the other, for those who have many user agents at one server.
 
     /// From now on each REGISTER waits for [`UserAgent::take_turn`].

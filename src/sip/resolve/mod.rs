@@ -112,6 +112,8 @@ pub enum ResolveError {
     Dns { server: String, source: DnsError },
     #[error("{server}: DNS knows no such name")]
     NoSuchName { server: String },
+    #[error("{server}: it has IPv6 addresses only, and sip.listen is an IPv4 one; listen on [::]")]
+    NoUsableAddress { server: String },
 }
 
 /// What a server has been resolved to.

@@ -42,6 +42,8 @@ pub(super) struct Server {
     pub state: ServerState,
     since: Instant,
     pub reason: Option<String>,
+    /// What the transport says of it.
+    pub fault: Option<String>,
     /// Has answered a ping, ever: its silence means something.
     pub answered: bool,
     /// Has answered something else, ever.
@@ -74,6 +76,7 @@ impl Server {
             state: ServerState::Unknown,
             since: now,
             reason: None,
+            fault: None,
             answered: false,
             heard: false,
             misses: 0,
@@ -180,11 +183,16 @@ impl Server {
                     self.up(now);
                 }
             }
-            News::Unsent => self.down("nothing can be sent to it".to_owned(), now),
+            News::Unsent => self.unsent(now),
             News::Unavailable => self.complaint("it answers REGISTER with 503", now),
             News::Silent if !self.answered => self.complaint("it does not answer", now),
             News::Silent => {}
         }
+    }
+
+    pub fn unsent(&mut self, now: Instant) {
+        let fault = self.fault.take();
+        self.down(fault.unwrap_or_else(|| "nothing can be sent to it".to_owned()), now);
     }
 
     fn complaint(&mut self, reason: &str, now: Instant) {

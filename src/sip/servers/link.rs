@@ -16,6 +16,9 @@ pub struct Current {
     pub advertise: SocketAddr,
     /// Why it is not worth a try now.
     pub down: Option<Arc<str>>,
+    /// Counts up when the connection there is lost: a server that reaches its telephones by the
+    /// connection they made wants them to register again.
+    pub epoch: u64,
 }
 
 /// Held by each user agent's [`crate::sip::Driven`].

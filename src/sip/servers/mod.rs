@@ -59,6 +59,8 @@ pub struct Target {
     pub hop: Hop,
     /// As configured, for people.
     pub name: String,
+    /// The name or address that was configured: what a certificate has to say (RFC 5922 7.1).
+    pub host: String,
     /// Servers of a lower tier are gone back to; those of the same are equally good.
     pub tier: u32,
 }
@@ -179,7 +181,7 @@ impl Servers {
                 server.measured(rtt);
                 server.good(now);
             }
-            Outcome::Unsent => server.down("OPTIONS cannot be sent to it".to_owned(), now),
+            Outcome::Unsent => server.unsent(now),
         }
         self.choose(now);
     }
@@ -190,6 +192,13 @@ impl Servers {
         };
         server.handle_news(news, now);
         self.choose(now);
+    }
+
+    /// Why nothing could be sent to a server, for what comes of it.
+    pub fn explain(&mut self, hop: Hop, why: String) {
+        if let Some(server) = self.servers.iter_mut().find(|server| server.target.hop == hop) {
+            server.fault = Some(why);
+        }
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
