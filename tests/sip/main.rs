@@ -3,15 +3,18 @@
 
 mod support;
 
+mod challenges;
 mod connections;
 mod digest;
 mod endpoint;
 mod extra_headers;
+mod genesys;
 mod glare;
 mod hostile;
 mod in_dialog;
 mod invite_in;
 mod invite_out;
+mod lossy;
 mod network;
 mod outage;
 mod over_mtu;
