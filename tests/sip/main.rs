@@ -1,7 +1,6 @@
 //! The SIP room from outside: user agents under virtual time, two of them over a lossy network,
 //! endpoints over loopback UDP.
 
-mod support;
 mod digest;
 mod endpoint;
 mod extra_headers;
@@ -22,6 +21,7 @@ mod sequences;
 mod session_timers;
 mod stream_framing;
 mod streams;
+mod support;
 mod tcp;
 mod transactions;
 mod update;
