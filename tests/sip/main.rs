@@ -7,6 +7,7 @@ mod challenges;
 mod digest;
 mod endpoint;
 mod extra_headers;
+mod forks;
 mod genesys;
 mod glare;
 mod hostile;
