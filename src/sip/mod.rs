@@ -9,6 +9,7 @@
 //!
 //! Left for later: REFER, Replaces.
 
+mod acks;
 mod core;
 mod dialog;
 pub mod digest;
@@ -27,6 +28,7 @@ mod registration;
 mod reliable;
 pub mod resolve;
 mod routes;
+mod sanity;
 pub mod servers;
 mod session;
 mod session_timer;
