@@ -12,7 +12,8 @@ use rsipstack::sip::{Auth, HostWithPort, Method, Request, Response, Scheme, Uri,
 use super::digest::{Challenge, strongest};
 use super::message::{self, ALLOW, ALLOW_EVENTS, EXTENSIONS, RELIABLE, get_all, header, quote};
 use super::port::{ClientTx, Transmit};
-use super::types::{Event, Reliable, SessionId, UaConfig};
+use super::refer::Taken;
+use super::types::{Event, Faults, ReferId, Reliable, SessionId, UaConfig};
 
 /// Challenges answered for one request: one for the server, one for a proxy, each once more for a
 /// stale nonce. Whoever asks more often than that asks for ever.
@@ -28,6 +29,9 @@ pub(crate) enum Purpose {
     Bye(SessionId),
     Info(SessionId),
     Notify(SessionId),
+    Refer(SessionId),
+    /// About a REFER that came in.
+    ReferNotify(ReferId),
     Prack(SessionId),
     Update(SessionId),
 }
@@ -35,12 +39,13 @@ pub(crate) enum Purpose {
 impl Purpose {
     pub(crate) fn session(self) -> Option<SessionId> {
         match self {
-            Purpose::Register | Purpose::Unregister => None,
+            Purpose::Register | Purpose::Unregister | Purpose::ReferNotify(_) => None,
             Purpose::Invite(id)
             | Purpose::Reinvite(id)
             | Purpose::Bye(id)
             | Purpose::Info(id)
             | Purpose::Notify(id)
+            | Purpose::Refer(id)
             | Purpose::Prack(id)
             | Purpose::Update(id) => Some(id),
         }
@@ -92,6 +97,9 @@ pub(crate) struct Core {
     pub events: VecDeque<Event>,
     next_tx: u64,
     pub pending: BTreeMap<ClientTx, Pending>,
+    /// REFERs that came in.
+    pub taken: Taken,
+    pub faults: Faults,
 }
 
 impl Core {
@@ -103,6 +111,8 @@ impl Core {
             events: VecDeque::new(),
             next_tx: 0,
             pending: BTreeMap::new(),
+            taken: Taken::default(),
+            faults: Faults::default(),
         }
     }
 
@@ -232,7 +242,10 @@ impl Core {
         if (tells && code > 100 && code < 300) || code == 405 {
             response.headers.push(header("Allow", ALLOW));
         }
-        if (tells && code > 100 && code < 300) || code == 489 {
+        if (tells && code > 100 && code < 300)
+            || code == 489
+            || (code == 405 && request.method == Method::Subscribe)
+        {
             response.headers.push(header("Allow-Events", ALLOW_EVENTS));
         }
         if tells && code > 100 && code < 300 {

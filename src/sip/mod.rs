@@ -6,7 +6,7 @@
 //! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are rsipstack's types; nothing of its dialog layer is
 //! used. [`Driven`] puts one of each together for a task to hold.
 //!
-//! Left for later: DNS, REFER, Replaces.
+//! Left for later: DNS.
 
 mod core;
 mod dialog;
@@ -16,13 +16,17 @@ mod driver;
 pub mod dtmf_info;
 mod endpoint;
 mod extra;
+mod flood;
 mod hop;
+mod identity;
 pub(crate) mod message;
 mod offers;
 pub mod port;
 mod redirect;
+mod refer;
 mod registration;
 mod reliable;
+mod replaces;
 mod routes;
 mod session;
 mod session_timer;
