@@ -10,9 +10,10 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rsipstack::sip::{Auth, HostWithPort, Method, Request, Response, Scheme, Uri, Version};
 
 use super::digest::{Challenge, strongest};
-use super::message::{self, ALLOW, ALLOW_EVENTS, SUPPORTED, get_all, header, quote};
+use super::message::{self, ALLOW, ALLOW_EVENTS, EXTENSIONS, RELIABLE, get_all, header, quote};
 use super::port::{ClientTx, Transmit};
-use super::types::{Event, SessionId, UaConfig};
+use super::servers::News;
+use super::types::{Event, Reliable, SessionId, UaConfig};
 
 /// Challenges answered for one request: one for the server, one for a proxy, each once more for a
 /// stale nonce. Whoever asks more often than that asks for ever.
@@ -27,15 +28,22 @@ pub(crate) enum Purpose {
     Reinvite(SessionId),
     Bye(SessionId),
     Info(SessionId),
+    Notify(SessionId),
+    Prack(SessionId),
+    Update(SessionId),
 }
 
 impl Purpose {
     pub(crate) fn session(self) -> Option<SessionId> {
         match self {
             Purpose::Register | Purpose::Unregister => None,
-            Purpose::Invite(id) | Purpose::Reinvite(id) | Purpose::Bye(id) | Purpose::Info(id) => {
-                Some(id)
-            }
+            Purpose::Invite(id)
+            | Purpose::Reinvite(id)
+            | Purpose::Bye(id)
+            | Purpose::Info(id)
+            | Purpose::Notify(id)
+            | Purpose::Prack(id)
+            | Purpose::Update(id) => Some(id),
         }
     }
 }
@@ -85,6 +93,8 @@ pub(crate) struct Core {
     pub events: VecDeque<Event>,
     next_tx: u64,
     pub pending: BTreeMap<ClientTx, Pending>,
+    /// What was met at a server last, until it is told.
+    pub news: Option<(Hop, News)>,
 }
 
 impl Core {
@@ -96,7 +106,13 @@ impl Core {
             events: VecDeque::new(),
             next_tx: 0,
             pending: BTreeMap::new(),
+            news: None,
         }
+    }
+
+    /// For whoever chooses among servers. The last word counts.
+    pub(crate) fn tell_news(&mut self, server: Hop, news: News) {
+        self.news = Some((server, news));
     }
 
     /// 64 random bits, as RFC 3261 19.3 wants more than 32 for a tag.
@@ -119,6 +135,22 @@ impl Core {
         let branch = self.token();
         let UaConfig { server, advertise, .. } = &self.config;
         format!("SIP/2.0/{} {advertise};branch=z9hG4bK{branch};rport", server.transport.via())
+    }
+
+    /// Whether we know the option tag, so that a request may require it.
+    pub(crate) fn supports(&self, tag: &str) -> bool {
+        let reliable = self.config.reliable != Reliable::Off;
+        let mut extensions = EXTENSIONS.iter();
+        (reliable && tag.eq_ignore_ascii_case(RELIABLE))
+            || extensions.any(|known| tag.eq_ignore_ascii_case(known))
+    }
+
+    /// The value of Supported; `without` are extensions a peer cannot stand.
+    pub(crate) fn supported(&self, without: &[&str]) -> String {
+        let all = [RELIABLE].into_iter().chain(EXTENSIONS.iter().copied());
+        let kept: Vec<&str> =
+            all.filter(|tag| self.supports(tag) && !without.contains(tag)).collect();
+        kept.join(", ")
     }
 
     fn uri(&self, host: &str) -> String {
@@ -185,7 +217,7 @@ impl Core {
             headers.push(header("Contact", self.contact()));
             headers.push(header("Allow", ALLOW));
             headers.push(header("Allow-Events", ALLOW_EVENTS));
-            headers.push(header("Supported", SUPPORTED));
+            headers.push(header("Supported", self.supported(&[])));
         }
         if method != Method::Ack {
             headers.push(header("User-Agent", self.config.user_agent.clone()));
@@ -213,7 +245,7 @@ impl Core {
             response.headers.push(header("Allow-Events", ALLOW_EVENTS));
         }
         if tells && code > 100 && code < 300 {
-            response.headers.push(header("Supported", SUPPORTED));
+            response.headers.push(header("Supported", self.supported(&[])));
         }
         if (request.method == Method::Options && code == 200) || code == 415 {
             response.headers.push(header("Accept", message::SDP_TYPE));
@@ -235,6 +267,11 @@ impl Core {
         self.transmits.push_back(Transmit::Request { tx, request: request.clone(), to });
         self.pending.insert(tx, Pending { purpose, request, to, auth, done: None });
         tx
+    }
+
+    /// A request as it went out, credentials and all.
+    pub(crate) fn as_sent(&self, tx: ClientTx) -> Option<&Pending> {
+        self.pending.get(&tx)
     }
 
     fn apply_auth(&mut self, request: &mut Request, auth: &mut AuthState) {

@@ -8,9 +8,11 @@ use rsipstack::sip::{Method, Request, Response};
 
 use super::core::{AuthState, Core, Pending, Purpose, renew};
 use super::dialog::Dialog;
-use super::message::{self, get, header, reason_header, reason_of, set_body};
+use super::message::{self, get, header, reason_header, reason_of, set_body, set_sdp};
 use super::offers::{Offer, Ours, Theirs};
-use super::port::{ServerTx, Transmit, TxFailure};
+use super::port::{ClientTx, ServerTx, Transmit, TxFailure};
+use super::reliable::Reliably;
+use super::session_timer::Timer;
 use super::timers::{T1, T1X64, T2};
 use super::types::{End, EndedBy, Event, NotifyEvent, SessionId};
 use super::uac::Outgoing;
@@ -39,6 +41,8 @@ pub(crate) struct AwaitedAck {
     deadline: Instant,
     /// The 2xx held an offer: the ACK brings the answer.
     pub holds_offer: bool,
+    /// To a refresh, which the application knows nothing of.
+    pub quiet: bool,
 }
 
 /// The ACK of a 2xx we received, for when the 2xx comes again (RFC 3261 13.2.2.4).
@@ -49,6 +53,8 @@ pub(crate) struct SentAck {
     pub ack: Option<(Request, Hop)>,
     /// The INVITE, for its credentials.
     pub invite: Request,
+    /// The offer in the 2xx that the ACK is to answer.
+    pub offer: Option<String>,
     until: Instant,
 }
 
@@ -68,6 +74,14 @@ pub(crate) struct Session {
     pub offers: VecDeque<Offer>,
     /// Via branch of the INVITE that came in: CANCEL has the same.
     pub invite_branch: Option<String>,
+    /// The challenges this session's requests have answered: the next one answers them unasked, with
+    /// the counts rising.
+    pub auth: AuthState,
+    pub timer: Timer,
+    /// Our provisional answers, where they are to be acknowledged.
+    pub reliably: Option<Reliably>,
+    /// Early dialogs of a call out that another one was answered in.
+    pub forks: Vec<Dialog>,
     bye_due: Option<ByeDue>,
 }
 
@@ -96,6 +110,10 @@ impl Session {
             theirs: None,
             offers: VecDeque::new(),
             invite_branch: None,
+            auth: AuthState::default(),
+            timer: Timer::default(),
+            reliably: None,
+            forks: Vec::new(),
             bye_due: None,
         }
     }
@@ -134,6 +152,10 @@ impl Session {
         self.offers.clear();
         self.ours = Ours::Idle;
         self.bye_due = None;
+        self.timer.stop();
+        if let Some(reliably) = &mut self.reliably {
+            reliably.stop();
+        }
         self.reap_at.get_or_insert(now + T1X64);
     }
 
@@ -170,6 +192,35 @@ impl Session {
         }
     }
 
+    /// Sends a request of this session's in a transaction of its own, with the credentials that were
+    /// asked for before (RFC 3261 22.3, RFC 7616 3.6).
+    pub(crate) fn dispatch(
+        &mut self,
+        core: &mut Core,
+        purpose: Purpose,
+        request: Request,
+        to: Hop,
+    ) -> ClientTx {
+        let auth = self.auth.carry_over();
+        self.dispatch_with(core, purpose, request, to, auth)
+    }
+
+    /// The same with the answer to a challenge that has just come.
+    pub(crate) fn dispatch_with(
+        &mut self,
+        core: &mut Core,
+        purpose: Purpose,
+        request: Request,
+        to: Hop,
+        auth: AuthState,
+    ) -> ClientTx {
+        let tx = core.send(purpose, request, to, auth);
+        if let Some(sent) = core.as_sent(tx) {
+            self.auth = sent.auth.clone();
+        }
+        tx
+    }
+
     pub(crate) fn respond(&self, core: &mut Core, tx: ServerTx, request: &Request, code: u16) {
         let response = core.response(request, code, &self.tag());
         core.transmits.push_back(Transmit::Response { tx, response });
@@ -185,6 +236,10 @@ impl Session {
         from: Hop,
         now: Instant,
     ) {
+        if request.method == Method::PRack && (self.is_over() || self.in_order(&request)) {
+            // For an answer sent before the final one, it comes when it comes (RFC 3262 3).
+            return self.handle_prack(core, tx, &request, now);
+        }
         if self.is_over() {
             // 15.1.2 for a BYE that crossed ours; nothing else makes sense any more.
             let code = if request.method == Method::Bye { 200 } else { 481 };
@@ -201,7 +256,7 @@ impl Session {
             Method::Notify => self.handle_notify(core, tx, &request),
             Method::Info => self.handle_info(core, tx, &request),
             Method::Options => self.respond(core, tx, &request, 200),
-            Method::Invite | Method::Update => self.handle_offer(core, tx, request),
+            Method::Invite | Method::Update => self.handle_offer(core, tx, request, now),
             _ => self.respond(core, tx, &request, 405),
         }
     }
@@ -264,11 +319,8 @@ impl Session {
         now: Instant,
     ) {
         let mut response = core.response(request, 200, &self.tag());
-        set_body(
-            &mut response.headers,
-            &mut response.body,
-            Some((message::SDP_TYPE, sdp.as_bytes().to_vec())),
-        );
+        response.headers.extend(self.timer.grant(request, core.config.session_timer, now));
+        set_sdp(&mut response.headers, &mut response.body, Some(sdp));
         core.transmits.push_back(Transmit::Response { tx, response: response.clone() });
         let Some((cseq, _)) = message::cseq(request) else { return };
         if request.method == Method::Invite {
@@ -281,6 +333,7 @@ impl Session {
                 sent: now,
                 deadline: now + T1X64,
                 holds_offer,
+                quiet: false,
             });
         }
     }
@@ -294,7 +347,13 @@ impl Session {
             true => message::sdp_of(request, &request.body).ok().flatten(),
             false => None,
         };
-        self.emit(core, Event::Acked { session: self.id, sdp });
+        if let (Some(dialog), Some(answer)) = (&mut self.dialog, &sdp) {
+            let ours = String::from_utf8_lossy(&awaited.response.body).into_owned();
+            dialog.agreed.settle(Some(ours), Some(answer.clone()));
+        }
+        if !awaited.quiet {
+            self.emit(core, Event::Acked { session: self.id, sdp });
+        }
         match self.bye_due.take() {
             Some(due) => self.send_bye(core, due.code, &due.text, now),
             None => self.try_next_offer(core),
@@ -309,11 +368,11 @@ impl Session {
         core: &mut Core,
         dialog: &Dialog,
         invite: Request,
-        wants_answer: bool,
+        offer: Option<String>,
         now: Instant,
     ) {
         let Some((cseq, _)) = message::cseq(&invite) else { return };
-        let ack = (!wants_answer).then(|| dialog.ack(core, &invite, cseq, None));
+        let ack = offer.is_none().then(|| dialog.ack(core, &invite, cseq, None));
         if let Some((request, to)) = &ack {
             core.transmits.push_back(Transmit::Ack { request: request.clone(), to: *to });
         }
@@ -323,6 +382,7 @@ impl Session {
             remote_tag: dialog.remote_tag.clone(),
             ack,
             invite,
+            offer,
             until: now + T1X64,
         });
     }
@@ -347,12 +407,15 @@ impl Session {
 
     /// [`super::Command::AnswerInAck`], or an ACK without an answer when there will be none.
     pub(crate) fn send_due_ack(&mut self, core: &mut Core, sdp: Option<&str>, now: Instant) {
-        let Some(dialog) = &self.dialog else { return };
+        let Some(dialog) = &mut self.dialog else { return };
         let Some(due) = self.acks.iter_mut().find(|sent| sent.ack.is_none()) else { return };
         let (request, to) = dialog.ack(core, &due.invite, due.cseq, sdp);
         core.transmits.push_back(Transmit::Ack { request: request.clone(), to });
         due.ack = Some((request, to));
         due.until = now + T1X64;
+        if let Some(sdp) = sdp {
+            dialog.agreed.settle(Some(sdp.to_owned()), due.offer.take());
+        }
         if !self.ended {
             self.try_next_offer(core);
         }
@@ -406,42 +469,54 @@ impl Session {
     }
 
     pub(crate) fn send_bye(&mut self, core: &mut Core, code: u16, text: &str, now: Instant) {
-        if let Some(dialog) = &mut self.dialog {
-            bye(core, self.id, dialog, code, text);
+        if let Some(mut dialog) = self.dialog.take() {
+            self.bye(core, &mut dialog, code, text);
+            self.dialog = Some(dialog);
         }
         self.over(core, now);
     }
 
+    /// BYE in a dialog of this session's.
+    pub(crate) fn bye(&mut self, core: &mut Core, dialog: &mut Dialog, code: u16, text: &str) {
+        let cseq = dialog.next_cseq();
+        let (mut request, to) = dialog.request(core, Method::Bye, cseq);
+        request.headers.extend(reason_header(code, text));
+        self.dispatch(core, Purpose::Bye(self.id), request, to);
+    }
+
     /// [`super::Command::Info`]: in the confirmed dialog, or in the early one heard of last.
     pub(crate) fn info(&mut self, core: &mut Core, content_type: &str, body: Vec<u8>) {
-        self.request_in_dialog(core, Method::Info, |request| {
+        self.request_in_dialog(core, Purpose::Info(self.id), Method::Info, |request| {
             set_body(&mut request.headers, &mut request.body, Some((content_type, body)));
         });
     }
 
     /// [`super::Command::Notify`]: in the same dialog as INFO.
     pub(crate) fn notify(&mut self, core: &mut Core, event: NotifyEvent) {
-        self.request_in_dialog(core, Method::Notify, |request| {
+        self.request_in_dialog(core, Purpose::Notify(self.id), Method::Notify, |request| {
             request.headers.push(rsipstack::sip::Header::Event(event.package().into()));
             set_body(&mut request.headers, &mut request.body, None);
         });
     }
 
-    fn request_in_dialog(
+    /// A request in the confirmed dialog, or in the early one heard of last; false when there is none.
+    pub(crate) fn request_in_dialog(
         &mut self,
         core: &mut Core,
+        purpose: Purpose,
         method: Method,
-        fill: impl FnOnce(&mut rsipstack::sip::Request),
-    ) {
+        fill: impl FnOnce(&mut Request),
+    ) -> bool {
         let dialog = match &mut self.phase {
             Phase::Calling(outgoing) => outgoing.early.last_mut(),
             _ => self.dialog.as_mut(),
         };
-        let (Some(dialog), false) = (dialog, self.ended) else { return };
+        let (Some(dialog), false) = (dialog, self.ended) else { return false };
         let cseq = dialog.next_cseq();
         let (mut request, to) = dialog.request(core, method, cseq);
         fill(&mut request);
-        core.send(Purpose::Info(self.id), request, to, AuthState::default());
+        self.dispatch(core, purpose, request, to);
+        true
     }
 
     // Answers and failures of BYE and INFO.
@@ -460,21 +535,57 @@ impl Session {
             self.send_again(core, pending, auth);
             return;
         }
-        // 12.2.1.2: the peer knows of no such dialog.
-        if code == 481 && matches!(pending.purpose, Purpose::Info(_)) && !self.is_over() {
+        let told = matches!(pending.purpose, Purpose::Info(_) | Purpose::Notify(_));
+        if !told || code < 300 || self.is_over() {
+            return;
+        }
+        if code == 481 {
+            // 12.2.1.2: the peer knows of no such dialog.
             self.tell_end(core, EndedBy::Peer, 481, message::status_text(response), None);
             self.over(core, now);
+        } else if matches!(pending.purpose, Purpose::Info(_)) {
+            self.emit(core, Event::InfoRefused { session: self.id, code });
+        }
+    }
+
+    /// No answer to anything but an INVITE or BYE.
+    pub(crate) fn handle_other_failure(
+        &mut self,
+        core: &mut Core,
+        pending: &Pending,
+        why: TxFailure,
+    ) {
+        if matches!(pending.purpose, Purpose::Info(_)) {
+            let code = match why {
+                TxFailure::Timeout => 408,
+                TxFailure::Transport => 503,
+            };
+            self.emit(core, Event::InfoRefused { session: self.id, code });
         }
     }
 
     pub(crate) fn send_again(&mut self, core: &mut Core, pending: Pending, auth: AuthState) {
         let mut request = pending.request;
-        let cseq = match &mut self.dialog {
+        let cseq = match self.dialog_of_ours(&request) {
             Some(dialog) => dialog.next_cseq(),
+            // Of a fork that is gone.
             None => message::cseq(&request).map_or(1, |(number, _)| number + 1),
         };
         renew(core, &mut request, cseq);
-        core.send(pending.purpose, request, pending.to, auth);
+        self.dispatch_with(core, pending.purpose, request, pending.to, auth);
+    }
+
+    /// The dialog a request of ours belongs to.
+    pub(crate) fn dialog_of_ours(&mut self, request: &Request) -> Option<&mut Dialog> {
+        self.dialog_with(message::tag_of(request, "To"))
+    }
+
+    pub(crate) fn dialog_with(&mut self, remote_tag: Option<&str>) -> Option<&mut Dialog> {
+        let is_it = |dialog: &&mut Dialog| dialog.remote_tag.as_deref() == remote_tag;
+        match &mut self.phase {
+            Phase::Calling(outgoing) => outgoing.early.iter_mut().find(is_it),
+            _ => self.dialog.as_mut().filter(is_it),
+        }
     }
 
     pub(crate) fn lost(&mut self, core: &mut Core, why: TxFailure, now: Instant) {
@@ -503,7 +614,11 @@ impl Session {
             Phase::Ringing(invite) => invite.next_progress(),
             _ => None,
         };
-        awaited.chain(glare).chain(bye).chain(ringing).chain(self.reap_at).min()
+        let reliable = self.reliably.as_ref().and_then(Reliably::timeout);
+        let timer = self.timer.timeout().filter(|_| !self.ended && matches!(self.phase, Phase::Up));
+        let guard = self.theirs.as_ref().map(Theirs::until);
+        let ours = awaited.chain(glare).chain(bye).chain(ringing).chain(self.reap_at);
+        ours.chain(reliable).chain(timer).chain(guard).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, core: &mut Core, now: Instant) {
@@ -525,17 +640,12 @@ impl Session {
             awaited.pause = (awaited.pause * 2).min(T2);
             awaited.next = now + awaited.pause;
         }
+        self.check_reliably(core, now);
+        self.check_timer(core, now);
+        self.give_theirs_up(core, now);
         self.end_pause(core, now);
         self.repeat_progress(core, now);
     }
-}
-
-/// BYE in a dialog.
-pub(crate) fn bye(core: &mut Core, id: SessionId, dialog: &mut Dialog, code: u16, text: &str) {
-    let cseq = dialog.next_cseq();
-    let (mut request, to) = dialog.request(core, Method::Bye, cseq);
-    request.headers.extend(reason_header(code, text));
-    core.send(Purpose::Bye(id), request, to, AuthState::default());
 }
 
 /// The answer to a request too early to be dealt with: try again in a moment (RFC 3261 14.2).

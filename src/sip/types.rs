@@ -239,6 +239,9 @@ pub enum Event {
     Notified { session: SessionId, event: NotifyEvent },
     /// INFO that came in; 200 has been sent.
     Informed { session: SessionId, content_type: String, body: Vec<u8> },
+    /// Our INFO was refused (405, 415, 501...) or had no answer (408): what it brought did not arrive. The
+    /// session stands. 481 ends it instead.
+    InfoRefused { session: SessionId, code: u16 },
     /// The last event of a session, exactly one.
     Ended { session: SessionId, end: End },
 }
@@ -259,6 +262,7 @@ impl Event {
             | Event::Transferring { session, .. }
             | Event::Notified { session, .. }
             | Event::Informed { session, .. }
+            | Event::InfoRefused { session, .. }
             | Event::Ended { session, .. } => Some(*session),
             Event::Referred { session, .. } => *session,
             Event::Registered { .. } | Event::RegistrationFailed { .. } | Event::Unregistered => {
@@ -369,4 +373,38 @@ pub struct End {
     pub code: u16,
     pub text: String,
     pub reason_header: Option<String>,
+}
+
+/// How a DN's registration stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RegistrationState {
+    /// Not wanted.
+    SignedOut,
+    /// The first answer is awaited.
+    Registering,
+    /// Granted, and refreshed in time since.
+    Registered,
+    /// The last try failed, or the server is down; there will be another one. The server may hold a
+    /// binding meanwhile, see [`RegistrationStatus::expires_at`].
+    Failing,
+    /// Refused for good.
+    Refused,
+}
+
+/// A DN's registration, for dashboards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationStatus {
+    pub state: RegistrationState,
+    /// Where it is registered, or tries to be.
+    pub server: Hop,
+    /// As it stands in the Contact header: `<sip:DN@host:port>`.
+    pub contact: String,
+    /// When what was granted last runs out, or has run out.
+    pub expires_at: Option<std::time::Instant>,
+    /// The last answer to a REGISTER, or 408 or 503 for none.
+    pub last_code: Option<u16>,
+    /// Its text, as the server wrote it.
+    pub last_reason: Option<String>,
+    /// In this state since then; None before the first REGISTER.
+    pub since: Option<std::time::Instant>,
 }

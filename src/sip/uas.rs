@@ -7,9 +7,11 @@ use rsipstack::sip::{Request, Response, Uri};
 
 use super::core::Core;
 use super::dialog::Dialog;
-use super::message::{self, get, parse_uri, reason_of, sdp_of, set_body, unescape};
+use super::message::{self, get, parse_uri, reason_of, sdp_of, set_sdp, unescape};
 use super::port::{ServerTx, Transmit};
+use super::reliable::Reliably;
 use super::session::{Phase, Session};
+use super::session_timer::too_brief;
 use super::types::{EndedBy, Event, HeaderPair, Invited, SessionId};
 
 /// Application headers of one INVITE that are handed on.
@@ -22,7 +24,7 @@ const PROGRESS: Duration = Duration::from_secs(60);
 pub(crate) struct IncomingInvite {
     pub tx: ServerTx,
     pub request: Request,
-    has_offer: bool,
+    pub offer: Option<String>,
     /// The last provisional answer, and when it is due again.
     progress: Option<(Response, Instant)>,
 }
@@ -51,14 +53,23 @@ pub(crate) fn invited(
         return refuse(core, 406);
     }
     let Ok(sdp) = sdp_of(&request, &request.body) else { return refuse(core, 415) };
+    if let Some(min) = too_brief(&request, core.config.session_timer) {
+        let tag = core.token();
+        let mut response = core.response(&request, 422, &tag);
+        response.headers.push(min);
+        core.transmits.push_back(Transmit::Response { tx, response });
+        return None;
+    }
     let Some(dialog) = Dialog::callee(core, &request, from) else { return refuse(core, 400) };
     let trying = core.response(&request, 100, &dialog.local_tag);
     core.transmits.push_back(Transmit::Response { tx, response: trying });
     let invite = Box::new(describe(&request, &dialog, sdp.clone()));
-    let incoming = IncomingInvite { tx, has_offer: sdp.is_some(), request, progress: None };
+    let reliably = Reliably::wanted(core, &request);
+    let incoming = IncomingInvite { tx, offer: sdp, request, progress: None };
     let branch = message::top_via(&incoming.request).and_then(message::branch).map(str::to_owned);
     let mut session = Session::new(id, Phase::Ringing(Box::new(incoming)), Some(dialog), false);
     session.invite_branch = branch;
+    session.reliably = reliably;
     core.events.push_back(Event::Invited { session: id, invite });
     Some(session)
 }
@@ -121,16 +132,16 @@ impl Session {
         sdp: Option<String>,
         now: Instant,
     ) {
-        let tag = self.tag();
-        let Phase::Ringing(invite) = &mut self.phase else { return };
         if !(101..200).contains(&code) {
             return;
         }
-        let mut response = core.response(&invite.request, code, &tag);
-        if let Some(sdp) = sdp {
-            let content = (message::SDP_TYPE, sdp.into_bytes());
-            set_body(&mut response.headers, &mut response.body, Some(content));
+        if self.reliably.is_some() {
+            return self.progress_reliably(core, code, sdp, now);
         }
+        let tag = self.tag();
+        let Phase::Ringing(invite) = &mut self.phase else { return };
+        let mut response = core.response(&invite.request, code, &tag);
+        set_sdp(&mut response.headers, &mut response.body, sdp.as_deref());
         invite.progress = Some((response.clone(), now + PROGRESS));
         core.transmits.push_back(Transmit::Response { tx: invite.tx, response });
     }
@@ -149,8 +160,24 @@ impl Session {
         if !matches!(self.phase, Phase::Ringing(_)) {
             return;
         }
+        // After an answer in a reliable 1xx this one could only repeat it (RFC 3261 13.2.1).
+        let sdp = match &mut self.reliably {
+            Some(reliably) => match reliably.accept(sdp) {
+                Some(sdp) => sdp,
+                None => return,
+            },
+            None => sdp.to_owned(),
+        };
         let Phase::Ringing(invite) = std::mem::replace(&mut self.phase, Phase::Up) else { return };
-        self.send_ok(core, invite.tx, &invite.request, sdp, !invite.has_offer, now);
+        let holds_offer = invite.offer.is_none();
+        if let Some(dialog) = self.dialog.as_mut().filter(|dialog| !dialog.agreed.settled) {
+            // An offer of ours is agreed on by the ACK only.
+            dialog.agreed.local = Some(sdp.clone());
+            if let Some(offer) = invite.offer {
+                dialog.agreed.settle(Some(sdp.clone()), Some(offer));
+            }
+        }
+        self.send_ok(core, invite.tx, &invite.request, &sdp, holds_offer, now);
     }
 
     /// CANCEL for an INVITE of this session (RFC 3261 9.2); false when it means none of them.

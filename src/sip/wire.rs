@@ -6,6 +6,13 @@ use rsipstack::sip::{Method, Request, SipMessage};
 
 use super::sanity;
 
+/// Longest start line with all headers. The longest message of RFC 4475 has 4 KiB of them; attached
+/// data of a contact centre may come on top.
+pub const MAX_HEAD: usize = 32 * 1024;
+
+/// Most header lines. A call through ten proxies has fewer than sixty.
+pub const MAX_HEADERS: usize = 256;
+
 /// Why a datagram is no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -14,6 +21,8 @@ pub enum Fault {
     KeepAlive,
     #[error("not a SIP message")]
     Malformed,
+    #[error("more than 32 KiB or 256 lines of headers")]
+    TooBig,
     /// The body of an answer (or of an ACK) is shorter than Content-Length says (RFC 3261 18.3).
     #[error("the body is cut short")]
     CutShort,
@@ -43,27 +52,18 @@ pub fn parse(datagram: &[u8]) -> Result<SipMessage, Fault> {
     let end = datagram.windows(4).position(|four| four == b"\r\n\r\n").ok_or(Fault::Malformed)?;
     let (head, body) = datagram.split_at(end);
     let body = body.get(4..).unwrap_or_default();
+    if head.len() > MAX_HEAD || count_lines(head) > MAX_HEADERS {
+        return Err(Fault::TooBig);
+    }
+    let said = content_length(head);
     let head = String::from_utf8_lossy(head);
-    let mut said = head.split("\r\n").skip(1).filter_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        let name = name.trim();
-        let is = name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("l");
-        is.then(|| value.trim())
-    });
-    let (head, body) = match said.next() {
-        Some(length) => {
-            if said.any(|other| other != length) {
-                return Err(refused(&head, 400).unwrap_or(Fault::Malformed));
-            }
-            let Ok(length) = length.parse::<usize>() else {
-                return Err(refused(&head, 400).unwrap_or(Fault::Malformed));
-            };
-            match body.get(..length) {
-                Some(body) => (head, body),
-                None => return Err(refused(&head, 400).unwrap_or(Fault::CutShort)),
-            }
-        }
-        None => (format!("{head}\r\nContent-Length: {}", body.len()).into(), body),
+    let (head, body) = match said {
+        Ok(Some(length)) => match body.get(..length) {
+            Some(body) => (head, body),
+            None => return Err(refused(&head, 400).unwrap_or(Fault::CutShort)),
+        },
+        Ok(None) => (format!("{head}\r\nContent-Length: {}", body.len()).into(), body),
+        Err(BadLength) => return Err(refused(&head, 400).unwrap_or(Fault::Malformed)),
     };
     let head = two_colons(head);
     let first = head.split("\r\n").next().unwrap_or_default();
@@ -117,6 +117,46 @@ fn refused(head: &str, code: u16) -> Option<Fault> {
         Ok(SipMessage::Request(request)) => Some(Fault::Refused(Box::new(request), code)),
         _ => None,
     }
+}
+
+/// Header lines, folded ones and all.
+pub(crate) fn count_lines(head: &[u8]) -> usize {
+    head.windows(2).filter(|two| two == b"\r\n").count()
+}
+
+/// A Content-Length that is no number, or two that differ: where the message ends is anybody's guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadLength;
+
+/// What Content-Length says, also in its short form and folded.
+pub(crate) fn content_length(head: &[u8]) -> Result<Option<usize>, BadLength> {
+    let mut said = None;
+    let mut lines = head.split(|byte| *byte == b'\n').skip(1).peekable();
+    while let Some(line) = lines.next() {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let (name, value) = line.split_at(colon);
+        let name = name.trim_ascii();
+        if !name.eq_ignore_ascii_case(b"content-length") && !name.eq_ignore_ascii_case(b"l") {
+            continue;
+        }
+        // A folded line begins with a blank, so its colon does not make it a header.
+        if line.first().is_some_and(|first| matches!(first, b' ' | b'\t')) {
+            continue;
+        }
+        let mut value = value.get(1..).unwrap_or_default().trim_ascii().to_vec();
+        while let Some(more) =
+            lines.next_if(|next| next.first().is_some_and(|first| matches!(first, b' ' | b'\t')))
+        {
+            value.extend_from_slice(more.trim_ascii());
+        }
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let text = std::str::from_utf8(&value).map_err(|_| BadLength)?;
+        let length = text.parse().ok().filter(|_| digits).ok_or(BadLength)?;
+        if said.replace(length).is_some_and(|before| before != length) {
+            return Err(BadLength);
+        }
+    }
+    Ok(said)
 }
 
 fn read(head: &str, body: &[u8]) -> Result<SipMessage, Fault> {
@@ -177,19 +217,34 @@ mod tests {
     }
 
     #[test]
+    fn content_length_in_its_shapes() {
+        let of = |line: &str| content_length(format!("OPTIONS sip:h SIP/2.0\r\n{line}").as_bytes());
+        assert_eq!(of("X: 1\r\nl:  7 \r\nY: 2"), Ok(Some(7)));
+        assert_eq!(of("Content-Length:\r\n 7\r\nY: 2"), Ok(Some(7)));
+        assert_eq!(of("CONTENT-LENGTH : 7"), Ok(Some(7)));
+        assert_eq!(of("X: a\r\n l: 7"), Ok(None), "a folded line is no header");
+        for bad in ["l: +7", "l: -1", "l:", "l: 7 8", "l: 99999999999999999999", "l: 7\r\nl: 8"] {
+            assert_eq!(of(bad), Err(BadLength), "{bad}");
+        }
+    }
+
+    #[test]
     fn faults_are_told_apart() {
         assert_eq!(parse(b"\r\n\r\n").unwrap_err(), Fault::KeepAlive);
         assert_eq!(parse(b"").unwrap_err(), Fault::KeepAlive);
         assert_eq!(parse(b"hello\r\n\r\n").unwrap_err(), Fault::Malformed);
         let cut = "SIP/2.0 200 OK\r\nContent-Length: 9\r\n\r\nshort";
         assert_eq!(parse(cut.as_bytes()).unwrap_err(), Fault::CutShort);
+        let many = format!("{HEAD}<sip:a@h>\r\n{}\r\n", "X: y\r\n".repeat(MAX_HEADERS));
+        assert_eq!(parse(many.as_bytes()).unwrap_err(), Fault::TooBig);
+        let long = format!("{HEAD}<sip:a@h>\r\nX: {}\r\n\r\n", "y".repeat(MAX_HEAD));
+        assert_eq!(parse(long.as_bytes()).unwrap_err(), Fault::TooBig);
         let unknown = "DANCE sip:a@h SIP/2.0\r\nCSeq: 1 DANCE\r\n\r\n";
         let Err(Fault::UnknownMethod(request)) = parse(unknown.as_bytes()) else { panic!() };
         assert_eq!(get(&*request, "CSeq"), Some("1 DANCE"));
         let lower = "invite sip:a@h SIP/2.0\r\nCSeq: 1 invite\r\n\r\n";
         assert!(matches!(parse(lower.as_bytes()), Err(Fault::UnknownMethod(_))));
     }
-
     #[test]
     fn a_request_with_a_fault_is_answered_and_an_ack_never_is() {
         for fault in

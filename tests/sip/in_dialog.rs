@@ -37,9 +37,9 @@ fn a_reinvite_moves_the_peer() {
     let mut bench = Bench::new();
     let (session, mut peer) = bench.call_in();
     let moved =
-        peer.request(Method::Invite, "", OFFER).replace("192.0.2.9:5062", "192.0.2.44:5064");
+        peer.request(Method::Invite, "", OFFER_2).replace("192.0.2.9:5062", "192.0.2.44:5064");
     bench.receive(&moved);
-    assert_eq!(bench.event(), Event::Reinvited { session, sdp: Some(OFFER.into()) });
+    assert_eq!(bench.event(), Event::Reinvited { session, sdp: Some(OFFER_2.into()) });
     bench.command(Command::AcceptReinvite { session, sdp: ANSWER.into() });
     bench.sent();
     bench.receive(&peer.request(Method::Ack, "", ""));
@@ -53,12 +53,12 @@ fn a_reinvite_moves_the_peer() {
 fn a_rejected_reinvite_leaves_the_call_as_it_was() {
     let mut bench = Bench::new();
     let (session, mut peer) = bench.call_in();
-    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.receive(&peer.request(Method::Invite, "", OFFER_2));
     bench.sent();
     bench.command(Command::RejectReinvite { session, code: 488 });
     assert_eq!(bench.codes(), [488]);
     bench.events();
-    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.receive(&peer.request(Method::Invite, "", OFFER_2));
     assert_eq!(bench.codes(), [100], "the next one is taken");
 }
 
@@ -66,7 +66,7 @@ fn a_rejected_reinvite_leaves_the_call_as_it_was() {
 fn a_cancelled_reinvite_ends_nothing() {
     let mut bench = Bench::new();
     let (session, mut peer) = bench.call_in();
-    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.receive(&peer.request(Method::Invite, "", OFFER_2));
     bench.sent();
     bench.events();
     bench.receive(&peer.request(Method::Cancel, "", ""));
@@ -82,8 +82,8 @@ fn update_with_an_offer_is_an_offer_and_without_one_a_refresh() {
     bench.receive(&peer.request(Method::Update, "", ""));
     assert_eq!(bench.codes(), [200]);
     assert!(bench.events().is_empty());
-    bench.receive(&peer.request(Method::Update, "", OFFER));
-    assert_eq!(bench.event(), Event::Reinvited { session, sdp: Some(OFFER.into()) });
+    bench.receive(&peer.request(Method::Update, "", OFFER_2));
+    assert_eq!(bench.event(), Event::Reinvited { session, sdp: Some(OFFER_2.into()) });
     bench.command(Command::AcceptReinvite { session, sdp: ANSWER.into() });
     let (_, ok) = bench.responses().remove(0);
     assert_eq!(ok.body, ANSWER.as_bytes());
@@ -145,7 +145,7 @@ fn what_we_do_not_do_is_refused_by_the_book() {
     let (_, response) = bench.responses().remove(0);
     assert_eq!(response.status_code.code(), 489);
     assert_eq!(header(&response, "Allow-Events").as_deref(), Some("talk, hold"));
-    for method in [Method::Refer, Method::Message, Method::PRack, Method::Subscribe] {
+    for method in [Method::Refer, Method::Message, Method::Subscribe] {
         bench.receive(&peer.request(method, "", ""));
         let (_, response) = bench.responses().remove(0);
         assert_eq!(response.status_code.code(), 405, "{method}");
@@ -212,7 +212,7 @@ fn a_dialog_the_peer_forgot_is_over() {
 fn a_bye_ends_the_reinvites_under_way() {
     let mut bench = Bench::new();
     let (_, mut peer) = bench.call_in();
-    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.receive(&peer.request(Method::Invite, "", OFFER_2));
     bench.sent();
     bench.events();
     bench.receive(&peer.request(Method::Bye, "", ""));
@@ -227,4 +227,26 @@ fn requests_of_ours_count_up() {
     assert_eq!(header(&reinvite(&mut bench, session), "CSeq").as_deref(), Some("1 INVITE"));
     bench.command(Command::Info { session, content_type: "a/b".into(), body: vec![1] });
     assert_eq!(header(&bench.request().1, "CSeq").as_deref(), Some("2 INFO"));
+}
+
+/// INFO both ways: a refusal is told, and ends nothing.
+#[test]
+fn a_refused_info_is_told_and_the_session_stands() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.call_in();
+    for (answer, code) in [("405 No", 405), ("415 Type", 415), ("501 No", 501)] {
+        bench.command(Command::Info { session, content_type: "a/b".into(), body: vec![1] });
+        let (tx, info, _) = bench.request();
+        bench.answer(tx, &info, answer, "", "");
+        assert_eq!(bench.event(), Event::InfoRefused { session, code });
+    }
+    bench.command(Command::Info { session, content_type: "a/b".into(), body: vec![1] });
+    let (tx, info, _) = bench.request();
+    bench.answer(tx, &info, "200 OK", "", "");
+    assert!(bench.events().is_empty());
+    bench.command(Command::Info { session, content_type: "a/b".into(), body: vec![1] });
+    let (tx, _, _) = bench.request();
+    bench.fail(tx, TxFailure::Timeout);
+    assert_eq!(bench.event(), Event::InfoRefused { session, code: 408 });
+    assert_eq!(bench.ua.live_sessions(), 1);
 }

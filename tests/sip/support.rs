@@ -8,6 +8,8 @@ use wrtc_gateway::sip::port::{ClientTx, Incoming, ServerTx, Transmit, TxFailure}
 use wrtc_gateway::sip::{Command, Credentials, Event, Hop, SessionId, UaConfig, UserAgent};
 
 pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=offer\r\n";
+/// Another one: the same once more would be a refresh.
+pub const OFFER_2: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=another offer\r\n";
 pub const ANSWER: &str = "v=0\r\no=- 2 1 IN IP4 127.0.0.1\r\ns=answer\r\n";
 pub const PEER: &str = "192.0.2.9:5060";
 
