@@ -116,7 +116,7 @@ fn filled_in(text: &str, other: u16) -> String {
     // Answers to the INVITE, whatever came after it.
     for tag in ["a", "b"] {
         let ids = format!(
-            "Via:[$via]\nVia:[$proxy]\nFrom:[$from]\nTo:[$to];tag=[call_number]{tag}\n\
+            "Via:[$via]\nVia:[$proxy]\nRecord-Route:[$route]\nFrom:[$from]\nTo:[$to];tag=[call_number]{tag}\n\
              Call-ID: [call_id]\nCSeq:[$cseq]"
         );
         text = text.replace(&format!("{{ANSWER {tag}}}"), &ids);
