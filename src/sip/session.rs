@@ -257,6 +257,7 @@ impl Session {
             Method::Info => self.handle_info(core, tx, &request),
             Method::Options => self.respond(core, tx, &request, 200),
             Method::Invite | Method::Update => self.handle_offer(core, tx, request, now),
+            Method::Subscribe => self.respond(core, tx, &request, 489),
             _ => self.respond(core, tx, &request, 405),
         }
     }

@@ -57,13 +57,13 @@ pub fn parse(datagram: &[u8]) -> Result<SipMessage, Fault> {
     }
     let said = content_length(head);
     let head = String::from_utf8_lossy(head);
+    let Ok(said) = said else { return Err(refused(&head, 400).unwrap_or(Fault::Malformed)) };
     let (head, body) = match said {
-        Ok(Some(length)) => match body.get(..length) {
+        Some(length) => match body.get(..length) {
             Some(body) => (head, body),
             None => return Err(refused(&head, 400).unwrap_or(Fault::CutShort)),
         },
-        Ok(None) => (format!("{head}\r\nContent-Length: {}", body.len()).into(), body),
-        Err(BadLength) => return Err(refused(&head, 400).unwrap_or(Fault::Malformed)),
+        None => (format!("{head}\r\nContent-Length: {}", body.len()).into(), body),
     };
     let head = two_colons(head);
     let first = head.split("\r\n").next().unwrap_or_default();
@@ -245,6 +245,7 @@ mod tests {
         let lower = "invite sip:a@h SIP/2.0\r\nCSeq: 1 invite\r\n\r\n";
         assert!(matches!(parse(lower.as_bytes()), Err(Fault::UnknownMethod(_))));
     }
+
     #[test]
     fn a_request_with_a_fault_is_answered_and_an_ack_never_is() {
         for fault in

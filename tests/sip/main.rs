@@ -3,23 +3,35 @@
 
 mod support;
 
+mod challenges;
+mod connections;
 mod digest;
 mod endpoint;
 mod extra_headers;
+mod genesys;
 mod glare;
 mod hostile;
 mod in_dialog;
 mod invite_in;
 mod invite_out;
+mod lossy;
 mod network;
+mod outage;
+mod over_mtu;
+mod peers_filter;
+mod prack;
+mod redirect;
 mod registration;
 mod reliable;
 mod resolve;
 mod routing;
 mod sequences;
+mod session_timers;
 mod stream_framing;
 mod streams;
 mod tcp;
+mod tls;
 mod torture;
 mod transactions;
+mod update;
 mod via_contact;
