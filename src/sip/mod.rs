@@ -8,6 +8,7 @@
 //!
 //! Left for later: REFER, Replaces.
 
+mod acks;
 mod core;
 mod dialog;
 pub mod digest;
