@@ -178,7 +178,9 @@ pub(crate) fn take_outside(
         // By another way (RFC 3261 8.2.2.2).
         return answer(core, tx, &request, 482, &tag);
     }
-    match Dialog::callee(core, &request, from) {
+    // Its NOTIFYs go to the Contact, which RFC 3515 2.4.1 requires; From will not do here.
+    let contact = message::get(&request, "Contact").is_some();
+    match Dialog::callee(core, &request, from).filter(|_| contact) {
         Some(dialog) => take(core, None, Some(dialog), tx, request, now),
         None => answer(core, tx, &request, 400, &tag),
     }
