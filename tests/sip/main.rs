@@ -6,6 +6,7 @@ mod support;
 mod challenges;
 mod connections;
 mod digest;
+mod dual_stack;
 mod endpoint;
 mod extra_headers;
 mod forks;
