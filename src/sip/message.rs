@@ -284,6 +284,16 @@ pub(crate) fn sdp_of(headers: &impl HasHeaders, body: &[u8]) -> Result<Option<St
     }
 }
 
+/// Can the sender take SDP in an answer? Whoever says nothing about it can (RFC 3261 13.2.1).
+pub(crate) fn accepts_sdp(request: &impl HasHeaders) -> bool {
+    let accepted = get_list(request, "Accept");
+    accepted.is_empty()
+        || accepted.iter().any(|range| {
+            let range = range.split(';').next().unwrap_or_default().trim();
+            [SDP_TYPE, "application/*", "*/*"].iter().any(|sdp| sdp.eq_ignore_ascii_case(range))
+        })
+}
+
 /// A body that is neither SDP nor holds any (415).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadBody;

@@ -26,6 +26,7 @@ mod registration;
 mod reliable;
 pub mod resolve;
 mod routes;
+mod sanity;
 pub mod servers;
 mod session;
 mod session_timer;

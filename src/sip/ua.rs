@@ -9,6 +9,7 @@ use rsipstack::sip::{Method, Request, Response};
 
 use super::core::{Core, Pending, Purpose};
 use super::message;
+use super::offers::{refuse_extensions, unsupported};
 use super::pacer::Urgency;
 use super::port::{ClientTx, Incoming, ServerTx, Transmit, TxFailure};
 use super::registration::Registration;
@@ -242,6 +243,10 @@ impl UserAgent {
                 None => self.refuse(tx, &request, 481),
             }
             return;
+        }
+        if unsupported(core, &request).is_some() {
+            let tag = core.token();
+            return refuse_extensions(core, tx, &request, &tag);
         }
         match request.method {
             Method::Invite => self.handle_invite(tx, request, from),

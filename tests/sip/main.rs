@@ -1,16 +1,24 @@
 //! The SIP room from outside: user agents under virtual time, two of them over a lossy network,
 //! endpoints over loopback UDP.
 
+mod support;
+
+mod challenges;
+mod connections;
 mod digest;
 mod endpoint;
 mod extra_headers;
+mod genesys;
 mod glare;
 mod hostile;
 mod in_dialog;
 mod invite_in;
 mod invite_out;
+mod lossy;
 mod network;
 mod outage;
+mod over_mtu;
+mod peers_filter;
 mod prack;
 mod redirect;
 mod registration;
@@ -21,8 +29,9 @@ mod sequences;
 mod session_timers;
 mod stream_framing;
 mod streams;
-mod support;
 mod tcp;
+mod tls;
+mod torture;
 mod transactions;
 mod update;
 mod via_contact;
