@@ -11,6 +11,7 @@ mod extra_headers;
 mod genesys;
 mod glare;
 mod hostile;
+mod idle_memory;
 mod in_dialog;
 mod invite_in;
 mod invite_out;
