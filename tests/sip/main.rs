@@ -14,6 +14,7 @@ mod genesys;
 mod glare;
 mod hostile;
 mod identity;
+mod idle_memory;
 mod in_dialog;
 mod invite_in;
 mod invite_out;

@@ -196,7 +196,7 @@ fn is_for_us(core: &Core, request: &Request) -> bool {
     user_of(&request.uri) == core.config.user && (is_domain || is_contact)
 }
 
-type Sessions = BTreeMap<SessionId, Session>;
+type Sessions = BTreeMap<SessionId, Box<Session>>;
 
 /// [`crate::sip::Command::AcceptRefer`]: 202, and a first NOTIFY at once (RFC 3515 2.4.4).
 pub(crate) fn accept(core: &mut Core, sessions: &mut Sessions, id: ReferId, now: Instant) {
