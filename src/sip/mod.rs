@@ -7,7 +7,9 @@
 //! used. [`Driven`] puts one of each together for a task to hold.
 //!
 //! Left for later: REFER, Replaces.
+//! Left for later: DNS.
 
+mod acks;
 mod core;
 mod dialog;
 pub mod digest;
@@ -16,14 +18,18 @@ mod driver;
 pub mod dtmf_info;
 mod endpoint;
 mod extra;
+mod flood;
 mod hop;
+mod identity;
 pub(crate) mod message;
 mod offers;
 pub mod pacer;
 pub mod port;
 mod redirect;
+mod refer;
 mod registration;
 mod reliable;
+mod replaces;
 pub mod resolve;
 mod routes;
 mod sanity;
