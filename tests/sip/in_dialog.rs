@@ -117,6 +117,7 @@ fn a_challenged_bye_is_sent_again() {
     assert!(header(&again, "Authorization").is_some());
 }
 
+/// INFO both ways (user data, `application/dtmf-relay`, `application/dtmf`).
 #[test]
 fn info_goes_both_ways() {
     let mut bench = Bench::new();
@@ -137,6 +138,7 @@ fn info_goes_both_ways() {
     assert_eq!(code_of_end(&bench.events()), (EndedBy::Peer, 481));
 }
 
+/// Unknown methods and events: 405, 489, with Allow / Allow-Events. OPTIONS: 200.
 #[test]
 fn what_we_do_not_do_is_refused_by_the_book() {
     let mut bench = Bench::new();
