@@ -15,7 +15,7 @@ use crate::sip::{Claim, Command, Driven, Event, Invited, SessionId, UaConfig};
 use crate::wire::{Envelope, FromBrowser, RoapError, RoapIds, ToBrowser};
 
 use super::calls::{ActiveCall, new_call_id, new_seed};
-use super::{AGENT_QUEUE, Request, SIGN_OUT_LIMIT, Shared};
+use super::{AGENT_QUEUE, Registration, Request, SIGN_OUT_LIMIT, Shared};
 
 /// Waits for the outcome of the first REGISTER.
 type Outcome = oneshot::Sender<Result<(), SignInError>>;
@@ -49,7 +49,8 @@ impl AgentTask {
     ) -> Self {
         let registers = config.registers;
         let (sender, requests) = mpsc::channel(AGENT_QUEUE);
-        let sip = Driven::new(&shared.endpoint, Claim::Nothing, config);
+        let link = shared.link.clone();
+        let sip = Driven::linked(&shared.endpoint, Claim::Nothing, config, link);
         let (media_tx, media_rx) = mpsc::unbounded_channel();
         Self {
             shared,
@@ -249,6 +250,9 @@ impl AgentTask {
         if self.registers && !self.registered {
             return Err(MessageError::Unavailable("the SIP server is not reachable now".into()));
         }
+        if let Some(why) = self.sip.server_down() {
+            return Err(MessageError::Unavailable(format!("the SIP server is unreachable: {why}")));
+        }
         let config = self.shared.call_config.clone();
         let offer = FirstOffer::parse(ids, sdp, &config)?;
         let bridge = self.open_media().map_err(MessageError::Unavailable)?;
@@ -350,7 +354,16 @@ impl AgentTask {
         std::ops::ControlFlow::Continue(())
     }
 
+    /// For those who ask how the DN is registered.
+    fn note_registration(&self) {
+        let dn = self.user().to_owned();
+        let registration = Registration { dn, status: self.sip.ua().registration() };
+        let ssid = self.session.ssid().expose().to_owned();
+        self.shared.registrations.insert(ssid, registration);
+    }
+
     fn now_registered(&mut self) {
+        self.note_registration();
         if !self.registered {
             self.registered = true;
             self.shared.registered.fetch_add(1, Ordering::Relaxed);
@@ -394,7 +407,12 @@ impl AgentTask {
         text: String,
         will_retry: bool,
     ) -> std::ops::ControlFlow<()> {
-        warn!(user = self.user(), code, text, will_retry, "registration failed");
+        self.note_registration();
+        match self.sip.server_down() {
+            None => warn!(user = self.user(), code, text, will_retry, "registration failed"),
+            // Told once, and not by every DN.
+            Some(_) => debug!(user = self.user(), code, text, will_retry, "registration failed"),
+        }
         if std::mem::take(&mut self.registered) {
             self.shared.registered.fetch_sub(1, Ordering::Relaxed);
         }
@@ -481,6 +499,7 @@ impl AgentTask {
             self.drain(index);
         }
         self.shared.agents.remove(self.session.ssid().expose());
+        self.shared.registrations.remove(self.session.ssid().expose());
         self.shared.sessions.remove(&self.session);
         if self.registered {
             self.shared.registered.fetch_sub(1, Ordering::Relaxed);

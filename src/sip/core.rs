@@ -13,6 +13,7 @@ use super::digest::{Challenge, strongest};
 use super::message::{self, ALLOW, ALLOW_EVENTS, EXTENSIONS, RELIABLE, get_all, header, quote};
 use super::port::{ClientTx, Transmit};
 use super::refer::Taken;
+use super::servers::News;
 use super::types::{Event, Faults, ReferId, Reliable, SessionId, UaConfig};
 
 /// Challenges answered for one request: one for the server, one for a proxy, each once more for a
@@ -100,6 +101,8 @@ pub(crate) struct Core {
     /// REFERs that came in.
     pub taken: Taken,
     pub faults: Faults,
+    /// What was met at a server last, until it is told.
+    pub news: Option<(Hop, News)>,
 }
 
 impl Core {
@@ -113,7 +116,13 @@ impl Core {
             pending: BTreeMap::new(),
             taken: Taken::default(),
             faults: Faults::default(),
+            news: None,
         }
+    }
+
+    /// For whoever chooses among servers. The last word counts.
+    pub(crate) fn tell_news(&mut self, server: Hop, news: News) {
+        self.news = Some((server, news));
     }
 
     /// 64 random bits, as RFC 3261 19.3 wants more than 32 for a tag.

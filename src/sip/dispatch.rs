@@ -1,6 +1,7 @@
 //! Between sockets, transactions and ports: what an endpoint does with a message.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -420,6 +421,7 @@ impl Shared {
                     count(&self.counters.stray_responses);
                 }
             }
+            Err(Fault::Refused(request, code)) => self.refuse(state, *request, code, from),
             Err(Fault::UnknownMethod(request)) => self.unknown(state, *request, from, now),
             Err(Fault::KeepAlive) => {}
             Err(fault) => {
@@ -429,6 +431,19 @@ impl Shared {
         }
         self.flush(state);
         Ok(())
+    }
+
+    /// A request with a fault gets its answer and leaves nothing behind (RFC 3261 8.2.7): the same answer
+    /// again when it comes again, so its tag is made of what it holds.
+    fn refuse(&self, state: &mut State, mut request: Request, code: u16, from: Hop) {
+        count(&self.counters.malformed);
+        let mut hasher = DefaultHasher::new();
+        request.headers().to_string().hash(&mut hasher);
+        let tag = format!("{:016x}", hasher.finish());
+        let Some((to, instead)) = via::fix_via(&mut request, from) else { return };
+        let mut response = message::respond(&request, code, None, &tag);
+        response.headers_mut().push(header("Server", self.user_agent.as_str()));
+        self.send(state, to, instead, response.to_bytes().into());
     }
 
     fn request(&self, state: &mut State, request: Request, from: Hop, now: Instant) {

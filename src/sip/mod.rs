@@ -5,8 +5,6 @@
 //! [`port`] sit our own transactions, sans-I/O as well ([`transaction`] says why not rsipstack's), and
 //! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are rsipstack's types; nothing of its dialog layer is
 //! used. [`Driven`] puts one of each together for a task to hold.
-//!
-//! Left for later: DNS.
 
 mod core;
 mod dialog;
@@ -21,13 +19,17 @@ mod hop;
 mod identity;
 pub(crate) mod message;
 mod offers;
+pub mod pacer;
 pub mod port;
 mod redirect;
 mod refer;
 mod registration;
 mod reliable;
 mod replaces;
+pub mod resolve;
 mod routes;
+mod sanity;
+pub mod servers;
 mod session;
 mod session_timer;
 mod stats;

@@ -393,3 +393,37 @@ pub struct Faults {
     /// INFOs, sipfrags and REFERs beyond what one dialog or user agent takes.
     pub floods: u64,
 }
+
+/// How a DN's registration stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RegistrationState {
+    /// Not wanted.
+    SignedOut,
+    /// The first answer is awaited.
+    Registering,
+    /// Granted, and refreshed in time since.
+    Registered,
+    /// The last try failed, or the server is down; there will be another one. The server may hold a
+    /// binding meanwhile, see [`RegistrationStatus::expires_at`].
+    Failing,
+    /// Refused for good.
+    Refused,
+}
+
+/// A DN's registration, for dashboards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationStatus {
+    pub state: RegistrationState,
+    /// Where it is registered, or tries to be.
+    pub server: Hop,
+    /// As it stands in the Contact header: `<sip:DN@host:port>`.
+    pub contact: String,
+    /// When what was granted last runs out, or has run out.
+    pub expires_at: Option<std::time::Instant>,
+    /// The last answer to a REGISTER, or 408 or 503 for none.
+    pub last_code: Option<u16>,
+    /// Its text, as the server wrote it.
+    pub last_reason: Option<String>,
+    /// In this state since then; None before the first REGISTER.
+    pub since: Option<std::time::Instant>,
+}

@@ -9,11 +9,14 @@ use rsipstack::sip::{Method, Request, Response};
 
 use super::core::{Core, Pending, Purpose};
 use super::message;
+use super::offers::{refuse_extensions, unsupported};
+use super::pacer::Urgency;
 use super::port::{ClientTx, Incoming, ServerTx, Transmit, TxFailure};
 use super::registration::Registration;
+use super::servers::News;
 use super::session::{Phase, Session};
 use super::timers::T1X64;
-use super::types::{Command, Event, Faults, SessionId, UaConfig};
+use super::types::{Command, Event, Faults, RegistrationStatus, SessionId, UaConfig};
 use super::{refer, replaces, uac, uas};
 
 /// One SIP user agent: a registration and the sessions of one DN, sans-I/O.
@@ -74,16 +77,61 @@ impl UserAgent {
         let config = &mut self.core.config;
         if (config.server, config.advertise) != (server, advertise) {
             (config.server, config.advertise) = (server, advertise);
-            self.registration.refresh_now(&mut self.core);
+            self.registration.server_changed(&mut self.core, now);
         }
         self.tidy(now);
+    }
+
+    /// The server is down, for a reason, or back; at first it is taken to be there. While it is down no
+    /// REGISTER goes out but at sign-out; once it is back each DN registers, for the server may have
+    /// lost what it knew.
+    pub fn set_reachable(&mut self, reachable: Result<(), &str>, now: Instant) {
+        self.registration.set_reachable(&mut self.core, reachable, now);
+        self.tidy(now);
+    }
+
+    /// The binding is refreshed before its time: the connection that it went by is lost.
+    pub fn register_again(&mut self, now: Instant) {
+        self.registration.register_again(&mut self.core, now);
+        self.tidy(now);
+    }
+
+    // REGISTERs one after the other, for those who have many user agents at one server.
+
+    /// From now on each REGISTER waits for [`UserAgent::take_turn`].
+    pub fn set_paced(&mut self) {
+        self.registration.set_paced();
+    }
+
+    /// How urgent the REGISTER is that waits for its turn, if one does.
+    pub fn awaits_turn(&self) -> Option<Urgency> {
+        self.registration.awaits_turn()
+    }
+
+    /// Sends the REGISTER that waits.
+    pub fn take_turn(&mut self, now: Instant) {
+        self.registration.take_turn(&mut self.core, now);
+    }
+
+    /// A REGISTER waits for its answer: the turn is not over.
+    pub fn is_registering(&self) -> bool {
+        self.registration.is_under_way()
+    }
+
+    pub fn registration(&self) -> RegistrationStatus {
+        self.registration.status(&self.core)
+    }
+
+    /// What was met at a server since the last time, for whoever chooses among them.
+    pub fn poll_news(&mut self) -> Option<(Hop, News)> {
+        self.core.news.take()
     }
 
     pub fn handle_command(&mut self, command: Command, now: Instant) {
         let core = &mut self.core;
         match command {
-            Command::Register => self.registration.register(core),
-            Command::Unregister => self.registration.unregister(core),
+            Command::Register => self.registration.register(core, now),
+            Command::Unregister => self.registration.unregister(core, now),
             Command::Invite { session, to, sdp, headers } => {
                 self.invite(session, &to, sdp, &headers);
             }
@@ -206,6 +254,10 @@ impl UserAgent {
             }
             return;
         }
+        if unsupported(core, &request).is_some() {
+            let tag = core.token();
+            return refuse_extensions(core, tx, &request, &tag);
+        }
         match request.method {
             Method::Invite => self.handle_invite(tx, request, from),
             Method::Options => self.refuse(tx, &request, 200),
@@ -259,6 +311,9 @@ impl UserAgent {
             refer::answered(&mut self.core, &mut self.sessions, id, pending, response, now);
             return;
         }
+        if matches!(pending.purpose, Purpose::Invite(_)) && !matches!(code, 408 | 503) {
+            self.core.tell_news(pending.to, News::Answered);
+        }
         let Some(id) = pending.purpose.session() else {
             self.registration.handle_response(&mut self.core, pending, response, now);
             return;
@@ -302,6 +357,9 @@ impl UserAgent {
         };
         if pending.done.is_some() {
             return;
+        }
+        if matches!(pending.purpose, Purpose::Invite(_)) {
+            self.core.tell_news(pending.to, News::of(why));
         }
         self.with(id, |session, core| match pending.purpose {
             Purpose::Invite(_) => session.handle_invite_failure(core, pending, why, now),

@@ -9,7 +9,6 @@ use super::core::Core;
 use super::dialog::Dialog;
 use super::identity::{display, identity, number, printable};
 use super::message::{self, get, reason_of, sdp_of, set_sdp, unescape};
-use super::offers::{refuse_extensions, unsupported};
 use super::port::{ServerTx, Transmit};
 use super::reliable::Reliably;
 use super::session::{Phase, Session};
@@ -52,10 +51,8 @@ pub(crate) fn invited(
         core.transmits.push_back(Transmit::Response { tx, response });
         None
     };
-    if unsupported(core, &request).is_some() {
-        let tag = core.token();
-        refuse_extensions(core, tx, &request, &tag);
-        return None;
+    if !message::accepts_sdp(&request) {
+        return refuse(core, 406);
     }
     let Ok(sdp) = sdp_of(&request, &request.body) else { return refuse(core, 415) };
     if let Some(min) = too_brief(&request, core.config.session_timer) {

@@ -146,7 +146,7 @@ fn what_we_do_not_do_is_refused_by_the_book() {
     bench.receive(&peer.request(Method::Notify, "Event: dialog\r\n", ""));
     let (_, response) = bench.responses().remove(0);
     assert_eq!(response.status_code.code(), 489);
-    assert_eq!(header(&response, "Allow-Events").as_deref(), Some("talk, hold, refer"));
+    assert_eq!(header(&response, "Allow-Events").as_deref(), Some("talk, hold"));
     for method in [Method::Publish, Method::Message, Method::Subscribe] {
         bench.receive(&peer.request(method, "", ""));
         let (_, response) = bench.responses().remove(0);

@@ -51,7 +51,7 @@ fn ringing_opens_an_early_dialog_that_takes_talk() {
     bench.command(Command::Progress { session, code: 180, sdp: None });
     let (_, ringing) = bench.responses().remove(0);
     assert_eq!(header(&ringing, "Contact").as_deref(), Some("<sip:5001@192.0.2.1:5070>"));
-    assert_eq!(header(&ringing, "Allow-Events").as_deref(), Some("talk, hold, refer"));
+    assert_eq!(header(&ringing, "Allow-Events").as_deref(), Some("talk, hold"));
     assert_eq!(header(&ringing, "Record-Route").as_deref(), Some("<sip:192.0.2.8;lr>"));
     assert!(header(&ringing, "Allow").unwrap().contains("NOTIFY"));
     let tag = header(&ringing, "To").unwrap().split("tag=").nth(1).unwrap().to_owned();

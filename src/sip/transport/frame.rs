@@ -55,6 +55,11 @@ impl Framer {
         !self.buffer.is_empty()
     }
 
+    /// Bytes that wait for the rest of their message.
+    pub fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The next message or blank line; None until more has come.
     ///
     /// # Errors

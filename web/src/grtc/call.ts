@@ -1,4 +1,5 @@
 import type { MediaWish } from "./client";
+import type { IceKeeper } from "./ice_keeper";
 import type { Flow, Peer } from "./peer";
 import type { RoapDescription, RoapIds } from "./roap";
 
@@ -36,6 +37,7 @@ export interface Call {
   /** What rings: an offer to be answered, or an INVITE without one, which our offer answers. */
   waiting: RoapDescription | "invite" | null;
   peer: Peer | null;
+  ice: IceKeeper;
   myId: number;
   theirId: number | null;
   seq: number;
