@@ -17,6 +17,7 @@ mod extra;
 mod flood;
 mod hop;
 mod identity;
+mod inform;
 pub(crate) mod message;
 mod offers;
 pub mod pacer;

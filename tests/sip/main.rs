@@ -24,6 +24,7 @@ mod prack;
 mod redirect;
 mod refer_call;
 mod refer_in;
+mod refer_lossy;
 mod refer_out;
 mod registration;
 mod reliable;
