@@ -39,5 +39,6 @@ mod tcp;
 mod tls;
 mod torture;
 mod transactions;
+mod unclaimed;
 mod update;
 mod via_contact;
