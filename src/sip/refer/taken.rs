@@ -10,6 +10,7 @@ use crate::sip::core::{AuthState, Core, Pending, Purpose, renew};
 use crate::sip::dialog::Dialog;
 use crate::sip::hop::Hop;
 use crate::sip::message::{self, header, parse_uri, set_body};
+use crate::sip::offers::{refuse_extensions, unsupported};
 use crate::sip::port::{ServerTx, Transmit};
 use crate::sip::session::{Phase, Session, retry_later};
 use crate::sip::types::{Event, ReferId, SessionId};
@@ -151,6 +152,9 @@ impl Session {
         request: Request,
         now: Instant,
     ) {
+        if unsupported(core, &request).is_some() {
+            return refuse_extensions(core, tx, &request, &self.tag());
+        }
         if !matches!(self.phase, Phase::Up) || self.ended {
             return retry_later(core, tx, &request, &self.tag());
         }
