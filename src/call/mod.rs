@@ -293,6 +293,7 @@ impl Call {
             | Event::Identified { .. }
             | Event::Transferring { .. }
             | Event::Referred { .. }
+            | Event::InfoRefused { .. }
             | Event::Invited { .. } => {}
         }
     }

@@ -20,6 +20,7 @@
 
 mod bridge;
 mod call;
+pub mod centre;
 mod config;
 mod control;
 mod dialplan;
@@ -48,7 +49,7 @@ use crate::sip::Endpoint;
 pub use config::{Challenge, LabConfig};
 pub use control::{Ack, AckSdp, CallOut, Control, ControlError, Leg, LegEvent};
 pub use meter::Heard;
-pub use phone::{Hold, Phone, PhoneConfig, Sound};
+pub use phone::{Hold, Paper, Phone, PhoneConfig, Sound};
 pub use report::{CallReport, Party, ReportedEnd, Way};
 pub use rtp::Received;
 pub use sdp::SdpError;

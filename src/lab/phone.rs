@@ -185,6 +185,58 @@ impl Phone {
     }
 }
 
+/// A telephone on paper: it offers, answers and remembers as [`Phone`] does, without a socket or a
+/// sound. For tests under virtual time.
+#[derive(Debug)]
+pub struct Paper(Mutex<State>);
+
+impl Paper {
+    /// `address` is what its SDP says; nothing is opened there.
+    pub fn new(config: PhoneConfig, address: SocketAddr) -> Self {
+        Self(Mutex::new(State::new(config, address)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`Phone::offer`].
+    pub fn offer(&self) -> String {
+        self.lock().offer()
+    }
+
+    /// See [`Phone::answer`].
+    pub fn answer(&self, offer: &str) -> Result<String, SdpError> {
+        self.lock().answer(offer)
+    }
+
+    /// See [`Phone::take_answer`].
+    pub fn take_answer(&self, answer: &str) -> Result<(), SdpError> {
+        self.lock().take_answer(answer)
+    }
+
+    pub fn set_hold(&self, hold: Hold) {
+        self.lock().hold = hold;
+    }
+
+    /// For the next offer or answer: another codec list and telephone-event.
+    pub fn set_formats(&self, codecs: Vec<Codec>, telephone_event: Option<u8>) {
+        let mut state = self.lock();
+        state.codecs = codecs;
+        state.telephone_event = telephone_event;
+    }
+
+    /// Where RTP would be sent to now; `None` while nothing is to be sent.
+    pub fn target(&self) -> Option<SocketAddr> {
+        self.lock().target()
+    }
+
+    /// The direction last agreed on, as this telephone sees it.
+    pub fn direction(&self) -> Direction {
+        self.lock().direction
+    }
+}
+
 /// RTP on an even port and RTCP on the next (RFC 3550 11). RTCP is read and dropped: without
 /// the socket the peer's reports would come back as ICMP errors.
 #[derive(Debug)]

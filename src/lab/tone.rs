@@ -81,6 +81,11 @@ impl Generator {
         Self { phase: 0.0, step: hz / f64::from(RATE), amplitude }
     }
 
+    /// Another note, without a click.
+    pub fn retune(&mut self, hz: f64, dbfs: f64) {
+        *self = Self { phase: self.phase, ..Self::new(hz, dbfs) };
+    }
+
     pub fn sample(&mut self) -> i16 {
         let value = (self.phase * TAU).sin() * self.amplitude;
         self.phase = (self.phase + self.step).fract();

@@ -14,6 +14,12 @@ const DIGIT_ENDS: u16 = 3;
 /// Digits that wait; more than anybody asks for at once.
 const MAX_DIGITS: usize = 256;
 
+/// The tune of [`Sound::Melody`], in Hz; a note fades for 320 ms. None of its notes is near the tones
+/// that tests listen for (440, 1000 Hz).
+pub const MELODY: [f64; 12] =
+    [523.25, 659.26, 783.99, 659.26, 587.33, 698.46, 880.0, 698.46, 493.88, 587.33, 783.99, 587.33];
+const NOTE_TICKS: u32 = 16;
+
 /// What a telephone plays.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sound {
@@ -25,6 +31,10 @@ pub enum Sound {
         /// Relative to a full-scale sine.
         dbfs: f64,
     },
+    /// Two tones at once, equally loud: what a conference sounds like. In G.711.
+    Chord { hz: [f64; 2], dbfs: f64 },
+    /// A little tune, over and over: music on hold. In G.711.
+    Melody,
     /// Packets of silence.
     Silence,
     /// No packets at all.
@@ -35,6 +45,10 @@ pub enum Sound {
 pub struct Voice {
     sound: Sound,
     generator: Generator,
+    /// The upper note of a chord.
+    second: Generator,
+    /// Ticks of the melody so far.
+    beat: u32,
     /// In the peer's numbers.
     payloads: PayloadMap,
     ssrc: u32,
@@ -57,6 +71,8 @@ impl Voice {
         let mut voice = Self {
             sound,
             generator: Generator::new(0.0, 0.0),
+            second: Generator::new(0.0, 0.0),
+            beat: 0,
             payloads: PayloadMap::default(),
             ssrc: rand::random(),
             sequence: rand::random(),
@@ -73,10 +89,24 @@ impl Voice {
     }
 
     pub fn play(&mut self, sound: Sound) {
-        if let Sound::Tone { hz, dbfs } = sound {
-            self.generator = Generator::new(hz, dbfs);
+        match sound {
+            Sound::Tone { hz, dbfs } => self.generator = Generator::new(hz, dbfs),
+            Sound::Chord { hz: [low, high], dbfs } => {
+                // Two together must not clip.
+                self.generator = Generator::new(low, dbfs - 6.0);
+                self.second = Generator::new(high, dbfs - 6.0);
+            }
+            Sound::Melody => self.beat = 0,
+            Sound::Echo | Sound::Silence | Sound::Stopped => {}
         }
         self.sound = sound;
+    }
+
+    /// Tunes in to the note of this tick.
+    fn next_beat(&mut self) {
+        let note = MELODY[(self.beat / NOTE_TICKS) as usize % MELODY.len()];
+        self.generator.retune(note, -14.0 - 1.5 * f64::from(self.beat % NOTE_TICKS));
+        self.beat = self.beat.wrapping_add(1);
     }
 
     /// In the peer's numbers, the preferred first.
@@ -166,7 +196,15 @@ impl Voice {
             (Sound::Tone { .. }, Some(encode)) => {
                 payload.fill_with(|| encode(self.generator.sample()));
             }
-            (Sound::Tone { .. } | Sound::Silence, _) => {}
+            (Sound::Melody, Some(encode)) => {
+                self.next_beat();
+                payload.fill_with(|| encode(self.generator.sample()));
+            }
+            (Sound::Chord { .. }, Some(encode)) => {
+                let (low, high) = (&mut self.generator, &mut self.second);
+                payload.fill_with(|| encode(low.sample().saturating_add(high.sample())));
+            }
+            (_, _) => {}
         }
         // An echo may have run a little ahead of the clock.
         if let Some(last) = self.last

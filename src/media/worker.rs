@@ -455,7 +455,7 @@ impl Worker {
         }
     }
 
-    fn browser_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
+    fn browser_datagram(&mut self, now: Instant, from: SocketAddr, data: &mut [u8]) {
         let counters = &self.orders.counters;
         if Class::of(data) == Class::Stun {
             match Check::parse(data) {

@@ -10,6 +10,7 @@ mod genesys;
 mod in_call;
 mod renegotiation;
 mod rest;
+mod servers;
 mod signin;
 mod support_selftest;
 mod third_party;

@@ -7,9 +7,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rsipstack::sip::{Method, Request};
 use wrtc_gateway::sip::port::{ClientTx, Transmit, TxFailure};
-use wrtc_gateway::sip::{Command, Event, SessionId};
+use wrtc_gateway::sip::{Command, Event, NotifyEvent, SessionId};
 
 use super::support::*;
+
+const TIMER: &str = "Session-Expires: 90;refresher=uac\r\nSupported: timer\r\n";
+const RELIABLE_TIMER: &str =
+    "Require: 100rel\r\nAllow: UPDATE\r\nSession-Expires: 600;refresher=uas\r\n";
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -18,7 +22,7 @@ enum Step {
     /// Answers the oldest open request of the user agent's.
     Answer(u8),
     Fail(bool),
-    Pass(u16),
+    Pass(u32),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -27,12 +31,16 @@ fn step() -> impl Strategy<Value = Step> {
         any::<u8>().prop_map(Step::Peer),
         any::<u8>().prop_map(Step::Answer),
         any::<bool>().prop_map(Step::Fail),
-        (0u16..5000).prop_map(Step::Pass),
+        (0u32..5000).prop_map(Step::Pass),
+        // Session timers, guards.
+        (0u32..2_000_000).prop_map(Step::Pass),
     ]
 }
 
 struct Run {
     bench: Bench,
+    /// RSeq of the last reliable provisional answer of ours.
+    rseq: u32,
     session: SessionId,
     peer: Peer,
     open: Vec<(ClientTx, Request)>,
@@ -43,8 +51,13 @@ impl Run {
     /// Reads what there is. Every final answer of ours must be for a request that came in.
     fn drain(&mut self) {
         for transmit in self.bench.sent() {
-            if let Transmit::Request { tx, request, .. } = transmit {
-                self.open.push((tx, request));
+            match transmit {
+                Transmit::Request { tx, request, .. } => self.open.push((tx, request)),
+                Transmit::Response { response, .. } => {
+                    let rseq = header(&response, "RSeq").and_then(|rseq| rseq.parse().ok());
+                    self.rseq = rseq.unwrap_or(self.rseq);
+                }
+                _ => {}
             }
         }
         for event in self.bench.events() {
@@ -69,7 +82,7 @@ impl Run {
     fn command(&mut self, kind: u8) {
         let session = self.session;
         let sdp = || OFFER.to_owned();
-        self.bench.command(match kind % 10 {
+        self.bench.command(match kind % 13 {
             0 => Command::Progress { session, code: 180, sdp: None },
             1 => Command::Accept { session, sdp: sdp() },
             2 => Command::Reinvite { session, sdp: Some(sdp()) },
@@ -79,12 +92,16 @@ impl Run {
             6 => Command::AnswerInAck { session, sdp: sdp() },
             7 => Command::Info { session, content_type: "a/b".into(), body: vec![1] },
             8 => Command::End { session, code: 486, text: String::new() },
+            9 => Command::Progress { session, code: 183, sdp: Some(sdp()) },
+            10 => Command::Reinvite { session, sdp: Some(OFFER_2.to_owned()) },
+            11 => Command::Notify { session, event: NotifyEvent::Hold },
             _ => Command::Accept { session, sdp: sdp() },
         });
     }
 
     fn peer(&mut self, kind: u8) {
-        let text = match kind % 9 {
+        let rack = format!("RAck: {} 101 INVITE\r\n", self.rseq);
+        let text = match kind % 15 {
             0 => self.peer.request(Method::Ack, "", ""),
             1 => self.peer.request(Method::Ack, "", ANSWER),
             2 => self.peer.request(Method::Invite, "", OFFER),
@@ -92,6 +109,11 @@ impl Run {
             4 => self.peer.request(Method::Update, "", OFFER),
             5 => self.peer.request(Method::Notify, "Event: talk\r\n", ""),
             6 => self.peer.request(Method::Cancel, "", ""),
+            8 | 9 => self.peer.request(Method::PRack, &rack, ""),
+            10 => self.peer.request(Method::PRack, &rack, OFFER_2),
+            11 => self.peer.request(Method::Update, TIMER, ""),
+            12 => self.peer.request(Method::Update, TIMER, OFFER_2),
+            13 => self.peer.request(Method::Invite, TIMER, OFFER),
             7 => self.peer.request_numbered(Method::Ack, 101, "", ANSWER),
             _ => self.peer.request(Method::Bye, "", ""),
         };
@@ -105,7 +127,10 @@ impl Run {
         let (tx, request) = self.open[0].clone();
         let contact = "Contact: <sip:peer@192.0.2.9>\r\n";
         let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n";
-        let (status, extra, body) = match kind % 10 {
+        let reliable =
+            format!("{contact}Allow: UPDATE\r\nRequire: 100rel\r\nRSeq: {}\r\n", kind / 64);
+        let timer = format!("{contact}{TIMER}Allow: UPDATE\r\n");
+        let (status, extra, body) = match kind % 18 {
             0 => ("100 Trying", "", ""),
             1 => ("183 Progress", contact, ANSWER),
             2 | 3 => ("200 OK", contact, ANSWER),
@@ -114,6 +139,12 @@ impl Run {
             6 => ("491 Request Pending", "", ""),
             7 => ("500 Later", "Retry-After: 1\r\n", ""),
             8 => ("481 Gone", "", ""),
+            9 | 10 => ("183 Progress", reliable.as_str(), ANSWER),
+            11 => ("180 Ringing", reliable.as_str(), ""),
+            12 | 13 => ("200 OK", timer.as_str(), ANSWER),
+            14 => ("302 Moved", "Contact: <sip:a@h>, <sip:b@h>;q=0.1\r\n", ""),
+            15 => ("422 Too Small", "Min-SE: 2000\r\n", ""),
+            16 => ("420 Bad Extension", "Unsupported: 100rel, timer\r\n", ""),
             _ => ("486 Busy Here", "", ""),
         };
         let tag = if kind > 128 { ";tag=peer" } else { ";tag=other" };
@@ -126,7 +157,7 @@ impl Run {
     }
 }
 
-fn run(outgoing: bool, steps: Vec<Step>) -> Run {
+fn run(outgoing: bool, extra: &str, steps: Vec<Step>) -> Run {
     let mut bench = Bench::new();
     let mut open = vec![];
     let (session, peer) = if outgoing {
@@ -138,9 +169,9 @@ fn run(outgoing: bool, steps: Vec<Step>) -> Run {
         open.push((tx, invite));
         (session, peer)
     } else {
-        bench.ring(if steps.len().is_multiple_of(2) { OFFER } else { "" })
+        bench.ring_with(extra, if steps.len().is_multiple_of(2) { OFFER } else { "" })
     };
-    let mut run = Run { bench, session, peer, open, ended: HashMap::new() };
+    let mut run = Run { bench, rseq: 1, session, peer, open, ended: HashMap::new() };
     for step in steps {
         match step {
             Step::Command(kind) => run.command(kind),
@@ -164,9 +195,11 @@ proptest! {
     #[test]
     fn every_session_ends_once_and_leaves_nothing(
         outgoing in any::<bool>(),
+        extra in 0usize..4,
         steps in proptest::collection::vec(step(), 0..40),
     ) {
-        let mut run = run(outgoing, steps);
+        let extra = ["", "Require: 100rel\r\n", TIMER, RELIABLE_TIMER][extra];
+        let mut run = run(outgoing, extra, steps);
         let session = run.session;
         run.bench.command(Command::End { session, code: 200, text: String::new() });
         run.drain();
@@ -179,6 +212,8 @@ proptest! {
             run.bench.advance(Duration::from_secs(40));
             run.drain();
         }
+        prop_assert_eq!(run.bench.ua.poll_timeout(), None);
+        run.bench.advance(Duration::from_secs(100_000));
         prop_assert_eq!(run.ended.get(&session), Some(&1));
         prop_assert!(run.ended.values().all(|times| *times == 1));
         prop_assert_eq!(run.bench.ua.live_sessions(), 0);

@@ -1,0 +1,26 @@
+//! A scripted contact-centre server: the SIP side of third-party call control as an agent's desktop
+//! (WWE) drives it, message by message as captures of such a server show.
+//!
+//! An agent's answer is NOTIFY `Event: talk` in the early dialog; the re-INVITE without SDP follows the
+//! ACK; a call that the agent dials is an INVITE without SDP whose ACK waits for the far end. All media
+//! are the far end's own: one of the lab's [`super::Phone`]s, whose ears tell what came through.
+//!
+//! * [`Player`] plays a [`Step`] after the other against one DN, sans-I/O: on paper under virtual time,
+//!   or behind a socket.
+//! * [`scenario`] has the flows and their odd endings by name.
+
+mod dialog;
+mod far;
+mod ladder;
+mod player;
+pub mod scenario;
+mod step;
+mod text;
+
+pub use dialog::{Caller, Names};
+pub use far::{FarEnd, media_address, origin, receives};
+pub use ladder::{Ladder, Rung};
+pub use player::{Ended, Failure, Player, Setup, Stage, Times};
+pub use scenario::Scenario;
+pub use step::{Body, Expect, OFFERLESS_AFTER, SOON, Step};
+pub use text::Text;
