@@ -4,6 +4,7 @@
 //! A task takes what comes in (browser messages, SIP, media events, time), hands it to the core
 //! concerned, and carries out what the core wants. Nothing is decided here that a core could decide.
 
+mod agent_calls;
 mod agent_task;
 mod bindings;
 mod calls;

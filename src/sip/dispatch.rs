@@ -16,7 +16,7 @@ use tokio::sync::{Notify, broadcast, mpsc};
 
 use super::endpoint::{AddressFilter, ConnectionEvent, Direction, Trace};
 use super::hop::{Hop, Transport};
-use super::message::{self, ALLOW, ALLOW_EVENTS, header, tag_of};
+use super::message::{self, ALLOW, ALLOW_EVENTS, EXTENSIONS, header, tag_of};
 use super::port::{Incoming, ServerTx, Transmit};
 use super::routes::Routes;
 use super::stats::{Counters, count};
@@ -492,12 +492,8 @@ impl Shared {
         let code = match request.method {
             Method::Ack => return,
             Method::Options if !in_dialog => 200,
-            Method::Invite if !in_dialog => 404,
-            Method::Register
-            | Method::Subscribe
-            | Method::Publish
-            | Method::Message
-            | Method::Refer => 405,
+            Method::Invite | Method::Refer if !in_dialog => 404,
+            Method::Register | Method::Subscribe | Method::Publish | Method::Message => 405,
             _ => 481,
         };
         self.answer(state, tx, request, code, now);
@@ -520,6 +516,10 @@ impl Shared {
         if matches!(code, 200 | 405) {
             response.headers_mut().push(header("Allow", ALLOW));
             response.headers_mut().push(header("Allow-Events", ALLOW_EVENTS));
+        }
+        if code == 200 {
+            response.headers_mut().push(header("Supported", EXTENSIONS.join(", ")));
+            response.headers_mut().push(header("Accept", message::SDP_TYPE));
         }
         state.transactions.respond(tx, &response, now);
     }

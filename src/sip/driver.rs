@@ -102,9 +102,15 @@ impl Driven {
     pub async fn wind_down(&mut self) {
         loop {
             while let Some(event) = self.ua.poll_event() {
-                if let Event::Invited { session, .. } = event {
-                    let text = "signing out".to_owned();
-                    self.command(Command::End { session, code: 480, text });
+                match event {
+                    Event::Invited { session, .. } => {
+                        let text = "signing out".to_owned();
+                        self.command(Command::End { session, code: 480, text });
+                    }
+                    Event::Referred { refer, .. } => {
+                        self.command(Command::RejectRefer { refer, code: 480 });
+                    }
+                    _ => {}
                 }
             }
             self.flush();

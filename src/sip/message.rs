@@ -12,11 +12,13 @@ use rsipstack::sip::{
 use super::hop::{Hop, Transport};
 
 /// Methods we answer with something better than 405.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, INFO, UPDATE, PRACK";
-/// What NOTIFY may tell us without a subscription (Genesys remote control).
+pub(crate) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, INFO, UPDATE, PRACK, REFER";
+/// What NOTIFY may tell us without a subscription (Genesys remote control). Not `refer`: nobody can subscribe to
+/// that one, and what a SIP server looks for here are these two.
 pub(crate) const ALLOW_EVENTS: &str = "talk, hold";
 /// Option tags we always support; `100rel` is a matter of configuration.
-pub(crate) const EXTENSIONS: &[&str] = &["timer", "uui"];
+pub(crate) const EXTENSIONS: &[&str] = &["timer", "replaces", "norefersub", "uui"];
 pub(crate) const RELIABLE: &str = "100rel";
 pub(crate) const SDP_TYPE: &str = "application/sdp";
 
@@ -204,6 +206,11 @@ pub(crate) fn cseq(message: &impl HasHeaders) -> Option<(u32, &str)> {
     // RFC 3261 8.1.1.5: below 2^31.
     let number = words.next()?.parse().ok().filter(|n| *n < 1 << 31)?;
     Some((number, words.next()?))
+}
+
+/// The event package of Event, without its parameters.
+pub(crate) fn package(message: &impl HasHeaders) -> Option<&str> {
+    get(message, "Event")?.split(';').next().map(str::trim)
 }
 
 /// The topmost Via element.

@@ -191,6 +191,7 @@ impl Session {
     ) {
         let code = response.status_code.code();
         if (200..300).contains(&code) {
+            self.identify_answer(core, response);
             return match pending.request.method {
                 Method::Update => self.update_answered(core, tx, &pending.request, response, now),
                 _ => self.reinvite_answered(core, tx, pending, response, now),

@@ -9,13 +9,15 @@ use rsipstack::sip::{Method, Request, Response};
 use super::acks::{AwaitedAck, SentAck};
 use super::core::{AuthState, Core, Pending, Purpose, renew};
 use super::dialog::Dialog;
+use super::flood::Allowance;
 use super::message::{self, get, header, reason_header, reason_of, set_body};
 use super::offers::{Offer, Ours, Theirs};
 use super::port::{ClientTx, ServerTx, Transmit, TxFailure};
+use super::refer::Sent;
 use super::reliable::Reliably;
 use super::session_timer::Timer;
 use super::timers::{T1, T1X64};
-use super::types::{End, EndedBy, Event, NotifyEvent, SessionId};
+use super::types::{End, EndedBy, Event, NotifyEvent, Party, SessionId};
 use super::uac::Outgoing;
 use super::uas::IncomingInvite;
 
@@ -55,6 +57,14 @@ pub(crate) struct Session {
     pub reliably: Option<Reliably>,
     /// Early dialogs of a call out that another one was answered in.
     pub forks: Vec<Dialog>,
+    /// Whom it is with, as far as the application knows.
+    pub party: Option<Party>,
+    /// Our REFERs.
+    pub referred: Sent,
+    /// The peer has sent one.
+    pub was_referred: bool,
+    /// For INFO and sipfrags.
+    pub allowance: Allowance,
     bye_due: Option<ByeDue>,
 }
 
@@ -87,6 +97,10 @@ impl Session {
             timer: Timer::default(),
             reliably: None,
             forks: Vec::new(),
+            party: None,
+            referred: Sent::default(),
+            was_referred: false,
+            allowance: Allowance::default(),
             bye_due: None,
         }
     }
@@ -107,6 +121,9 @@ impl Session {
         reason_header: Option<String>,
     ) {
         if !self.ended {
+            for (code, text) in self.referred.give_up() {
+                self.transferring(core, code, text, true);
+            }
             self.ended = true;
             let end = End { by, code, text: text.into(), reason_header };
             core.events.push_back(Event::Ended { session: self.id, end });
@@ -215,7 +232,8 @@ impl Session {
         }
         if self.is_over() {
             // 15.1.2 for a BYE that crossed ours; nothing else makes sense any more.
-            let code = if request.method == Method::Bye { 200 } else { 481 };
+            let late = request.method == Method::Bye || self.is_late_sipfrag(&request);
+            let code = if late { 200 } else { 481 };
             return self.respond(core, tx, &request, code);
         }
         if !self.in_order(&request) {
@@ -226,10 +244,14 @@ impl Session {
         }
         match request.method {
             Method::Bye => self.handle_bye(core, tx, &request, now),
-            Method::Notify => self.handle_notify(core, tx, &request),
-            Method::Info => self.handle_info(core, tx, &request),
+            Method::Notify => self.handle_notify(core, tx, &request, now),
+            Method::Info => self.handle_info(core, tx, &request, now),
+            Method::Refer => self.handle_refer(core, tx, request, now),
             Method::Options => self.respond(core, tx, &request, 200),
-            Method::Invite | Method::Update => self.handle_offer(core, tx, request, now),
+            Method::Invite | Method::Update => {
+                self.identify_request(core, &request);
+                self.handle_offer(core, tx, request, now);
+            }
             Method::Subscribe => self.respond(core, tx, &request, 489),
             _ => self.respond(core, tx, &request, 405),
         }
@@ -260,9 +282,11 @@ impl Session {
         self.over(core, now);
     }
 
-    fn handle_notify(&mut self, core: &mut Core, tx: ServerTx, request: &Request) {
-        let package = get(request, "Event").and_then(|e| e.split(';').next()).map(str::trim);
-        let event = match package {
+    fn handle_notify(&mut self, core: &mut Core, tx: ServerTx, request: &Request, now: Instant) {
+        let event = match message::package(request) {
+            Some(name) if name.eq_ignore_ascii_case("refer") => {
+                return self.handle_sipfrag(core, tx, request, now);
+            }
             Some(name) if name.eq_ignore_ascii_case("talk") => NotifyEvent::Talk,
             Some(name) if name.eq_ignore_ascii_case("hold") => NotifyEvent::Hold,
             _ => return self.respond(core, tx, request, 489),
@@ -271,7 +295,14 @@ impl Session {
         self.emit(core, Event::Notified { session: self.id, event });
     }
 
-    fn handle_info(&mut self, core: &mut Core, tx: ServerTx, request: &Request) {
+    fn handle_info(&mut self, core: &mut Core, tx: ServerTx, request: &Request, now: Instant) {
+        if !self.allowance.take(now) {
+            core.faults.floods += 1;
+            let mut response = core.response(request, 503, &self.tag());
+            response.headers.push(header("Retry-After", "1"));
+            core.transmits.push_back(Transmit::Response { tx, response });
+            return;
+        }
         self.respond(core, tx, request, 200);
         if !request.body.is_empty() {
             let content_type = get(request, "Content-Type").unwrap_or_default().to_owned();
@@ -432,7 +463,12 @@ impl Session {
         }
     }
 
-    pub(crate) fn send_again(&mut self, core: &mut Core, pending: Pending, auth: AuthState) {
+    pub(crate) fn send_again(
+        &mut self,
+        core: &mut Core,
+        pending: Pending,
+        auth: AuthState,
+    ) -> ClientTx {
         let mut request = pending.request;
         let cseq = match self.dialog_of_ours(&request) {
             Some(dialog) => dialog.next_cseq(),
@@ -440,7 +476,7 @@ impl Session {
             None => message::cseq(&request).map_or(1, |(number, _)| number + 1),
         };
         renew(core, &mut request, cseq);
-        self.dispatch_with(core, pending.purpose, request, pending.to, auth);
+        self.dispatch_with(core, pending.purpose, request, pending.to, auth)
     }
 
     /// The dialog a request of ours belongs to.
@@ -486,7 +522,7 @@ impl Session {
         let timer = self.timer.timeout().filter(|_| !self.ended && matches!(self.phase, Phase::Up));
         let guard = self.theirs.as_ref().map(Theirs::until);
         let ours = awaited.chain(glare).chain(bye).chain(ringing).chain(self.reap_at);
-        ours.chain(reliable).chain(timer).chain(guard).min()
+        ours.chain(reliable).chain(timer).chain(guard).chain(self.referred.timeout()).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, core: &mut Core, now: Instant) {
@@ -500,6 +536,7 @@ impl Session {
             self.send_due_bye(core, now);
         }
         self.repeat_oks(core, now);
+        self.check_refer(core, now);
         self.check_reliably(core, now);
         self.check_timer(core, now);
         self.give_theirs_up(core, now);

@@ -174,7 +174,8 @@ pub enum Command {
     /// REFER (RFC 3515): the peer is asked to call `to`, a user part or a whole SIP URI; with `replaces`
     /// in place of that other session of ours (RFC 3891, the attended transfer). What becomes of it
     /// comes as [`Event::Transferring`], the last of them with `done`. The session itself stands until
-    /// somebody ends it.
+    /// somebody ends it. An empty `to` with `replaces` means whom that session is with. Asked for once
+    /// more while one is under way, it waits for its turn (four of them at most).
     Refer {
         session: SessionId,
         to: String,
@@ -230,10 +231,15 @@ pub enum Event {
     /// an UPDATE (RFC 3325, RFC 4916), told when it changes.
     Identified { session: SessionId, party: Party },
     /// How our [`Command::Refer`] goes: the sipfrag of each NOTIFY, or the refusal of the REFER itself,
-    /// or a subscription that ended without a word (`done`, code 408). Exactly one has `done`.
+    /// or a subscription that ended without a word (`done`, code 408). Exactly one has `done`, and what waits
+    /// for its turn comes after it. `done` with a final code is the outcome; 202 is all there will be heard
+    /// where the peer wants no subscription (RFC 4488). `done` with a provisional code: the session or the
+    /// subscription ended before the call that was asked for was settled, and this is the last that was
+    /// heard of it. 487: the session ended before the REFER had an answer.
     Transferring { session: SessionId, code: u16, text: String, done: bool },
     /// REFER that came in, in the dialog of `session` or outside of any. Wants `AcceptRefer` or
-    /// `RejectRefer`; without either within 32 s it is refused.
+    /// `RejectRefer`; without either within 30 s it is refused with 603, and with 487 when its session ends
+    /// meanwhile.
     Referred { refer: ReferId, session: Option<SessionId>, referred: Box<Referred> },
     /// NOTIFY `Event: talk` or `hold`, in an early or a confirmed dialog. 200 has been sent.
     Notified { session: SessionId, event: NotifyEvent },
@@ -330,6 +336,8 @@ pub struct ReferId(pub u64);
 /// What a REFER asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Referred {
+    /// Whom Refer-To names.
+    pub display_name: Option<String>,
     /// Refer-To's URI without embedded headers: what [`Command::Invite`] takes as `to`.
     pub to: String,
     /// The Replaces header embedded in Refer-To, unescaped: to be sent in the INVITE.
@@ -407,4 +415,15 @@ pub struct RegistrationStatus {
     pub last_reason: Option<String>,
     /// In this state since then; None before the first REGISTER.
     pub since: Option<std::time::Instant>,
+}
+
+/// What a user agent was sent and could not use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Faults {
+    /// REFERs whose Refer-To is missing, malformed or asks for something else than a call.
+    pub bad_refers: u64,
+    /// NOTIFYs of a REFER without a status line.
+    pub bad_sipfrags: u64,
+    /// INFOs, sipfrags and REFERs beyond what one dialog or user agent takes.
+    pub floods: u64,
 }

@@ -16,8 +16,8 @@ use super::registration::Registration;
 use super::servers::News;
 use super::session::{Phase, Session};
 use super::timers::T1X64;
-use super::types::{Command, Event, RegistrationStatus, SessionId, UaConfig};
-use super::{uac, uas};
+use super::types::{Command, Event, Faults, RegistrationStatus, SessionId, UaConfig};
+use super::{refer, replaces, uac, uas};
 
 /// One SIP user agent: a registration and the sessions of one DN, sans-I/O.
 ///
@@ -56,11 +56,17 @@ impl UserAgent {
         self.sessions.values().filter(|session| !session.ended).count()
     }
 
+    /// Counted since it was made.
+    pub fn faults(&self) -> Faults {
+        self.core.faults
+    }
+
     /// True when nothing waits to be sent or answered: no live session, no BYE, CANCEL or REGISTER
     /// under way. What lingers to answer late messages does not count.
     pub fn is_idle(&self) -> bool {
         self.registration.is_idle()
             && self.core.transmits.is_empty()
+            && self.core.taken.is_idle()
             && self.core.pending.values().all(|pending| pending.done.is_some())
             && self.sessions.values().all(Session::is_over)
     }
@@ -156,10 +162,14 @@ impl UserAgent {
             Command::Notify { session, event } => {
                 self.with(session, |session, core| session.notify(core, event));
             }
-            Command::Refer { .. }
-            | Command::AcceptRefer { .. }
-            | Command::RejectRefer { .. }
-            | Command::ReferProgress { .. } => {}
+            Command::Refer { session, to, replaces } => {
+                refer::send(core, &mut self.sessions, session, &to, replaces);
+            }
+            Command::AcceptRefer { refer } => refer::accept(core, &mut self.sessions, refer, now),
+            Command::RejectRefer { refer, code } => refer::reject(core, refer, code),
+            Command::ReferProgress { refer, code, text } => {
+                refer::progress(core, &mut self.sessions, refer, code, &text, now);
+            }
         }
         self.tidy(now);
     }
@@ -251,6 +261,7 @@ impl UserAgent {
         match request.method {
             Method::Invite => self.handle_invite(tx, request, from),
             Method::Options => self.refuse(tx, &request, 200),
+            Method::Refer => refer::take_outside(core, tx, request, from, now),
             // These live in dialogs, and this one is in none.
             Method::Bye | Method::Notify | Method::Info | Method::Update | Method::PRack => {
                 self.refuse(tx, &request, 481);
@@ -265,12 +276,18 @@ impl UserAgent {
         if self.sessions.values().any(|session| session.is_merged(&request)) {
             return self.refuse(tx, &request, 482);
         }
-        if self.live_sessions() >= Self::MAX_SESSIONS {
+        let replaces = match replaces::replaced(&request, &self.sessions) {
+            Ok(replaces) => replaces,
+            Err(code) => return self.refuse(tx, &request, code),
+        };
+        // What takes another's place needs one more for a moment.
+        let room = Self::MAX_SESSIONS + usize::from(replaces.is_some());
+        if self.live_sessions() >= room {
             return self.refuse(tx, &request, 486);
         }
         let id = SessionId(SessionId::INCOMING | self.next_incoming);
         self.next_incoming += 1;
-        if let Some(session) = uas::invited(&mut self.core, id, tx, request, from) {
+        if let Some(session) = uas::invited(&mut self.core, id, tx, request, from, replaces) {
             self.sessions.insert(id, session);
         }
     }
@@ -292,6 +309,10 @@ impl UserAgent {
             return;
         }
         let Some(pending) = self.finish(tx, code, now) else { return };
+        if let Purpose::ReferNotify(id) = pending.purpose {
+            refer::answered(&mut self.core, &mut self.sessions, id, pending, response, now);
+            return;
+        }
         if matches!(pending.purpose, Purpose::Invite(_)) && !matches!(code, 408 | 503) {
             self.core.tell_news(pending.to, News::Answered);
         }
@@ -304,6 +325,7 @@ impl UserAgent {
             Purpose::Reinvite(_) | Purpose::Update(_) => {
                 session.handle_offer_response(core, tx, pending, response, now);
             }
+            Purpose::Refer(_) => session.handle_refer_response(core, tx, pending, response, now),
             _ => session.handle_other_response(core, pending, response, now),
         });
     }
@@ -328,6 +350,9 @@ impl UserAgent {
 
     fn handle_failed(&mut self, tx: ClientTx, why: TxFailure, now: Instant) {
         let Some(pending) = self.core.pending.remove(&tx) else { return };
+        if let Purpose::ReferNotify(id) = pending.purpose {
+            return refer::failed(&mut self.core, id);
+        }
         let Some(id) = pending.purpose.session() else {
             self.registration.handle_failure(&mut self.core, pending, why, now);
             return;
@@ -343,6 +368,7 @@ impl UserAgent {
             Purpose::Reinvite(_) | Purpose::Update(_) => {
                 session.handle_offer_failure(core, tx, why, now);
             }
+            Purpose::Refer(_) => session.handle_refer_failure(core, tx, why),
             _ => session.handle_other_failure(core, &pending, why),
         });
     }
@@ -358,9 +384,11 @@ impl UserAgent {
     /// Lets go of what has lingered long enough.
     fn tidy(&mut self, now: Instant) {
         let core = &mut self.core;
+        refer::check(core, &mut self.sessions, now);
         self.sessions.retain(|id, session| {
             let stays = session.reap_at.is_none_or(|at| at > now);
             if !stays {
+                core.taken.keep_dialog(*id, session);
                 core.forget_session(*id);
             }
             stays
@@ -375,7 +403,9 @@ impl UserAgent {
                 .min()
                 .map(|(_, id)| id);
             let Some(id) = oldest else { break };
-            self.sessions.remove(&id);
+            if let Some(mut session) = self.sessions.remove(&id) {
+                core.taken.keep_dialog(id, &mut session);
+            }
             core.forget_session(id);
         }
         core.forget_old(now);
@@ -383,7 +413,7 @@ impl UserAgent {
 
     pub fn poll_timeout(&self) -> Option<Instant> {
         let sessions = self.sessions.values().filter_map(Session::timeout);
-        sessions.chain(self.registration.timeout()).min()
+        sessions.chain(self.registration.timeout()).chain(self.core.taken.timeout()).min()
     }
 
     pub fn poll_transmit(&mut self) -> Option<Transmit> {

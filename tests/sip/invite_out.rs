@@ -45,7 +45,10 @@ fn the_invite_says_who_we_are_and_no_more_than_we_do() {
     assert_eq!(header(&request, "X-One").as_deref(), Some("1  X-Two: 2"));
     assert_eq!(header(&request, "X-Two"), None);
     assert_eq!(header(&request, "Content-Type").as_deref(), Some("application/sdp"));
-    assert_eq!(header(&request, "Supported").as_deref(), Some("100rel, timer, uui"));
+    assert_eq!(
+        header(&request, "Supported").as_deref(),
+        Some("100rel, timer, replaces, norefersub, uui")
+    );
     assert_eq!(request.body, OFFER.as_bytes());
 }
 
