@@ -98,11 +98,11 @@ pub(crate) struct Core {
     pub events: VecDeque<Event>,
     next_tx: u64,
     pub pending: BTreeMap<ClientTx, Pending>,
+    /// What was met at a server last, until it is told.
+    pub news: Option<(Hop, News)>,
     /// REFERs that came in.
     pub taken: Taken,
     pub faults: Faults,
-    /// What was met at a server last, until it is told.
-    pub news: Option<(Hop, News)>,
 }
 
 impl Core {
@@ -114,9 +114,9 @@ impl Core {
             events: VecDeque::new(),
             next_tx: 0,
             pending: BTreeMap::new(),
+            news: None,
             taken: Taken::default(),
             faults: Faults::default(),
-            news: None,
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::endpoint::{Claim, Endpoint, Port};
+use super::hop::Hop;
 use super::pacer::Urgency;
 use super::port::Incoming;
 use super::servers::{Link, Turn};
@@ -26,7 +27,7 @@ pub struct Driven {
     inbox: mpsc::Receiver<Incoming>,
     link: Option<Link>,
     /// That its REGISTER waits for, or has had and waits for the answer.
-    turn: Option<(Urgency, Turn)>,
+    turn: Option<(Urgency, Hop, Turn)>,
     /// See [`super::servers::Current::epoch`].
     epoch: Option<u64>,
 }
@@ -71,7 +72,7 @@ impl Driven {
     }
 
     /// Points the user agent at another server, and tells what our address is toward it.
-    pub fn set_server(&mut self, server: super::Hop, advertise: SocketAddr) {
+    pub fn set_server(&mut self, server: Hop, advertise: SocketAddr) {
         self.ua.set_server(server, advertise, Instant::now());
         self.flush();
     }
@@ -131,7 +132,7 @@ impl Driven {
         };
         let turn = async {
             match &mut self.turn {
-                Some((_, turn)) if !turn.has_come() => turn.come().await,
+                Some((.., turn)) if !turn.has_come() => turn.come().await,
                 _ => std::future::pending().await,
             }
         };
@@ -186,12 +187,15 @@ impl Driven {
         }
         match self.ua.awaits_turn() {
             Some(urgency) => {
-                let asked = |(asked, turn): &(Urgency, Turn)| *asked == urgency && !turn.has_come();
-                if !self.turn.as_ref().is_some_and(asked) {
+                let server = self.ua.config().server;
+                let waits = self.turn.as_ref().is_some_and(|(asked, to, turn)| {
+                    (*asked, *to) == (urgency, server) && !turn.has_come()
+                });
+                if !waits {
                     // The old one first, for it may make room.
                     self.turn = None;
-                    let reliable = self.ua.config().server.transport.is_reliable();
-                    self.turn = Some((urgency, link.pacing.ask(urgency, reliable)));
+                    let turn = link.pacing.ask(urgency, server.transport.is_reliable());
+                    self.turn = Some((urgency, server, turn));
                 }
             }
             None if self.turn.is_some() && !self.ua.is_registering() => self.turn = None,

@@ -6,6 +6,7 @@
 //! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are rsipstack's types; nothing of its dialog layer is
 //! used. [`Driven`] puts one of each together for a task to hold.
 
+mod acks;
 mod core;
 mod dialog;
 pub mod digest;

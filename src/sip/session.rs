@@ -2,20 +2,21 @@
 
 use super::hop::Hop;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rsipstack::sip::{Method, Request, Response};
+use rsipstack::sip::{Method, Request};
 
+use super::acks::{AwaitedAck, SentAck};
 use super::core::{AuthState, Core, Pending, Purpose, renew};
 use super::dialog::Dialog;
 use super::flood::Allowance;
-use super::message::{self, header, reason_header, reason_of, set_sdp};
+use super::message::{self, header, reason_header, reason_of};
 use super::offers::{Offer, Ours, Theirs};
 use super::port::{ClientTx, ServerTx, Transmit, TxFailure};
 use super::refer::Sent;
 use super::reliable::Reliably;
 use super::session_timer::Timer;
-use super::timers::{T1, T1X64, T2};
+use super::timers::{T1, T1X64};
 use super::types::{End, EndedBy, Event, Party, SessionId};
 use super::uac::Outgoing;
 use super::uas::IncomingInvite;
@@ -30,34 +31,6 @@ pub(crate) enum Phase {
     Up,
     /// Nothing more to say; kept to answer what comes late.
     Over,
-}
-
-/// A 2xx of ours that waits for its ACK (RFC 3261 13.3.1.4).
-pub(crate) struct AwaitedAck {
-    pub cseq: u32,
-    tx: ServerTx,
-    response: Response,
-    next: Instant,
-    pause: Duration,
-    sent: Instant,
-    deadline: Instant,
-    /// The 2xx held an offer: the ACK brings the answer.
-    pub holds_offer: bool,
-    /// To a refresh, which the application knows nothing of.
-    pub quiet: bool,
-}
-
-/// The ACK of a 2xx we received, for when the 2xx comes again (RFC 3261 13.2.2.4).
-pub(crate) struct SentAck {
-    pub cseq: u32,
-    pub remote_tag: Option<String>,
-    /// None while the application has not given the answer.
-    pub ack: Option<(Request, Hop)>,
-    /// The INVITE, for its credentials.
-    pub invite: Request,
-    /// The offer in the 2xx that the ACK is to answer.
-    pub offer: Option<String>,
-    until: Instant,
 }
 
 pub(crate) struct Session {
@@ -308,121 +281,6 @@ impl Session {
         self.over(core, now);
     }
 
-    // Our 2xx and their ACK.
-
-    /// Sends a 2xx and repeats it until its ACK arrives.
-    pub(crate) fn send_ok(
-        &mut self,
-        core: &mut Core,
-        tx: ServerTx,
-        request: &Request,
-        sdp: &str,
-        holds_offer: bool,
-        now: Instant,
-    ) {
-        let mut response = core.response(request, 200, &self.tag());
-        response.headers.extend(self.timer.grant(request, core.config.session_timer, now));
-        set_sdp(&mut response.headers, &mut response.body, Some(sdp));
-        core.transmits.push_back(Transmit::Response { tx, response: response.clone() });
-        let Some((cseq, _)) = message::cseq(request) else { return };
-        if request.method == Method::Invite {
-            self.awaited.push(AwaitedAck {
-                cseq,
-                tx,
-                response,
-                next: now + T1,
-                pause: T1,
-                sent: now,
-                deadline: now + T1X64,
-                holds_offer,
-                quiet: false,
-            });
-        }
-    }
-
-    pub(crate) fn handle_ack(&mut self, core: &mut Core, request: &Request, now: Instant) {
-        let Some((cseq, _)) = message::cseq(request) else { return };
-        let Some(at) = self.awaited.iter().position(|awaited| awaited.cseq == cseq) else { return };
-        let awaited = self.awaited.remove(at);
-        // A body where no answer is due (Genesys echoes our own SDP) is nobody's business.
-        let sdp = match awaited.holds_offer {
-            true => message::sdp_of(request, &request.body).ok().flatten(),
-            false => None,
-        };
-        if let (Some(dialog), Some(answer)) = (&mut self.dialog, &sdp) {
-            let ours = String::from_utf8_lossy(&awaited.response.body).into_owned();
-            dialog.agreed.settle(Some(ours), Some(answer.clone()));
-        }
-        if !awaited.quiet {
-            self.emit(core, Event::Acked { session: self.id, sdp });
-        }
-        match self.bye_due.take() {
-            Some(due) => self.send_bye(core, due.code, &due.text, now),
-            None => self.try_next_offer(core),
-        }
-    }
-
-    // Their 2xx and our ACK.
-
-    /// ACKs a 2xx, now or when the application has the answer, and remembers the ACK.
-    pub(crate) fn acknowledge(
-        &mut self,
-        core: &mut Core,
-        dialog: &Dialog,
-        invite: Request,
-        offer: Option<String>,
-        now: Instant,
-    ) {
-        let Some((cseq, _)) = message::cseq(&invite) else { return };
-        let ack = offer.is_none().then(|| dialog.ack(core, &invite, cseq, None));
-        if let Some((request, to)) = &ack {
-            core.transmits.push_back(Transmit::Ack { request: request.clone(), to: *to });
-        }
-        self.acks.retain(|sent| sent.until > now || sent.ack.is_none());
-        self.acks.push(SentAck {
-            cseq,
-            remote_tag: dialog.remote_tag.clone(),
-            ack,
-            invite,
-            offer,
-            until: now + T1X64,
-        });
-    }
-
-    /// True when the 2xx is one we know: its ACK goes out again, if there is one yet.
-    pub(crate) fn repeated_ok(&self, core: &mut Core, response: &Response) -> bool {
-        let cseq = message::cseq(response).map(|(number, _)| number);
-        let tag = message::tag_of(response, "To");
-        let known = self
-            .acks
-            .iter()
-            .find(|sent| Some(sent.cseq) == cseq && sent.remote_tag.as_deref() == tag);
-        if let Some(SentAck { ack: Some((request, to)), .. }) = known {
-            core.transmits.push_back(Transmit::Ack { request: request.clone(), to: *to });
-        }
-        known.is_some()
-    }
-
-    pub(crate) fn ack_due(&self) -> bool {
-        self.acks.iter().any(|sent| sent.ack.is_none())
-    }
-
-    /// [`super::Command::AnswerInAck`], or an ACK without an answer when there will be none.
-    pub(crate) fn send_due_ack(&mut self, core: &mut Core, sdp: Option<&str>, now: Instant) {
-        let Some(dialog) = &mut self.dialog else { return };
-        let Some(due) = self.acks.iter_mut().find(|sent| sent.ack.is_none()) else { return };
-        let (request, to) = dialog.ack(core, &due.invite, due.cseq, sdp);
-        core.transmits.push_back(Transmit::Ack { request: request.clone(), to });
-        due.ack = Some((request, to));
-        due.until = now + T1X64;
-        if let Some(sdp) = sdp {
-            dialog.agreed.settle(Some(sdp.to_owned()), due.offer.take());
-        }
-        if !self.ended {
-            self.try_next_offer(core);
-        }
-    }
-
     // Hanging up.
 
     /// [`super::Command::End`].
@@ -468,6 +326,15 @@ impl Session {
             self.offers.clear();
             self.bye_due = Some(ByeDue { code, text: text.to_owned(), at });
         }
+    }
+
+    /// The BYE that waited, if one did.
+    pub(crate) fn send_due_bye(&mut self, core: &mut Core, now: Instant) -> bool {
+        let due = self.bye_due.take();
+        if let Some(due) = &due {
+            self.send_bye(core, due.code, &due.text, now);
+        }
+        due.is_some()
     }
 
     pub(crate) fn send_bye(&mut self, core: &mut Core, code: u16, text: &str, now: Instant) {
@@ -551,7 +418,7 @@ impl Session {
     // Time.
 
     pub(crate) fn timeout(&self) -> Option<Instant> {
-        let awaited = self.awaited.iter().map(|a| a.next.min(a.deadline));
+        let awaited = self.awaited.iter().map(AwaitedAck::timeout);
         let glare = match &self.ours {
             Ours::Waiting { until, .. } => Some(*until),
             _ => None,
@@ -569,24 +436,16 @@ impl Session {
     }
 
     pub(crate) fn handle_timeout(&mut self, core: &mut Core, now: Instant) {
-        if self.awaited.iter().any(|awaited| awaited.deadline <= now) {
+        if self.awaited.iter().any(|awaited| awaited.is_overdue(now)) {
             self.tell_end(core, EndedBy::Network, 408, "no ACK", None);
-            match self.bye_due.take() {
-                Some(due) => self.send_bye(core, due.code, &due.text, now),
-                None => self.send_bye(core, 408, "no ACK", now),
+            if !self.send_due_bye(core, now) {
+                self.send_bye(core, 408, "no ACK", now);
             }
         }
-        if self.bye_due.as_ref().is_some_and(|due| due.at.is_some_and(|at| at <= now))
-            && let Some(due) = self.bye_due.take()
-        {
-            self.send_bye(core, due.code, &due.text, now);
+        if self.bye_due.as_ref().is_some_and(|due| due.at.is_some_and(|at| at <= now)) {
+            self.send_due_bye(core, now);
         }
-        for awaited in self.awaited.iter_mut().filter(|awaited| awaited.next <= now) {
-            let response = awaited.response.clone();
-            core.transmits.push_back(Transmit::Response { tx: awaited.tx, response });
-            awaited.pause = (awaited.pause * 2).min(T2);
-            awaited.next = now + awaited.pause;
-        }
+        self.repeat_oks(core, now);
         self.check_refer(core, now);
         self.check_reliably(core, now);
         self.check_timer(core, now);

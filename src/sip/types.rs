@@ -383,17 +383,6 @@ pub struct End {
     pub reason_header: Option<String>,
 }
 
-/// What a user agent was sent and could not use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Faults {
-    /// REFERs whose Refer-To is missing, malformed or asks for something else than a call.
-    pub bad_refers: u64,
-    /// NOTIFYs of a REFER without a status line.
-    pub bad_sipfrags: u64,
-    /// INFOs, sipfrags and REFERs beyond what one dialog or user agent takes.
-    pub floods: u64,
-}
-
 /// How a DN's registration stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RegistrationState {
@@ -426,4 +415,15 @@ pub struct RegistrationStatus {
     pub last_reason: Option<String>,
     /// In this state since then; None before the first REGISTER.
     pub since: Option<std::time::Instant>,
+}
+
+/// What a user agent was sent and could not use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Faults {
+    /// REFERs whose Refer-To is missing, malformed or asks for something else than a call.
+    pub bad_refers: u64,
+    /// NOTIFYs of a REFER without a status line.
+    pub bad_sipfrags: u64,
+    /// INFOs, sipfrags and REFERs beyond what one dialog or user agent takes.
+    pub floods: u64,
 }

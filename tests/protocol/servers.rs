@@ -73,9 +73,10 @@ async fn agents_move_to_the_next_server_and_back() {
     phone.connect("601").await;
     phone.browser.hears(1000.0, 0.3).await;
     phone.hang_up().await;
-    let mut far = Far::call(&second.control(), "5001", call_from("7123")).await;
-    phone.expect_roap("OFFER").await;
-    phone.hang_up().await;
+    let mut other = demo.phone("5002").await;
+    let mut far = Far::call(&second.control(), "5002", call_from("7123")).await;
+    other.expect_roap("OFFER").await;
+    other.hang_up().await;
     far.ended().await;
     let status = gateway.servers();
     assert_eq!((status[0].state, status[0].current), (ServerState::Down, false));
@@ -85,9 +86,11 @@ async fn agents_move_to_the_next_server_and_back() {
 
     let first = lab(home).await;
     until("the first server has the DN again", || knows(&first, "5001")).await;
-    phone.connect("601").await;
-    phone.browser.hears(1000.0, 0.3).await;
-    phone.hang_up().await;
+    let mut third = demo.phone("5003").await;
+    assert!(knows(&first, "5003"));
+    third.connect("601").await;
+    third.browser.hears(1000.0, 0.3).await;
+    third.hang_up().await;
     assert!(gateway.servers()[0].current);
 }
 

@@ -8,6 +8,7 @@ mod connections;
 mod digest;
 mod endpoint;
 mod extra_headers;
+mod forks;
 mod genesys;
 mod glare;
 mod hostile;
