@@ -65,7 +65,7 @@ pub struct Server {
     /// As advertised.
     local: SocketAddr,
     port: Port,
-    inbox: mpsc::Receiver<Incoming>,
+    inbox: mpsc::Receiver<Box<Incoming>>,
     gate: Gate,
     registrar: Registrar,
     legs: Legs,
@@ -121,7 +121,7 @@ impl Server {
             };
             tokio::select! {
                 incoming = self.inbox.recv() => match incoming {
-                    Some(incoming) => self.handle_incoming(incoming).await,
+                    Some(incoming) => self.handle_incoming(*incoming).await,
                     None => return,
                 },
                 request = requests.recv() => match request {

@@ -470,7 +470,7 @@ impl Shared {
             _ => None,
         };
         let taken = match state.routes.inbox(owner) {
-            Some(inbox) => match inbox.try_send(incoming) {
+            Some(inbox) => match inbox.try_send(Box::new(incoming)) {
                 Ok(()) => true,
                 Err(mpsc::error::TrySendError::Full(_)) => {
                     count(&self.counters.inbox_full);

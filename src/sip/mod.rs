@@ -9,6 +9,8 @@
 //!
 //! Left for later: REFER, Replaces.
 //! Left for later: DNS.
+//! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are rsipstack's types; nothing of its dialog layer is
+//! used. [`Driven`] puts one of each together for a task to hold.
 
 mod acks;
 mod core;
@@ -22,6 +24,7 @@ mod extra;
 mod flood;
 mod hop;
 mod identity;
+mod inform;
 pub(crate) mod message;
 mod offers;
 pub mod pacer;

@@ -10,6 +10,7 @@ use crate::sip::core::{AuthState, Core, Pending, Purpose, renew};
 use crate::sip::dialog::Dialog;
 use crate::sip::hop::Hop;
 use crate::sip::message::{self, header, parse_uri, set_body};
+use crate::sip::offers::{refuse_extensions, unsupported};
 use crate::sip::port::{ServerTx, Transmit};
 use crate::sip::session::{Phase, Session, retry_later};
 use crate::sip::types::{Event, ReferId, SessionId};
@@ -151,6 +152,9 @@ impl Session {
         request: Request,
         now: Instant,
     ) {
+        if unsupported(core, &request).is_some() {
+            return refuse_extensions(core, tx, &request, &self.tag());
+        }
         if !matches!(self.phase, Phase::Up) || self.ended {
             return retry_later(core, tx, &request, &self.tag());
         }
@@ -196,7 +200,7 @@ fn is_for_us(core: &Core, request: &Request) -> bool {
     user_of(&request.uri) == core.config.user && (is_domain || is_contact)
 }
 
-type Sessions = BTreeMap<SessionId, Session>;
+type Sessions = BTreeMap<SessionId, Box<Session>>;
 
 /// [`crate::sip::Command::AcceptRefer`]: 202, and a first NOTIFY at once (RFC 3515 2.4.4).
 pub(crate) fn accept(core: &mut Core, sessions: &mut Sessions, id: ReferId, now: Instant) {
