@@ -148,14 +148,14 @@ impl Session {
     /// The same of a re-INVITE or UPDATE: the connected line. Without an assertion, a From that is another
     /// than the dialog's (RFC 4916); the dialog itself goes on under the one it began with.
     pub(crate) fn identify_request(&mut self, core: &mut Core, request: &Request) {
-        if is_private(request) {
+        if asks_privacy(request) {
             return;
         }
         let began = self.dialog.as_ref().and_then(Dialog::remote_party).map(|from| from.uri);
         let party = asserted(request, &["calling", "called"]).or_else(|| {
             let from = get(request, "From").and_then(NameAddr::parse)?;
             let changed = began.is_some_and(|began| number(&began) != number(&from.uri));
-            changed.then(|| Party::of(from)).flatten()
+            (changed && !is_anonymous(&from)).then(|| Party::of(from)).flatten()
         });
         if let Some(party) = party {
             self.identified(core, party);

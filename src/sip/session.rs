@@ -4,20 +4,20 @@ use super::hop::Hop;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use rsipstack::sip::{Method, Request, Response};
+use rsipstack::sip::{Method, Request};
 
 use super::acks::{AwaitedAck, SentAck};
 use super::core::{AuthState, Core, Pending, Purpose, renew};
 use super::dialog::Dialog;
 use super::flood::Allowance;
-use super::message::{self, get, header, reason_header, reason_of, set_body};
+use super::message::{self, header, reason_header, reason_of};
 use super::offers::{Offer, Ours, Theirs};
 use super::port::{ClientTx, ServerTx, Transmit, TxFailure};
 use super::refer::Sent;
 use super::reliable::Reliably;
 use super::session_timer::Timer;
 use super::timers::{T1, T1X64};
-use super::types::{End, EndedBy, Event, NotifyEvent, Party, SessionId};
+use super::types::{End, EndedBy, Event, Party, SessionId};
 use super::uac::Outgoing;
 use super::uas::IncomingInvite;
 
@@ -252,6 +252,7 @@ impl Session {
                 self.identify_request(core, &request);
                 self.handle_offer(core, tx, request, now);
             }
+            Method::Subscribe => self.respond(core, tx, &request, 489),
             _ => self.respond(core, tx, &request, 405),
         }
     }
@@ -279,35 +280,6 @@ impl Session {
         }
         self.tell_end(core, EndedBy::Peer, 200, "OK", reason_of(request));
         self.over(core, now);
-    }
-
-    fn handle_notify(&mut self, core: &mut Core, tx: ServerTx, request: &Request, now: Instant) {
-        let event = match message::package(request) {
-            Some(name) if name.eq_ignore_ascii_case("refer") => {
-                return self.handle_sipfrag(core, tx, request, now);
-            }
-            Some(name) if name.eq_ignore_ascii_case("talk") => NotifyEvent::Talk,
-            Some(name) if name.eq_ignore_ascii_case("hold") => NotifyEvent::Hold,
-            _ => return self.respond(core, tx, request, 489),
-        };
-        self.respond(core, tx, request, 200);
-        self.emit(core, Event::Notified { session: self.id, event });
-    }
-
-    fn handle_info(&mut self, core: &mut Core, tx: ServerTx, request: &Request, now: Instant) {
-        if !self.allowance.take(now) {
-            core.faults.floods += 1;
-            let mut response = core.response(request, 503, &self.tag());
-            response.headers.push(header("Retry-After", "1"));
-            core.transmits.push_back(Transmit::Response { tx, response });
-            return;
-        }
-        self.respond(core, tx, request, 200);
-        if !request.body.is_empty() {
-            let content_type = get(request, "Content-Type").unwrap_or_default().to_owned();
-            let body = request.body.clone();
-            self.emit(core, Event::Informed { session: self.id, content_type, body });
-        }
     }
 
     // Hanging up.
@@ -382,21 +354,6 @@ impl Session {
         self.dispatch(core, Purpose::Bye(self.id), request, to);
     }
 
-    /// [`super::Command::Info`]: in the confirmed dialog, or in the early one heard of last.
-    pub(crate) fn info(&mut self, core: &mut Core, content_type: &str, body: Vec<u8>) {
-        self.request_in_dialog(core, Purpose::Info(self.id), Method::Info, |request| {
-            set_body(&mut request.headers, &mut request.body, Some((content_type, body)));
-        });
-    }
-
-    /// [`super::Command::Notify`]: in the same dialog as INFO.
-    pub(crate) fn notify(&mut self, core: &mut Core, event: NotifyEvent) {
-        self.request_in_dialog(core, Purpose::Notify(self.id), Method::Notify, |request| {
-            request.headers.push(rsipstack::sip::Header::Event(event.package().into()));
-            set_body(&mut request.headers, &mut request.body, None);
-        });
-    }
-
     /// A request in the confirmed dialog, or in the early one heard of last; false when there is none.
     pub(crate) fn request_in_dialog(
         &mut self,
@@ -415,51 +372,6 @@ impl Session {
         fill(&mut request);
         self.dispatch(core, purpose, request, to);
         true
-    }
-
-    // Answers and failures of BYE and INFO.
-
-    pub(crate) fn handle_other_response(
-        &mut self,
-        core: &mut Core,
-        pending: Pending,
-        response: &Response,
-        now: Instant,
-    ) {
-        let code = response.status_code.code();
-        if (code == 401 || code == 407)
-            && let Some(auth) = core.answer_challenge(&pending.auth, response)
-        {
-            self.send_again(core, pending, auth);
-            return;
-        }
-        let told = matches!(pending.purpose, Purpose::Info(_) | Purpose::Notify(_));
-        if !told || code < 300 || self.is_over() {
-            return;
-        }
-        if code == 481 {
-            // 12.2.1.2: the peer knows of no such dialog.
-            self.tell_end(core, EndedBy::Peer, 481, message::status_text(response), None);
-            self.over(core, now);
-        } else if matches!(pending.purpose, Purpose::Info(_)) {
-            self.emit(core, Event::InfoRefused { session: self.id, code });
-        }
-    }
-
-    /// No answer to anything but an INVITE or BYE.
-    pub(crate) fn handle_other_failure(
-        &mut self,
-        core: &mut Core,
-        pending: &Pending,
-        why: TxFailure,
-    ) {
-        if matches!(pending.purpose, Purpose::Info(_)) {
-            let code = match why {
-                TxFailure::Timeout => 408,
-                TxFailure::Transport => 503,
-            };
-            self.emit(core, Event::InfoRefused { session: self.id, code });
-        }
     }
 
     pub(crate) fn send_again(

@@ -267,6 +267,8 @@ impl UserAgent {
             Method::Bye | Method::Notify | Method::Info | Method::Update | Method::PRack => {
                 self.refuse(tx, &request, 481);
             }
+            // No event of ours can be subscribed to (RFC 6665 4.2.1.3): Allow-Events says what may come unasked.
+            Method::Subscribe => self.refuse(tx, &request, 489),
             _ => self.refuse(tx, &request, 405),
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use wrtc_gateway::demo;
 use wrtc_gateway::gateway::{self, Running};
+use wrtc_gateway::sip::servers::ServerStatus;
 
 use crate::process::LIMIT;
 use crate::support::jsapi::Jsapi;
@@ -47,6 +48,33 @@ impl Gateway {
         serde_json::from_str(&answer.body).expect("JSON")
     }
 
+    /// Waits until the SIP servers are as wanted, and so many DNs are registered.
+    #[track_caller]
+    pub fn until_servers<'a>(
+        &'a self,
+        wanted: impl Fn(&[ServerStatus]) -> bool + 'a,
+        registered: Option<u64>,
+    ) -> impl Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            // Three missed pings, or three good ones and the time for the way back.
+            let end = Instant::now() + 3 * LIMIT;
+            loop {
+                let (servers, health) = (self.running.gateway.servers(), self.health().await);
+                let there = registered.is_none_or(|count| health["registered_agents"] == count);
+                if wanted(&servers) && there {
+                    return;
+                }
+                assert!(Instant::now() < end, "{caller}: {servers:?} {health}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
+    pub fn sip_stats(&self) -> wrtc_gateway::sip::EndpointStats {
+        self.running.gateway.sip_stats()
+    }
+
     /// Waits until no call is left.
     #[track_caller]
     pub fn idle(&self) -> impl Future<Output = ()> + '_ {
@@ -58,10 +86,6 @@ impl Gateway {
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
         }
-    }
-
-    pub async fn stop(self) {
-        self.running.stop().await;
     }
 }
 

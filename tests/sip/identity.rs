@@ -140,3 +140,24 @@ fn a_reinvite_or_update_tells_of_another_party() {
     bench.receive(&peer.request(Method::Update, &format!("{line}Privacy: id\r\n"), ""));
     assert!(bench.events().is_empty());
 }
+
+/// A caller who hides behind From, and is transferred to somebody who does not.
+#[test]
+fn an_anonymous_from_hides_itself_and_nobody_else() {
+    let mut bench = Bench::new();
+    let hidden =
+        |text: String| text.replace("\"Peer\" <sip:1003@example.org>", "<sip:anonymous@x>");
+    let mut peer =
+        Peer { call_id: "i".into(), our_tag: "t".into(), ua_tag: String::new(), number: 0 };
+    bench.receive(&hidden(peer.request(Method::Invite, "", OFFER)));
+    let Event::Invited { session, .. } = bench.event() else { panic!("Invited") };
+    bench.command(Command::Accept { session, sdp: ANSWER.into() });
+    let (_, ok) = bench.responses().pop().unwrap();
+    peer.ua_tag = header(&ok, "To").unwrap().split("tag=").nth(1).unwrap().to_owned();
+    bench.receive(&hidden(peer.request(Method::Ack, "", "")));
+    bench.events();
+    let line = "P-Asserted-Identity: \"Carl\" <sip:1005@example.org>\r\n";
+    bench.receive(&hidden(peer.request(Method::Update, line, "")));
+    let carl = party(Some("Carl"), "1005", "sip:1005@example.org");
+    assert_eq!(bench.event(), Event::Identified { session, party: carl });
+}

@@ -183,6 +183,8 @@ fn outside_of_dialogs() {
         (Method::Notify, 481),
         (Method::Register, 405),
         (Method::Message, 405),
+        (Method::Subscribe, 405),
+        (Method::Publish, 405),
     ] {
         bench.receive(&peer.request(method, "", ""));
         assert_eq!(bench.codes(), [code], "{method}");

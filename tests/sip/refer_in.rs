@@ -140,6 +140,8 @@ fn what_cannot_be_done_is_refused() {
     }
     assert!(bench.events().is_empty());
     assert_eq!(bench.ua.faults().bad_refers, 7);
+    bench.receive(&peer.request(Method::Refer, &format!("{TO}Require: multiple-refer\r\n"), ""));
+    assert_eq!(bench.codes(), [420]);
     // A call that only rings.
     let mut bench = Bench::new();
     let (_, mut peer) = bench.ring(OFFER);

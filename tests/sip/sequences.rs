@@ -1,13 +1,13 @@
 //! Any order of commands, messages and time: every session ends once, no timer spins, and nothing is
 //! left over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use rsipstack::sip::{Method, Request};
 use wrtc_gateway::sip::port::{ClientTx, Transmit, TxFailure};
-use wrtc_gateway::sip::{Command, Event, NotifyEvent, SessionId};
+use wrtc_gateway::sip::{Command, Event, NotifyEvent, ReferId, SessionId};
 
 use super::support::*;
 
@@ -45,6 +45,10 @@ struct Run {
     peer: Peer,
     open: Vec<(ClientTx, Request)>,
     ended: HashMap<SessionId, usize>,
+    /// REFERs of ours that are not done, and theirs that came last.
+    referring: usize,
+    refer: ReferId,
+    referred: HashSet<ReferId>,
 }
 
 impl Run {
@@ -61,7 +65,13 @@ impl Run {
             }
         }
         for event in self.bench.events() {
-            if let Event::Ended { session, .. } = event {
+            if let Event::Transferring { session, done, .. } = event {
+                assert!(!self.ended.contains_key(&session), "an event after Ended");
+                self.referring = self.referring.checked_sub(done.into()).expect("one is done once");
+            } else if let Event::Referred { refer, .. } = event {
+                assert!(self.referred.insert(refer), "numbered twice");
+                self.refer = refer;
+            } else if let Event::Ended { session, .. } = event {
                 *self.ended.entry(session).or_default() += 1;
             } else if let Event::Notified { session, .. } | Event::Reinvited { session, .. } = event
             {
@@ -82,7 +92,9 @@ impl Run {
     fn command(&mut self, kind: u8) {
         let session = self.session;
         let sdp = || OFFER.to_owned();
-        self.bench.command(match kind % 13 {
+        let refer = self.refer;
+        let live = !self.ended.contains_key(&session);
+        self.bench.command(match kind % 18 {
             0 => Command::Progress { session, code: 180, sdp: None },
             1 => Command::Accept { session, sdp: sdp() },
             2 => Command::Reinvite { session, sdp: Some(sdp()) },
@@ -95,13 +107,25 @@ impl Run {
             9 => Command::Progress { session, code: 183, sdp: Some(sdp()) },
             10 => Command::Reinvite { session, sdp: Some(OFFER_2.to_owned()) },
             11 => Command::Notify { session, event: NotifyEvent::Hold },
+            12 => {
+                self.referring += usize::from(live);
+                Command::Refer { session, to: "1009".into(), replaces: None }
+            }
+            13 => Command::AcceptRefer { refer },
+            14 => Command::RejectRefer { refer, code: 603 },
+            15 => Command::ReferProgress { refer, code: 180, text: String::new() },
+            16 => Command::ReferProgress { refer, code: 200, text: String::new() },
             _ => Command::Accept { session, sdp: sdp() },
         });
     }
 
     fn peer(&mut self, kind: u8) {
         let rack = format!("RAck: {} 101 INVITE\r\n", self.rseq);
-        let text = match kind % 15 {
+        let state = if kind > 128 { "active" } else { "terminated;reason=noresource" };
+        let frag = format!(
+            "Event: refer\r\nSubscription-State: {state}\r\nContent-Type: message/sipfrag\r\n"
+        );
+        let text = match kind % 20 {
             0 => self.peer.request(Method::Ack, "", ""),
             1 => self.peer.request(Method::Ack, "", ANSWER),
             2 => self.peer.request(Method::Invite, "", OFFER),
@@ -114,6 +138,10 @@ impl Run {
             11 => self.peer.request(Method::Update, TIMER, ""),
             12 => self.peer.request(Method::Update, TIMER, OFFER_2),
             13 => self.peer.request(Method::Invite, TIMER, OFFER),
+            14 | 15 => self.peer.request(Method::Refer, "Refer-To: <sip:9@h>\r\n", ""),
+            16 => self.peer.request(Method::Notify, &frag, "SIP/2.0 180 Ringing\r\n"),
+            17 => self.peer.request(Method::Notify, &frag, "SIP/2.0 200 OK\r\n"),
+            18 => self.peer.request(Method::Notify, &frag, ""),
             7 => self.peer.request_numbered(Method::Ack, 101, "", ANSWER),
             _ => self.peer.request(Method::Bye, "", ""),
         };
@@ -130,7 +158,7 @@ impl Run {
         let reliable =
             format!("{contact}Allow: UPDATE\r\nRequire: 100rel\r\nRSeq: {}\r\n", kind / 64);
         let timer = format!("{contact}{TIMER}Allow: UPDATE\r\n");
-        let (status, extra, body) = match kind % 18 {
+        let (status, extra, body) = match kind % 20 {
             0 => ("100 Trying", "", ""),
             1 => ("183 Progress", contact, ANSWER),
             2 | 3 => ("200 OK", contact, ANSWER),
@@ -144,6 +172,8 @@ impl Run {
             12 | 13 => ("200 OK", timer.as_str(), ANSWER),
             14 => ("302 Moved", "Contact: <sip:a@h>, <sip:b@h>;q=0.1\r\n", ""),
             15 => ("422 Too Small", "Min-SE: 2000\r\n", ""),
+            17 => ("202 Accepted", contact, ""),
+            18 => ("202 Accepted", "Refer-Sub: false\r\n", ""),
             16 => ("420 Bad Extension", "Unsupported: 100rel, timer\r\n", ""),
             _ => ("486 Busy Here", "", ""),
         };
@@ -171,7 +201,17 @@ fn run(outgoing: bool, extra: &str, steps: Vec<Step>) -> Run {
     } else {
         bench.ring_with(extra, if steps.len().is_multiple_of(2) { OFFER } else { "" })
     };
-    let mut run = Run { bench, rseq: 1, session, peer, open, ended: HashMap::new() };
+    let mut run = Run {
+        bench,
+        rseq: 1,
+        session,
+        peer,
+        open,
+        ended: HashMap::new(),
+        referring: 0,
+        refer: ReferId(u64::MAX),
+        referred: HashSet::new(),
+    };
     for step in steps {
         match step {
             Step::Command(kind) => run.command(kind),
@@ -204,7 +244,8 @@ proptest! {
         run.bench.command(Command::End { session, code: 200, text: String::new() });
         run.drain();
         // The transactions give everything up in the end, and time does the rest.
-        for _ in 0..4 {
+        // A REFER that was accepted is told of for five minutes.
+        for _ in 0..12 {
             while let Some((tx, _)) = run.open.pop() {
                 run.bench.fail(tx, TxFailure::Timeout);
                 run.drain();
@@ -215,6 +256,7 @@ proptest! {
         prop_assert_eq!(run.bench.ua.poll_timeout(), None);
         run.bench.advance(Duration::from_secs(100_000));
         prop_assert_eq!(run.ended.get(&session), Some(&1));
+        prop_assert_eq!(run.referring, 0, "each REFER of ours has one end");
         prop_assert!(run.ended.values().all(|times| *times == 1));
         prop_assert_eq!(run.bench.ua.live_sessions(), 0);
         prop_assert!(run.bench.ua.is_idle());

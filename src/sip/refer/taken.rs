@@ -10,6 +10,7 @@ use crate::sip::core::{AuthState, Core, Pending, Purpose, renew};
 use crate::sip::dialog::Dialog;
 use crate::sip::hop::Hop;
 use crate::sip::message::{self, header, parse_uri, set_body};
+use crate::sip::offers::{refuse_extensions, unsupported};
 use crate::sip::port::{ServerTx, Transmit};
 use crate::sip::session::{Phase, Session, retry_later};
 use crate::sip::types::{Event, ReferId, SessionId};
@@ -151,6 +152,9 @@ impl Session {
         request: Request,
         now: Instant,
     ) {
+        if unsupported(core, &request).is_some() {
+            return refuse_extensions(core, tx, &request, &self.tag());
+        }
         if !matches!(self.phase, Phase::Up) || self.ended {
             return retry_later(core, tx, &request, &self.tag());
         }
@@ -178,7 +182,9 @@ pub(crate) fn take_outside(
         // By another way (RFC 3261 8.2.2.2).
         return answer(core, tx, &request, 482, &tag);
     }
-    match Dialog::callee(core, &request, from) {
+    // Its NOTIFYs go to the Contact, which RFC 3515 2.4.1 requires; From will not do here.
+    let contact = message::get(&request, "Contact").is_some();
+    match Dialog::callee(core, &request, from).filter(|_| contact) {
         Some(dialog) => take(core, None, Some(dialog), tx, request, now),
         None => answer(core, tx, &request, 400, &tag),
     }
