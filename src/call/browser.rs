@@ -121,9 +121,13 @@ impl BrowserLeg {
 
     /// The answer to the offer in progress. `codec` is what the browser shall send, if it has it.
     pub fn answer(&mut self, codec: Option<Codec>) -> Option<(RoapIds, String, BrowserRemote)> {
-        let Exchange::Theirs { ids, sdp } = std::mem::replace(&mut self.exchange, Exchange::Idle)
-        else {
-            return None;
+        let (ids, sdp) = match std::mem::replace(&mut self.exchange, Exchange::Idle) {
+            Exchange::Theirs { ids, sdp } => (ids, sdp),
+            // An offer of ours that is out stays out.
+            other => {
+                self.exchange = other;
+                return None;
+            }
         };
         let codec = codec
             .filter(|codec| sdp.payloads.payload_of(*codec).is_some())

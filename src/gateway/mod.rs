@@ -12,6 +12,7 @@ mod names;
 mod network;
 mod servers;
 mod start;
+mod tls_watch;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -139,6 +140,11 @@ impl Gateway {
         };
         gateway.shared.tasks.spawn(sweep_leases(Arc::clone(&gateway.shared)));
         gateway.shared.tasks.spawn(watcher.run(gateway.shared.shutdown.clone()));
+        gateway.shared.tasks.spawn(tls_watch::keep_current(
+            gateway.shared.endpoint.clone(),
+            start::tls_files(&gateway.shared.config.sip.tls),
+            gateway.shared.shutdown.clone(),
+        ));
         gateway
     }
 

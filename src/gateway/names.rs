@@ -173,3 +173,78 @@ fn uri_of(server: &SipServer) -> ServerUri {
     });
     ServerUri { host: server.host.clone(), port: server.port, transport }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::*;
+    use crate::sip::resolve::{Answer, DnsError, Looked, Naptr, Srv};
+
+    /// A name whose address counts up with each look-up; from the third on DNS is silent.
+    #[derive(Default)]
+    struct Moving(AtomicU8);
+
+    impl Lookup for Moving {
+        fn local(&self, _: &str) -> Vec<IpAddr> {
+            Vec::new()
+        }
+
+        fn naptr<'a>(&'a self, _: &'a str) -> Looked<'a, Naptr> {
+            Box::pin(async { Ok(Answer::none()) })
+        }
+
+        fn srv<'a>(&'a self, _: &'a str) -> Looked<'a, Srv> {
+            Box::pin(async { Ok(Answer::none()) })
+        }
+
+        fn addresses<'a>(&'a self, _: &'a str) -> Looked<'a, IpAddr> {
+            Box::pin(async {
+                let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+                let records = vec![[192, 0, 2, count].into(), "2001:db8::1".parse().unwrap()];
+                match count {
+                    // A TTL below the floor.
+                    ..=2 => Ok(Answer { records, ttl: Duration::from_secs(1) }),
+                    _ => Err(DnsError("silence".into())),
+                }
+            })
+        }
+    }
+
+    fn names(servers: &[(&str, Option<u16>)]) -> Names {
+        let server = |(host, port): &(&str, Option<u16>)| SipServer {
+            host: (*host).to_owned(),
+            port: *port,
+            transport: None,
+        };
+        let servers: Vec<SipServer> = servers.iter().map(server).collect();
+        let listen = "0.0.0.0:5060".parse().unwrap();
+        Names::new(&servers, Arc::new(Moving::default()), listen)
+    }
+
+    fn addresses(names: &Names) -> Vec<String> {
+        names.targets().iter().map(|target| target.hop.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_again_when_its_time_is_over_and_kept_when_dns_is_silent() {
+        let mut names = names(&[("sip.example", None), ("192.0.2.99", Some(5070))]);
+        names.settle(Duration::from_secs(60)).await;
+        // A socket for IPv4 has no use for the other address.
+        assert_eq!(addresses(&names), ["udp:192.0.2.1:5060", "udp:192.0.2.99:5070"]);
+        let (first, second) = (names.targets()[0].tier, names.targets()[1].tier);
+        assert!(first < second, "in the order of the list");
+        let started = Instant::now();
+        names.next().await;
+        assert!(started.elapsed() >= SHORTEST - Duration::from_millis(200), "no more often");
+        assert_eq!(addresses(&names), ["udp:192.0.2.2:5060", "udp:192.0.2.99:5070"]);
+        assert_eq!(names.fault(), None);
+        // The server fails: again at once, as far as the floor allows.
+        names.hurry();
+        names.next().await;
+        assert_eq!(addresses(&names), ["udp:192.0.2.2:5060", "udp:192.0.2.99:5070"]);
+        let fault = names.fault().unwrap();
+        assert_eq!(fault, "sip.servers: sip:sip.example: DNS did not answer: silence");
+    }
+}

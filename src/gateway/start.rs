@@ -108,7 +108,6 @@ fn endpoint_config(sip: &config::Sip) -> EndpointConfig {
     }
 }
 
-/// Also for [`Endpoint::reload_tls`].
 pub(super) fn tls_files(tls: &config::SipTls) -> TlsFiles {
     TlsFiles {
         ca: tls.ca.clone(),

@@ -12,8 +12,9 @@ use rsipstack::sip::{Auth, HostWithPort, Method, Request, Response, Scheme, Uri,
 use super::digest::{Challenge, strongest};
 use super::message::{self, ALLOW, ALLOW_EVENTS, EXTENSIONS, RELIABLE, get_all, header, quote};
 use super::port::{ClientTx, Transmit};
+use super::refer::Taken;
 use super::servers::News;
-use super::types::{Event, Reliable, SessionId, UaConfig};
+use super::types::{Event, Faults, ReferId, Reliable, SessionId, UaConfig};
 
 /// Challenges answered for one request: one for the server, one for a proxy, each once more for a
 /// stale nonce. Whoever asks more often than that asks for ever.
@@ -29,6 +30,9 @@ pub(crate) enum Purpose {
     Bye(SessionId),
     Info(SessionId),
     Notify(SessionId),
+    Refer(SessionId),
+    /// About a REFER that came in.
+    ReferNotify(ReferId),
     Prack(SessionId),
     Update(SessionId),
 }
@@ -36,12 +40,13 @@ pub(crate) enum Purpose {
 impl Purpose {
     pub(crate) fn session(self) -> Option<SessionId> {
         match self {
-            Purpose::Register | Purpose::Unregister => None,
+            Purpose::Register | Purpose::Unregister | Purpose::ReferNotify(_) => None,
             Purpose::Invite(id)
             | Purpose::Reinvite(id)
             | Purpose::Bye(id)
             | Purpose::Info(id)
             | Purpose::Notify(id)
+            | Purpose::Refer(id)
             | Purpose::Prack(id)
             | Purpose::Update(id) => Some(id),
         }
@@ -92,9 +97,13 @@ pub(crate) struct Core {
     pub transmits: VecDeque<Transmit>,
     pub events: VecDeque<Event>,
     next_tx: u64,
-    pub pending: BTreeMap<ClientTx, Pending>,
+    /// Boxed, for a node of the map has room for eleven and stays.
+    pub pending: BTreeMap<ClientTx, Box<Pending>>,
     /// What was met at a server last, until it is told.
     pub news: Option<(Hop, News)>,
+    /// REFERs that came in.
+    pub taken: Taken,
+    pub faults: Faults,
 }
 
 impl Core {
@@ -107,6 +116,8 @@ impl Core {
             next_tx: 0,
             pending: BTreeMap::new(),
             news: None,
+            taken: Taken::default(),
+            faults: Faults::default(),
         }
     }
 
@@ -241,7 +252,10 @@ impl Core {
         if (tells && code > 100 && code < 300) || code == 405 {
             response.headers.push(header("Allow", ALLOW));
         }
-        if (tells && code > 100 && code < 300) || code == 489 {
+        if (tells && code > 100 && code < 300)
+            || code == 489
+            || (code == 405 && request.method == Method::Subscribe)
+        {
             response.headers.push(header("Allow-Events", ALLOW_EVENTS));
         }
         if tells && code > 100 && code < 300 {
@@ -265,13 +279,14 @@ impl Core {
         let tx = ClientTx(self.next_tx);
         self.next_tx += 1;
         self.transmits.push_back(Transmit::Request { tx, request: request.clone(), to });
-        self.pending.insert(tx, Pending { purpose, request, to, auth, done: None });
+        let pending = Pending { purpose, request, to, auth, done: None };
+        self.pending.insert(tx, Box::new(pending));
         tx
     }
 
     /// A request as it went out, credentials and all.
     pub(crate) fn as_sent(&self, tx: ClientTx) -> Option<&Pending> {
-        self.pending.get(&tx)
+        self.pending.get(&tx).map(AsRef::as_ref)
     }
 
     fn apply_auth(&mut self, request: &mut Request, auth: &mut AuthState) {

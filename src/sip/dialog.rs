@@ -99,7 +99,9 @@ impl Dialog {
     pub(crate) fn callee(core: &mut Core, invite: &Request, from: Hop) -> Option<Self> {
         let local_tag = core.token();
         let (cseq, _) = message::cseq(invite)?;
-        let target = parse_uri(&NameAddr::parse(get_list(invite, "Contact").first()?)?.uri)?;
+        // Callers of RFC 2543 may say no more than From (RFC 4475 3.4.1).
+        let contact = get_list(invite, "Contact").first().copied().or(get(invite, "From"))?;
+        let target = parse_uri(&NameAddr::parse(contact)?.uri)?;
         let mut dialog = Self {
             call_id: message::call_id(invite)?.to_owned(),
             local: format!("{};tag={local_tag}", get(invite, "To")?),

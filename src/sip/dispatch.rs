@@ -1,6 +1,7 @@
 //! Between sockets, transactions and ports: what an endpoint does with a message.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,7 +16,7 @@ use tokio::sync::{Notify, broadcast, mpsc};
 
 use super::endpoint::{AddressFilter, ConnectionEvent, Direction, Trace};
 use super::hop::{Hop, Transport};
-use super::message::{self, ALLOW, ALLOW_EVENTS, header, tag_of};
+use super::message::{self, ALLOW, ALLOW_EVENTS, EXTENSIONS, header, tag_of};
 use super::port::{Incoming, ServerTx, Transmit};
 use super::routes::Routes;
 use super::stats::{Counters, count};
@@ -420,6 +421,7 @@ impl Shared {
                     count(&self.counters.stray_responses);
                 }
             }
+            Err(Fault::Refused(request, code)) => self.refuse(state, *request, code, from),
             Err(Fault::UnknownMethod(request)) => self.unknown(state, *request, from, now),
             Err(Fault::KeepAlive) => {}
             Err(fault) => {
@@ -429,6 +431,19 @@ impl Shared {
         }
         self.flush(state);
         Ok(())
+    }
+
+    /// A request with a fault gets its answer and leaves nothing behind (RFC 3261 8.2.7): the same answer
+    /// again when it comes again, so its tag is made of what it holds.
+    fn refuse(&self, state: &mut State, mut request: Request, code: u16, from: Hop) {
+        count(&self.counters.malformed);
+        let mut hasher = DefaultHasher::new();
+        request.headers().to_string().hash(&mut hasher);
+        let tag = format!("{:016x}", hasher.finish());
+        let Some((to, instead)) = via::fix_via(&mut request, from) else { return };
+        let mut response = message::respond(&request, code, None, &tag);
+        response.headers_mut().push(header("Server", self.user_agent.as_str()));
+        self.send(state, to, instead, response.to_bytes().into());
     }
 
     fn request(&self, state: &mut State, request: Request, from: Hop, now: Instant) {
@@ -455,7 +470,7 @@ impl Shared {
             _ => None,
         };
         let taken = match state.routes.inbox(owner) {
-            Some(inbox) => match inbox.try_send(incoming) {
+            Some(inbox) => match inbox.try_send(Box::new(incoming)) {
                 Ok(()) => true,
                 Err(mpsc::error::TrySendError::Full(_)) => {
                     count(&self.counters.inbox_full);
@@ -477,12 +492,8 @@ impl Shared {
         let code = match request.method {
             Method::Ack => return,
             Method::Options if !in_dialog => 200,
-            Method::Invite if !in_dialog => 404,
-            Method::Register
-            | Method::Subscribe
-            | Method::Publish
-            | Method::Message
-            | Method::Refer => 405,
+            Method::Invite | Method::Refer if !in_dialog => 404,
+            Method::Register | Method::Subscribe | Method::Publish | Method::Message => 405,
             _ => 481,
         };
         self.answer(state, tx, request, code, now);
@@ -505,6 +516,10 @@ impl Shared {
         if matches!(code, 200 | 405) {
             response.headers_mut().push(header("Allow", ALLOW));
             response.headers_mut().push(header("Allow-Events", ALLOW_EVENTS));
+        }
+        if code == 200 {
+            response.headers_mut().push(header("Supported", EXTENSIONS.join(", ")));
+            response.headers_mut().push(header("Accept", message::SDP_TYPE));
         }
         state.transactions.respond(tx, &response, now);
     }

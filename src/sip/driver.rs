@@ -7,8 +7,9 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::endpoint::{Claim, Endpoint, Port};
+use super::hop::Hop;
 use super::pacer::Urgency;
-use super::port::Incoming;
+use super::port::{Inbox, Incoming};
 use super::servers::{Link, Turn};
 use super::{Command, Event, UaConfig, UserAgent};
 
@@ -22,11 +23,11 @@ pub struct Driven {
     port: Port,
     /// Further claims of the same inbox.
     claims: Vec<Port>,
-    sender: mpsc::Sender<Incoming>,
-    inbox: mpsc::Receiver<Incoming>,
+    sender: Inbox,
+    inbox: mpsc::Receiver<Box<Incoming>>,
     link: Option<Link>,
     /// That its REGISTER waits for, or has had and waits for the answer.
-    turn: Option<(Urgency, Turn)>,
+    turn: Option<(Urgency, Hop, Turn)>,
     /// See [`super::servers::Current::epoch`].
     epoch: Option<u64>,
 }
@@ -71,7 +72,7 @@ impl Driven {
     }
 
     /// Points the user agent at another server, and tells what our address is toward it.
-    pub fn set_server(&mut self, server: super::Hop, advertise: SocketAddr) {
+    pub fn set_server(&mut self, server: Hop, advertise: SocketAddr) {
         self.ua.set_server(server, advertise, Instant::now());
         self.flush();
     }
@@ -101,9 +102,15 @@ impl Driven {
     pub async fn wind_down(&mut self) {
         loop {
             while let Some(event) = self.ua.poll_event() {
-                if let Event::Invited { session, .. } = event {
-                    let text = "signing out".to_owned();
-                    self.command(Command::End { session, code: 480, text });
+                match event {
+                    Event::Invited { session, .. } => {
+                        let text = "signing out".to_owned();
+                        self.command(Command::End { session, code: 480, text });
+                    }
+                    Event::Referred { refer, .. } => {
+                        self.command(Command::RejectRefer { refer, code: 480 });
+                    }
+                    _ => {}
                 }
             }
             self.flush();
@@ -125,7 +132,7 @@ impl Driven {
         };
         let turn = async {
             match &mut self.turn {
-                Some((_, turn)) if !turn.has_come() => turn.come().await,
+                Some((.., turn)) if !turn.has_come() => turn.come().await,
                 _ => std::future::pending().await,
             }
         };
@@ -141,7 +148,7 @@ impl Driven {
         };
         tokio::select! {
             Some(incoming) = self.inbox.recv() => {
-                self.ua.handle_incoming(incoming, Instant::now());
+                self.ua.handle_incoming(*incoming, Instant::now());
             }
             () = turn => self.ua.take_turn(Instant::now()),
             () = moved => self.follow(),
@@ -180,12 +187,15 @@ impl Driven {
         }
         match self.ua.awaits_turn() {
             Some(urgency) => {
-                let asked = |(asked, turn): &(Urgency, Turn)| *asked == urgency && !turn.has_come();
-                if !self.turn.as_ref().is_some_and(asked) {
+                let server = self.ua.config().server;
+                let waits = self.turn.as_ref().is_some_and(|(asked, to, turn)| {
+                    (*asked, *to) == (urgency, server) && !turn.has_come()
+                });
+                if !waits {
                     // The old one first, for it may make room.
                     self.turn = None;
-                    let reliable = self.ua.config().server.transport.is_reliable();
-                    self.turn = Some((urgency, link.pacing.ask(urgency, reliable)));
+                    let turn = link.pacing.ask(urgency, server.transport.is_reliable());
+                    self.turn = Some((urgency, server, turn));
                 }
             }
             None if self.turn.is_some() && !self.ua.is_registering() => self.turn = None,

@@ -12,11 +12,13 @@ use rsipstack::sip::{
 use super::hop::{Hop, Transport};
 
 /// Methods we answer with something better than 405.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, INFO, UPDATE, PRACK";
-/// What NOTIFY may tell us without a subscription (Genesys remote control).
+pub(crate) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, INFO, UPDATE, PRACK, REFER";
+/// What NOTIFY may tell us without a subscription (Genesys remote control). Not `refer`: nobody can subscribe to
+/// that one, and what a SIP server looks for here are these two.
 pub(crate) const ALLOW_EVENTS: &str = "talk, hold";
 /// Option tags we always support; `100rel` is a matter of configuration.
-pub(crate) const EXTENSIONS: &[&str] = &["timer", "uui"];
+pub(crate) const EXTENSIONS: &[&str] = &["timer", "replaces", "norefersub", "uui"];
 pub(crate) const RELIABLE: &str = "100rel";
 pub(crate) const SDP_TYPE: &str = "application/sdp";
 
@@ -206,6 +208,11 @@ pub(crate) fn cseq(message: &impl HasHeaders) -> Option<(u32, &str)> {
     Some((number, words.next()?))
 }
 
+/// The event package of Event, without its parameters.
+pub(crate) fn package(message: &impl HasHeaders) -> Option<&str> {
+    get(message, "Event")?.split(';').next().map(str::trim)
+}
+
 /// The topmost Via element.
 pub(crate) fn top_via(message: &impl HasHeaders) -> Option<&str> {
     split_outside(get(message, "Via")?, ',').first().copied()
@@ -282,6 +289,16 @@ pub(crate) fn sdp_of(headers: &impl HasHeaders, body: &[u8]) -> Result<Option<St
     } else {
         Err(BadBody)
     }
+}
+
+/// Can the sender take SDP in an answer? Whoever says nothing about it can (RFC 3261 13.2.1).
+pub(crate) fn accepts_sdp(request: &impl HasHeaders) -> bool {
+    let accepted = get_list(request, "Accept");
+    accepted.is_empty()
+        || accepted.iter().any(|range| {
+            let range = range.split(';').next().unwrap_or_default().trim();
+            [SDP_TYPE, "application/*", "*/*"].iter().any(|sdp| sdp.eq_ignore_ascii_case(range))
+        })
 }
 
 /// A body that is neither SDP nor holds any (415).

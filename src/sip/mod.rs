@@ -3,11 +3,16 @@
 //! The core ([`UserAgent`], and inside it registration and dialogs) is sans-I/O: messages,
 //! commands and `Instant`s go in, [`port::Transmit`]s and [`Event`]s come out. Behind the port in
 //! [`port`] sit our own transactions, sans-I/O as well ([`transaction`] says why not rsipstack's), and
-//! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are rsipstack's types; nothing of its dialog layer is
-//! used. [`Driven`] puts one of each together for a task to hold.
+//! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are
+//! rsipstack's types; nothing of its dialog layer is used. [`Driven`] puts one of each together for a
+//! task to hold.
 //!
 //! Left for later: REFER, Replaces.
+//! Left for later: DNS.
+//! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are rsipstack's types; nothing of its dialog layer is
+//! used. [`Driven`] puts one of each together for a task to hold.
 
+mod acks;
 mod core;
 mod dialog;
 pub mod digest;
@@ -16,16 +21,22 @@ mod driver;
 pub mod dtmf_info;
 mod endpoint;
 mod extra;
+mod flood;
 mod hop;
+mod identity;
+mod inform;
 pub(crate) mod message;
 mod offers;
 pub mod pacer;
 pub mod port;
 mod redirect;
+mod refer;
 mod registration;
 mod reliable;
+mod replaces;
 pub mod resolve;
 mod routes;
+mod sanity;
 pub mod servers;
 mod session;
 mod session_timer;

@@ -50,6 +50,8 @@ pub struct Pacer {
     turns: HashMap<TurnId, (Place, bool)>,
     next: u64,
     in_a_row: u32,
+    /// Nobody goes before: what one may not, none may, and asking anew for each costs.
+    closed_until: Option<Instant>,
 }
 
 impl Pacer {
@@ -64,6 +66,7 @@ impl Pacer {
             turns: HashMap::new(),
             next: 0,
             in_a_row: 0,
+            closed_until: None,
         }
     }
 
@@ -100,6 +103,9 @@ impl Pacer {
 
     /// Who goes now, if anybody may.
     pub fn poll_turn(&mut self, now: Instant) -> Option<TurnId> {
+        if self.closed_until.is_some_and(|until| now < until) {
+            return None;
+        }
         self.calendar.advance(now);
         let person = self.people.front().copied();
         let other = self.others.keys().next().copied();
@@ -112,6 +118,7 @@ impl Pacer {
         };
         let (place, reliable) = self.turns.get_mut(&id)?;
         if !self.calendar.book(now, *reliable, self.rate) {
+            self.closed_until = Some(self.calendar.next_grain(now));
             return None;
         }
         *place = Place::Gone(now);
@@ -140,14 +147,13 @@ impl Pacer {
 struct Calendar {
     /// Of `grains[0]`; a second before now.
     start: Instant,
-    grains: VecDeque<u16>,
+    grains: Vec<u16>,
 }
 
 impl Calendar {
     fn new(now: Instant) -> Self {
         let past = GRAIN * SECOND as u32;
-        let grains = std::iter::repeat_n(0, GRAINS).collect();
-        Self { start: now.checked_sub(past).unwrap_or(now), grains }
+        Self { start: now.checked_sub(past).unwrap_or(now), grains: vec![0; GRAINS] }
     }
 
     fn at(&self, time: Instant) -> usize {
@@ -158,10 +164,9 @@ impl Calendar {
     /// Keeps `now` in the grain after the first second.
     fn advance(&mut self, now: Instant) {
         let gone = self.at(now).saturating_sub(SECOND);
-        for _ in 0..gone.min(GRAINS) {
-            self.grains.pop_front();
-            self.grains.push_back(0);
-        }
+        let left = GRAINS.saturating_sub(gone);
+        self.grains.copy_within(GRAINS - left.., 0);
+        self.grains.iter_mut().skip(left).for_each(|grain| *grain = 0);
         self.start += GRAIN * u32::try_from(gone).unwrap_or(u32::MAX);
     }
 
@@ -208,16 +213,14 @@ impl Calendar {
     /// The most that any second has that the grain is part of.
     fn busiest_second(&self, grain: usize) -> usize {
         let first = grain.saturating_sub(SECOND - 1);
-        let mut sum: usize = self.grains.range(first..grain).map(|n| usize::from(*n)).sum();
+        let around = self.grains.get(first..(grain + SECOND).min(GRAINS)).unwrap_or_default();
+        let (before, after) = around.split_at_checked(grain - first).unwrap_or_default();
+        let mut sum: usize = before.iter().map(|n| usize::from(*n)).sum();
         let mut most = 0;
-        for last in grain..(grain + SECOND).min(GRAINS) {
-            sum += self.grains.get(last).copied().map_or(0, usize::from);
-            if last >= SECOND
-                && last - SECOND >= first
-                && let Some(out) = self.grains.get(last - SECOND)
-            {
-                sum -= usize::from(*out);
-            }
+        // What leaves the second at its start as it moves on: nothing at first.
+        let leaving = std::iter::once(&0).chain(around);
+        for (enters, leaves) in after.iter().zip(leaving) {
+            sum = (sum + usize::from(*enters)).saturating_sub(usize::from(*leaves));
             most = most.max(sum);
         }
         most

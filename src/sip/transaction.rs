@@ -17,7 +17,7 @@ use bytes::Bytes;
 use rsipstack::sip::{Method, Request, Response};
 
 use super::hop::{Hop, Transport};
-use super::message::{self, branch, get_all, header, tag_of, top_via};
+use super::message::{self, branch, get_all, get_list, header, tag_of, top_via};
 use super::port::{ClientTx, Incoming, ServerTx, TxFailure};
 use super::timers::{T1, T1X64, T2, T4};
 use super::transport::via::{fix_via, sent_by};
@@ -25,6 +25,9 @@ use super::transport::via::{fix_via, sent_by};
 /// Longest an INVITE rings without a word from its callee. Queues announce for many minutes; an
 /// hour of silence is a lost call.
 const RINGING: Duration = Duration::from_secs(3600);
+
+/// What branches of RFC 3261 begin with. Nothing but this is none (RFC 4475 3.2.1).
+const COOKIE: &str = "z9hG4bK";
 
 /// Who owns a transaction: a port's number.
 pub type Owner = u64;
@@ -329,6 +332,10 @@ impl Transactions {
 
     /// An answer came in. False when it belongs to nothing.
     pub fn response(&mut self, response: Response, from: Hop, now: Instant) -> bool {
+        // 8.1.3.3: with another Via below ours it is somebody else's, misled.
+        if get_list(&response, "Via").len() != 1 {
+            return false;
+        }
         let key = top_via(&response).and_then(branch).and_then(|branch| {
             let (_, method) = message::cseq(&response)?;
             Some(client_key(branch, method.parse().ok()?))
@@ -580,7 +587,7 @@ fn server_key(request: &Request) -> Option<Key> {
         Method::Ack => Method::Invite,
         method => method,
     };
-    match branch(via).filter(|branch| branch.starts_with("z9hG4bK")) {
+    match branch(via).filter(|b| b.len() > COOKIE.len() && b.starts_with(COOKIE)) {
         Some(branch) => Some(Key(format!("{branch} {} {method}", sent_by(via)))),
         None => {
             let number = message::cseq(request)?.0;

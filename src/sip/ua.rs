@@ -1,7 +1,7 @@
 //! The user agent: who gets which message, command and timer.
 
 use super::hop::Hop;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -9,14 +9,15 @@ use rsipstack::sip::{Method, Request, Response};
 
 use super::core::{Core, Pending, Purpose};
 use super::message;
+use super::offers::{refuse_extensions, unsupported};
 use super::pacer::Urgency;
 use super::port::{ClientTx, Incoming, ServerTx, Transmit, TxFailure};
 use super::registration::Registration;
 use super::servers::News;
 use super::session::{Phase, Session};
 use super::timers::T1X64;
-use super::types::{Command, Event, RegistrationStatus, SessionId, UaConfig};
-use super::{uac, uas};
+use super::types::{Command, Event, Faults, RegistrationStatus, SessionId, UaConfig};
+use super::{refer, replaces, uac, uas};
 
 /// One SIP user agent: a registration and the sessions of one DN, sans-I/O.
 ///
@@ -28,7 +29,8 @@ use super::{uac, uas};
 pub struct UserAgent {
     core: Core,
     registration: Registration,
-    sessions: BTreeMap<SessionId, Session>,
+    /// Boxed, for a node of the map has room for eleven and stays.
+    sessions: BTreeMap<SessionId, Box<Session>>,
     next_incoming: u64,
 }
 
@@ -55,13 +57,19 @@ impl UserAgent {
         self.sessions.values().filter(|session| !session.ended).count()
     }
 
+    /// Counted since it was made.
+    pub fn faults(&self) -> Faults {
+        self.core.faults
+    }
+
     /// True when nothing waits to be sent or answered: no live session, no BYE, CANCEL or REGISTER
     /// under way. What lingers to answer late messages does not count.
     pub fn is_idle(&self) -> bool {
         self.registration.is_idle()
             && self.core.transmits.is_empty()
+            && self.core.taken.is_idle()
             && self.core.pending.values().all(|pending| pending.done.is_some())
-            && self.sessions.values().all(Session::is_over)
+            && self.sessions.values().all(|session| session.is_over())
     }
 
     /// Another server from now on, or another address of ours toward it; a registration moves there at
@@ -155,10 +163,14 @@ impl UserAgent {
             Command::Notify { session, event } => {
                 self.with(session, |session, core| session.notify(core, event));
             }
-            Command::Refer { .. }
-            | Command::AcceptRefer { .. }
-            | Command::RejectRefer { .. }
-            | Command::ReferProgress { .. } => {}
+            Command::Refer { session, to, replaces } => {
+                refer::send(core, &mut self.sessions, session, &to, replaces);
+            }
+            Command::AcceptRefer { refer } => refer::accept(core, &mut self.sessions, refer, now),
+            Command::RejectRefer { refer, code } => refer::reject(core, refer, code),
+            Command::ReferProgress { refer, code, text } => {
+                refer::progress(core, &mut self.sessions, refer, code, &text, now);
+            }
         }
         self.tidy(now);
     }
@@ -192,7 +204,7 @@ impl UserAgent {
             return;
         }
         if let Some(session) = uac::invite(&mut self.core, id, to, sdp, headers) {
-            self.sessions.insert(id, session);
+            self.sessions.insert(id, Box::new(session));
         }
     }
 
@@ -243,13 +255,20 @@ impl UserAgent {
             }
             return;
         }
+        if unsupported(core, &request).is_some() {
+            let tag = core.token();
+            return refuse_extensions(core, tx, &request, &tag);
+        }
         match request.method {
             Method::Invite => self.handle_invite(tx, request, from),
             Method::Options => self.refuse(tx, &request, 200),
+            Method::Refer => refer::take_outside(core, tx, request, from, now),
             // These live in dialogs, and this one is in none.
             Method::Bye | Method::Notify | Method::Info | Method::Update | Method::PRack => {
                 self.refuse(tx, &request, 481);
             }
+            // No event of ours can be subscribed to (RFC 6665 4.2.1.3): Allow-Events says what may come unasked.
+            Method::Subscribe => self.refuse(tx, &request, 489),
             _ => self.refuse(tx, &request, 405),
         }
     }
@@ -258,13 +277,19 @@ impl UserAgent {
         if self.sessions.values().any(|session| session.is_merged(&request)) {
             return self.refuse(tx, &request, 482);
         }
-        if self.live_sessions() >= Self::MAX_SESSIONS {
+        let replaces = match replaces::replaced(&request, &self.sessions) {
+            Ok(replaces) => replaces,
+            Err(code) => return self.refuse(tx, &request, code),
+        };
+        // What takes another's place needs one more for a moment.
+        let room = Self::MAX_SESSIONS + usize::from(replaces.is_some());
+        if self.live_sessions() >= room {
             return self.refuse(tx, &request, 486);
         }
         let id = SessionId(SessionId::INCOMING | self.next_incoming);
         self.next_incoming += 1;
-        if let Some(session) = uas::invited(&mut self.core, id, tx, request, from) {
-            self.sessions.insert(id, session);
+        if let Some(session) = uas::invited(&mut self.core, id, tx, request, from, replaces) {
+            self.sessions.insert(id, Box::new(session));
         }
     }
 
@@ -285,6 +310,10 @@ impl UserAgent {
             return;
         }
         let Some(pending) = self.finish(tx, code, now) else { return };
+        if let Purpose::ReferNotify(id) = pending.purpose {
+            refer::answered(&mut self.core, &mut self.sessions, id, pending, response, now);
+            return;
+        }
         if matches!(pending.purpose, Purpose::Invite(_)) && !matches!(code, 408 | 503) {
             self.core.tell_news(pending.to, News::Answered);
         }
@@ -297,6 +326,7 @@ impl UserAgent {
             Purpose::Reinvite(_) | Purpose::Update(_) => {
                 session.handle_offer_response(core, tx, pending, response, now);
             }
+            Purpose::Refer(_) => session.handle_refer_response(core, tx, pending, response, now),
             _ => session.handle_other_response(core, pending, response, now),
         });
     }
@@ -316,11 +346,14 @@ impl UserAgent {
             };
             return Some(copy);
         }
-        self.core.pending.remove(&tx)
+        self.core.pending.remove(&tx).map(|pending| *pending)
     }
 
     fn handle_failed(&mut self, tx: ClientTx, why: TxFailure, now: Instant) {
-        let Some(pending) = self.core.pending.remove(&tx) else { return };
+        let Some(pending) = self.core.pending.remove(&tx).map(|pending| *pending) else { return };
+        if let Purpose::ReferNotify(id) = pending.purpose {
+            return refer::failed(&mut self.core, id);
+        }
         let Some(id) = pending.purpose.session() else {
             self.registration.handle_failure(&mut self.core, pending, why, now);
             return;
@@ -336,6 +369,7 @@ impl UserAgent {
             Purpose::Reinvite(_) | Purpose::Update(_) => {
                 session.handle_offer_failure(core, tx, why, now);
             }
+            Purpose::Refer(_) => session.handle_refer_failure(core, tx, why),
             _ => session.handle_other_failure(core, &pending, why),
         });
     }
@@ -351,9 +385,11 @@ impl UserAgent {
     /// Lets go of what has lingered long enough.
     fn tidy(&mut self, now: Instant) {
         let core = &mut self.core;
+        refer::check(core, &mut self.sessions, now);
         self.sessions.retain(|id, session| {
             let stays = session.reap_at.is_none_or(|at| at > now);
             if !stays {
+                core.taken.keep_dialog(*id, session);
                 core.forget_session(*id);
             }
             stays
@@ -368,24 +404,35 @@ impl UserAgent {
                 .min()
                 .map(|(_, id)| id);
             let Some(id) = oldest else { break };
-            self.sessions.remove(&id);
+            if let Some(mut session) = self.sessions.remove(&id) {
+                core.taken.keep_dialog(id, &mut session);
+            }
             core.forget_session(id);
         }
         core.forget_old(now);
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let sessions = self.sessions.values().filter_map(Session::timeout);
-        sessions.chain(self.registration.timeout()).min()
+        let sessions = self.sessions.values().filter_map(|session| session.timeout());
+        sessions.chain(self.registration.timeout()).chain(self.core.taken.timeout()).min()
     }
 
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.core.transmits.pop_front()
+        next_of(&mut self.core.transmits)
     }
 
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.core.events.pop_front()
+        next_of(&mut self.core.events)
     }
+}
+
+/// The first of a queue, which keeps no room when it is empty: most user agents are idle.
+fn next_of<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let first = queue.pop_front();
+    if queue.is_empty() {
+        *queue = VecDeque::new();
+    }
+    first
 }
 
 impl std::fmt::Debug for UserAgent {

@@ -15,7 +15,7 @@ use super::port::{ClientTx, Transmit, TxFailure};
 use super::redirect::Targets;
 use super::session::{Phase, Session};
 use super::session_timer::Timer;
-use super::types::{EndedBy, Event, HeaderPair, SessionId};
+use super::types::{EndedBy, Event, HeaderPair, Party, SessionId};
 
 /// Branches a forking proxy may show us. Hunt groups ring a dozen phones at once.
 const MAX_EARLY: usize = 16;
@@ -48,7 +48,7 @@ pub(crate) struct Outgoing {
 }
 
 /// A request target: `1003`, `1003@host`, or a whole URI.
-fn target(to: &str, domain: &str) -> Option<Uri> {
+pub(crate) fn target(to: &str, domain: &str) -> Option<Uri> {
     let to = to.trim();
     let scheme = to.split_once(':').is_some_and(|(scheme, _)| {
         ["sip", "sips", "tel"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
@@ -115,7 +115,9 @@ pub(crate) fn invite(
         cancel: Cancel::No,
         why: (0, String::new()),
     };
-    Some(Session::new(id, Phase::Calling(Box::new(outgoing)), None, true))
+    let mut session = Session::new(id, Phase::Calling(Box::new(outgoing)), None, true);
+    session.party = Party::read(&remote);
+    Some(session)
 }
 
 impl Outgoing {
@@ -193,6 +195,7 @@ impl Session {
         }
         let text = message::status_text(response);
         self.emit(core, Event::Progressed { session: self.id, code, text, sdp, early });
+        self.identify_answer(core, response);
         self.try_next_offer(core);
     }
 
@@ -358,6 +361,7 @@ impl Session {
                     self.send_bye(core, code, &text, now);
                 } else {
                     self.emit(core, Event::Answered { session: self.id, sdp });
+                    self.identify_answer(core, response);
                     self.try_next_offer(core);
                 }
             }

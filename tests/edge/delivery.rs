@@ -7,7 +7,6 @@ use rand::prelude::*;
 use rand::rngs::SmallRng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use wrtc_gateway::agent::PostError;
 use wrtc_gateway::wire::ToBrowser;
 
 const AGENTS: usize = 16;

@@ -2,7 +2,9 @@
 //! telephone's ears and voice.
 
 mod bridge;
+mod centre_flows;
 mod control;
+mod desk;
 mod extensions;
 mod hostile;
 mod register;

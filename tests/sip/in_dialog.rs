@@ -117,6 +117,7 @@ fn a_challenged_bye_is_sent_again() {
     assert!(header(&again, "Authorization").is_some());
 }
 
+/// INFO both ways (user data, `application/dtmf-relay`, `application/dtmf`).
 #[test]
 fn info_goes_both_ways() {
     let mut bench = Bench::new();
@@ -137,15 +138,16 @@ fn info_goes_both_ways() {
     assert_eq!(code_of_end(&bench.events()), (EndedBy::Peer, 481));
 }
 
+/// Unknown methods and events: 405, 489, with Allow / Allow-Events. OPTIONS: 200.
 #[test]
 fn what_we_do_not_do_is_refused_by_the_book() {
     let mut bench = Bench::new();
     let (_, mut peer) = bench.call_in();
-    bench.receive(&peer.request(Method::Notify, "Event: refer\r\n", ""));
+    bench.receive(&peer.request(Method::Notify, "Event: dialog\r\n", ""));
     let (_, response) = bench.responses().remove(0);
     assert_eq!(response.status_code.code(), 489);
     assert_eq!(header(&response, "Allow-Events").as_deref(), Some("talk, hold"));
-    for method in [Method::Refer, Method::Message, Method::Subscribe] {
+    for method in [Method::Publish, Method::Message, Method::Subscribe] {
         bench.receive(&peer.request(method, "", ""));
         let (_, response) = bench.responses().remove(0);
         assert_eq!(response.status_code.code(), 405, "{method}");
@@ -153,7 +155,11 @@ fn what_we_do_not_do_is_refused_by_the_book() {
         assert!(!allow.contains(&method.to_string()), "{allow}");
     }
     bench.receive(&peer.request(Method::Options, "", ""));
-    assert_eq!(bench.codes(), [200]);
+    let (_, ok) = bench.responses().remove(0);
+    assert_eq!(ok.status_code.code(), 200);
+    assert!(header(&ok, "Allow").unwrap().contains("REFER"));
+    assert!(header(&ok, "Supported").unwrap().contains("replaces"));
+    assert_eq!(header(&ok, "Accept").as_deref(), Some("application/sdp"));
     // Older than the last.
     let old = peer.request_numbered(Method::Options, 101, "", "");
     bench.receive(&old);
@@ -177,6 +183,8 @@ fn outside_of_dialogs() {
         (Method::Notify, 481),
         (Method::Register, 405),
         (Method::Message, 405),
+        (Method::Subscribe, 405),
+        (Method::Publish, 405),
     ] {
         bench.receive(&peer.request(method, "", ""));
         assert_eq!(bench.codes(), [code], "{method}");
@@ -249,4 +257,45 @@ fn a_refused_info_is_told_and_the_session_stands() {
     bench.fail(tx, TxFailure::Timeout);
     assert_eq!(bench.event(), Event::InfoRefused { session, code: 408 });
     assert_eq!(bench.ua.live_sessions(), 1);
+}
+
+/// A far end that floods a call with INFO cannot fill the application's mailbox.
+#[test]
+fn info_is_taken_at_a_rate() {
+    let mut bench = Bench::new();
+    let (session, mut peer) = bench.call_in();
+    for _ in 0..200 {
+        bench.receive(&peer.request(Method::Info, "Content-Type: application/dtmf\r\n", "5"));
+    }
+    let codes = bench.codes();
+    assert_eq!(codes.iter().filter(|code| **code == 200).count(), 50);
+    assert!(codes[50..].iter().all(|code| *code == 503));
+    assert_eq!((bench.events().len(), bench.ua.faults().floods), (50, 150));
+    bench.advance(Duration::from_secs(1));
+    bench.receive(&peer.request(Method::Info, "Content-Type: application/dtmf\r\n", "6"));
+    assert_eq!(bench.codes(), [200]);
+    let (content_type, body) = ("application/dtmf".to_owned(), b"6".to_vec());
+    assert_eq!(bench.event(), Event::Informed { session, content_type, body });
+}
+
+/// BYE carries Reason; both ends' reasons are kept.
+#[test]
+fn a_bye_says_why_and_both_reasons_are_told() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.call_in();
+    bench.command(Command::End { session, code: 480, text: "the browser left".into() });
+    let (_, bye, _) = bench.request();
+    let reason = header(&bye, "Reason");
+    assert_eq!(reason.as_deref(), Some("SIP;cause=480;text=\"the browser left\""));
+    let Event::Ended { end, .. } = bench.event() else { panic!("Ended") };
+    assert_eq!((end.by, end.text.as_str()), (EndedBy::Us, "the browser left"));
+
+    let mut bench = Bench::new();
+    let (_, mut peer) = bench.call_in();
+    let lines = "Reason: Q.850;cause=16\r\nReason: SIP;cause=403;text=\"no\"\r\n";
+    bench.receive(&peer.request(Method::Bye, lines, ""));
+    let Event::Ended { end, .. } = bench.event() else { panic!("Ended") };
+    assert_eq!(end.by, EndedBy::Peer);
+    let reason = end.reason_header.as_deref();
+    assert_eq!(reason, Some("Q.850;cause=16, SIP;cause=403;text=\"no\""));
 }

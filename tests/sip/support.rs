@@ -196,13 +196,18 @@ impl Bench {
 
     /// A call in that rings.
     pub fn ring(&mut self, sdp: &str) -> (SessionId, Peer) {
+        self.ring_with("", sdp)
+    }
+
+    /// The same with more header lines in the INVITE.
+    pub fn ring_with(&mut self, extra: &str, sdp: &str) -> (SessionId, Peer) {
         let mut peer = Peer {
             call_id: "in-1".into(),
             our_tag: "theirs".into(),
             ua_tag: String::new(),
             number: 100,
         };
-        self.receive(&peer.request(Method::Invite, "", sdp));
+        self.receive(&peer.request(Method::Invite, extra, sdp));
         let Event::Invited { session, .. } = self.event() else { panic!("Invited") };
         self.command(Command::Progress { session, code: 180, sdp: None });
         let responses = self.responses();

@@ -100,6 +100,9 @@ fn sentence(name: &str, fault: &TlsFault) -> String {
         TlsFault::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => untrusted("it is for another name"),
+        TlsFault::InvalidCertificate(CertificateError::BadSignature) => {
+            untrusted("its signature is not by the key of its issuer")
+        }
         TlsFault::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         ) => untrusted("it has expired"),

@@ -54,7 +54,7 @@ impl KeepAlive {
         [self.next, self.awaited].into_iter().flatten().min()
     }
 
-    /// `interval` until the next ping and `patience` for the pong of this one.
+    /// `interval` until the next ping and `patience` for a pong.
     pub fn handle_timeout(
         &mut self,
         now: Instant,
@@ -67,7 +67,7 @@ impl KeepAlive {
         }
         if self.next.is_some_and(|at| at <= now) {
             self.next = Some(now + interval);
-            self.awaited = Some(now + patience);
+            self.awaited.get_or_insert(now + patience);
             return Some(Due::Ping);
         }
         None
