@@ -46,7 +46,7 @@ pub(super) struct Watcher {
     servers: Servers,
     pinger: Pinger,
     port: Port,
-    inbox: mpsc::Receiver<Incoming>,
+    inbox: mpsc::Receiver<Box<Incoming>>,
     news: mpsc::Receiver<(Hop, News)>,
     current: watch::Sender<Result<Current, Arc<str>>>,
     status: Arc<ArcSwap<Vec<ServerStatus>>>,

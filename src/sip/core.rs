@@ -97,7 +97,8 @@ pub(crate) struct Core {
     pub transmits: VecDeque<Transmit>,
     pub events: VecDeque<Event>,
     next_tx: u64,
-    pub pending: BTreeMap<ClientTx, Pending>,
+    /// Boxed, for a node of the map has room for eleven and stays.
+    pub pending: BTreeMap<ClientTx, Box<Pending>>,
     /// What was met at a server last, until it is told.
     pub news: Option<(Hop, News)>,
     /// REFERs that came in.
@@ -251,10 +252,7 @@ impl Core {
         if (tells && code > 100 && code < 300) || code == 405 {
             response.headers.push(header("Allow", ALLOW));
         }
-        if (tells && code > 100 && code < 300)
-            || code == 489
-            || (code == 405 && request.method == Method::Subscribe)
-        {
+        if (tells && code > 100 && code < 300) || code == 489 {
             response.headers.push(header("Allow-Events", ALLOW_EVENTS));
         }
         if tells && code > 100 && code < 300 {
@@ -278,13 +276,14 @@ impl Core {
         let tx = ClientTx(self.next_tx);
         self.next_tx += 1;
         self.transmits.push_back(Transmit::Request { tx, request: request.clone(), to });
-        self.pending.insert(tx, Pending { purpose, request, to, auth, done: None });
+        let pending = Pending { purpose, request, to, auth, done: None };
+        self.pending.insert(tx, Box::new(pending));
         tx
     }
 
     /// A request as it went out, credentials and all.
     pub(crate) fn as_sent(&self, tx: ClientTx) -> Option<&Pending> {
-        self.pending.get(&tx)
+        self.pending.get(&tx).map(AsRef::as_ref)
     }
 
     fn apply_auth(&mut self, request: &mut Request, auth: &mut AuthState) {

@@ -470,7 +470,7 @@ impl Shared {
             _ => None,
         };
         let taken = match state.routes.inbox(owner) {
-            Some(inbox) => match inbox.try_send(incoming) {
+            Some(inbox) => match inbox.try_send(Box::new(incoming)) {
                 Ok(()) => true,
                 Err(mpsc::error::TrySendError::Full(_)) => {
                     count(&self.counters.inbox_full);
@@ -493,7 +493,8 @@ impl Shared {
             Method::Ack => return,
             Method::Options if !in_dialog => 200,
             Method::Invite | Method::Refer if !in_dialog => 404,
-            Method::Register | Method::Subscribe | Method::Publish | Method::Message => 405,
+            Method::Register | Method::Publish | Method::Message => 405,
+            Method::Subscribe => 489,
             _ => 481,
         };
         self.answer(state, tx, request, code, now);
@@ -515,6 +516,8 @@ impl Shared {
         response.headers_mut().push(header("Server", self.user_agent.as_str()));
         if matches!(code, 200 | 405) {
             response.headers_mut().push(header("Allow", ALLOW));
+        }
+        if matches!(code, 200 | 405 | 489) {
             response.headers_mut().push(header("Allow-Events", ALLOW_EVENTS));
         }
         if code == 200 {

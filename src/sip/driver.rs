@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::endpoint::{Claim, Endpoint, Port};
 use super::hop::Hop;
 use super::pacer::Urgency;
-use super::port::Incoming;
+use super::port::{Inbox, Incoming};
 use super::servers::{Link, Turn};
 use super::{Command, Event, UaConfig, UserAgent};
 
@@ -23,8 +23,8 @@ pub struct Driven {
     port: Port,
     /// Further claims of the same inbox.
     claims: Vec<Port>,
-    sender: mpsc::Sender<Incoming>,
-    inbox: mpsc::Receiver<Incoming>,
+    sender: Inbox,
+    inbox: mpsc::Receiver<Box<Incoming>>,
     link: Option<Link>,
     /// That its REGISTER waits for, or has had and waits for the answer.
     turn: Option<(Urgency, Hop, Turn)>,
@@ -148,7 +148,7 @@ impl Driven {
         };
         tokio::select! {
             Some(incoming) = self.inbox.recv() => {
-                self.ua.handle_incoming(incoming, Instant::now());
+                self.ua.handle_incoming(*incoming, Instant::now());
             }
             () = turn => self.ua.take_turn(Instant::now()),
             () = moved => self.follow(),

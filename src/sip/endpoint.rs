@@ -9,12 +9,12 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::dispatch::Shared;
 use super::hop::{Hop, Transport};
-use super::port::{Incoming, Transmit};
+use super::port::{Inbox, Transmit};
 pub use super::routes::Claim;
 use super::stats::{Counters, EndpointStats};
 use super::transaction::Owner;
@@ -207,7 +207,7 @@ impl Endpoint {
 
     /// A port for one user agent. A claim that another port made before is taken over.
     /// Messages that find `inbox` full are dropped and counted; SIP sends them again.
-    pub fn attach(&self, claim: Claim, inbox: mpsc::Sender<Incoming>) -> Port {
+    pub fn attach(&self, claim: Claim, inbox: Inbox) -> Port {
         let owner = self.shared.lock().routes.attach(claim, inbox);
         Port { endpoint: self.clone(), owner }
     }

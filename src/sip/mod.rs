@@ -3,8 +3,9 @@
 //! The core ([`UserAgent`], and inside it registration and dialogs) is sans-I/O: messages,
 //! commands and `Instant`s go in, [`port::Transmit`]s and [`Event`]s come out. Behind the port in
 //! [`port`] sit our own transactions, sans-I/O as well ([`transaction`] says why not rsipstack's), and
-//! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are rsipstack's types; nothing of its dialog layer is
-//! used. [`Driven`] puts one of each together for a task to hold.
+//! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are
+//! rsipstack's types; nothing of its dialog layer is used. [`Driven`] puts one of each together for a
+//! task to hold.
 
 mod acks;
 mod core;

@@ -249,7 +249,9 @@ impl Session {
     }
 
     fn offer_again(&mut self, core: &mut Core, pending: Pending, auth: AuthState, offer: Offer) {
-        let Some(dialog) = self.dialog_of_ours(&pending.request) else { return };
+        let Some(dialog) = self.dialog_of_ours(&pending.request) else {
+            return self.offers.push_front(offer);
+        };
         let cseq = dialog.next_cseq();
         let mut request = pending.request;
         super::core::renew(core, &mut request, cseq);

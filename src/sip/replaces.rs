@@ -96,7 +96,7 @@ impl fmt::Display for Replaces {
 /// The session that an INVITE is to take the place of, or the code that refuses the INVITE (section 3).
 pub(crate) fn replaced(
     invite: &Request,
-    sessions: &BTreeMap<SessionId, Session>,
+    sessions: &BTreeMap<SessionId, Box<Session>>,
 ) -> Result<Option<SessionId>, u16> {
     let Some(replaces) = Replaces::of(invite).map_err(|BadReplaces| 400u16)? else {
         return Ok(None);

@@ -252,6 +252,7 @@ impl Session {
                 self.identify_request(core, &request);
                 self.handle_offer(core, tx, request, now);
             }
+            Method::Subscribe => self.respond(core, tx, &request, 489),
             _ => self.respond(core, tx, &request, 405),
         }
     }

@@ -117,7 +117,9 @@ pub enum Command {
         sdp: Option<String>,
         headers: Vec<HeaderPair>,
     },
-    /// Provisional answer to an incoming INVITE: 180, or 183 with SDP. Said again every minute.
+    /// Provisional answer to an incoming INVITE: 180, or 183 with SDP. Said again every minute. Where it
+    /// is to be reliable ([`UaConfig::reliable`], RFC 3262) it waits for the PRACK of the one before; an
+    /// SDP in it is then the answer to the INVITE, which `Accept` only repeats.
     Progress {
         session: SessionId,
         code: u16,
@@ -139,7 +141,8 @@ pub enum Command {
         text: String,
     },
     /// An offer in the dialog (re-INVITE), or with `None` a request for the peer's offer.
-    /// Offers queue: one at a time per dialog, glare is settled inside (RFC 3261 14.1).
+    /// Offers queue: one at a time per dialog, glare is settled inside (RFC 3261 14.1). Before the call is
+    /// up an offer goes by UPDATE where both ends can (RFC 3311), otherwise when it is.
     Reinvite {
         session: SessionId,
         sdp: Option<String>,
@@ -217,11 +220,15 @@ pub enum Event {
     /// 2xx to our INVITE. With [`Command::Invite`] without SDP, `sdp` is an offer and the ACK waits for
     /// [`Command::AnswerInAck`]; otherwise the ACK has been sent.
     Answered { session: SessionId, sdp: Option<String> },
-    /// ACK to our 2xx to INVITE or re-INVITE; with the answer when the 2xx held an offer.
+    /// ACK to our 2xx to INVITE or re-INVITE that the application accepted; with the answer when the 2xx
+    /// held an offer.
     Acked { session: SessionId, sdp: Option<String> },
-    /// re-INVITE or UPDATE that came in; wants `AcceptReinvite` or `RejectReinvite`.
+    /// re-INVITE or UPDATE that came in; wants `AcceptReinvite` or `RejectReinvite`, and is answered 500
+    /// after 25 s without. One whose SDP is that of the last exchange, letter by letter, is a refresh
+    /// and is answered inside with ours of then; so is an UPDATE without SDP.
     Reinvited { session: SessionId, sdp: Option<String> },
-    /// 2xx to our re-INVITE. Where ours had no SDP this is an offer and wants `AnswerInAck`.
+    /// 2xx to our re-INVITE or UPDATE. Where ours had no SDP this is an offer and wants `AnswerInAck`.
+    /// Unasked when the peer answers a refresh of ours with another SDP than before.
     ReinviteAnswered { session: SessionId, sdp: Option<String> },
     /// Our re-INVITE was refused; the session stands as it did. (481 and 408 end it instead.)
     ReinviteRefused { session: SessionId, code: u16, text: String },

@@ -1,7 +1,7 @@
 //! The user agent: who gets which message, command and timer.
 
 use super::hop::Hop;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -29,7 +29,8 @@ use super::{refer, replaces, uac, uas};
 pub struct UserAgent {
     core: Core,
     registration: Registration,
-    sessions: BTreeMap<SessionId, Session>,
+    /// Boxed, for a node of the map has room for eleven and stays.
+    sessions: BTreeMap<SessionId, Box<Session>>,
     next_incoming: u64,
 }
 
@@ -68,7 +69,7 @@ impl UserAgent {
             && self.core.transmits.is_empty()
             && self.core.taken.is_idle()
             && self.core.pending.values().all(|pending| pending.done.is_some())
-            && self.sessions.values().all(Session::is_over)
+            && self.sessions.values().all(|session| session.is_over())
     }
 
     /// Another server from now on, or another address of ours toward it; a registration moves there at
@@ -203,7 +204,7 @@ impl UserAgent {
             return;
         }
         if let Some(session) = uac::invite(&mut self.core, id, to, sdp, headers) {
-            self.sessions.insert(id, session);
+            self.sessions.insert(id, Box::new(session));
         }
     }
 
@@ -266,6 +267,8 @@ impl UserAgent {
             Method::Bye | Method::Notify | Method::Info | Method::Update | Method::PRack => {
                 self.refuse(tx, &request, 481);
             }
+            // No event of ours can be subscribed to (RFC 6665 4.2.1.3): Allow-Events says what may come unasked.
+            Method::Subscribe => self.refuse(tx, &request, 489),
             _ => self.refuse(tx, &request, 405),
         }
     }
@@ -286,7 +289,7 @@ impl UserAgent {
         let id = SessionId(SessionId::INCOMING | self.next_incoming);
         self.next_incoming += 1;
         if let Some(session) = uas::invited(&mut self.core, id, tx, request, from, replaces) {
-            self.sessions.insert(id, session);
+            self.sessions.insert(id, Box::new(session));
         }
     }
 
@@ -343,11 +346,11 @@ impl UserAgent {
             };
             return Some(copy);
         }
-        self.core.pending.remove(&tx)
+        self.core.pending.remove(&tx).map(|pending| *pending)
     }
 
     fn handle_failed(&mut self, tx: ClientTx, why: TxFailure, now: Instant) {
-        let Some(pending) = self.core.pending.remove(&tx) else { return };
+        let Some(pending) = self.core.pending.remove(&tx).map(|pending| *pending) else { return };
         if let Purpose::ReferNotify(id) = pending.purpose {
             return refer::failed(&mut self.core, id);
         }
@@ -410,17 +413,26 @@ impl UserAgent {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let sessions = self.sessions.values().filter_map(Session::timeout);
+        let sessions = self.sessions.values().filter_map(|session| session.timeout());
         sessions.chain(self.registration.timeout()).chain(self.core.taken.timeout()).min()
     }
 
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.core.transmits.pop_front()
+        next_of(&mut self.core.transmits)
     }
 
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.core.events.pop_front()
+        next_of(&mut self.core.events)
     }
+}
+
+/// The first of a queue, which keeps no room when it is empty: most user agents are idle.
+fn next_of<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let first = queue.pop_front();
+    if queue.is_empty() {
+        *queue = VecDeque::new();
+    }
+    first
 }
 
 impl std::fmt::Debug for UserAgent {

@@ -12,7 +12,7 @@ use crate::support::jsapi::Jsapi;
 use crate::support::wire::{Answer, Wire};
 
 pub struct Gateway {
-    running: Running,
+    _running: Running,
     pub base: String,
     /// Where it listens for SIP.
     pub sip: SocketAddr,
@@ -30,7 +30,7 @@ impl Gateway {
         sets.extend(settings.iter().map(|set| (*set).to_owned()));
         let config = demo::config(None, [], &sets).expect("a valid configuration");
         let running = gateway::start(config).await.expect("the gateway starts");
-        Self { base: running.base_url(), sip: running.gateway.sip_addr(), running }
+        Self { base: running.base_url(), sip: running.gateway.sip_addr(), _running: running }
     }
 
     /// A client of a DN, signed in with the password that the peers have for it.
@@ -58,10 +58,6 @@ impl Gateway {
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
         }
-    }
-
-    pub async fn stop(self) {
-        self.running.stop().await;
     }
 }
 

@@ -6,15 +6,15 @@ use crate::gateway::Gateway;
 use crate::process::{self, LIMIT, Process};
 use crate::support::jsapi::Jsapi;
 
-struct Kamailio {
+pub struct Kamailio {
     _process: Process,
     /// As `sip.servers` has it.
-    uri: String,
+    pub uri: String,
     folder: std::path::PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+pub enum By {
     Udp,
     Tcp,
     Tls,
@@ -27,11 +27,12 @@ const TLS: &str = include_str!("kamailio/tls.cfg");
 
 impl Kamailio {
     /// It listens on that transport only, so that what works has used it.
-    async fn start(by: By) -> Self {
-        Self::with(by, 300).await
+    pub async fn start(by: By) -> Self {
+        Self::with(by, 300, [9, 9]).await
     }
 
-    async fn with(by: By, nonce_expire: u32) -> Self {
+    /// `sipp`: the ports of 7001 and of 7002.
+    pub async fn with(by: By, nonce_expire: u32, sipp: [u16; 2]) -> Self {
         let folder = process::folder("kamailio");
         let port = process::free_port();
         let at = format!("127.0.0.1:{port}");
@@ -53,7 +54,8 @@ impl Kamailio {
         let text = CONFIG
             .replace("{LISTEN}", &listen)
             .replace("{DIR}", &path)
-            .replace("{SIPP}", "9")
+            .replace("{SIPP}", &sipp[0].to_string())
+            .replace("{SIPP2}", &sipp[1].to_string())
             .replace("{NONCE_EXPIRE}", &nonce_expire.to_string())
             .replace("{TLS_CORE}", if tls { "enable_tls=yes" } else { "" })
             .replace("{TLS_MODULE}", if tls { &module } else { "" });
@@ -204,7 +206,7 @@ async fn a_wrong_password_is_no_registration() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Kamailio: bash tests/run.sh peers"]
 async fn a_stale_nonce_costs_a_round_and_not_the_call() {
-    let kamailio = Kamailio::with(By::Udp, 2).await;
+    let kamailio = Kamailio::with(By::Udp, 2, [9, 9]).await;
     let gateway = Gateway::start(&kamailio.uri, &[]).await;
     let mut one = gateway.phone("5001").await;
     let mut two = gateway.phone("5002").await;

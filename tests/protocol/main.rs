@@ -12,6 +12,7 @@ mod renegotiation;
 mod rest;
 mod servers;
 mod signin;
+mod sip_over_tcp;
 mod support_selftest;
 mod third_party;
 mod wait;

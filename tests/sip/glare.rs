@@ -1,4 +1,5 @@
-//! One queue of offers per dialog; glare by RFC 3261 14.1 and 14.2.
+//! "re-INVITE and UPDATE at any time. Glare: 491 and RFC 3261 14.1 timers both ways; one queue of offers
+//! per dialog."
 
 use std::time::Duration;
 

@@ -237,6 +237,7 @@ fn a_merged_invite_and_one_too_many_are_refused() {
     assert_eq!(bench.events().len(), 8);
 }
 
+/// BYE carries Reason.
 #[test]
 fn the_caller_may_hang_up_while_it_rings() {
     let mut bench = Bench::new();

@@ -348,7 +348,8 @@ fn a_challenged_prack_goes_again() {
 #[test]
 fn a_call_without_an_offer_asks_for_no_reliability() {
     let (mut bench, tx, invite) = calling(None);
-    assert_eq!(header(&invite, "Supported").as_deref(), Some("timer, replaces, norefersub, uui"));
+    let supported = header(&invite, "Supported").unwrap();
+    assert!(supported.contains("timer") && !supported.contains("100rel"), "{supported}");
     // Whoever does it all the same is acknowledged; the offer to answer is the 2xx's.
     bench.answer(tx, &invite, "183 Progress", &reliable(1), OFFER);
     let (_, prack, _) = bench.request();

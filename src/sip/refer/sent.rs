@@ -68,7 +68,7 @@ impl Sent {
 /// [`crate::sip::Command::Refer`].
 pub(crate) fn send(
     core: &mut Core,
-    sessions: &mut BTreeMap<SessionId, Session>,
+    sessions: &mut BTreeMap<SessionId, Box<Session>>,
     id: SessionId,
     to: &str,
     replaces: Option<SessionId>,

@@ -182,7 +182,7 @@ pub(crate) fn take_outside(
         // By another way (RFC 3261 8.2.2.2).
         return answer(core, tx, &request, 482, &tag);
     }
-    // Without it there is nobody to tell (RFC 3515 2.4.1).
+    // Its NOTIFYs go to the Contact, which RFC 3515 2.4.1 requires; From will not do here.
     let contact = message::get(&request, "Contact").is_some();
     match Dialog::callee(core, &request, from).filter(|_| contact) {
         Some(dialog) => take(core, None, Some(dialog), tx, request, now),
@@ -200,7 +200,7 @@ fn is_for_us(core: &Core, request: &Request) -> bool {
     user_of(&request.uri) == core.config.user && (is_domain || is_contact)
 }
 
-type Sessions = BTreeMap<SessionId, Session>;
+type Sessions = BTreeMap<SessionId, Box<Session>>;
 
 /// [`crate::sip::Command::AcceptRefer`]: 202, and a first NOTIFY at once (RFC 3515 2.4.4).
 pub(crate) fn accept(core: &mut Core, sessions: &mut Sessions, id: ReferId, now: Instant) {

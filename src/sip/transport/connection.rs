@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ use super::frame::{Frame, Framer};
 use super::keepalive::{Due, KeepAlive};
 use super::streams::Seat;
 use crate::sip::dispatch::Shared;
+use crate::sip::hop::Hop;
 
 const PING: Bytes = Bytes::from_static(b"\r\n\r\n");
 const PONG: Bytes = Bytes::from_static(b"\r\n");
@@ -160,18 +161,16 @@ async fn talk<S>(
 where
     S: AsyncRead + AsyncWrite,
 {
-    let has_ponged = match shared.upgrade() {
-        Some(shared) => shared.connection_up(seat),
-        None => return ConnectionFault::Stopped,
-    };
+    // Without an endpoint there is still what it left to be sent.
+    let has_ponged = shared.upgrade().is_some_and(|shared| shared.connection_up(seat));
     let (reader, writer) = tokio::io::split(stream);
     let kill = seat.kill.clone();
-    let (hop, id, incoming) = (seat.hop, seat.id, seat.incoming);
-    let pings = seat.own_queue.clone();
+    let (hop, incoming) = (seat.hop, seat.incoming);
     let mut input = Input {
         shared,
-        seat: (hop, id, incoming),
-        pings,
+        hop,
+        incoming,
+        queue: seat.own_queue.clone(),
         waiting: Arc::clone(&seat.waiting),
         name,
         limits,
@@ -191,9 +190,11 @@ fn pause(limits: &Limits) -> Duration {
 
 struct Input<'a> {
     shared: &'a Weak<Shared>,
-    seat: (crate::sip::hop::Hop, u64, bool),
-    pings: mpsc::WeakSender<Bytes>,
-    waiting: Arc<std::sync::atomic::AtomicUsize>,
+    hop: Hop,
+    incoming: bool,
+    /// For keep-alives.
+    queue: mpsc::WeakSender<Bytes>,
+    waiting: Arc<AtomicUsize>,
     name: &'a str,
     limits: &'a Limits,
     keep: KeepAlive,
@@ -229,7 +230,7 @@ impl Input<'_> {
                     match self.take(&mut framer, now) {
                         // Who keeps a connection to us alive wants it.
                         Ok(messages) => {
-                            if messages > 0 || self.seat.2 {
+                            if messages > 0 || self.incoming {
                                 active = now;
                             }
                             if messages > 0 {
@@ -252,7 +253,7 @@ impl Input<'_> {
                         let Some(shared) = self.shared.upgrade() else {
                             return ConnectionFault::Stopped;
                         };
-                        if !shared.connection_stays(self.seat.0, self.seat.2) {
+                        if !shared.connection_stays(self.hop, self.incoming) {
                             return ConnectionFault::Idle(self.limits.idle);
                         }
                         active = now;
@@ -275,13 +276,13 @@ impl Input<'_> {
                     messages += 1;
                     self.keep.handle_message();
                     let shared = self.shared.upgrade().ok_or(ConnectionFault::Stopped)?;
-                    shared.stream_message(&message, self.seat.0, now)?;
+                    shared.stream_message(&message, self.hop, now)?;
                 }
             }
         }
         // One for however many came at once.
         if pong {
-            self.queue(PONG);
+            self.send(PONG);
         }
         Ok(messages)
     }
@@ -293,7 +294,7 @@ impl Input<'_> {
             && !before
             && let Some(shared) = self.shared.upgrade()
         {
-            shared.connection_ponged(self.seat.0);
+            shared.connection_ponged(self.hop);
         }
         wants_pong
     }
@@ -301,7 +302,7 @@ impl Input<'_> {
     fn keep_alive(&mut self, now: Instant) -> Result<(), ConnectionFault> {
         while let Some(due) = self.keep.handle_timeout(now, pause(self.limits), self.limits.pong) {
             match due {
-                Due::Ping => self.queue(PING),
+                Due::Ping => self.send(PING),
                 Due::Missed { dead } => {
                     if let Some(shared) = self.shared.upgrade() {
                         shared.ping_missed();
@@ -316,9 +317,9 @@ impl Input<'_> {
     }
 
     /// One that finds the queue full is not needed: the queue keeps the connection busy.
-    fn queue(&self, bytes: Bytes) {
+    fn send(&self, bytes: Bytes) {
         let length = bytes.len();
-        if let Some(queue) = self.pings.upgrade() {
+        if let Some(queue) = self.queue.upgrade() {
             self.waiting.fetch_add(length, Ordering::Relaxed);
             if queue.try_send(bytes).is_err() {
                 self.waiting.fetch_sub(length, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Limits;
-use crate::sip::hop::Hop;
+use crate::sip::hop::{Hop, Transport};
 
 /// Messages that wait for one peer; the bytes have their own limit. An empty slot costs nothing.
 const QUEUE_SLOTS: usize = 32_768;
@@ -68,11 +68,17 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
+    /// The connection that messages to `hop` go over. Not over one that a TLS server opened to us: its
+    /// certificate was not asked for, and a configured server is talked to only when it has shown it.
+    fn chosen(&self, hop: Hop) -> Option<usize> {
+        let verified = hop.transport == Transport::Tls && self.servers.contains_key(&hop);
+        self.links.get(&hop)?.iter().position(|link| !(verified && link.incoming))
+    }
+
     /// A message for the peer at `hop`.
     pub(crate) fn enqueue(&mut self, hop: Hop, bytes: Bytes, limits: &Limits) -> Enqueued {
-        let Some(link) = self.links.get(&hop).and_then(|links| links.first()) else {
-            return Enqueued::NoConnection;
-        };
+        let link = self.chosen(hop).and_then(|at| self.links.get(&hop)?.get(at));
+        let Some(link) = link else { return Enqueued::NoConnection };
         let length = bytes.len();
         let waiting = link.waiting.fetch_add(length, Ordering::Relaxed) + length;
         if waiting <= limits.queue && link.queue.try_send(bytes).is_ok() {
@@ -83,7 +89,7 @@ impl Streams {
     }
 
     pub(crate) fn has(&self, hop: Hop) -> bool {
-        self.links.contains_key(&hop)
+        self.chosen(hop).is_some()
     }
 
     /// Room for a connection of ours; None when there are too many.
@@ -128,6 +134,7 @@ impl Streams {
     /// Takes a connection off the table; None when it is off already. True when requests to `hop` went
     /// over it.
     pub(crate) fn close(&mut self, hop: Hop, id: u64) -> Option<bool> {
+        let chosen = self.chosen(hop);
         let links = self.links.get_mut(&hop)?;
         let at = links.iter().position(|link| link.id == id)?;
         let link = links.remove(at);
@@ -135,15 +142,14 @@ impl Streams {
             self.links.remove(&hop);
         }
         self.forget(hop, &link);
-        Some(at == 0)
+        Some(chosen == Some(at))
     }
 
     /// Ends the connection that requests to `hop` go over, with all that waits in it.
     pub(crate) fn kill(&mut self, hop: Hop) {
-        let Some(links) = self.links.get_mut(&hop).filter(|links| !links.is_empty()) else {
-            return;
-        };
-        let link = links.remove(0);
+        let Some(at) = self.chosen(hop) else { return };
+        let Some(links) = self.links.get_mut(&hop) else { return };
+        let link = links.remove(at);
         if links.is_empty() {
             self.links.remove(&hop);
         }
@@ -231,7 +237,6 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::hop::Transport;
 
     fn hop(text: &str) -> Hop {
         Hop::new(Transport::Tcp, text.parse().unwrap())
@@ -253,6 +258,21 @@ mod tests {
         assert!(streams.dial(hop("192.0.2.9:5060"), &limits).is_some());
         assert!(streams.dial(hop("192.0.2.8:5060"), &limits).is_none());
         assert_eq!(streams.counts(), (3, 1));
+    }
+
+    #[test]
+    fn a_tls_server_is_talked_to_over_connections_of_ours_only() {
+        let limits = Limits::default();
+        let mut streams = Streams::default();
+        let server = Hop::new(Transport::Tls, "192.0.2.9:5061".parse().unwrap());
+        let incoming = streams.accept(server, &limits).unwrap();
+        assert!(streams.has(server), "a peer's own end of its connection");
+        streams.set_servers(HashMap::from([(server, "pbx.example".to_owned())]));
+        assert!(!streams.has(server));
+        let ours = streams.dial(server, &limits).unwrap();
+        assert!(streams.has(server));
+        assert_eq!(streams.close(server, incoming.id), Some(false));
+        assert_eq!(streams.close(server, ours.id), Some(true));
     }
 
     #[test]
