@@ -147,7 +147,12 @@ fn what_we_do_not_do_is_refused_by_the_book() {
     let (_, response) = bench.responses().remove(0);
     assert_eq!(response.status_code.code(), 489);
     assert_eq!(header(&response, "Allow-Events").as_deref(), Some("talk, hold"));
-    for method in [Method::Publish, Method::Message, Method::Subscribe] {
+    // No package of ours can be subscribed to: talk and hold come unasked.
+    bench.receive(&peer.request(Method::Subscribe, "Event: talk\r\n", ""));
+    let (_, response) = bench.responses().remove(0);
+    assert_eq!(response.status_code.code(), 489);
+    assert_eq!(header(&response, "Allow-Events").as_deref(), Some("talk, hold"));
+    for method in [Method::Publish, Method::Message] {
         bench.receive(&peer.request(method, "", ""));
         let (_, response) = bench.responses().remove(0);
         assert_eq!(response.status_code.code(), 405, "{method}");
@@ -183,7 +188,7 @@ fn outside_of_dialogs() {
         (Method::Notify, 481),
         (Method::Register, 405),
         (Method::Message, 405),
-        (Method::Subscribe, 405),
+        (Method::Subscribe, 489),
         (Method::Publish, 405),
     ] {
         bench.receive(&peer.request(method, "", ""));
