@@ -9,7 +9,7 @@ use crate::sip::{self, SessionId};
 use crate::wire::ToBrowser;
 
 /// What all calls of a gateway share.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct CallConfig {
     /// Allowed codecs, the preferred first.
     pub codecs: Vec<Codec>,
