@@ -272,10 +272,6 @@ export class AgentPhone {
     this.#client?.enableMediaSource(constraints, false);
   }
 
-  dismissNotice(): void {
-    if (this.model.notice) this.#change({ notice: null });
-  }
-
   #connected(): void {
     if (this.model.phase === "talking") {
       // An answer to a renegotiation: what was interrupted is there again.

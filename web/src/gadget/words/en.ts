@@ -15,7 +15,6 @@ export const en = {
   signedInAs: "Signed in as",
   connectionLost: "Offline",
   microphoneHint: "The browser will ask for your microphone.",
-  needsScript: "This page needs JavaScript.",
 
   ready: "Ready",
   noCall: "No call",
@@ -51,10 +50,8 @@ export const en = {
   sound: "Sound",
   speaker: "Speaker",
   volume: "Volume",
-  ring: "Ring tone",
   defaultDevice: "Default",
   device: (n: number) => `Device ${n}`,
-  test: "Test",
 
   quality: {
     measuring: "Measuring the quality…",
