@@ -143,14 +143,16 @@ async fn digits_get_there_and_back() {
     until_digits(&phone.browser, "9*01").await;
 }
 
-/// "early media (183)": what is heard is one stream from before the answer to after it.
+/// "early media (183)": the network's tone is heard before the answer, and all of it is one stream.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Asterisk: bash tests/run.sh peers"]
-async fn a_call_with_early_media_is_heard_once_answered() {
+async fn early_media_is_heard_and_then_the_call() {
     let gateway = gateway().await;
     let mut phone = gateway.phone("5009").await;
     phone.call("607").await;
     phone.answered().await;
+    phone.browser.hears(440.0, 1.0).await;
+    phone.browser.forget();
     phone.browser.hears(1000.0, 1.0).await.assert_one_unbroken_stream();
 }
 
