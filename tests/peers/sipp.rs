@@ -113,6 +113,8 @@ fn filled_in(text: &str, other: u16) -> String {
         let wanted = format!("{SDP}a={direction}\n");
         text = text.replace(&format!("{{SDP {direction}}}"), &wanted);
     }
+    // Hold as it was before RFC 3264.
+    text = text.replace("{SDP nowhere}", &SDP.replace("c=IN IP4 [local_ip]", "c=IN IP4 0.0.0.0"));
     // Answers to the INVITE, whatever came after it.
     for tag in ["a", "b"] {
         let ids = format!(
