@@ -143,14 +143,16 @@ async fn digits_get_there_and_back() {
     until_digits(&phone.browser, "9*01").await;
 }
 
-/// "early media (183)": what is heard is one stream from before the answer to after it.
+/// "early media (183)": the network's tone is heard before the answer, and all of it is one stream.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Asterisk: bash tests/run.sh peers"]
-async fn a_call_with_early_media_is_heard_once_answered() {
+async fn early_media_is_heard_and_then_the_call() {
     let gateway = gateway().await;
     let mut phone = gateway.phone("5009").await;
     phone.call("607").await;
     phone.answered().await;
+    phone.browser.hears(440.0, 1.0).await;
+    phone.browser.forget();
     phone.browser.hears(1000.0, 1.0).await.assert_one_unbroken_stream();
 }
 
@@ -203,4 +205,62 @@ async fn a_dn_that_signs_in_at_another_gateway_is_called_there() {
     assert!(before.within(Duration::from_millis(500)).await.is_none(), "it rings at the old one");
     caller.hang_up().await;
     after.expect("BYE").await;
+}
+
+async fn answers(phone: &mut Jsapi) {
+    let offer = phone.expect_roap("OFFER").await;
+    phone.accept(&offer).await;
+    phone.browser.connected().await;
+}
+
+/// "REFER out (blind)": Asterisk connects the one that is transferred, whose browser has one stream for all of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Asterisk: bash tests/run.sh peers"]
+async fn a_blind_transfer_connects_the_other_side_with_the_target() {
+    let gateway = gateway().await;
+    let agent = gateway.rest("5014").await;
+    let mut customer = speaker(&gateway, "5015", 500.0).await;
+    agent.browser.play(440.0).await;
+    let (_, ()) = tokio::join!(agent.connect("5015"), answers(&mut customer));
+    agent.browser.hears(500.0, 1.0).await;
+    customer.browser.hears(440.0, 1.0).await;
+    agent.says("TRANSFER 601").await;
+    agent.until(|text| text.starts_with("TRANSFER 2")).await;
+    agent.until(|text| text.starts_with("BYE")).await;
+    customer.browser.forget();
+    customer.browser.hears(1000.0, 1.5).await.assert_one_unbroken_stream();
+    customer.hang_up().await;
+    gateway.idle().await;
+}
+
+/// "REFER out (attended with Replaces)": both whom the agent has talked to talk to each other, and the agent is free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Asterisk: bash tests/run.sh peers"]
+async fn an_attended_transfer_connects_both_others() {
+    let gateway = gateway().await;
+    let agent = gateway.rest("5016").await;
+    let mut customer = speaker(&gateway, "5017", 500.0).await;
+    let mut expert = speaker(&gateway, "5018", 1000.0).await;
+    agent.browser.play(440.0).await;
+    let (_, ()) = tokio::join!(agent.connect("5017"), answers(&mut customer));
+    agent.browser.hears(500.0, 1.0).await;
+    agent.says("CALL 5018").await;
+    answers(&mut expert).await;
+    agent.browser.forget();
+    agent.browser.hears(1000.0, 1.0).await;
+    expert.browser.hears(440.0, 1.0).await;
+    // Whom the consultation has put on hold hears the music.
+    customer.browser.forget();
+    customer.browser.hears(660.0, 1.0).await;
+    agent.says("TRANSFER 5018 REPLACES 5018").await;
+    agent.until(|text| text.starts_with("TRANSFER 2")).await;
+    customer.browser.forget();
+    expert.browser.forget();
+    let (at_customer, at_expert) =
+        tokio::join!(customer.browser.hears(1000.0, 1.5), expert.browser.hears(500.0, 1.5));
+    at_customer.assert_one_unbroken_stream();
+    at_expert.assert_one_unbroken_stream();
+    customer.hang_up().await;
+    expert.expect("BYE").await;
+    gateway.idle().await;
 }

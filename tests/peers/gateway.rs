@@ -9,6 +9,7 @@ use wrtc_gateway::gateway::{self, Running};
 use wrtc_gateway::sip::servers::ServerStatus;
 
 use crate::process::LIMIT;
+use crate::support::browser::TestBrowser;
 use crate::support::jsapi::Jsapi;
 use crate::support::wire::{Answer, Wire};
 
@@ -41,6 +42,15 @@ impl Gateway {
 
     pub async fn sign_in(&self, dn: &str, password: &str) -> Answer {
         Wire::new(&self.base).sign_in_post(dn, password).await
+    }
+
+    /// A client of the raw-SDP dialect, signed in.
+    pub async fn rest(&self, dn: &str) -> Rest {
+        let wire = Wire::new(&self.base);
+        let query = format!("id=page{dn}&dn={dn}&password={}", password(dn));
+        let answer = wire.get(&format!("/api/webrtc/sign_in?{query}")).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        Rest { wire, id: format!("page{dn}"), browser: TestBrowser::new().await }
     }
 
     pub async fn health(&self) -> Value {
@@ -91,4 +101,56 @@ impl Gateway {
 
 pub fn password(dn: &str) -> String {
     format!("pw{dn}")
+}
+
+/// What `fetch` makes of the gateway: SDP and one-line commands.
+pub struct Rest {
+    wire: Wire,
+    id: String,
+    pub browser: TestBrowser,
+}
+
+impl Rest {
+    /// Posts to the active call.
+    #[track_caller]
+    pub fn says<'a>(&'a self, body: &'a str) -> impl Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let answer =
+                self.wire.post(&format!("/api/webrtc/message?from={}", self.id), body).await;
+            assert_eq!(answer.status, 200, "{caller}: {body}: {}", answer.body);
+        }
+    }
+
+    /// A call up to sound.
+    pub async fn connect(&self, to: &str) {
+        let offer = self.browser.offer().await.whole();
+        let path = format!("/api/webrtc/message?from={}&to={to}", self.id);
+        let answer = self.wire.post(&path, offer).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let sdp = self.until(|text| text.starts_with("v=0")).await;
+        self.browser.set_answer(&sdp, &[]).await;
+        self.browser.connected().await;
+    }
+
+    /// The next message that is as wanted.
+    #[track_caller]
+    pub fn until<'a>(
+        &'a self,
+        wanted: impl Fn(&str) -> bool + 'a,
+    ) -> impl Future<Output = String> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let (end, mut others) = (Instant::now() + LIMIT, Vec::new());
+            let path = format!("/api/webrtc/message?id={}&wait=5&events=1", self.id);
+            while Instant::now() < end {
+                let answer = self.wire.get(&path).await;
+                if wanted(&answer.body) {
+                    return answer.body;
+                }
+                others.push(answer.body);
+            }
+            panic!("{caller}: only {others:?} came");
+        }
+    }
 }

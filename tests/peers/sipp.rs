@@ -113,6 +113,8 @@ fn filled_in(text: &str, other: u16) -> String {
         let wanted = format!("{SDP}a={direction}\n");
         text = text.replace(&format!("{{SDP {direction}}}"), &wanted);
     }
+    // Hold as it was before RFC 3264.
+    text = text.replace("{SDP nowhere}", &SDP.replace("c=IN IP4 [local_ip]", "c=IN IP4 0.0.0.0"));
     // Answers to the INVITE, whatever came after it.
     for tag in ["a", "b"] {
         let ids = format!(
@@ -423,4 +425,28 @@ async fn a_refer_in_the_call_is_followed_and_reported() {
     phone.hang_up().await;
     target.plays_out().await;
     gateway.idle().await;
+}
+
+/// "INFO both ways (`application/dtmf-relay`)", "401/407 on any request": digits go as INFO where it is so configured.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs SIPp and Kamailio: bash tests/run.sh peers"]
+async fn digits_go_as_info_and_a_challenge_costs_none() {
+    let (_kamailio, gateway, ports) = lab_with(&["sip.dtmf=info"]).await;
+    let sipp = Sipp::waits("out_info", ports[0]);
+    let phone = gateway.rest("5001").await;
+    phone.browser.play(440.0).await;
+    phone.connect("7001").await;
+    phone.browser.hears(440.0, 0.5).await;
+    phone.says("DTMF 5#").await;
+    // SIPp hangs up once it has had both.
+    phone.until(|text| text.starts_with("BYE")).await;
+    sipp.plays_out().await;
+    gateway.idle().await;
+}
+
+/// "INVITE with Replaces" (RFC 3891): the call goes on with whoever takes the place of its peer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs SIPp and Kamailio: bash tests/run.sh peers"]
+async fn an_invite_with_replaces_takes_over_the_call() {
+    called_by("in_replaces").await;
 }

@@ -7,10 +7,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 etc=$root/peers
 log=$root.asterisk.log
 
-# A block of ports that nobody is bound to: SIP at its beginning, RTP behind it.
+# A block of ports that nobody is bound to, between the gateway's own RTP ports and the system's ephemeral ones: SIP at
+# its beginning, RTP behind it.
 bound() { cat /proc/net/udp /proc/net/tcp | awk '{ print $2 }' | grep -qi ":$(printf %04X "$1")\$"; }
 while :; do
-  port=$((20000 + (RANDOM % 400) * 100))
+  port=$((30000 + (RANDOM % 27) * 100))
   bound "$port" || bound "$((port + 2))" || bound "$((port + 50))" || break
 done
 
