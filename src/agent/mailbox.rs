@@ -211,6 +211,8 @@ mod tests {
             peer_name: None,
             call: String::new(),
             call_uuid: None,
+            diverted_from: None,
+            private: false,
             message: ToBrowser::Talk,
         }
     }

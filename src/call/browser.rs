@@ -68,6 +68,19 @@ impl BrowserLeg {
         }
     }
 
+    /// The browser's peer connection is gone; what comes next is another session.
+    pub fn forget(&mut self) {
+        self.exchange = Exchange::Idle;
+        self.remote = None;
+        self.payloads = PayloadMap::default();
+        self.direction = Direction::SendRecv;
+        self.our_id = self.our_id % u64::from(u32::MAX >> 1) + 1;
+        self.their_id = None;
+        self.seq = 0;
+        self.last_offer = None;
+        self.last_answer = None;
+    }
+
     pub fn tiebreaker(&self) -> u32 {
         self.tiebreaker
     }
@@ -108,9 +121,13 @@ impl BrowserLeg {
 
     /// The answer to the offer in progress. `codec` is what the browser shall send, if it has it.
     pub fn answer(&mut self, codec: Option<Codec>) -> Option<(RoapIds, String, BrowserRemote)> {
-        let Exchange::Theirs { ids, sdp } = std::mem::replace(&mut self.exchange, Exchange::Idle)
-        else {
-            return None;
+        let (ids, sdp) = match std::mem::replace(&mut self.exchange, Exchange::Idle) {
+            Exchange::Theirs { ids, sdp } => (ids, sdp),
+            // An offer of ours that is out stays out.
+            other => {
+                self.exchange = other;
+                return None;
+            }
         };
         let codec = codec
             .filter(|codec| sdp.payloads.payload_of(*codec).is_some())

@@ -5,16 +5,17 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::agent::{Dialect, MessageError, Session};
-use crate::call::{Call, FirstOffer, InviteOffer, MediaLocal, Output};
-use crate::media::{MediaEvent, MediaId};
-use crate::sip::{Command, Invited, SessionId};
-use crate::wire::{FromBrowser, RoapError, RoapIds, ToBrowser};
+use crate::call::{FirstOffer, InviteOffer, Line, MediaLocal, Output};
+use crate::media::{Bridge, MediaEvent, MediaId};
+use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
+use crate::wire::{DataPair, FromBrowser, RoapError, RoapIds, ToBrowser};
 
 use super::agent_task::{AgentTask, notice};
-use super::calls::{ActiveCall, new_call_id, new_seed};
+use super::calls::{ActiveLine, CallInfo, MEDIA_EVENTS, new_seed};
 
 impl AgentTask {
     pub(super) fn handle_message(
@@ -24,28 +25,23 @@ impl AgentTask {
     ) -> Result<(), MessageError> {
         let jsapi = self.session.dialect() == Dialect::Jsapi;
         let now = Instant::now();
-        let current = self.current(to.as_deref());
         match message {
             FromBrowser::GetStats => {
-                if let Some(index) = current {
-                    let call = &self.calls[index];
-                    let stats = ToBrowser::Stats(call.statistics(now));
-                    self.post(call.envelope(stats));
-                }
+                self.post_statistics(now);
                 Ok(())
             }
-            FromBrowser::Offer { ids, sdp, .. } if self.begins_a_call(current) => {
+            FromBrowser::Offer { ids, sdp, attached, .. } if self.begins_a_call() => {
                 if self.is_repeated(ids, &sdp) {
                     // Its POST was retried, and the call it was about is over by now.
                     return Ok(());
                 }
-                if let Some(index) = current {
+                if let Some(line) = &mut self.line {
                     // The agent dials while the telephone rings: the ringing call finds it busy. The
                     // client has one session only, and a BYE now would end the one it begins.
-                    self.calls[index].call.decline(486, "the agent is calling out", now);
-                    self.drain(index);
+                    line.line.decline(486, "the agent is calling out");
+                    self.drain();
                 }
-                self.jsapi_fault(ids, |task| task.call_out(to, ids, sdp, now))
+                self.jsapi_fault(ids, |task| task.call_out(to, ids, sdp, &attached, now))
             }
             FromBrowser::Offer { .. } if !jsapi => {
                 Err(MessageError::WrongState("there is a call already".into()))
@@ -58,18 +54,92 @@ impl AgentTask {
             FromBrowser::Bye if jsapi && self.is_for_somebody_else(to.as_deref(), None) => Ok(()),
             message => {
                 let ids = ids_of(&message);
-                let Some(index) = current else {
+                if self.line.is_none() {
                     return self.without_call(message, jsapi);
-                };
+                }
                 if let FromBrowser::Offer { ids, sdp, .. } = &message {
                     self.is_repeated(*ids, sdp);
                 }
+                // The JSAPI's client has one session, whatever it believes its peer to be.
+                let on = if jsapi { None } else { self.named(to.as_deref())? };
                 self.jsapi_fault(ids, |task| {
-                    let result = task.calls[index].call.handle_browser(message, now);
-                    task.drain(index);
+                    let result = match message {
+                        FromBrowser::Transfer { to, replaces } => task.transfer(on, &to, replaces),
+                        FromBrowser::Call { to } => task.consult(&to, now),
+                        message => match &mut task.line {
+                            Some(line) => line.line.handle_browser(on, message, now),
+                            None => Ok(()),
+                        },
+                    };
+                    task.drain();
                     result
                 })
             }
+        }
+    }
+
+    /// The call that a command of the raw-SDP dialect names by its id or its peer.
+    fn named(&self, to: Option<&str>) -> Result<Option<SessionId>, MessageError> {
+        let Some(name) = to else { return Ok(None) };
+        let session = self.line.as_ref().and_then(|line| line.named(name));
+        session.map(Some).ok_or_else(|| {
+            MessageError::WrongState(
+                "`to` names a number or call that there is no call with".into(),
+            )
+        })
+    }
+
+    fn transfer(
+        &mut self,
+        on: Option<SessionId>,
+        to: &str,
+        replaces: Option<String>,
+    ) -> Result<(), MessageError> {
+        let to = callable(Some(to), &self.session)?;
+        let replaces = self.named(replaces.as_deref())?;
+        match &mut self.line {
+            Some(line) => line.line.transfer(on, &to, replaces),
+            None => Ok(()),
+        }
+    }
+
+    /// A second call on the first one's peer connection.
+    fn consult(&mut self, to: &str, now: Instant) -> Result<(), MessageError> {
+        let to = callable(Some(to), &self.session)?;
+        self.check_room()?;
+        let session = self.new_session();
+        let Some(line) = &mut self.line else { return Ok(()) };
+        line.line.dial(session, &to, now)?;
+        self.note_call(CallInfo::outgoing(session, &to, now), "outgoing");
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), MessageError> {
+        let calls = self.line.as_ref().map_or(0, |line| line.line.calls());
+        if calls >= self.shared.config.agents.max_calls {
+            return Err(MessageError::WrongState("there is a call already".into()));
+        }
+        if self.registers && !self.registered {
+            return Err(MessageError::Unavailable("the SIP server is not reachable now".into()));
+        }
+        if let Some(why) = self.sip.server_down() {
+            return Err(MessageError::Unavailable(format!("the SIP server is unreachable: {why}")));
+        }
+        Ok(())
+    }
+
+    fn new_session(&mut self) -> SessionId {
+        let session = SessionId(self.next_session);
+        self.next_session += 1;
+        session
+    }
+
+    fn post_statistics(&mut self, now: Instant) {
+        let Some(line) = &mut self.line else { return };
+        let Some(session) = line.current().map(|call| call.session) else { return };
+        let stats = ToBrowser::Stats(line.statistics(session, now));
+        if let Some(envelope) = line.envelope(session, stats) {
+            self.post(envelope);
         }
     }
 
@@ -85,9 +155,9 @@ impl AgentTask {
 
     /// Does an OFFER start a call? With none there, or with one that merely rings with an offer of its
     /// own, which the client has ignored for the one it made itself.
-    fn begins_a_call(&self, current: Option<usize>) -> bool {
-        let Some(call) = current.and_then(|index| self.calls.get(index)) else { return true };
-        self.session.dialect() == Dialect::Jsapi && call.call.rings_with_offer()
+    fn begins_a_call(&self) -> bool {
+        let Some(line) = &self.line else { return true };
+        self.session.dialect() == Dialect::Jsapi && line.line.rings_with_offer()
     }
 
     /// An OFFER to a number that no call is with, under numbers that no call has: a second call. (A
@@ -95,9 +165,13 @@ impl AgentTask {
     fn is_for_somebody_else(&self, to: Option<&str>, ids: Option<RoapIds>) -> bool {
         let Some(to) = to.filter(|to| *to != "0") else { return false };
         // The client knows the peer by the `Pragma` header, in which only visible ASCII stands.
-        let is_peer = |peer: &str| peer.chars().filter(|c| matches!(c, '!'..='~')).eq(to.chars());
-        !self.calls.iter().any(|call| {
-            call.peer == to || is_peer(&call.peer) || ids.is_some_and(|ids| call.call.knows(ids))
+        let is_peer = |peer: &String| {
+            peer == to || peer.chars().filter(|c| matches!(c, '!'..='~')).eq(to.chars())
+        };
+        !self.line.as_ref().is_some_and(|line| {
+            line.calls.iter().any(|call| is_peer(&call.peer))
+                || line.known.iter().any(is_peer)
+                || ids.is_some_and(|ids| line.line.knows(ids))
         })
     }
 
@@ -143,6 +217,7 @@ impl AgentTask {
         to: Option<String>,
         ids: Option<RoapIds>,
         sdp: String,
+        attached: &[DataPair],
         now: Instant,
     ) -> Result<(), MessageError> {
         if to.is_none() && self.session.dialect() == Dialect::Rest {
@@ -150,31 +225,16 @@ impl AgentTask {
             return Err(MessageError::WrongState(text.into()));
         }
         let to = callable(to.as_deref(), &self.session)?;
-        if self.calls.len() >= self.shared.config.agents.max_calls {
-            return Err(MessageError::WrongState("there is a call already".into()));
-        }
-        if self.registers && !self.registered {
-            return Err(MessageError::Unavailable("the SIP server is not reachable now".into()));
-        }
-        if let Some(why) = self.sip.server_down() {
-            return Err(MessageError::Unavailable(format!("the SIP server is unreachable: {why}")));
-        }
+        self.check_room()?;
         let config = self.shared.call_config.clone();
-        let offer = FirstOffer::parse(ids, sdp, &config)?;
-        let bridge = self.open_media().map_err(MessageError::Unavailable)?;
-        let session = SessionId(self.next_session);
-        self.next_session += 1;
+        let offer = FirstOffer::parse(ids, sdp, attached, &config)?;
+        let (bridge, media) = self.open_media().map_err(MessageError::Unavailable)?;
+        let session = self.new_session();
         let local = MediaLocal { browser: bridge.browser_local(), rtp: bridge.rtp_local() };
-        let call = Call::outgoing(config, session, &to, offer, local, new_seed(), now);
-        self.add(ActiveCall {
-            id: new_call_id(),
-            call,
-            bridge,
-            peer: to,
-            peer_name: None,
-            call_uuid: None,
-            started: now,
-        });
+        let line = Line::outgoing(config, session, &to, offer, local, new_seed(), now);
+        self.enter_call(line, bridge, media);
+        self.note_call(CallInfo::outgoing(session, &to, now), "outgoing");
+        self.drain();
         Ok(())
     }
 
@@ -183,10 +243,12 @@ impl AgentTask {
             info!(user = task.user(), peer = %invited.from, code, text, "call refused");
             task.sip.command(Command::End { session, code, text: text.to_owned() });
         };
-        if !self.session.is_present(now) {
+        let replaces = invited.replaces;
+        if replaces.is_none() && !self.session.is_present(now) {
             return refuse(self, 480, "the agent's browser is not there");
         }
-        if self.calls.len() >= self.shared.config.agents.max_calls {
+        let calls = self.line.as_ref().map_or(0, |line| line.line.calls());
+        if replaces.is_none() && calls >= self.shared.config.agents.max_calls {
             return refuse(self, 486, "Busy Here");
         }
         let config = self.shared.call_config.clone();
@@ -194,95 +256,146 @@ impl AgentTask {
             Ok(offer) => offer,
             Err(error) => return refuse(self, 488, &error.to_string()),
         };
-        let bridge = match self.open_media() {
-            Ok(bridge) => bridge,
-            Err(text) => return refuse(self, 503, &text),
-        };
-        let local = MediaLocal { browser: bridge.browser_local(), rtp: bridge.rtp_local() };
-        let dialect = self.session.dialect();
-        let call = Call::incoming(config, dialect, session, offer, local, new_seed(), now);
-        self.add(ActiveCall {
-            id: new_call_id(),
-            call,
-            bridge,
-            peer: invited.from,
-            peer_name: invited.display_name,
-            call_uuid: invited.call_uuid,
-            started: now,
-        });
+        match (&mut self.line, replaces) {
+            (Some(line), Some(old)) => {
+                if !line.line.replaced(old, session, offer, now) {
+                    return self.drain();
+                }
+            }
+            (None, Some(_)) => return refuse(self, 481, "no such call to replace"),
+            (Some(line), None) => line.line.invited(session, offer, now),
+            (None, None) => {
+                let (bridge, media) = match self.open_media() {
+                    Ok(opened) => opened,
+                    Err(text) => return refuse(self, 503, &text),
+                };
+                let local = MediaLocal { browser: bridge.browser_local(), rtp: bridge.rtp_local() };
+                let dialect = self.session.dialect();
+                let seed = new_seed();
+                let line = Line::incoming(config, dialect, session, offer, local, seed, now);
+                self.enter_call(line, bridge, media);
+            }
+        }
+        self.note_call(CallInfo::incoming(session, invited, now), "incoming");
+        self.drain();
     }
 
-    fn open_media(&self) -> Result<crate::media::Bridge, String> {
-        self.shared.engine.open(self.media_tx.clone()).map_err(|error| {
+    /// A REFER that came in. Out of any call of ours it would make the telephone dial by itself, with
+    /// nobody who has asked for it.
+    pub(super) fn referred(
+        &mut self,
+        refer: ReferId,
+        of: Option<SessionId>,
+        referred: &Referred,
+        now: Instant,
+    ) {
+        let new = self.new_session();
+        let (Some(of), Some(line)) = (of, &mut self.line) else {
+            return self.sip.command(Command::RejectRefer { refer, code: 603 });
+        };
+        if line.line.referred(of, refer, referred, new, now) {
+            let mut call = CallInfo::outgoing(new, user_part(&referred.to), now);
+            call.call_uuid = line.info(of).and_then(|call| call.call_uuid.clone());
+            self.note_call(call, "referred");
+        }
+        self.drain();
+    }
+
+    fn open_media(&self) -> Result<(Bridge, mpsc::Receiver<(MediaId, MediaEvent)>), String> {
+        let (events, media) = mpsc::channel(MEDIA_EVENTS);
+        let opened = self.shared.engine.open(events).map_err(|error| {
             warn!(user = self.user(), %error, "no media for a call");
             error.to_string()
-        })
+        });
+        Ok((opened?, media))
     }
 
-    fn add(&mut self, call: ActiveCall) {
-        info!(
-            call = %call.id,
-            user = self.user(),
-            peer = %call.peer,
-            direction = ?call.call.direction(),
-            "call started"
-        );
+    fn enter_call(
+        &mut self,
+        line: Line,
+        bridge: Bridge,
+        media: mpsc::Receiver<(MediaId, MediaEvent)>,
+    ) {
+        let (calls, known) = (Vec::new(), Vec::new());
+        self.line = Some(Box::new(ActiveLine { line, bridge, media, calls, known }));
+    }
+
+    /// Before the line's outputs are taken: they are about calls that are known here.
+    fn note_call(&mut self, mut call: CallInfo, direction: &str) {
+        let user = self.session.identity().user();
+        info!(call = %call.id, user, peer = %call.peer, direction, "call started");
         self.shared.active_calls.fetch_add(1, Ordering::Relaxed);
-        self.calls.push(call);
-        self.drain(self.calls.len() - 1);
+        if let Some(line) = &mut self.line {
+            call.before = line.bridge.stats();
+            line.calls.push(call);
+        }
     }
 
-    /// The call that a message to `to` is about: that peer's, or the only one there is.
-    fn current(&self, to: Option<&str>) -> Option<usize> {
-        let named = self.calls.iter().position(|call| Some(call.peer.as_str()) == to);
-        named.or_else(|| self.calls.len().checked_sub(1))
-    }
-
-    pub(super) fn handle_media(&mut self, id: MediaId, event: MediaEvent) {
-        let Some(call) = self.calls.iter().find(|call| call.bridge.id() == id) else { return };
+    pub(super) fn handle_media(&mut self, event: MediaEvent) {
+        let Some(line) = &mut self.line else { return };
+        let user = self.session.identity().user();
+        let call = line.current().map(|call| call.id.as_str()).unwrap_or_default();
         match event {
-            MediaEvent::DtlsFailed { reason } => {
-                warn!(call = %call.id, user = self.user(), ?reason, "DTLS with the browser failed");
+            // Not logged: digits are card numbers and PINs.
+            MediaEvent::Digit { digit, duration, from_sip } => {
+                line.line.handle_digit(digit, duration, from_sip, Instant::now());
+                self.drain();
             }
-            MediaEvent::IceLost => info!(call = %call.id, user = self.user(), "ICE lost"),
-            event => debug!(call = %call.id, ?event, "media"),
+            MediaEvent::DtlsFailed { reason } => {
+                warn!(call, user, ?reason, "DTLS with the browser failed");
+            }
+            MediaEvent::IceLost => info!(call, user, "ICE lost"),
+            event => debug!(call, ?event, "media"),
         }
     }
 
     pub(super) fn handle_timeout(&mut self) {
-        let now = Instant::now();
-        for index in (0..self.calls.len()).rev() {
-            self.calls[index].call.handle_timeout(now);
-            self.drain(index);
+        if let Some(line) = &mut self.line {
+            line.line.handle_timeout(Instant::now());
+            self.drain();
         }
     }
 
-    /// Carries out what a call wants. The last thing it wants is to be taken off the list.
-    pub(super) fn drain(&mut self, index: usize) {
-        while let Some(output) = self.calls.get_mut(index).and_then(|c| c.call.poll_output()) {
-            let call = &mut self.calls[index];
+    /// Carries out what the line wants. With its last call it is gone.
+    pub(super) fn drain(&mut self) {
+        while let Some(line) = &mut self.line
+            && let Some(output) = line.line.poll_output()
+        {
             match output {
-                Output::Browser(message) => {
-                    let envelope = call.envelope(message);
-                    self.post(envelope);
+                Output::Browser(session, message) => {
+                    if let Some(envelope) = line.envelope(session, message) {
+                        self.post(envelope);
+                    }
                 }
                 Output::Sip(command) => self.sip.command(command),
                 Output::Media(command) => {
-                    if let Some(local) = call.command_media(command) {
-                        call.call.handle_media_local(local);
+                    if let Some(local) = line.command_media(command) {
+                        line.line.handle_media_local(local);
                     }
                 }
-                Output::Ended(end) => {
-                    let call = self.calls.swap_remove(index);
-                    call.record(self.user(), &end, Instant::now());
+                Output::Ended(session, end) => {
+                    let Some(at) = line.calls.iter().position(|call| call.session == session)
+                    else {
+                        continue;
+                    };
+                    let call = line.calls.remove(at);
+                    let user = self.session.identity().user();
+                    line.record(&call, user, &end, Instant::now());
                     self.shared.active_calls.fetch_sub(1, Ordering::Relaxed);
-                    break;
                 }
             }
         }
-        let waiting = self.calls.iter().find(|call| call.call.awaits_browser_answer());
-        self.session.set_awaited_answer(waiting.map(|call| call.peer.clone()));
+        self.line.take_if(|line| line.line.is_over());
+        let waiting = self.line.as_ref().filter(|line| line.line.awaits_browser_answer());
+        let peer = waiting.and_then(|line| line.current()).map(|call| call.peer.clone());
+        self.session.set_awaited_answer(peer);
     }
+}
+
+/// Of a SIP URI; a whole one where there is none.
+fn user_part(uri: &str) -> &str {
+    let rest = uri.trim_start_matches('<').split_once(':').map_or(uri, |(_, rest)| rest);
+    rest.split_once('@').map_or(uri, |(user, _)| user)
 }
 
 fn ids_of(message: &FromBrowser) -> Option<RoapIds> {

@@ -8,11 +8,11 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
 use crate::agent::{EndReason, PostError, Session, SignInError};
-use crate::media::{MediaEvent, MediaId};
+use crate::media::MediaEvent;
 use crate::sip::{Claim, Command, Driven, Event, UaConfig};
 use crate::wire::{Envelope, ToBrowser};
 
-use super::calls::ActiveCall;
+use super::calls::ActiveLine;
 use super::{AGENT_QUEUE, Registration, Request, SIGN_OUT_LIMIT, Shared};
 
 /// Waits for the outcome of the first REGISTER.
@@ -24,10 +24,9 @@ pub(super) struct AgentTask {
     pub(super) sender: mpsc::Sender<Request>,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) sip: Driven,
-    pub(super) calls: Vec<ActiveCall>,
+    /// While there is a call. Boxed: most agents are in none.
+    pub(super) line: Option<Box<ActiveLine>>,
     pub(super) next_session: u64,
-    pub(super) media_tx: mpsc::UnboundedSender<(MediaId, MediaEvent)>,
-    pub(super) media_rx: mpsc::UnboundedReceiver<(MediaId, MediaEvent)>,
     pub(super) outcome: Option<Outcome>,
     pub(super) registers: bool,
     pub(super) registered: bool,
@@ -49,17 +48,14 @@ impl AgentTask {
         let (sender, requests) = mpsc::channel(AGENT_QUEUE);
         let link = shared.link.clone();
         let sip = Driven::linked(&shared.endpoint, Claim::Nothing, config, link);
-        let (media_tx, media_rx) = mpsc::unbounded_channel();
         Self {
             shared,
             session,
             sender,
             requests,
             sip,
-            calls: Vec::new(),
+            line: None,
             next_session: 1,
-            media_tx,
-            media_rx,
             outcome: Some(outcome),
             registers,
             registered: false,
@@ -78,7 +74,7 @@ impl AgentTask {
         let ended = self.session.ended().clone();
         let shutdown = self.shared.shutdown.clone();
         while self.signed_out.is_none() {
-            let deadline = self.calls.iter().filter_map(|c| c.call.poll_timeout()).min();
+            let deadline = self.line.as_ref().and_then(|line| line.line.poll_timeout());
             tokio::select! {
                 () = ended.cancelled() => break,
                 // A sign-in under way is in no table yet, so that nobody else would end it.
@@ -89,7 +85,7 @@ impl AgentTask {
                         break;
                     }
                 }
-                Some((id, event)) = self.media_rx.recv() => self.handle_media(id, event),
+                event = media_event(&mut self.line) => self.handle_media(event),
                 () = sleep_until(deadline) => self.handle_timeout(),
             }
         }
@@ -118,13 +114,16 @@ impl AgentTask {
             }
             Event::Unregistered => {}
             Event::Invited { session, invite } => self.call_in(session, *invite, now),
+            Event::Referred { refer, session, referred } => {
+                self.referred(refer, session, &referred, now);
+            }
             event => {
-                let Some(session) = event.session() else {
-                    return std::ops::ControlFlow::Continue(());
-                };
-                if let Some(index) = self.calls.iter().position(|c| c.call.session() == session) {
-                    self.calls[index].call.handle_sip(event, now);
-                    self.drain(index);
+                if let Some(line) = &mut self.line {
+                    if let Event::Identified { session, party } = &event {
+                        line.identified(*session, party);
+                    }
+                    line.line.handle_sip(event, now);
+                    self.drain();
                 }
             }
         }
@@ -224,10 +223,9 @@ impl AgentTask {
     /// it took over or the gateway is only restarted.
     async fn finish(mut self) {
         let why = self.session.end_reason().unwrap_or(EndReason::RegistrationLost);
-        let now = Instant::now();
-        for index in (0..self.calls.len()).rev() {
-            self.calls[index].call.release(480, why.sentence(), now);
-            self.drain(index);
+        if let Some(line) = &mut self.line {
+            line.line.release(480, why.sentence());
+            self.drain();
         }
         self.shared.agents.remove(self.session.ssid().expose());
         self.shared.registrations.remove(self.session.ssid().expose());
@@ -260,7 +258,25 @@ impl AgentTask {
 
 /// A message that is about no call.
 pub(super) fn notice(message: ToBrowser) -> Envelope {
-    Envelope { peer: String::new(), peer_name: None, call: String::new(), call_uuid: None, message }
+    Envelope {
+        peer: String::new(),
+        peer_name: None,
+        call: String::new(),
+        call_uuid: None,
+        diverted_from: None,
+        private: false,
+        message,
+    }
+}
+
+/// Pending without a call.
+async fn media_event(line: &mut Option<Box<ActiveLine>>) -> MediaEvent {
+    if let Some(line) = line
+        && let Some((_, event)) = line.media.recv().await
+    {
+        return event;
+    }
+    std::future::pending().await
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

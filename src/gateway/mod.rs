@@ -29,8 +29,8 @@ use crate::agent::{
     Answer, Backend, EndReason, Health, Identity, MessageError, Session, Sessions, SignIn,
     SignInError,
 };
-use crate::call::CallConfig;
-use crate::config::{Config, ReliableProvisional};
+use crate::call::{CallConfig, DigitsBy};
+use crate::config::{Config, DtmfBy, ReliableProvisional};
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
 use crate::sip::{Credentials, Endpoint, RegistrationStatus, Reliable, SessionTimer, UaConfig};
@@ -116,7 +116,7 @@ pub struct Gateway {
 impl Gateway {
     fn new(config: Config, endpoint: Endpoint, engine: Engine, names: Names) -> Self {
         let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names);
-        let call_config = CallConfig { codecs: config.media.codecs.clone() };
+        let call_config = call_config(&config);
         let gateway = Self {
             shared: Arc::new(Shared {
                 config,
@@ -338,6 +338,18 @@ fn check_id(id: &str) -> Result<(), SignInError> {
         ));
     }
     Ok(())
+}
+
+fn call_config(config: &Config) -> CallConfig {
+    CallConfig {
+        codecs: config.media.codecs.clone(),
+        digits: match config.sip.dtmf {
+            DtmfBy::Auto => DigitsBy::Auto,
+            DtmfBy::Rtp => DigitsBy::Rtp,
+            DtmfBy::Info => DigitsBy::Info,
+        },
+        attached_prefix: config.sip.attached_prefix.clone(),
+    }
 }
 
 /// Ends sessions whose clients have gone without a word.

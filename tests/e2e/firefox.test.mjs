@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 
 import { serveExample } from "./lib/files.mjs";
+import { call, GADGET_AUDIO, openGadget, phase, text } from "./lib/gadget.mjs";
 import { dial, OLD_STYLE_AUDIO as AUDIO, oldStyle, state } from "./lib/old_style.mjs";
 import { browserTest } from "./lib/retry.mjs";
 import { assertLoss, assertReport, assertTone, hear } from "./lib/sound.mjs";
@@ -54,4 +55,17 @@ browserTest("Firefox is called by Chromium: sound both ways, and Chromium hangs 
   assertTone(atChromium, 3, "440 Hz in Chromium");
   await caller.click("#hangup");
   await state(called, "the far end has hung up");
+});
+
+browserTest("the gadget calls out in Firefox, under the gateway's own content security policy", async ({ demo, firefox }) => {
+  const page = await (await firefox(440)).page(`${demo.url}gadget?audio=raw&lang=en&dn=5008`);
+  await openGadget(page, demo, "5008");
+  await call(page, "600");
+  await phase(page, "talking");
+  assertTone(await hear(page, GADGET_AUDIO, 440, 3), 3, "the echo");
+  await text(page, "quality-text", "quality");
+  await page.click("#hang-up");
+  await phase(page, "ready");
+  assertReport(await demo.report("600", "5008"), 440, 3);
+  assert.deepEqual(page.faults, []);
 });

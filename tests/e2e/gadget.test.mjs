@@ -63,6 +63,66 @@ browserTest("the gadget says what is wrong, and the secret is asked for again", 
   await text(page, "account-text", "Offline");
 });
 
+browserTest("a call rings with a tone, a notification and a title, and all of them end with the answer", async ({ demo, browser }) => {
+  const [low, high] = await Promise.all([browser(440), browser(620)]);
+  const called = await low.page("about:blank");
+  // The operating system's notifications cannot be seen from here, and a headless page always has the focus.
+  await called.evaluateOnNewDocument(() => {
+    window.told = [];
+    window.tones = 0;
+    window.Notification = class {
+      static permission = "granted";
+      constructor(title, { body }) { window.told.push(`${title}: ${body}`); }
+      close() { window.told.push("closed"); }
+    };
+    document.hasFocus = () => false;
+    const { start, stop } = OscillatorNode.prototype;
+    OscillatorNode.prototype.start = function (...when) { window.tones += 1; start.apply(this, when); };
+    OscillatorNode.prototype.stop = function (...when) { window.tones -= 1; stop.apply(this, when); };
+  });
+  await called.goto(own(demo, "5014"));
+  await openGadget(called, demo, "5014");
+  const caller = await openGadget(await high.page(own(demo, "5015")), demo, "5015");
+  await call(caller, "5014");
+  await phase(called, "ringing");
+  assert.deepEqual(await called.evaluate(() => [window.told, window.tones, document.title]), [["Incoming call: 5015"], 2, "Call from 5015"]);
+  await called.click("#answer");
+  await phase(called, "talking");
+  assert.deepEqual(await called.evaluate(() => [window.told, window.tones]), [["Incoming call: 5015", "closed"], 0]);
+});
+
+browserTest("microphone and volume are chosen during a call, without an interruption, and remembered", async ({ demo, browser }) => {
+  const page = await openGadget(await (await browser(440)).page(own(demo, "5014")), demo, "5014");
+  await call(page, "600");
+  await phase(page, "talking");
+  assertTone(await hear(page, AUDIO, 440, 2), 2, "the echo of the first microphone");
+  const sending = () => page.evaluate(() => window.e2e.connections.at(-1).getSenders()[0].track.getSettings().deviceId);
+  const first = await sending();
+  await page.click("#sound summary");
+  const wanted = await page.$$eval("#microphone option", (options, first) => options.map(({ value }) => value).find((value) => value !== "" && value !== first), first);
+  assert.ok(wanted, "Chromium has more than one microphone to pretend");
+  await page.select("#microphone", wanted);
+  await page.waitForFunction((wanted) => window.e2e.connections.at(-1).getSenders()[0].track.getSettings().deviceId === wanted, {}, wanted);
+  assert.equal(await page.evaluate(() => window.e2e.connections.length), 1);
+  assertTone(await hear(page, AUDIO, 440, 2), 2, "the echo of the second microphone");
+  await page.$eval("#volume", (slider) => {
+    slider.value = "35";
+    slider.dispatchEvent(new Event("input"));
+  });
+  assert.equal(await page.$eval(AUDIO, (player) => player.volume), 0.35);
+  await page.click("#sound summary");
+  await page.click("#hang-up");
+  await phase(page, "ready");
+  await page.reload();
+  await openGadget(page, demo, "5014");
+  await page.waitForFunction((wanted) => document.getElementById("microphone").value === wanted, {}, wanted);
+  assert.equal(await page.$eval(AUDIO, (player) => player.volume), 0.35);
+  // One that is not there any more does not keep anybody from signing in.
+  await page.evaluate(() => localStorage.setItem("gadget.microphone", "no such device"));
+  await page.reload();
+  await openGadget(page, demo, "5014");
+});
+
 /** The page around a gadget, and the gadget's frame. */
 async function embedded(browser, demo, dn) {
   const page = await browser.page(address(demo));

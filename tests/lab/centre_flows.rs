@@ -134,6 +134,20 @@ fn the_offerless_re_invite_does_not_touch_the_browser() {
     assert!(desk.flow.to_browser && desk.flow.to_sip);
 }
 
+/// "The browser leg is negotiated while it rings ...": and where it is slow, the offerless re-INVITE has
+/// come and gone before the browser's ANSWER does.
+#[test]
+fn a_browser_that_is_slower_than_the_offerless_re_invite_is_still_heard() {
+    let mut desk = Desk::new();
+    desk.browser_sleeps = true;
+    desk.plays([scenario::ring(), scenario::talk()].concat());
+    desk.passes(Duration::from_secs(2));
+    desk.accept();
+    desk.passes(Duration::from_secs(1));
+    assert_eq!(desk.told, ["OFFER", "EVENT-TALK", "OK"]);
+    assert!(desk.flow.to_browser && desk.flow.to_sip);
+}
+
 /// "From and To may be bare addr-specs; Content-Length may come before Via; header names and codec names
 /// in any case. Session-Expires 1800 `refresher=uac`, Min-SE 90, Supported `uui,100rel,timer`,
 /// `X-Genesys-CallUUID`"

@@ -1,6 +1,9 @@
 //! Registration and calls through Kamailio, over each transport.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+use wrtc_gateway::sip::servers::ServerState;
 
 use crate::gateway::Gateway;
 use crate::process::{self, LIMIT, Process};
@@ -8,6 +11,7 @@ use crate::support::jsapi::Jsapi;
 
 pub struct Kamailio {
     _process: Process,
+    port: u16,
     /// As `sip.servers` has it.
     pub uri: String,
     folder: std::path::PathBuf,
@@ -16,6 +20,8 @@ pub struct Kamailio {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     Udp,
+    /// UDP, and TCP for who prefers that.
+    UdpAndTcp,
     Tcp,
     Tls,
     /// The client has to show a certificate too.
@@ -33,11 +39,15 @@ impl Kamailio {
 
     /// `sipp`: the ports of 7001 and of 7002.
     pub async fn with(by: By, nonce_expire: u32, sipp: [u16; 2]) -> Self {
+        Self::on(process::free_port(), by, nonce_expire, sipp).await
+    }
+
+    async fn on(port: u16, by: By, nonce_expire: u32, sipp: [u16; 2]) -> Self {
         let folder = process::folder("kamailio");
-        let port = process::free_port();
         let at = format!("127.0.0.1:{port}");
         let (listen, uri) = match by {
             By::Udp => (format!("udp:{at}"), format!("sip:{at}")),
+            By::UdpAndTcp => (format!("udp:{at}\nlisten=tcp:{at}"), format!("sip:{at}")),
             By::Tcp => (format!("tcp:{at}"), format!("sip:{at};transport=tcp")),
             By::Tls | By::MutualTls => (format!("tls:{at}"), format!("sip:{at};transport=tls")),
         };
@@ -63,14 +73,19 @@ impl Kamailio {
         let arguments =
             ["-DD", "-E", "-m", "64", "-M", "8", "-f", "kamailio.cfg", "-Y", &path, "-w", &path];
         let mut process = Process::start("kamailio", &folder, &arguments);
-        let end = std::time::Instant::now() + LIMIT;
+        let end = Instant::now() + LIMIT;
         // The control socket is opened before the children are there to serve SIP; they say so.
         while !process.log().contains("INFO") || std::fs::metadata(folder.join("ctl")).is_err() {
             assert!(process.is_running(), "Kamailio ended: {}", process.log());
-            assert!(std::time::Instant::now() < end, "Kamailio is not up: {}", process.log());
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            assert!(Instant::now() < end, "Kamailio is not up: {}", process.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Self { _process: process, uri, folder }
+        Self { _process: process, port, uri, folder }
+    }
+
+    /// Ends it; the port is free again.
+    fn stop(self) -> u16 {
+        self.port
     }
 
     /// What the gateway has to know to trust it.
@@ -217,7 +232,7 @@ async fn a_stale_nonce_costs_a_round_and_not_the_call() {
         gateway.idle().await;
         one.fresh().await;
         two.fresh().await;
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
     }
 }
 
@@ -231,4 +246,83 @@ async fn a_call_to_a_dn_that_is_not_registered_ends_with_480() {
     one.call("5002").await;
     one.expect("BYE").await;
     gateway.idle().await;
+}
+
+/// A call once it gets through: a DN that has yet to come back is 480 until then.
+async fn a_call_at_last(gateway: &Gateway, one: &mut Jsapi, two: &mut Jsapi) {
+    let end = Instant::now() + LIMIT;
+    loop {
+        one.fresh().await;
+        two.fresh().await;
+        one.call("5002").await;
+        tokio::select! {
+            message = two.next() => {
+                two.unread(message);
+                one.hang_up().await;
+                two.expect_roap("OFFER").await;
+                two.expect("BYE").await;
+                gateway.idle().await;
+                one.fresh().await;
+                two.fresh().await;
+                return a_call(one, two, "5002").await;
+            }
+            message = one.next() => assert_eq!(message.body, "BYE"),
+        }
+        assert!(Instant::now() < end, "no call gets through");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// "After a SIP server outage all DNs return"; over TCP, dead connections are noticed and replaced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Kamailio: bash tests/run.sh peers"]
+async fn dns_return_after_an_outage_in_which_the_server_forgot_them() {
+    for by in [By::Tcp, By::Udp] {
+        let kamailio = Kamailio::start(by).await;
+        let gateway = Gateway::start(&kamailio.uri, &["sip.ping_seconds=1"]).await;
+        let mut one = gateway.phone("5001").await;
+        let mut two = gateway.phone("5002").await;
+        let port = kamailio.stop();
+        gateway.until_servers(|servers| servers[0].state == ServerState::Down, None).await;
+        let _kamailio = Kamailio::on(port, by, 300, [9, 9]).await;
+        gateway.until_servers(|servers| servers[0].state == ServerState::Up, Some(2)).await;
+        a_call_at_last(&gateway, &mut one, &mut two).await;
+    }
+}
+
+/// "a list of SIP servers is tried in order": the second one serves while the first is away, and gives back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Kamailio: bash tests/run.sh peers"]
+async fn the_second_server_of_the_list_takes_over_and_gives_back() {
+    let first = Kamailio::start(By::Udp).await;
+    let second = Kamailio::start(By::Udp).await;
+    let servers = format!("{},{}", first.uri, second.uri);
+    let gateway = Gateway::start(&servers, &["sip.ping_seconds=1"]).await;
+    let mut one = gateway.phone("5001").await;
+    let mut two = gateway.phone("5002").await;
+    a_call(&mut one, &mut two, "5002").await;
+    one.hang_up().await;
+    two.expect("BYE").await;
+    let port = first.stop();
+    gateway.until_servers(|servers| servers[1].current, Some(2)).await;
+    a_call_at_last(&gateway, &mut one, &mut two).await;
+    one.hang_up().await;
+    two.expect("BYE").await;
+    let _first = Kamailio::on(port, By::Udp, 300, [9, 9]).await;
+    gateway.until_servers(|servers| servers[0].current, Some(2)).await;
+    // Nobody but the first can have put this call through.
+    second.stop();
+    a_call_at_last(&gateway, &mut one, &mut two).await;
+}
+
+/// "SIP over UDP (over-MTU to TCP)": an INVITE of more than 1300 bytes goes by TCP, where the server has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Kamailio: bash tests/run.sh peers"]
+async fn requests_too_large_for_a_datagram_go_by_tcp() {
+    let kamailio = Kamailio::start(By::UdpAndTcp).await;
+    let padding = (1..=6).map(|n| format!("X-Padding-{n}: {}", "0123456789".repeat(24)));
+    let padding = format!("sip.headers={}", padding.collect::<Vec<_>>().join(","));
+    let gateway = Gateway::start(&kamailio.uri, &[&padding]).await;
+    calls_both_ways(&gateway).await;
+    assert!(gateway.sip_stats().over_mtu_tcp > 0, "{:?}", gateway.sip_stats());
 }

@@ -63,10 +63,9 @@ impl Process {
 
     pub fn log(&self) -> String {
         let bytes = std::fs::read(self.folder.join("log")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
         // The end tells why.
-        let start = text.len().saturating_sub(4000);
-        text.get(text.ceil_char_boundary(start)..).unwrap_or_default().to_owned()
+        let tail = &bytes[bytes.len().saturating_sub(4000)..];
+        String::from_utf8_lossy(tail).into_owned()
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -87,6 +86,8 @@ impl Process {
 }
 
 impl Drop for Process {
+    // Nothing can be awaited here, and the port has to be free for who comes next.
+    #[allow(clippy::disallowed_methods)]
     fn drop(&mut self) {
         if !self.is_running() {
             return;

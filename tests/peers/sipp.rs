@@ -77,7 +77,7 @@ impl Sipp {
 
     /// Waits until the scenario has been gone through, to the letter.
     #[track_caller]
-    fn is_content(mut self) -> impl Future<Output = ()> {
+    fn plays_out(mut self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
             let status = self.0.ended(SCENARIO).await;
@@ -150,7 +150,7 @@ async fn called_by(scenario: &str) {
     let sipp = Sipp::calls(scenario, &gateway, "5001");
     answer(&mut phone).await;
     phone.browser.hears(440.0, 1.0).await.assert_one_unbroken_stream();
-    sipp.is_content().await;
+    sipp.plays_out().await;
     phone.expect("BYE").await;
     gateway.idle().await;
 }
@@ -166,7 +166,7 @@ async fn calls(scenario: &str) {
     phone.browser.connected().await;
     phone.browser.hears(440.0, 1.5).await.assert_one_unbroken_stream();
     phone.hang_up().await;
-    sipp.is_content().await;
+    sipp.plays_out().await;
     gateway.idle().await;
 }
 
@@ -206,7 +206,7 @@ async fn unknown_methods_and_events_in_a_call_are_told_what_there_is() {
     let mut phone = gateway.phone("5001").await;
     let sipp = Sipp::calls("in_methods", &gateway, "5001");
     answer(&mut phone).await;
-    sipp.is_content().await;
+    sipp.plays_out().await;
     gateway.idle().await;
 }
 
@@ -216,7 +216,7 @@ async fn unknown_methods_and_events_in_a_call_are_told_what_there_is() {
 async fn options_outside_of_calls_say_what_we_can_do() {
     let (_kamailio, gateway, _) = lab().await;
     let _phone = gateway.phone("5001").await;
-    Sipp::calls("in_options", &gateway, "5001").is_content().await;
+    Sipp::calls("in_options", &gateway, "5001").plays_out().await;
 }
 
 /// "No answer: the SIP server cancels. CANCEL races, 487."
@@ -228,7 +228,7 @@ async fn a_call_in_that_is_given_up_gets_487() {
     let sipp = Sipp::calls("in_cancel", &gateway, "5001");
     phone.expect_roap("OFFER").await;
     phone.expect("BYE").await;
-    sipp.is_content().await;
+    sipp.plays_out().await;
     gateway.idle().await;
 }
 
@@ -244,7 +244,7 @@ async fn holds_of_every_kind_and_a_retrieve_leave_sound_both_ways() {
     // Three seconds before the holds, three after them: what is heard beyond the first ones is of the retrieve.
     let heard = phone.browser.hears(440.0, 4.0).await;
     assert_eq!(heard.streams.len(), 1, "the browser has one SSRC for all of it");
-    sipp.is_content().await;
+    sipp.plays_out().await;
     gateway.idle().await;
 }
 
@@ -261,7 +261,7 @@ async fn notify_talk_answers_and_the_offerless_re_invite_follows() {
     phone.expect("EVENT-TALK").await;
     phone.accept(&offer).await;
     phone.browser.hears(440.0, 1.0).await;
-    sipp.is_content().await;
+    sipp.plays_out().await;
     gateway.idle().await;
 }
 
@@ -274,7 +274,7 @@ async fn a_session_timer_that_is_too_short_gets_422_and_refreshes_are_taken() {
     let sipp = Sipp::calls("in_timer_too_short", &gateway, "5001");
     answer(&mut phone).await;
     phone.browser.hears(440.0, 0.5).await;
-    sipp.is_content().await;
+    sipp.plays_out().await;
     gateway.idle().await;
 }
 
@@ -290,7 +290,7 @@ async fn a_422_makes_us_ask_for_a_longer_session() {
     phone.answered().await;
     phone.browser.hears(440.0, 0.5).await;
     phone.hang_up().await;
-    sipp.is_content().await;
+    sipp.plays_out().await;
 }
 
 /// "Session timers both roles (refresh by UPDATE); a refresh with unchanged SDP changes nothing"
@@ -308,7 +308,7 @@ async fn we_refresh_a_session_that_was_left_to_us() {
     phone.browser.forget();
     phone.browser.hears(440.0, 1.0).await.assert_one_unbroken_stream();
     phone.hang_up().await;
-    sipp.is_content().await;
+    sipp.plays_out().await;
 }
 
 /// "PRACK when required": in the callee's role.
@@ -337,7 +337,7 @@ async fn our_hold_gets_through_after_glare() {
     let local = phone.browser.offer_with_direction("inactive").await;
     phone.offer(&local).await;
     phone.answered().await;
-    sipp.is_content().await;
+    sipp.plays_out().await;
     gateway.idle().await;
 }
 
@@ -367,9 +367,9 @@ async fn a_302_is_followed() {
     phone.call("7001").await;
     phone.answered().await;
     phone.browser.hears(440.0, 1.0).await;
-    first.is_content().await;
+    first.plays_out().await;
     phone.hang_up().await;
-    second.is_content().await;
+    second.plays_out().await;
 }
 
 /// "401/407" on INVITE and on BYE: digest on any request.
@@ -390,7 +390,7 @@ async fn a_call_out_that_is_given_up_is_cancelled() {
         phone.call("7001").await;
         tokio::time::sleep(Duration::from_millis(800)).await;
         phone.hang_up().await;
-        sipp.is_content().await;
+        sipp.plays_out().await;
         gateway.idle().await;
     }
 }
@@ -404,7 +404,7 @@ async fn a_busy_callee_ends_the_call_at_once() {
     let mut phone = gateway.phone("5001").await;
     phone.call("7001").await;
     phone.expect("BYE").await;
-    sipp.is_content().await;
+    sipp.plays_out().await;
     gateway.idle().await;
 }
 
@@ -417,10 +417,10 @@ async fn a_refer_in_the_call_is_followed_and_reported() {
     let mut phone = gateway.phone("5001").await;
     let sipp = Sipp::calls("in_refer", &gateway, "5001");
     answer(&mut phone).await;
-    sipp.is_content().await;
+    sipp.plays_out().await;
     phone.browser.forget();
     phone.browser.hears(440.0, 1.0).await;
     phone.hang_up().await;
-    target.is_content().await;
+    target.plays_out().await;
     gateway.idle().await;
 }

@@ -6,6 +6,7 @@ mod any_order;
 mod bad_datagrams;
 mod bad_input;
 mod calls;
+mod centre_calls;
 mod genesys;
 mod in_call;
 mod renegotiation;

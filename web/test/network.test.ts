@@ -76,6 +76,7 @@ test("another network restarts ICE once, although the old path has not failed ye
   await answerNewest();
   await vi.advanceTimersByTimeAsync(120_000);
   expect(restarts()).toBe(1);
+  expect(gateway.roap("OFFER")).toHaveLength(2);
 });
 
 test("the kind of network counts, its speed does not", async () => {
@@ -130,7 +131,8 @@ test("an unplugged microphone is replaced by the default one, without an offer, 
 });
 
 test("without another microphone it waits for one to be plugged in", async () => {
-  const { client, events } = await signedIn();
+  const { client, session, events } = await signedIn();
+  session.updateLocalStream(false);
   const asked = vi.spyOn(navigator.mediaDevices, "getUserMedia");
   asked.mockRejectedValueOnce(new DOMException("none", "NotFoundError"));
   (client.localStream as unknown as FakeStream).tracks[0]!.unplug();
@@ -139,6 +141,7 @@ test("without another microphone it waits for one to be plugged in", async () =>
   navigator.mediaDevices.dispatchEvent(new Event("devicechange"));
   await settle();
   expect(events.at(-1)).toBe("device");
+  expect(client.localStream!.getAudioTracks()[0]!.enabled).toBe(false);
   navigator.mediaDevices.dispatchEvent(new Event("devicechange"));
   await settle();
   expect(asked).toHaveBeenCalledTimes(2);

@@ -7,20 +7,30 @@
 //!
 //! * [`Player`] plays a [`Step`] after the other against one DN, sans-I/O: on paper under virtual time,
 //!   or behind a socket.
+//! * [`Centre`] is a running one: a socket, a person's or a test's hand on each call.
 //! * [`scenario`] has the flows and their odd endings by name.
 
+mod cast;
+mod console;
 mod dialog;
 mod far;
 mod ladder;
 mod player;
+mod registrar;
 pub mod scenario;
+mod server;
 mod step;
 mod text;
+mod view;
 
+pub use cast::{CAST, Manner, Role, role_of};
+pub use console::Console;
 pub use dialog::{Caller, Names};
 pub use far::{FarEnd, media_address, origin, receives};
 pub use ladder::{Ladder, Rung};
 pub use player::{Ended, Failure, Player, Setup, Stage, Times};
 pub use scenario::Scenario;
+pub use server::{CallNumber, Centre, CentreError};
 pub use step::{Body, Expect, OFFERLESS_AFTER, SOON, Step};
 pub use text::Text;
+pub use view::CallView;

@@ -364,7 +364,7 @@ impl Player {
             Step::Invite(body) | Step::Reinvite(body) => self.invite(body, now),
             Step::Update(body) => self.offer("UPDATE", body, now),
             Step::Notify(event) => {
-                if event == "talk" {
+                if event == "talk" && self.times.answered.is_none() {
                     self.times.talk = Some(now);
                     self.times.talk_ok = None;
                 }

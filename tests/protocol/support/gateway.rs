@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use wrtc_gateway::config::Config;
 use wrtc_gateway::demo;
 use wrtc_gateway::gateway::{self, Running};
+use wrtc_gateway::lab::centre::Centre;
 use wrtc_gateway::lab::{CallOut, Control, Lab, LabConfig, Leg};
 use wrtc_gateway::secret::Secret;
 
@@ -177,6 +178,14 @@ impl Demo {
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
         }
+    }
+
+    /// A scripted contact centre beside the embedded SIP server, for the DNs that are signed in there.
+    pub async fn centre(&self) -> Centre {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let centre = Centre::start(any).await.expect("the centre starts");
+        centre.follow(self.lab().registrations());
+        centre
     }
 
     pub fn control(&self) -> Control {

@@ -114,6 +114,12 @@ export class AgentPhone {
     });
     client.onMediaFailure.add(({ name, message }) => {
       if (!current()) return;
+      const { deviceId, ...any } = this.#microphone;
+      if (name === "OverconstrainedError" && deviceId !== undefined) {
+        // The chosen microphone is not there today.
+        this.useMicrophone(any);
+        return;
+      }
       const framed = name === "NotAllowedError" && frameForbidsMicrophone();
       const text = framed ? words.microphoneInFrame : words.microphoneFailed(name, message);
       if (this.model.phase === "signing-in") this.signOut(text);

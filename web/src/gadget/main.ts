@@ -48,6 +48,7 @@ const phone = new AgentPhone(gateway, words, player, processing, {
   onFarEnd: (stream) => farMeter.show(stream),
 });
 const sound = new Sound({ words, player, processing, onMicrophone: (constraints) => phone.useMicrophone(constraints) });
+phone.useMicrophone(sound.constraints());
 
 function changed(model: Readonly<Model>): void {
   const { phase } = model;
@@ -118,7 +119,6 @@ element("sign-in").addEventListener("submit", (event) => {
   // Both want to be asked for in a click.
   audioContext();
   if ("Notification" in window && Notification.permission === "default") void Notification.requestPermission().catch(() => undefined);
-  phone.useMicrophone(sound.constraints());
   phone.signIn({ dn: dn.value.trim(), secret: secret.value });
 });
 element("sign-out").addEventListener("click", () => phone.signOut());
@@ -155,6 +155,11 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   press(event.key);
   if (phase === "ready") number.focus();
+});
+
+// A window that is closed ends the call in it; in a frame, that is for the page around to ask.
+addEventListener("beforeunload", (event) => {
+  if (phone.model.phase === "talking" && window.parent === window) event.preventDefault();
 });
 
 // -------------------------------------------------------------------- the page around

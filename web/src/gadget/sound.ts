@@ -41,10 +41,10 @@ export class Sound {
     navigator.mediaDevices?.addEventListener("devicechange", () => { void this.list(); });
   }
 
-  /** For getUserMedia: the chosen microphone, or another when it is not there. */
+  /** For getUserMedia. `exact`, because Chromium pays no heed to an ideal device. */
   constraints(): MediaTrackConstraints {
     const id = remembered("microphone");
-    return id === "" ? this.#options.processing : { ...this.#options.processing, deviceId: { ideal: id } };
+    return id === "" ? this.#options.processing : { ...this.#options.processing, deviceId: { exact: id } };
   }
 
   setVolume(value: number): void {
