@@ -6,11 +6,6 @@
 //! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are
 //! rsipstack's types; nothing of its dialog layer is used. [`Driven`] puts one of each together for a
 //! task to hold.
-//!
-//! Left for later: REFER, Replaces.
-//! Left for later: DNS.
-//! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are rsipstack's types; nothing of its dialog layer is
-//! used. [`Driven`] puts one of each together for a task to hold.
 
 mod acks;
 mod core;

@@ -67,7 +67,8 @@ fn a_refer_in_a_call_is_told_accepted_and_followed() {
     assert_eq!(header(&trying, "Event").as_deref(), Some("refer"));
     assert!(header(&trying, "Contact").is_some());
 
-    // One NOTIFY at a time; what is out of date is not sent.
+    // One NOTIFY at a time; what is out of date is not sent, nor anything twice.
+    progress(&mut bench, refer, 100, "Trying");
     progress(&mut bench, refer, 180, "Ringing");
     progress(&mut bench, refer, 183, "Session\r\nProgress");
     assert!(bench.sent().is_empty());
@@ -77,6 +78,8 @@ fn a_refer_in_a_call_is_told_accepted_and_followed() {
     let expected = ("active;expires=290".into(), "SIP/2.0 183 SessionProgress\r\n".into());
     assert_eq!(frag(&ringing), expected);
     bench.answer(tx, &ringing, "200 OK", "", "");
+    progress(&mut bench, refer, 183, "SessionProgress");
+    assert!(bench.sent().is_empty());
     progress(&mut bench, refer, 200, "OK");
     let (tx, last, _) = bench.request();
     let expected = ("terminated;reason=noresource".into(), "SIP/2.0 200 OK\r\n".into());

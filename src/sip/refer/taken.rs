@@ -53,7 +53,7 @@ enum State {
 }
 
 /// What one NOTIFY says.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct Word {
     code: u16,
     text: String,
@@ -249,9 +249,9 @@ pub(crate) fn progress(
 ) {
     let Some(refer) = core.taken.refers.get_mut(&id) else { return };
     let State::Open { next, last, .. } = &mut refer.state else { return };
-    // What has ended has its last word.
-    if last.ends.is_none() && (100..700).contains(&code) {
-        let word = Word::new(code, text);
+    let word = Word::new(code, text);
+    // What has ended has its last word, and nothing is said twice.
+    if last.ends.is_none() && word != *last && (100..700).contains(&code) {
         *last = word.clone();
         // One that nobody has seen yet is out of date.
         *next = Some(word);
