@@ -396,12 +396,13 @@ impl Line {
     ) {
         let session = self.legs[i].sip.session;
         self.refer_ended(i, code, text);
+        let stood = self.legs[i].is_established();
         self.legs[i].phase = Phase::Ended;
         if matches!(by, CallEndedBy::Browser | CallEndedBy::Gateway) {
             // Whoever hangs up does not mean to be called on.
             self.end_successors(session, by, code, text);
         }
-        self.tell_end(i, by, code, text);
+        self.tell_end(i, stood, by, code, text);
         let leg = &mut self.legs[i];
         leg.deadline = None;
         leg.keys = Default::default();
@@ -420,11 +421,13 @@ impl Line {
     }
 
     /// What the browser hears of a call's end.
-    fn tell_end(&mut self, i: usize, by: CallEndedBy, code: u16, text: &str) {
+    fn tell_end(&mut self, i: usize, stood: bool, by: CallEndedBy, code: u16, text: &str) {
         let session = self.legs[i].sip.session;
         let reason = text.to_owned();
         let presented = self.active == Some(session);
-        let others = self.legs.iter().any(|leg| leg.is_established() && leg.role == Role::Own);
+        let others = self.legs.iter().any(|leg| {
+            leg.role == Role::Own && (leg.is_established() || leg.phase == Phase::Calling)
+        });
         let heir = self
             .legs
             .iter()
@@ -437,7 +440,7 @@ impl Line {
         }
         if heir.is_some() || self.legs[i].role != Role::Own {
             // The browser's call goes on with another SIP session.
-        } else if !presented || others {
+        } else if others || !(presented || stood) {
             if by == CallEndedBy::Browser && presented && self.dialect == Dialect::Jsapi {
                 // The client has closed its peer connection with it.
                 self.renew_browser();

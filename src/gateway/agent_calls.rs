@@ -295,6 +295,7 @@ impl AgentTask {
         };
         if line.line.referred(of, refer, referred, new, now) {
             let mut call = CallInfo::outgoing(new, user_part(&referred.to), now);
+            call.peer_name.clone_from(&referred.display_name);
             call.call_uuid = line.info(of).and_then(|call| call.call_uuid.clone());
             self.note_call(call, "referred");
         }

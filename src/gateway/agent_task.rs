@@ -94,7 +94,8 @@ impl AgentTask {
 
     fn handle_request(&mut self, request: Request) {
         match request {
-            Request::Message { to, message, reply } => {
+            Request::Message { message, reply } => {
+                let (to, message) = *message;
                 let result = self.handle_message(to, message);
                 let _ = reply.send(result);
             }
@@ -209,6 +210,7 @@ impl AgentTask {
             Ok(()) => {}
             // The good-byes of a session that is over: its client was told by the end itself.
             Err(PostError::Ended) => debug!(user = self.user(), "a message after the end"),
+            Err(PostError::Crowded) => debug!(user = self.user(), "a passing message was dropped"),
             Err(error @ PostError::MailboxFull) => {
                 warn!(user = self.user(), %error, "a message for the browser was dropped");
             }

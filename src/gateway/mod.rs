@@ -65,8 +65,8 @@ const MAX_AGENTS: usize = 20_000;
 #[derive(Debug)]
 enum Request {
     Message {
-        to: Option<String>,
-        message: FromBrowser,
+        /// Boxed: a channel keeps 32 places ready, and most agents use none of them.
+        message: Box<(Option<String>, FromBrowser)>,
         reply: oneshot::Sender<Result<(), MessageError>>,
     },
     SignOut {
@@ -305,7 +305,8 @@ impl Backend for Gateway {
     ) -> Answer<'a, Result<(), MessageError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            let asked = self.ask(session, Request::Message { to, message, reply }, answer);
+            let message = Box::new((to, message));
+            let asked = self.ask(session, Request::Message { message, reply }, answer);
             asked.await.unwrap_or(Err(MessageError::NotSignedIn))
         })
     }

@@ -145,6 +145,28 @@ pub enum ToBrowser {
     Replaced,
 }
 
+impl ToBrowser {
+    /// Without it the client knows less, but its call stands as well as with it.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            ToBrowser::InfoPeer(_)
+                | ToBrowser::Digit(_)
+                | ToBrowser::Stats(_)
+                | ToBrowser::Ringing
+                | ToBrowser::Transfer { .. }
+        )
+    }
+
+    /// Says only how a call stands with regard to hold: a later one says it better.
+    pub fn is_hold_state(&self) -> bool {
+        matches!(
+            self,
+            ToBrowser::Talk | ToBrowser::Hold | ToBrowser::PeerHold | ToBrowser::PeerResume
+        )
+    }
+}
+
 /// `PUT-STATS`: times in ms (grtc-js-api.md, "Statistics").
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct CallStatistics {

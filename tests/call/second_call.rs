@@ -194,7 +194,7 @@ fn one_that_waits_when_the_first_ends_is_offered_to_a_new_peer_connection() {
         let (numbers, sdp) = bench.our_offer();
         assert_eq!((numbers.answerer, numbers.seq), (None, 1), "a session of its own");
         assert_ne!(sdp.ice.unwrap().ufrag, "gw0", "credentials of its own");
-        bench.clear();
+        bench.to_sip.clear();
         bench.answer(&browser_answer("u5", "sendrecv", "0 126"));
         assert_eq!(bench.sip_heard(), ["accept"]);
         assert!(bench.flow().to_sip && bench.flow().to_browser);

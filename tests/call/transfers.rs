@@ -102,6 +102,7 @@ fn asked() -> Referred {
         to: "sip:1004@example.com".into(),
         replaces: Some("abc;to-tag=1;from-tag=2".into()),
         referred_by: Some("<sip:5001@example.com>".into()),
+        ..Referred::default()
     }
 }
 
