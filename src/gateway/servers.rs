@@ -210,3 +210,59 @@ impl Watcher {
         Ok(Current { server, advertise, down, epoch: self.epoch })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UdpSocket;
+
+    use super::*;
+    use crate::sip::resolve::SystemDns;
+
+    fn at(address: &str) -> Vec<Target> {
+        let hop = Hop::udp(address.parse().unwrap());
+        vec![Target { hop, name: address.to_owned(), host: address.to_owned(), tier: 0 }]
+    }
+
+    /// Messages are accepted from configured peers only, and those follow the names.
+    #[tokio::test]
+    async fn sip_is_taken_from_where_the_names_point_and_for_a_while_from_where_they_did() {
+        let sets = ["sip.servers=sip:192.0.2.1".to_owned()];
+        let sip = crate::demo::config(None, [], &sets).unwrap().sip;
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+        let here = endpoint.local_addr();
+        let mut names = Names::new(&sip.servers, Arc::new(SystemDns::new()), here);
+        names.settle(Duration::from_secs(10)).await;
+        let (mut watcher, watched) = Watcher::new(&sip, &endpoint, names);
+        let current = watched.link.current.borrow().clone().unwrap();
+        assert_eq!(
+            (current.server.to_string(), current.advertise),
+            ("udp:192.0.2.1:5060".into(), here)
+        );
+
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let from = socket.local_addr().unwrap();
+        let mut count = 0;
+        let mut ask = async |taken: bool| {
+            count += 1;
+            let before = endpoint.stats();
+            let text = format!(
+                "OPTIONS sip:{here} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{count}\r\n\
+                 From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: {count}\r\nCSeq: 1 OPTIONS\r\n\
+                 Content-Length: 0\r\n\r\n"
+            );
+            socket.send_to(text.as_bytes(), here).await.unwrap();
+            while endpoint.stats().received == before.received {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(endpoint.stats().strangers == before.strangers, taken, "question {count}");
+        };
+        let now = Instant::now();
+        ask(false).await;
+        watcher.take_from(&at("127.0.0.1:5060"), now);
+        ask(true).await;
+        watcher.take_from(&at("192.0.2.1:5060"), now + REMEMBERED / 2);
+        ask(true).await;
+        watcher.take_from(&at("192.0.2.1:5060"), now + REMEMBERED);
+        ask(false).await;
+    }
+}

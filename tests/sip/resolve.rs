@@ -166,6 +166,9 @@ async fn neither_means_naptr_then_srv_then_addresses() {
     let uri = server("sip.example", None, None);
     // The lowest order with a service of ours.
     assert_eq!(hops(&script, uri.clone()).await, [(0, "tcp:192.0.2.1:5066".into())]);
+    // It counts though nothing is behind it: that name's own UDP service was not offered to us.
+    script.srv.remove("_sip._tcp.far.example");
+    assert_eq!(hops(&script, uri.clone()).await, [(0, "udp:192.0.2.9:5060".into())]);
     script.naptr.clear();
     assert_eq!(hops(&script, uri.clone()).await, [(0, "udp:192.0.2.1:5067".into())]);
     script.srv.clear();
