@@ -2,8 +2,9 @@
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
 #   bash tests/run.sh            everything, in the order of how soon it can fail
-#   bash tests/run.sh STEP...    only these: lint deny web e2e rust
+#   bash tests/run.sh STEP...    only these: lint deny web e2e rust peers
 #
+# `peers` wants root, for its chroot; what a machine cannot have of it is named and counted as skipped.
 # Root installs packages; anybody else is told which are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,8 +22,10 @@ apt_install() {
     echo "missing Debian packages: ${missing[*]} (apt-get install them, or run this as root)" >&2
     exit 1
   fi
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  apt-get -o DPkg::Lock::Timeout=300 update -qq
+  # RUNLEVEL=1: a package that brings a daemon does not start it.
+  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
+    install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 # cargo_tool NAME VERSION [FEATURE-FLAG...]: from crates.io, built for speed of building.
@@ -70,7 +73,7 @@ step_web() {
 
 step_e2e() {
   node_ready
-  apt_install chromium
+  apt_install chromium firefox-esr pulseaudio
   say "browsers against the demo"
   cargo build --locked
   (cd tests/e2e && npm ci --silent && npm test)
@@ -85,9 +88,66 @@ step_rust() {
   cargo nextest run --locked
 }
 
+# A real SIP peer that this machine cannot have: its tests are left out, said so and counted.
+peers_skipped=0
+skip_peer() {
+  local filter=$1 why=$2 count
+  count=$(cargo nextest list --locked --test peers --run-ignored only --message-format oneline \
+    -E "test(/^$filter/)" 2>/dev/null | wc -l)
+  peers_skipped=$((peers_skipped + count))
+  skips+=("SKIPPED: $filter ($count tests): $why")
+}
+
+asterisk_pid=
+stop_asterisk() {
+  [ -z "$asterisk_pid" ] || kill "$asterisk_pid" 2>/dev/null || true
+  asterisk_pid=
+}
+trap stop_asterisk EXIT
+
+step_peers() {
+  command -v cargo-nextest >/dev/null || cargo_tool nextest 0.9.143
+  say "real SIP peers: Kamailio, SIPp, Asterisk"
+  local filters=() skips=() why status=0 summary passed failed root=$PWD/target/peers/asterisk
+  peers_skipped=0
+  cargo nextest run --locked --test peers --no-run
+  if ! why=$( (apt_install kamailio kamailio-tls-modules) 2>&1); then
+    skip_peer kamailio:: "${why##*$'\n'}"
+    skip_peer sipp:: "wants Kamailio"
+  else
+    filters+=('test(/^kamailio::/)')
+    if ! why=$( (apt_install sip-tester) 2>&1); then
+      skip_peer sipp:: "${why##*$'\n'}"
+    else
+      filters+=('test(/^sipp::/)')
+    fi
+  fi
+  if ! why=$( (apt_install debootstrap) 2>&1) || ! why=$(tests/peers/asterisk/setup.sh "$root" 2>&1) ||
+    ! why=$(tests/peers/asterisk/start.sh "$root" 2>&1); then
+    skip_peer asterisk:: "${why##*$'\n'}"
+  else
+    asterisk_pid=${why% *}
+    export WRTC_PEERS_ASTERISK=${why#* }
+    filters+=('test(/^asterisk::/)')
+  fi
+  passed=0 failed=0
+  if [ ${#filters[@]} -gt 0 ]; then
+    summary=$(mktemp)
+    cargo nextest run --locked --test peers --run-ignored only \
+      -E "$(printf '%s or ' "${filters[@]}")none()" 2>&1 | tee "$summary" || status=$?
+    passed=$(sed -nE 's/.*Summary .* ([0-9]+) passed.*/\1/p' "$summary" | tail -1)
+    failed=$(sed -nE 's/.*Summary .* ([0-9]+) failed.*/\1/p' "$summary" | tail -1)
+    rm -f "$summary"
+  fi
+  stop_asterisk
+  [ ${#skips[@]} -eq 0 ] || printf '%s\n' "${skips[@]}"
+  printf 'peers: %s passed, %s failed, %s skipped\n' "${passed:-0}" "${failed:-0}" "$peers_skipped"
+  return "$status"
+}
+
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web e2e rust
+[ $# -gt 0 ] || set -- lint deny web e2e rust peers
 for step in "$@"; do
   "step_$step"
 done

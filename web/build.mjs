@@ -27,6 +27,8 @@ async function buildInto(outdir) {
     build({ ...common, entryPoints: ["src/grtc/global.ts"], format: "iife", outfile: out("grtc.js"), write: false }),
     build({ ...common, entryPoints: ["src/grtc/index.ts"], format: "esm", outfile: out("grtc.mjs"), write: false }),
     build({ ...common, entryPoints: ["src/phone/main.ts"], format: "esm", minify: true, outfile: out("phone.js"), write: false }),
+    build({ ...common, entryPoints: ["src/gadget/main.ts"], format: "esm", minify: true, outfile: out("gadget.js"), write: false }),
+    build({ ...common, entryPoints: ["src/gadget/gadget.css"], minify: true, sourcemap: false, outfile: out("gadget.css"), write: false }),
     build({ ...common, entryPoints: ["src/phone/phone.css"], minify: true, sourcemap: false, outfile: out("phone.css"), write: false }),
   ]);
   const { writeFile } = await import("node:fs/promises");
@@ -34,6 +36,7 @@ async function buildInto(outdir) {
     for (const file of outputFiles) await writeFile(join(outdir, file.path.slice(dist.length + 1)), file.contents);
   }
   for (const name of ["index.html", "favicon.svg"]) await cp(join(here, "src/phone", name), join(outdir, name));
+  await cp(join(here, "src/gadget/index.html"), join(outdir, "gadget.html"));
   execFileSync(
     process.execPath,
     [join(here, "node_modules/dts-bundle-generator/dist/bin/dts-bundle-generator.js"), "--silent", "--no-banner",

@@ -21,9 +21,18 @@ pub struct PollId(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
-/// There are [`CAPACITY`] messages already.
+/// From here on passing messages are dropped, and of a call's holds and talks only the last is kept: a
+/// flood of INFO or NOTIFY must not cost an agent the session, nor its calls the room they need.
+const CROWDED: usize = CAPACITY / 2;
+
+/// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+pub enum Refused {
+    /// There are [`CAPACITY`] messages already.
+    Full,
+    /// Half as many, and it is a passing one.
+    Crowded,
+}
 
 /// A message handed out.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,9 +102,22 @@ impl Mailbox {
     }
 
     /// Puts a message at the end of the line.
-    pub fn handle_post(&mut self, envelope: Envelope) -> Result<(), Full> {
+    pub fn handle_post(&mut self, envelope: Envelope) -> Result<(), Refused> {
+        if self.len() >= CROWDED {
+            if envelope.message.is_passing() {
+                return Err(Refused::Crowded);
+            }
+            if envelope.message.is_hold_state() {
+                // What has been handed out once keeps its place.
+                self.line.retain(|waiting| {
+                    let older = &waiting.envelope;
+                    let same = older.message.is_hold_state() && older.call == envelope.call;
+                    !same || waiting.seq.is_some()
+                });
+            }
+        }
         if self.len() >= CAPACITY {
-            return Err(Full);
+            return Err(Refused::Full);
         }
         self.line.push_back(Waiting { envelope: Arc::new(envelope), seq: None });
         Ok(())
@@ -211,8 +233,30 @@ mod tests {
             peer_name: None,
             call: String::new(),
             call_uuid: None,
-            message: ToBrowser::Talk,
+            diverted_from: None,
+            private: false,
+            message: ToBrowser::Invite,
         }
+    }
+
+    fn saying(message: ToBrowser) -> Envelope {
+        Envelope { message, ..letter("a") }
+    }
+
+    #[test]
+    fn a_flood_of_passing_messages_and_holds_ends_nothing() {
+        let mut mailbox = Mailbox::default();
+        for n in 0..2000 {
+            let posted = mailbox.handle_post(saying(ToBrowser::InfoPeer(n.to_string())));
+            assert_eq!(posted, if n < CROWDED { Ok(()) } else { Err(Refused::Crowded) });
+        }
+        for _ in 0..1000 {
+            mailbox.handle_post(saying(ToBrowser::Hold)).unwrap();
+            mailbox.handle_post(saying(ToBrowser::Talk)).unwrap();
+        }
+        assert_eq!(mailbox.len(), CROWDED + 1, "the last word on the hold is there");
+        let bye = ToBrowser::Bye { code: 200, reason: String::new() };
+        assert_eq!(mailbox.handle_post(saying(bye)), Ok(()), "there is room for what counts");
     }
 
     fn take(mailbox: &mut Mailbox, id: PollId) -> Letter {
@@ -307,11 +351,11 @@ mod tests {
         for _ in 0..CAPACITY {
             mailbox.handle_post(letter("a")).unwrap();
         }
-        assert_eq!(mailbox.handle_post(letter("a")), Err(Full));
+        assert_eq!(mailbox.handle_post(letter("a")), Err(Refused::Full));
         // One in flight still counts.
         let id = mailbox.handle_poll();
         take(&mut mailbox, id);
-        assert_eq!(mailbox.handle_post(letter("a")), Err(Full));
+        assert_eq!(mailbox.handle_post(letter("a")), Err(Refused::Full));
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::delivery::{Delivery, Evidence};
-use super::mailbox::{Mailbox, PollId, Step, Ticket};
+use super::mailbox::{Mailbox, PollId, Refused, Step, Ticket};
 use super::{Dialect, EndReason, Identity, PostError, SignIn, Verdict};
 use crate::secret::Secret;
 use crate::wire::Envelope;
@@ -140,7 +140,8 @@ impl Session {
     /// Puts a message at the end of the line.
     ///
     /// # Errors
-    /// `MailboxFull` when 256 wait already, which ends the session; `Ended` after its end.
+    /// `MailboxFull` when 256 wait already, which ends the session; `Crowded` for a passing message when
+    /// 128 wait; `Ended` after the session's end.
     pub fn post(&self, envelope: Envelope) -> Result<(), PostError> {
         if self.ended.is_cancelled() {
             return Err(PostError::Ended);
@@ -151,7 +152,8 @@ impl Session {
                 self.changed.notify_waiters();
                 Ok(())
             }
-            Err(super::mailbox::Full) => {
+            Err(Refused::Crowded) => Err(PostError::Crowded),
+            Err(Refused::Full) => {
                 self.end(EndReason::MailboxFull);
                 Err(PostError::MailboxFull)
             }

@@ -137,6 +137,9 @@ pub enum PostError {
     /// The message would have been one too many; the session has been ended for it.
     #[error("the mailbox is full: the client does not fetch its messages")]
     MailboxFull,
+    /// The mailbox is half full, and this message is none that a call depends on: it was dropped.
+    #[error("the client fetches its messages too slowly; a passing one was dropped")]
+    Crowded,
     #[error("the session has ended")]
     Ended,
 }

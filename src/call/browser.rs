@@ -68,6 +68,19 @@ impl BrowserLeg {
         }
     }
 
+    /// The browser's peer connection is gone; what comes next is another session.
+    pub fn forget(&mut self) {
+        self.exchange = Exchange::Idle;
+        self.remote = None;
+        self.payloads = PayloadMap::default();
+        self.direction = Direction::SendRecv;
+        self.our_id = self.our_id % u64::from(u32::MAX >> 1) + 1;
+        self.their_id = None;
+        self.seq = 0;
+        self.last_offer = None;
+        self.last_answer = None;
+    }
+
     pub fn tiebreaker(&self) -> u32 {
         self.tiebreaker
     }

@@ -4,22 +4,20 @@ use std::time::Instant;
 
 use crate::agent::{Dialect, MessageError};
 use crate::sdp::negotiate;
-use crate::sip;
+use crate::sip::{self, dtmf_info};
 use crate::wire::{RoapError, RoapIds, ToBrowser};
 
-use super::{Call, Exchange, MediaCommand, Phase, RETRIEVE_LIMIT, wrong_state};
+use super::leg::{Phase, Role};
+use super::{
+    Awaiting, ECHO_LIMIT, Exchange, Line, MAX_INFO, MediaCommand, RETRIEVE_LIMIT, wrong_state,
+};
 
-/// Digits in one command; more is no dialling.
-const MAX_DIGITS: usize = 64;
-
-/// User data in one INFO, in bytes: with SIP's headers it still fits a datagram.
-const MAX_INFO: usize = 8 * 1024;
-
-impl Call {
+impl Line {
     /// An OFFER of the browser's after the first message: acceptance of an offerless call, or a
     /// renegotiation (hold, resume, ICE restart, a whole new peer connection).
     pub(super) fn browser_offer(
         &mut self,
+        i: usize,
         ids: Option<RoapIds>,
         text: &str,
         now: Instant,
@@ -27,21 +25,21 @@ impl Call {
         if self.browser.is_repeated_offer(ids, text) {
             return Ok(());
         }
-        match self.phase {
-            Phase::Calling => {
+        match self.legs[i].phase {
+            Phase::Calling if self.browser.remote.is_none() => {
                 if ids.is_none() {
                     return Err(wrong_state("a call is being set up"));
                 }
-                self.no_match(ids, "an OFFER while another one is in progress");
+                self.no_match(i, ids, "an OFFER while another one is in progress");
                 return Ok(());
             }
-            Phase::Ringing { offered: true } => {
+            Phase::Ringing { offered: true } if self.browser.remote.is_none() => {
                 return Err(wrong_state("a call is ringing; answer or reject it first"));
             }
             _ => {}
         }
         if matches!(self.browser.exchange, Exchange::Theirs { .. }) {
-            self.no_match(ids, "an OFFER while another one is in progress");
+            self.no_match(i, ids, "an OFFER while another one is in progress");
             return Ok(());
         }
         let sdp = match self.parse_browser(text) {
@@ -49,7 +47,7 @@ impl Call {
             Err(error) if ids.is_none() => return Err(error),
             Err(error) => {
                 let detail = error.to_string();
-                self.say(ToBrowser::Error { ids, error: RoapError::Failed, detail });
+                self.say(i, ToBrowser::Error { ids, error: RoapError::Failed, detail });
                 return Ok(());
             }
         };
@@ -65,36 +63,45 @@ impl Call {
         self.browser.begin_theirs(ids, text, sdp);
         let Some((old_ice, old_fingerprint, received)) = before else {
             if !receives {
-                self.held = true;
+                self.legs[i].held = true;
             }
-            return self.first_offer_of_incoming(now);
+            return self.first_offer_of_incoming(i, now);
         };
         // Only a change is the agent's word: an ICE restart of a held call resumes nothing.
-        if received != receives {
-            self.held = !receives;
+        if received != receives && !self.is_echo(receives, now) {
+            self.legs[i].held = !receives;
+            if receives && self.legs[i].is_established() {
+                self.activate(i);
+            }
         }
         if old_fingerprint != fingerprint {
-            self.awaiting_local = true;
+            self.awaiting_local = Awaiting::Answer;
             self.tell_media(MediaCommand::RenewBrowser);
         } else if old_ice != ice {
-            self.awaiting_local = true;
+            self.awaiting_local = Awaiting::Answer;
             self.tell_media(MediaCommand::RestartIce);
         } else {
             self.answer_browser();
         }
-        if self.retrieving {
-            self.answer_retrieve();
+        if self.legs[i].retrieving {
+            self.answer_retrieve(i);
         }
         self.reconcile();
         Ok(())
     }
 
+    /// An OFFER that holds, because EVENT-HOLD told the client so: the server has long had its hold,
+    /// and may have gone on to a talk, in this call or another.
+    fn is_echo(&mut self, receives: bool, now: Instant) -> bool {
+        !receives && self.echo_hold.take().is_some_and(|until| now <= until)
+    }
+
     /// The first OFFER of a call that came without one: it answers the call, or follows a talk that did.
-    fn first_offer_of_incoming(&mut self, now: Instant) -> Result<(), MessageError> {
-        self.deadline = None;
-        if self.is_ringing() {
-            self.accept_with_offer(now);
-        } else if self.phase == Phase::Established {
+    fn first_offer_of_incoming(&mut self, i: usize, now: Instant) -> Result<(), MessageError> {
+        self.legs[i].deadline = None;
+        if self.legs[i].is_ringing() {
+            self.accept(i, now);
+        } else if self.legs[i].phase == Phase::Established {
             // NOTIFY talk answered the SIP side, and its ACK is here already.
             self.answer_browser();
             self.reconcile();
@@ -103,16 +110,17 @@ impl Call {
     }
 
     /// re-INVITE or UPDATE from the SIP side.
-    pub(super) fn sip_reinvited(&mut self, sdp: Option<&str>, now: Instant) {
-        let session = self.sip.session;
+    pub(super) fn sip_reinvited(&mut self, i: usize, sdp: Option<&str>, now: Instant) {
+        let session = self.legs[i].sip.session;
         let Some(text) = sdp else {
-            if self.held && self.dialect == Dialect::Jsapi && self.browser.remote.is_some() {
-                // A retrieve by the SIP server: the browser has to come along.
-                self.retrieving = true;
-                self.deadline = Some(now + RETRIEVE_LIMIT);
-                self.say(ToBrowser::Invite);
+            if self.is_retrieve(i) {
+                // The browser has to come along.
+                self.activate(i);
+                self.legs[i].retrieving = true;
+                self.legs[i].deadline = Some(now + RETRIEVE_LIMIT);
+                self.say(i, ToBrowser::Invite);
             } else {
-                self.offer_in_200();
+                self.offer_in_200(i);
             }
             return;
         };
@@ -124,101 +132,115 @@ impl Call {
             return self.tell_sip(sip::Command::RejectReinvite { session, code: 488 });
         };
         let held = !offer.direction.receives();
-        let wanted = self.wanted_direction();
-        let sdp = self.sip.answer(offer, codec, wanted);
+        let wanted = self.wanted_direction(i);
+        let sdp = self.legs[i].sip.answer(offer, codec, wanted);
         // Ready before the answer says so: what it allows may come the moment it is there.
-        self.update_media();
+        self.update_media(i);
         self.tell_sip(sip::Command::AcceptReinvite { session, sdp });
-        if held != self.peer_held {
-            self.peer_held = held;
-            self.say(if held { ToBrowser::PeerHold } else { ToBrowser::PeerResume });
+        if held != self.legs[i].peer_held && self.legs[i].role == Role::Own {
+            self.legs[i].peer_held = held;
+            self.say(i, if held { ToBrowser::PeerHold } else { ToBrowser::PeerResume });
         }
         self.check_codecs();
         self.reconcile();
     }
 
+    /// Does an offerless re-INVITE retrieve a held call? Not while the agent talks in another one: it
+    /// comes on every answered call too.
+    fn is_retrieve(&self, i: usize) -> bool {
+        let active = self.active_index();
+        let free = active.is_none_or(|active| active == i || self.legs[active].held);
+        let leg = &self.legs[i];
+        leg.held
+            && leg.role == Role::Own
+            && free
+            && self.dialect == Dialect::Jsapi
+            && self.browser.remote.is_some()
+    }
+
     /// A full offer in the 200 to an offerless re-INVITE: what is in use first.
-    fn offer_in_200(&mut self) {
+    fn offer_in_200(&mut self, i: usize) {
         let mut codecs = self.browser.codecs(&self.config.codecs);
-        if let Some(codec) = self.sip.codec() {
+        if let Some(codec) = self.legs[i].sip.codec() {
             codecs = negotiate::preferring(&codecs, codec);
         }
-        let wanted = self.wanted_direction();
-        let sdp = self.sip.offer(&codecs, wanted);
-        let session = self.sip.session;
+        let wanted = self.wanted_direction(i);
+        let sdp = self.legs[i].sip.offer(&codecs, wanted);
+        let session = self.legs[i].sip.session;
         self.tell_sip(sip::Command::AcceptReinvite { session, sdp });
     }
 
-    pub(super) fn answer_retrieve(&mut self) {
-        if std::mem::take(&mut self.retrieving) {
-            self.deadline = None;
-            self.offer_in_200();
+    pub(super) fn answer_retrieve(&mut self, i: usize) {
+        if std::mem::take(&mut self.legs[i].retrieving) {
+            self.legs[i].deadline = None;
+            self.offer_in_200(i);
         }
     }
 
     /// 2xx to a re-INVITE of ours.
-    pub(super) fn reinvite_answered(&mut self, sdp: Option<&str>) {
-        self.sip.reinviting = false;
+    pub(super) fn reinvite_answered(&mut self, i: usize, sdp: Option<&str>) {
+        self.legs[i].sip.reinviting = false;
         if let Some(Ok(answer)) = sdp.map(|text| self.parse_sip(text)) {
-            self.sip.settle(answer);
-            self.update_media();
+            self.legs[i].sip.settle(answer);
+            self.update_media(i);
             self.check_codecs();
         }
         self.reconcile();
     }
 
-    pub(super) fn notified_hold(&mut self) {
-        if self.is_established() {
-            self.held = true;
-            self.say(ToBrowser::Hold);
-            self.reconcile();
+    pub(super) fn notified_hold(&mut self, i: usize, now: Instant) {
+        if !self.legs[i].is_established() || self.legs[i].role != Role::Own {
+            return;
         }
+        let session = self.legs[i].sip.session;
+        self.legs[i].held = true;
+        if self.active == Some(session) {
+            if self.dialect == Dialect::Jsapi && self.browser.direction.receives() {
+                self.echo_hold = Some(now + ECHO_LIMIT);
+            }
+            self.say(i, ToBrowser::Hold);
+        }
+        self.reconcile();
     }
 
     /// HOLD and RESUME of the raw-SDP dialect: the browser's own description stays as it is.
-    pub(super) fn set_held(&mut self, held: bool) -> Result<(), MessageError> {
-        if !self.is_established() {
+    pub(super) fn set_held(&mut self, i: usize, held: bool) -> Result<(), MessageError> {
+        if !self.legs[i].is_established() {
             return Err(wrong_state("there is no established call"));
         }
-        self.held = held;
+        self.legs[i].held = held;
+        if !held {
+            self.activate(i);
+        }
         self.reconcile();
         Ok(())
     }
 
-    pub(super) fn dtmf(&mut self, digits: String) -> Result<(), MessageError> {
-        let digits = digits.trim().to_ascii_uppercase();
-        let usable = |c: char| c.is_ascii_digit() || matches!(c, '*' | '#' | 'A'..='D' | ',');
-        if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.chars().all(usable) {
-            let text = "DTMF takes 1 to 64 of the signs 0-9 * # A-D and the comma for a pause";
-            return Err(MessageError::BadRequest(text.into()));
-        }
-        if !self.is_established() {
-            return Err(wrong_state("there is no established call"));
-        }
-        if !self.sip.takes_digits() {
-            return Err(wrong_state("the far end takes no digits: it has no telephone-event"));
-        }
-        self.tell_media(MediaCommand::SendDigits(digits));
-        Ok(())
-    }
-
-    pub(super) fn info(&mut self, content_type: &str, data: String) -> Result<(), MessageError> {
+    pub(super) fn info(
+        &mut self,
+        i: usize,
+        content_type: &str,
+        data: String,
+    ) -> Result<(), MessageError> {
         if data.len() > MAX_INFO {
             return Err(MessageError::BadRequest("INFO takes at most 8 KiB of data".into()));
         }
-        if !self.is_established() {
+        if !self.legs[i].is_established() {
             return Err(wrong_state("there is no established call"));
         }
         self.tell_sip(sip::Command::Info {
-            session: self.sip.session,
+            session: self.legs[i].sip.session,
             content_type: content_type.to_owned(),
             body: data.into_bytes(),
         });
         Ok(())
     }
 
-    /// User data from the far end. DTMF and whatever else comes as INFO is none of the browser's business.
-    pub(super) fn informed(&mut self, content_type: &str, body: Vec<u8>) {
+    /// User data and digits from the far end. What else comes as INFO is none of the browser's business.
+    pub(super) fn informed(&mut self, i: usize, content_type: &str, body: Vec<u8>) {
+        if let Some(tone) = dtmf_info::parse(content_type, &body) {
+            return self.say(i, ToBrowser::Digit(tone.digit));
+        }
         let kind = content_type.split(';').next().unwrap_or_default().trim();
         let user_data = ["application/x-www-form-urlencoded", "application/octet-stream"]
             .iter()
@@ -228,7 +250,17 @@ impl Call {
         }
         if let Ok(text) = String::from_utf8(body) {
             let line: String = text.chars().filter(|c| !c.is_control()).collect();
-            self.say(ToBrowser::InfoPeer(line));
+            self.say(i, ToBrowser::InfoPeer(line));
+        }
+    }
+
+    /// What an INFO brought did not arrive. The JSAPI's client would take an ERROR for its session's.
+    pub(super) fn info_refused(&mut self, i: usize, code: u16) {
+        // Digits that follow one that was refused would only be half a number.
+        self.legs[i].keys = Default::default();
+        if self.dialect == Dialect::Rest {
+            let detail = format!("the far end refused an INFO: {code}");
+            self.say(i, ToBrowser::Error { ids: None, error: RoapError::Refused, detail });
         }
     }
 }

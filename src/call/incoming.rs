@@ -5,27 +5,32 @@ use std::time::Instant;
 use crate::agent::{Dialect, MessageError};
 use crate::sdp::{Codec, SdpError, SipSdp};
 use crate::sip::{self, Invited, SessionId};
-use crate::wire::{RoapError, RoapIds, ToBrowser};
+use crate::wire::{DataPair, RoapError, RoapIds, ToBrowser};
 
+use super::attached;
+use super::leg::Role;
 use super::{
-    BROWSER_LIMIT, Call, CallConfig, CallDirection, CallEndedBy, Exchange, MediaCommand,
+    Awaiting, BROWSER_LIMIT, CallConfig, CallDirection, CallEndedBy, Exchange, Line, MediaCommand,
     MediaLocal, Phase, Seed, wrong_state,
 };
 
 /// An INVITE's offer, checked before any resource is taken for it. The fault is a 488.
 #[derive(Debug)]
-pub struct InviteOffer(Option<SipSdp>);
+pub struct InviteOffer {
+    sdp: Option<SipSdp>,
+    attached: Vec<DataPair>,
+}
 
 impl InviteOffer {
     pub fn parse(invited: &Invited, config: &CallConfig) -> Result<Self, SdpError> {
         let offer = invited.sdp.as_deref().map(|text| SipSdp::parse(text, &config.codecs));
-        Ok(Self(offer.transpose()?))
+        let attached = attached::read(&config.attached_prefix, &invited.headers);
+        Ok(Self { sdp: offer.transpose()?, attached })
     }
 }
 
-impl Call {
-    /// Takes an INVITE: 180 to the caller, OFFER or INVITE to the browser. The raw-SDP dialect knows no
-    /// INVITE: it gets an OFFER of everything configured, and the 200 then carries what it answers with.
+impl Line {
+    /// A line with an INVITE, see [`Line::invited`].
     pub fn incoming(
         config: CallConfig,
         dialect: Dialect,
@@ -35,24 +40,34 @@ impl Call {
         seed: Seed,
         now: Instant,
     ) -> Self {
-        let direction = CallDirection::Incoming;
-        let phase = Phase::Ringing { offered: offer.0.is_some() };
-        let mut call = Self::new(config, direction, dialect, phase, session, local, seed, now);
-        call.tell_sip(sip::Command::Progress { session, code: 180, sdp: None });
-        match offer.0 {
-            Some(sdp) => {
-                // The caller's order, so that the browser sends what the caller likes best.
-                let codecs: Vec<Codec> = sdp.payloads.formats.iter().map(|f| f.codec).collect();
-                call.sip.remote = Some(sdp);
-                call.offer_browser(&codecs);
-            }
-            None if dialect == Dialect::Jsapi => call.say(ToBrowser::Invite),
-            None => {
-                let codecs = call.config.codecs.clone();
-                call.offer_browser(&codecs);
-            }
+        let mut line = Self::new(config, dialect, local, seed);
+        line.invited(session, offer, now);
+        line
+    }
+
+    /// Takes an INVITE: 180 to the caller. A free browser gets OFFER or INVITE (the raw-SDP dialect knows
+    /// no INVITE: it gets an OFFER of everything configured, and the 200 then carries what it answers
+    /// with). A browser that is in a call is told that one waits, and negotiates nothing: it is
+    /// answered by NOTIFY talk or on command, from what the browser has agreed to already.
+    pub fn invited(&mut self, session: SessionId, offer: InviteOffer, now: Instant) {
+        let i = self.ring(session, offer, now);
+        self.tell_sip(sip::Command::Progress { session, code: 180, sdp: None });
+        let busy = self.active.is_some()
+            || self.awaiting_local != Awaiting::Nothing
+            || self.legs.iter().any(|leg| leg.is_established());
+        if busy {
+            self.say(i, ToBrowser::Waiting);
+        } else {
+            self.present(i);
         }
-        call
+    }
+
+    pub(super) fn ring(&mut self, session: SessionId, offer: InviteOffer, now: Instant) -> usize {
+        let phase = Phase::Ringing { offered: offer.sdp.is_some() };
+        let i = self.add(session, CallDirection::Incoming, phase, now);
+        self.legs[i].sip.remote = offer.sdp;
+        self.legs[i].attached = offer.attached;
+        i
     }
 
     /// An ANSWER of the browser's, to our first OFFER or a later one.
@@ -60,14 +75,16 @@ impl Call {
         &mut self,
         ids: Option<RoapIds>,
         text: &str,
+        attached: &[DataPair],
         now: Instant,
     ) -> Result<(), MessageError> {
+        let Some(i) = self.chosen(None) else { return Ok(()) };
         if !self.browser.awaits_answer(ids) {
             if !self.browser.is_repeated_answer(ids) {
                 if ids.is_none() {
                     return Err(wrong_state("nothing waits for an answer"));
                 }
-                self.no_match(ids, "an ANSWER that fits no OFFER");
+                self.no_match(i, ids, "an ANSWER that fits no OFFER");
             }
             return Ok(());
         }
@@ -77,10 +94,10 @@ impl Call {
             Err(error) if ids.is_none() => return Err(error),
             Err(error) => {
                 let detail = error.to_string();
-                self.say(ToBrowser::Error { ids, error: RoapError::Failed, detail });
+                self.say(i, ToBrowser::Error { ids, error: RoapError::Failed, detail });
                 if first {
                     let text = "the browser's answer cannot be used";
-                    self.end(CallEndedBy::Gateway, 488, text, now);
+                    self.end(i, CallEndedBy::Gateway, 488, text);
                 }
                 return Ok(());
             }
@@ -88,12 +105,13 @@ impl Call {
         let Some(remote) = self.browser.settle(ids, sdp) else { return Ok(()) };
         self.tell_media(MediaCommand::SetBrowser(remote));
         if let Some(ids) = ids {
-            self.say(ToBrowser::Ok { ids });
+            self.say(i, ToBrowser::Ok { ids });
         }
-        if self.is_ringing() {
-            self.accept(now);
+        self.attach(i, attached);
+        if self.legs[i].is_ringing() {
+            self.accept(i, now);
         } else {
-            self.deadline = None;
+            self.legs[i].deadline = None;
             self.check_codecs();
             self.reconcile();
         }
@@ -101,65 +119,72 @@ impl Call {
     }
 
     /// The browser could not use an OFFER of ours, or does not want it.
-    pub(super) fn browser_refused(&mut self, now: Instant) {
+    pub(super) fn browser_refused(&mut self) {
         if self.browser.remote.is_none() {
-            self.end(CallEndedBy::Browser, 488, "the browser refused the offer", now);
+            if let Some(i) = self.chosen(None) {
+                self.end(i, CallEndedBy::Browser, 488, "the browser refused the offer");
+            }
         } else if matches!(self.browser.exchange, Exchange::Ours { .. }) {
             self.browser.exchange = Exchange::Idle;
         }
     }
 
-    /// The agent accepts an offerless call with an OFFER.
-    pub(super) fn accept_with_offer(&mut self, now: Instant) {
-        if self.is_ringing() {
-            self.accept(now);
+    /// NOTIFY talk: answers the waiting call, or retrieves a held one. The SIP side is answered at once
+    /// from our own model; the browser follows.
+    pub(super) fn notified_talk(&mut self, i: usize, now: Instant) {
+        match self.legs[i].phase {
+            Phase::Ringing { .. } => {
+                self.say(i, ToBrowser::Talk);
+                self.accept(i, now);
+                if self.browser.remote.is_none() && !self.legs[i].is_ended() {
+                    self.legs[i].deadline = Some(now + BROWSER_LIMIT);
+                }
+            }
+            Phase::Established | Phase::AwaitingAck if self.legs[i].role == Role::Own => {
+                self.legs[i].held = false;
+                self.activate(i);
+                self.call_browser_back(i, now);
+                self.say(i, ToBrowser::Talk);
+                self.reconcile();
+            }
+            _ => {}
         }
     }
 
-    /// NOTIFY talk: answers the waiting call, or retrieves a held one. The SIP side is answered at once
-    /// from our own model; the browser follows.
-    pub(super) fn notified_talk(&mut self, now: Instant) {
-        match self.phase {
-            Phase::Ringing { .. } => {
-                self.say(ToBrowser::Talk);
-                self.accept(now);
-                if self.browser.remote.is_none() && !self.is_ended() {
-                    self.deadline = Some(now + BROWSER_LIMIT);
-                }
-            }
-            Phase::Established | Phase::AwaitingAck => {
-                self.held = false;
-                self.say(ToBrowser::Talk);
-                self.reconcile();
-            }
-            Phase::Calling | Phase::Ended => {}
-        }
+    /// 200 to the INVITE of a call that gets the browser.
+    pub(super) fn accept(&mut self, i: usize, now: Instant) {
+        self.activate(i);
+        self.take_up(i, now);
     }
 
     /// 200 to the INVITE.
-    fn accept(&mut self, now: Instant) {
-        let session = self.sip.session;
-        let wanted = self.wanted_direction();
-        self.deadline = None;
-        match self.sip.remote.take() {
+    pub(super) fn take_up(&mut self, i: usize, now: Instant) {
+        let session = self.legs[i].sip.session;
+        let wanted = self.wanted_direction(i);
+        self.legs[i].deadline = None;
+        match self.legs[i].sip.remote.take() {
             Some(offer) => {
                 let Some(codec) = self.answer_codec(&offer) else {
                     let text = "no codec is common to the caller and the browser";
-                    return self.end(CallEndedBy::Gateway, 488, text, now);
+                    return self.end(i, CallEndedBy::Gateway, 488, text);
                 };
-                let sdp = self.sip.answer(offer, codec, wanted);
-                self.answered_at = Some(now);
-                self.phase = Phase::Established;
+                let leg = &mut self.legs[i];
+                let sdp = leg.sip.answer(offer, codec, wanted);
+                leg.answered_at = Some(now);
+                leg.phase = Phase::Established;
                 // Ready before the answer says so.
-                self.update_media();
+                self.update_media(i);
                 self.tell_sip(sip::Command::Accept { session, sdp });
+                self.check_codecs();
                 self.reconcile();
             }
             None => {
                 let codecs = self.browser.codecs(&self.config.codecs);
-                let sdp = self.sip.offer(&codecs, wanted);
-                self.answered_at = Some(now);
-                self.phase = Phase::AwaitingAck;
+                let leg = &mut self.legs[i];
+                let sdp = leg.sip.offer(&codecs, wanted);
+                leg.answered_at = Some(now);
+                leg.phase = Phase::AwaitingAck;
+                self.update_flow();
                 self.tell_sip(sip::Command::Accept { session, sdp });
             }
         }
@@ -181,27 +206,32 @@ impl Call {
     }
 
     /// The ACK to a 200 of ours, with the answer when that held an offer.
-    pub(super) fn sip_acked(&mut self, sdp: Option<&str>, now: Instant) {
+    pub(super) fn sip_acked(&mut self, i: usize, sdp: Option<&str>) {
+        let waits = self.legs[i].phase == Phase::AwaitingAck;
         let answer = match sdp.map(|text| self.parse_sip(text)) {
             Some(Ok(answer)) => Some(answer),
-            Some(Err(error)) if self.phase == Phase::AwaitingAck => {
+            Some(Err(error)) if waits => {
                 let text = format!("the answer in the ACK cannot be used: {error}");
-                return self.end(CallEndedBy::Gateway, 488, &text, now);
+                return self.end(i, CallEndedBy::Gateway, 488, &text);
             }
-            None if self.phase == Phase::AwaitingAck => {
+            None if waits => {
                 let text = "the ACK brought no answer to our offer";
-                return self.end(CallEndedBy::Gateway, 488, text, now);
+                return self.end(i, CallEndedBy::Gateway, 488, text);
             }
             // A later exchange that went wrong leaves the session as it was.
             Some(Err(_)) | None => None,
         };
+        self.legs[i].confirmed = true;
+        self.flush_data(i);
         let Some(answer) = answer else { return };
-        if self.phase == Phase::AwaitingAck {
-            self.phase = Phase::Established;
+        if waits {
+            self.legs[i].phase = Phase::Established;
         }
-        self.sip.settle(answer);
-        self.update_media();
-        self.answer_browser();
+        self.legs[i].sip.settle(answer);
+        self.update_media(i);
+        if self.active == Some(self.legs[i].sip.session) {
+            self.answer_browser();
+        }
         self.check_codecs();
         self.reconcile();
     }

@@ -1,31 +1,41 @@
-//! One call: browser leg, SIP leg and media leg as a state machine. Pure: an hour of call runs in a
-//! millisecond of test.
+//! An agent's line: one browser leg and the calls that share it, as a state machine. Pure: an hour of
+//! call runs in a millisecond of test.
 //!
-//! The two legs are negotiated apart from each other. What the browser says is answered at once
-//! wherever that is possible, what the SIP side says likewise; what both agreed on decides the flow of
-//! media between them. So a re-INVITE does not touch the browser, and a browser's hold does not wait
-//! for the SIP side.
+//! The browser has one peer connection. It belongs to the line, not to a call: one call is *active*, in
+//! touch with the browser, the others are held or ring. Switching between calls, a transfer, an INVITE
+//! with Replaces change which SIP session is active, and the browser is not touched.
 //!
-//! A call knows the vocabulary of the SIP and media rooms (their plain types), nothing of how they work.
+//! The legs are negotiated apart from each other. What the browser says is answered at once wherever
+//! that is possible, what a SIP side says likewise; what both agreed on decides the flow of media
+//! between them. So a re-INVITE does not touch the browser, and a browser's hold does not wait for the
+//! SIP side.
+//!
+//! A line knows the vocabulary of the SIP and media rooms (their plain types), nothing of how they work.
 
+mod attached;
 mod browser;
+mod digits;
 mod established;
 mod incoming;
+mod leg;
 mod outgoing;
 mod sip_leg;
+mod switch;
+mod transfer;
 mod types;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::agent::{Dialect, MessageError};
 use crate::media::{BrowserLocal, Flow};
-use crate::sdp::{BrowserSdp, Codec, Direction, SdpError, SipSdp, negotiate};
+use crate::sdp::{BrowserSdp, Codec, SdpError, SipSdp};
 use crate::sip::{self, EndedBy, Event, SessionId};
 use crate::wire::{FromBrowser, RoapError, RoapIds, ToBrowser};
 
 use browser::{BrowserLeg, Exchange};
-use sip_leg::SipLeg;
+use leg::{Leg, Phase, Role};
 
 pub use incoming::InviteOffer;
 pub use outgoing::FirstOffer;
@@ -41,138 +51,140 @@ const BROWSER_LIMIT: Duration = Duration::from_secs(20);
 /// How long an offerless re-INVITE waits for a held browser's OFFER before it is answered without.
 const RETRIEVE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Outputs that may wait to be taken; they are taken after every input, so this is never met.
-const MAX_OUTPUTS: usize = 64;
+/// How long the peer of a call whose place was taken may go without a BYE; whoever asked for the
+/// transfer sends it as soon as it hears of the success.
+const REPLACED_LIMIT: Duration = Duration::from_secs(4);
 
-/// How far a call has come on the SIP side.
+/// How long after EVENT-HOLD an OFFER of the browser's that holds is the consequence of it.
+const ECHO_LIMIT: Duration = Duration::from_secs(3);
+
+/// User data in one INFO, in bytes: with SIP's headers it still fits a datagram.
+const MAX_INFO: usize = 8 * 1024;
+
+/// Outputs that may wait to be taken; they are taken after every input, so this is never met.
+const MAX_OUTPUTS: usize = 128;
+
+/// New parameters of the media plane are awaited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Our INVITE is out.
-    Calling,
-    /// Their INVITE waits for an answer. `offered`: it brought an SDP.
-    Ringing {
-        offered: bool,
-    },
-    /// Our 200 held an offer; the answer comes with the ACK.
-    AwaitingAck,
-    Established,
-    Ended,
+enum Awaiting {
+    Nothing,
+    /// For the answer to a renegotiation OFFER.
+    Answer,
+    /// For a browser that has closed its peer connection.
+    Fresh,
 }
 
-/// One call.
+/// An agent's browser leg and its calls.
 #[derive(Debug)]
-pub struct Call {
+pub struct Line {
     config: CallConfig,
-    direction: CallDirection,
     dialect: Dialect,
-    phase: Phase,
     browser: BrowserLeg,
-    sip: SipLeg,
-    /// The agent has put the call on hold, here or in WWE.
-    held: bool,
-    /// The peer has put us on hold, as last told to the browser.
-    peer_held: bool,
+    rtp: SocketAddr,
+    legs: Vec<Leg>,
+    /// The call that the browser is with, or is offered.
+    active: Option<SessionId>,
+    /// For the `o=` line of the next call.
+    next_origin: u64,
     /// The browser sends a codec that the SIP side cannot be given: it gets an OFFER when it is free.
     reoffer_browser: bool,
-    /// An offerless re-INVITE waits for the browser's OFFER.
-    retrieving: bool,
-    /// A renegotiation OFFER waits for new parameters of the media plane.
-    awaiting_local: bool,
-    rang: bool,
-    answered_at: Option<Instant>,
-    deadline: Option<Instant>,
+    awaiting_local: Awaiting,
+    /// An OFFER that holds is no word of the agent's until then, but follows from EVENT-HOLD.
+    echo_hold: Option<Instant>,
     flow: Flow,
     outputs: VecDeque<Output>,
 }
 
-impl Call {
-    #[expect(clippy::too_many_arguments, reason = "one place, behind two constructors")]
-    fn new(
-        config: CallConfig,
-        direction: CallDirection,
-        dialect: Dialect,
-        phase: Phase,
-        session: SessionId,
-        local: MediaLocal,
-        seed: Seed,
-        now: Instant,
-    ) -> Self {
+impl Line {
+    fn new(config: CallConfig, dialect: Dialect, local: MediaLocal, seed: Seed) -> Self {
         Self {
             config,
-            direction,
             dialect,
-            phase,
             browser: BrowserLeg::new(local.browser, seed.roap, seed.tiebreaker, seed.origins[0]),
-            sip: SipLeg::new(session, local.rtp, seed.origins[1]),
-            held: false,
-            peer_held: false,
+            rtp: local.rtp,
+            legs: Vec::new(),
+            active: None,
+            next_origin: seed.origins[1],
             reoffer_browser: false,
-            retrieving: false,
-            awaiting_local: false,
-            rang: false,
-            answered_at: None,
-            deadline: Some(now + RING_LIMIT),
+            awaiting_local: Awaiting::Nothing,
+            echo_hold: None,
             flow: Flow::default(),
             outputs: VecDeque::new(),
         }
     }
 
-    pub fn session(&self) -> SessionId {
-        self.sip.session
+    fn add(
+        &mut self,
+        session: SessionId,
+        direction: CallDirection,
+        phase: Phase,
+        now: Instant,
+    ) -> usize {
+        let origin = self.next_origin;
+        self.next_origin = origin.wrapping_add(1);
+        let mut leg = Leg::new(session, direction, phase, self.rtp, origin, self.config.digits);
+        leg.deadline = Some(now + RING_LIMIT);
+        self.legs.push(leg);
+        self.legs.len() - 1
     }
 
-    pub fn direction(&self) -> CallDirection {
-        self.direction
+    /// No call is left.
+    pub fn is_over(&self) -> bool {
+        self.legs.is_empty()
+    }
+
+    /// Calls by the agent's count: those that a transfer makes or leaves behind are not among them.
+    pub fn calls(&self) -> usize {
+        self.legs.iter().filter(|leg| leg.role == Role::Own).count()
+    }
+
+    /// The call that the browser is with, or is offered.
+    pub fn active(&self) -> Option<SessionId> {
+        self.active
+    }
+
+    /// A call that rings without the browser having been offered it, the oldest.
+    pub fn waiting(&self) -> Option<SessionId> {
+        let waits = |leg: &&Leg| leg.is_ringing() && Some(leg.sip.session) != self.active;
+        self.legs.iter().find(waits).map(|leg| leg.sip.session)
+    }
+
+    pub fn has(&self, session: SessionId) -> bool {
+        self.index(session).is_some()
     }
 
     /// When the SIP side was connected.
-    pub fn answered_at(&self) -> Option<Instant> {
-        self.answered_at
+    pub fn answered_at(&self, session: SessionId) -> Option<Instant> {
+        self.legs.get(self.index(session)?)?.answered_at
     }
 
-    pub fn is_ended(&self) -> bool {
-        self.phase == Phase::Ended
-    }
-
-    /// An incoming call that waits for the agent.
-    pub fn is_ringing(&self) -> bool {
-        matches!(self.phase, Phase::Ringing { .. })
-    }
-
-    /// An incoming call that brought an offer, and waits for the agent.
+    /// The active call brought an offer, and waits for the agent.
     pub fn rings_with_offer(&self) -> bool {
-        self.phase == Phase::Ringing { offered: true }
+        self.active_index().is_some_and(|i| self.legs[i].phase == Phase::Ringing { offered: true })
     }
 
     /// An OFFER of ours waits for the browser's ANSWER, be the call ringing or accepted for the agent
     /// (NOTIFY talk).
     pub fn awaits_browser_answer(&self) -> bool {
-        !self.is_ended() && matches!(self.browser.exchange, Exchange::Ours { .. })
-    }
-
-    pub fn is_established(&self) -> bool {
-        matches!(self.phase, Phase::Established | Phase::AwaitingAck)
-    }
-
-    /// The agent holds the call.
-    pub fn is_held(&self) -> bool {
-        self.held
-    }
-
-    /// The codec spoken toward SIP.
-    pub fn codec(&self) -> Option<Codec> {
-        self.sip.codec()
+        !self.is_over() && matches!(self.browser.exchange, Exchange::Ours { .. })
     }
 
     /// A word for lists and dashboards.
-    pub fn state(&self) -> &'static str {
-        match self.phase {
+    pub fn state(&self, session: SessionId) -> &'static str {
+        let Some(leg) = self.index(session).and_then(|i| self.legs.get(i)) else { return "ended" };
+        match leg.phase {
             Phase::Calling => "calling",
+            Phase::Ringing { .. } if self.active != Some(session) => "waiting",
             Phase::Ringing { .. } => "ringing",
             Phase::Ended => "ended",
-            _ if self.held => "held",
+            _ if leg.held => "held",
             _ => "established",
         }
+    }
+
+    /// The codec spoken toward SIP in the active call.
+    pub fn codec(&self) -> Option<Codec> {
+        self.legs.get(self.active_index()?)?.sip.codec()
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -180,144 +192,167 @@ impl Call {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline
+        self.legs.iter().filter_map(Leg::poll_timeout).min()
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.deadline.is_none_or(|deadline| now < deadline) {
-            return;
-        }
-        self.deadline = None;
-        if self.retrieving {
-            self.answer_retrieve();
-            return;
-        }
-        match self.phase {
-            Phase::Ended => {}
-            Phase::Calling | Phase::Ringing { .. } => {
-                self.end(CallEndedBy::Gateway, 480, "nobody answered within 300 s", now);
+        for i in 0..self.legs.len() {
+            self.press_due(i, now);
+            if self.legs[i].deadline.is_some_and(|deadline| deadline <= now) {
+                self.legs[i].deadline = None;
+                self.overdue(i);
             }
-            Phase::AwaitingAck | Phase::Established => {
+        }
+        self.sweep();
+    }
+
+    fn overdue(&mut self, i: usize) {
+        if self.legs[i].retrieving {
+            return self.answer_retrieve(i);
+        }
+        match (self.legs[i].role, self.legs[i].phase) {
+            (_, Phase::Ended) => {}
+            (Role::Replaced, _) => {
+                self.end(i, CallEndedBy::Gateway, 200, "another call took its place");
+            }
+            (_, Phase::Calling | Phase::Ringing { .. }) => {
+                self.end(i, CallEndedBy::Gateway, 480, "nobody answered within 300 s");
+            }
+            (_, Phase::AwaitingAck | Phase::Established) => {
                 if self.browser.remote.is_none() {
                     let text = "the browser did not take up the call within 20 s";
-                    self.end(CallEndedBy::Gateway, 480, text, now);
+                    self.end(i, CallEndedBy::Gateway, 480, text);
                 }
             }
         }
     }
 
-    /// What the browser says. The error is for an answer at once; faults that the browser hears of later
-    /// come as outputs.
+    /// What the browser says, about the call `on` where it names one. The error is for an answer at
+    /// once; faults that the browser hears of later come as outputs.
     pub fn handle_browser(
         &mut self,
+        on: Option<SessionId>,
         message: FromBrowser,
         now: Instant,
     ) -> Result<(), MessageError> {
-        if self.is_ended() {
-            return Err(wrong_state("the call has ended"));
-        }
-        match message {
-            FromBrowser::Offer { ids, sdp, .. } => self.browser_offer(ids, &sdp, now),
-            FromBrowser::Answer { ids, sdp, .. } => self.browser_answer(ids, &sdp, now),
+        let Some(i) = self.chosen(on) else { return Err(wrong_state("there is no such call")) };
+        let result = match message {
+            FromBrowser::Offer { ids, sdp, .. } => self.browser_offer(i, ids, &sdp, now),
+            FromBrowser::Answer { ids, sdp, attached, .. } => {
+                self.browser_answer(ids, &sdp, &attached, now)
+            }
             FromBrowser::Ok { ids } => {
-                if !self.is_established() {
-                    self.no_match(Some(ids), "an OK, but no ANSWER was sent");
+                let leg = &self.legs[i];
+                if !leg.is_established() && !leg.early {
+                    self.no_match(i, Some(ids), "an OK, but no ANSWER was sent");
                 }
                 Ok(())
             }
             FromBrowser::Error { .. } => {
-                self.browser_refused(now);
+                self.browser_refused();
                 Ok(())
             }
             FromBrowser::Bye => {
-                let code = if self.is_ringing() { 603 } else { 200 };
-                self.end(CallEndedBy::Browser, code, "hung up by the agent", now);
+                let code = if self.legs[i].is_ringing() { 603 } else { 200 };
+                self.end(i, CallEndedBy::Browser, code, "hung up by the agent");
                 Ok(())
             }
-            FromBrowser::InfoMap(data) => self.info("application/x-www-form-urlencoded", data),
-            FromBrowser::InfoPeer(data) => self.info("application/octet-stream", data),
-            FromBrowser::Hold => self.set_held(true),
-            FromBrowser::Resume => self.set_held(false),
-            FromBrowser::Dtmf(digits) => self.dtmf(digits),
-            FromBrowser::Transfer { .. } => {
-                Err(MessageError::Unavailable("this gateway does not transfer calls yet".into()))
-            }
+            FromBrowser::InfoMap(data) => self.info(i, "application/x-www-form-urlencoded", data),
+            FromBrowser::InfoPeer(data) => self.info(i, "application/octet-stream", data),
+            FromBrowser::Hold => self.set_held(i, true),
+            FromBrowser::Resume => self.set_held(i, false),
+            FromBrowser::Dtmf(digits) => self.dtmf(i, &digits, now),
+            FromBrowser::Accept => self.accept_waiting(on, now),
+            // They name calls and numbers, which are the business of whoever keeps those.
+            FromBrowser::Transfer { .. } | FromBrowser::Call { .. } => Ok(()),
             FromBrowser::GetStats => Ok(()),
-        }
+        };
+        self.sweep();
+        result
     }
 
     /// What the SIP side says.
     pub fn handle_sip(&mut self, event: Event, now: Instant) {
-        if self.is_ended() {
-            return;
-        }
+        let Some(i) = event.session().and_then(|session| self.index(session)) else { return };
         match event {
-            Event::Progressed { code, .. } => {
-                if code > 100 && !self.rang {
-                    self.rang = true;
-                    self.say(ToBrowser::Ringing);
-                }
+            Event::Progressed { code, text, sdp, .. } => {
+                self.progressed(i, code, &text, sdp.as_deref());
             }
-            Event::Answered { sdp, .. } => self.sip_answered(sdp.as_deref(), now),
-            Event::Acked { sdp, .. } => self.sip_acked(sdp.as_deref(), now),
-            Event::Reinvited { sdp, .. } => self.sip_reinvited(sdp.as_deref(), now),
-            Event::ReinviteAnswered { sdp, .. } => self.reinvite_answered(sdp.as_deref()),
+            Event::Answered { sdp, .. } => self.sip_answered(i, sdp.as_deref(), now),
+            Event::Acked { sdp, .. } => self.sip_acked(i, sdp.as_deref()),
+            Event::Reinvited { sdp, .. } => self.sip_reinvited(i, sdp.as_deref(), now),
+            Event::ReinviteAnswered { sdp, .. } => self.reinvite_answered(i, sdp.as_deref()),
             Event::ReinviteRefused { .. } => {
                 // The session stands as it did (RFC 3261 14.1); what we hold, we hold by ourselves.
-                self.sip.reinviting = false;
+                self.legs[i].sip.reinviting = false;
                 self.reconcile();
             }
-            Event::Notified { event: sip::NotifyEvent::Talk, .. } => self.notified_talk(now),
-            Event::Notified { event: sip::NotifyEvent::Hold, .. } => self.notified_hold(),
-            Event::Informed { content_type, body, .. } => self.informed(&content_type, body),
+            Event::Notified { event: sip::NotifyEvent::Talk, .. } => self.notified_talk(i, now),
+            Event::Notified { event: sip::NotifyEvent::Hold, .. } => self.notified_hold(i, now),
+            Event::Informed { content_type, body, .. } => self.informed(i, &content_type, body),
+            Event::InfoRefused { code, .. } => self.info_refused(i, code),
+            Event::Identified { session, .. } => {
+                if self.active == Some(session) {
+                    self.say(i, ToBrowser::Peer);
+                }
+            }
+            Event::Transferring { code, text, done, .. } => {
+                self.transferring(i, code, &text, done);
+            }
             Event::Ended { end, .. } => {
                 let by = match end.by {
                     EndedBy::Us => CallEndedBy::Gateway,
                     EndedBy::Peer => CallEndedBy::Peer,
                     EndedBy::Network => CallEndedBy::Network,
                 };
-                self.say(ToBrowser::Bye { code: end.code, reason: end.text.clone() });
-                self.finish(CallEnd {
-                    by,
-                    code: end.code,
-                    text: end.text,
-                    reason_header: end.reason_header,
-                    answered_at: self.answered_at,
-                });
+                self.finish(i, by, end.code, &end.text, end.reason_header);
             }
-            // None of a call's business.
+            // None of a call's business, or told by a method of its own.
             Event::Registered { .. }
             | Event::RegistrationFailed { .. }
             | Event::Unregistered
             | Event::Redirected { .. }
-            | Event::Identified { .. }
-            | Event::Transferring { .. }
             | Event::Referred { .. }
             | Event::Invited { .. } => {}
         }
+        self.sweep();
     }
 
     /// New parameters of the media plane, after `RestartIce` or `RenewBrowser`.
     pub fn handle_media_local(&mut self, local: BrowserLocal) {
         self.browser.local = local;
-        if std::mem::take(&mut self.awaiting_local) {
-            self.answer_browser();
-            self.reconcile();
+        match std::mem::replace(&mut self.awaiting_local, Awaiting::Nothing) {
+            Awaiting::Nothing => {}
+            Awaiting::Answer => {
+                self.answer_browser();
+                self.reconcile();
+            }
+            Awaiting::Fresh => self.present_next(),
         }
     }
 
-    /// Ends the call from here: sign-out, a lost browser, shutdown.
-    pub fn release(&mut self, code: u16, text: &str, now: Instant) {
-        if !self.is_ended() {
-            self.end(CallEndedBy::Gateway, code, text, now);
+    /// Ends all calls from here: sign-out, a lost browser, shutdown.
+    pub fn release(&mut self, code: u16, text: &str) {
+        // The active one last, for its good-bye is the browser's.
+        for i in 0..self.legs.len() {
+            if Some(self.legs[i].sip.session) != self.active {
+                self.end(i, CallEndedBy::Gateway, code, text);
+            }
         }
+        if let Some(i) = self.active_index() {
+            self.end(i, CallEndedBy::Gateway, code, text);
+        }
+        self.sweep();
     }
 
-    /// The agent does not take a ringing call, by what it does instead. The browser is told nothing.
-    pub fn decline(&mut self, code: u16, text: &str, now: Instant) {
-        if !self.is_ended() {
-            self.end(CallEndedBy::Browser, code, text, now);
+    /// The agent takes no ringing call, by what it does instead. The browser is told nothing.
+    pub fn decline(&mut self, code: u16, text: &str) {
+        for i in 0..self.legs.len() {
+            if self.legs[i].is_ringing() {
+                self.end(i, CallEndedBy::Browser, code, text);
+            }
         }
+        self.sweep();
     }
 
     /// Whether ROAP numbers belong to the session that the browser and we have.
@@ -325,33 +360,123 @@ impl Call {
         self.browser.knows(ids)
     }
 
-    fn end(&mut self, by: CallEndedBy, code: u16, text: &str, _now: Instant) {
-        self.outputs.push_back(Output::Sip(sip::Command::End {
-            session: self.sip.session,
-            code,
-            text: text.to_owned(),
-        }));
-        if by != CallEndedBy::Browser {
-            self.say(ToBrowser::Bye { code, reason: text.to_owned() });
+    fn index(&self, session: SessionId) -> Option<usize> {
+        self.legs.iter().position(|leg| leg.sip.session == session && !leg.is_ended())
+    }
+
+    fn active_index(&self) -> Option<usize> {
+        self.index(self.active?)
+    }
+
+    /// The call that a message is about: the one it names, the active one, or the last there is.
+    fn chosen(&self, on: Option<SessionId>) -> Option<usize> {
+        if let Some(session) = on {
+            return self.index(session);
         }
-        self.finish(CallEnd {
+        let own = |leg: &Leg| leg.role == Role::Own && !leg.is_ended();
+        self.active_index().or_else(|| self.legs.iter().rposition(own))
+    }
+
+    fn end(&mut self, i: usize, by: CallEndedBy, code: u16, text: &str) {
+        if self.legs[i].is_ended() {
+            return;
+        }
+        let session = self.legs[i].sip.session;
+        self.tell_sip(sip::Command::End { session, code, text: text.to_owned() });
+        self.finish(i, by, code, text, None);
+    }
+
+    fn finish(
+        &mut self,
+        i: usize,
+        by: CallEndedBy,
+        code: u16,
+        text: &str,
+        reason_header: Option<String>,
+    ) {
+        let session = self.legs[i].sip.session;
+        self.refer_ended(i, code, text);
+        let stood = self.legs[i].is_established();
+        self.legs[i].phase = Phase::Ended;
+        if matches!(by, CallEndedBy::Browser | CallEndedBy::Gateway) {
+            // Whoever hangs up does not mean to be called on.
+            self.end_successors(session, by, code, text);
+        }
+        self.tell_end(i, stood, by, code, text);
+        let leg = &mut self.legs[i];
+        leg.deadline = None;
+        leg.keys = Default::default();
+        let end = CallEnd {
             by,
             code,
             text: text.to_owned(),
-            reason_header: None,
-            answered_at: self.answered_at,
+            reason_header,
+            answered_at: leg.answered_at,
+            transfer: leg.transfer_code,
+            digits: leg.digits,
+            direction: leg.direction,
+            codec: leg.sip.codec(),
+        };
+        self.outputs.push_back(Output::Ended(session, end));
+    }
+
+    /// What the browser hears of a call's end.
+    fn tell_end(&mut self, i: usize, stood: bool, by: CallEndedBy, code: u16, text: &str) {
+        let session = self.legs[i].sip.session;
+        let reason = text.to_owned();
+        let presented = self.active == Some(session);
+        let others = self.legs.iter().any(|leg| {
+            leg.role == Role::Own && (leg.is_established() || leg.phase == Phase::Calling)
         });
+        let heir = self
+            .legs
+            .iter()
+            .find(|leg| {
+                !leg.is_ended() && matches!(leg.role, Role::Successor { of, .. } if of == session)
+            })
+            .map(|leg| leg.sip.session);
+        if presented {
+            self.active = heir;
+        }
+        if heir.is_some() || self.legs[i].role != Role::Own {
+            // The browser's call goes on with another SIP session.
+        } else if others || !(presented || stood) {
+            if by == CallEndedBy::Browser && presented && self.dialect == Dialect::Jsapi {
+                // The client has closed its peer connection with it.
+                self.renew_browser();
+            } else {
+                self.say(i, ToBrowser::Ended { code, reason });
+            }
+        } else if by != CallEndedBy::Browser {
+            self.say(i, ToBrowser::Bye { code, reason });
+        }
     }
 
-    fn finish(&mut self, end: CallEnd) {
-        self.phase = Phase::Ended;
-        self.deadline = None;
-        self.outputs.push_back(Output::Ended(end));
+    /// Drops the calls that are over, and sees to it that a waiting one gets the browser.
+    fn sweep(&mut self) {
+        self.legs.retain(|leg| !leg.is_ended());
+        self.update_flow();
+        let taken = self.active.is_some()
+            || self.awaiting_local != Awaiting::Nothing
+            || self.legs.iter().any(|leg| leg.is_established());
+        if !taken && self.legs.iter().any(|leg| leg.is_ringing()) {
+            self.renew_browser();
+        }
     }
 
-    fn say(&mut self, message: ToBrowser) {
+    /// The browser's peer connection is gone; the next description is of a new one.
+    fn renew_browser(&mut self) {
+        self.browser.forget();
+        self.reoffer_browser = false;
+        self.echo_hold = None;
+        self.awaiting_local = Awaiting::Fresh;
+        self.tell_media(MediaCommand::RenewBrowser);
+    }
+
+    fn say(&mut self, i: usize, message: ToBrowser) {
         debug_assert!(self.outputs.len() < MAX_OUTPUTS, "outputs are taken after every input");
-        self.outputs.push_back(Output::Browser(message));
+        let session = self.legs[i].sip.session;
+        self.outputs.push_back(Output::Browser(session, message));
     }
 
     fn tell_sip(&mut self, command: sip::Command) {
@@ -362,83 +487,9 @@ impl Call {
         self.outputs.push_back(Output::Media(command));
     }
 
-    fn no_match(&mut self, ids: Option<RoapIds>, detail: &str) {
+    fn no_match(&mut self, i: usize, ids: Option<RoapIds>, detail: &str) {
         let detail = detail.to_owned();
-        self.say(ToBrowser::Error { ids, error: RoapError::NoMatch, detail });
-    }
-
-    /// What the browser sends and the SIP side cannot be given must change in the browser.
-    fn check_codecs(&mut self) {
-        let (Some(sip), Some(browser)) = (self.sip.codec(), self.browser.payloads.preferred())
-        else {
-            return;
-        };
-        self.reoffer_browser = !negotiate::bridgeable(sip, browser.codec)
-            && self.browser.codecs(&self.config.codecs).contains(&sip);
-    }
-
-    /// Brings about what is wanted and not yet agreed: one re-INVITE, one OFFER at a time.
-    fn reconcile(&mut self) {
-        if self.phase != Phase::Established {
-            self.update_flow();
-            return;
-        }
-        let wanted = self.wanted_direction();
-        if !self.sip.reinviting && self.sip.wanted != wanted {
-            self.sip.reinviting = true;
-            let codecs = self.browser.codecs(&self.config.codecs);
-            let sdp = self.sip.offer_direction(wanted, &codecs);
-            let session = self.sip.session;
-            self.tell_sip(sip::Command::Reinvite { session, sdp: Some(sdp) });
-        }
-        if self.reoffer_browser && matches!(self.browser.exchange, Exchange::Idle) {
-            self.reoffer_browser = false;
-            if let Some(codec) = self.sip.codec() {
-                self.offer_browser(&[codec]);
-            }
-        }
-        self.update_flow();
-    }
-
-    /// Held: we go on sending (silence), so that address translation on the way stays open, and hear
-    /// nothing.
-    fn wanted_direction(&self) -> Direction {
-        if self.held { Direction::SendOnly } else { Direction::SendRecv }
-    }
-
-    fn offer_browser(&mut self, codecs: &[Codec]) {
-        let (ids, sdp) = self.browser.offer(codecs);
-        let tiebreaker = self.browser.tiebreaker();
-        self.say(ToBrowser::Offer { ids, tiebreaker, sdp, attached: Vec::new() });
-    }
-
-    /// Answers the browser's offer in progress, for the codec in use toward SIP.
-    fn answer_browser(&mut self) {
-        let Some((ids, sdp, remote)) = self.browser.answer(self.sip.codec()) else { return };
-        self.tell_media(MediaCommand::SetBrowser(remote));
-        self.say(ToBrowser::Answer { ids, sdp });
-        self.check_codecs();
-    }
-
-    fn update_media(&mut self) {
-        if let Some(remote) = self.sip.media() {
-            self.tell_media(MediaCommand::SetSip(remote));
-        }
-        self.update_flow();
-    }
-
-    fn update_flow(&mut self) {
-        let up = self.phase == Phase::Established;
-        let browser = self.browser.direction;
-        let flow = Flow {
-            to_sip: up && !self.held && self.sip.agreed.sends() && browser.sends(),
-            to_browser: up && !self.held && self.sip.agreed.receives() && browser.receives(),
-            keep_alive: up && self.sip.agreed.sends(),
-        };
-        if flow != self.flow {
-            self.flow = flow;
-            self.tell_media(MediaCommand::SetFlow(flow));
-        }
+        self.say(i, ToBrowser::Error { ids, error: RoapError::NoMatch, detail });
     }
 
     fn parse_browser(&self, text: &str) -> Result<BrowserSdp, MessageError> {

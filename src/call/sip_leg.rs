@@ -19,13 +19,15 @@ pub(super) struct SipLeg {
     pub agreed: Direction,
     /// A re-INVITE of ours is out.
     pub reinviting: bool,
+    /// Is telephone-event negotiated at all?
+    events: bool,
     /// Our numbers in the last description we wrote.
     local: PayloadMap,
     origin: Origin,
 }
 
 impl SipLeg {
-    pub fn new(session: SessionId, rtp: SocketAddr, origin: u64) -> Self {
+    pub fn new(session: SessionId, rtp: SocketAddr, origin: u64, events: bool) -> Self {
         Self {
             session,
             rtp,
@@ -33,6 +35,7 @@ impl SipLeg {
             wanted: Direction::SendRecv,
             agreed: Direction::Inactive,
             reinviting: false,
+            events,
             local: PayloadMap::default(),
             origin: Origin::new(origin),
         }
@@ -55,6 +58,9 @@ impl SipLeg {
         // Numbers in use keep their meaning (RFC 3264 8.3.2).
         if let Some(number) = self.local.telephone_event {
             payloads.telephone_event = Some(number);
+        }
+        if !self.events {
+            payloads.telephone_event = None;
         }
         self.local = payloads;
         self.wanted = wanted;
@@ -81,6 +87,9 @@ impl SipLeg {
     /// Our answer to `offer` with one codec, so that there is no doubt what is sent.
     pub fn answer(&mut self, offer: SipSdp, codec: Codec, wanted: Direction) -> String {
         self.local = negotiate::only(&offer.payloads, codec);
+        if !self.events {
+            self.local.telephone_event = None;
+        }
         self.wanted = wanted;
         self.agreed = negotiate::answer_direction(offer.direction, wanted);
         let text = write::sip(
@@ -98,6 +107,9 @@ impl SipLeg {
     pub fn settle(&mut self, mut answer: SipSdp) {
         if answer.target == Some(self.rtp) {
             answer.target = None;
+        }
+        if !self.events {
+            answer.payloads.telephone_event = None;
         }
         self.agreed = negotiate::answer_direction(answer.direction, self.wanted);
         self.remote = Some(answer);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::media::{BrowserLocal, BrowserRemote, Flow, SipRemote};
 use crate::sdp::Codec;
-use crate::sip;
+use crate::sip::{self, SessionId};
 use crate::wire::ToBrowser;
 
 /// What all calls of a gateway share.
@@ -13,6 +13,20 @@ use crate::wire::ToBrowser;
 pub struct CallConfig {
     /// Allowed codecs, the preferred first.
     pub codecs: Vec<Codec>,
+    pub digits: DigitsBy,
+    /// What stands before a key of attached data to make a header's name of it. Empty: none is made.
+    pub attached_prefix: String,
+}
+
+/// How a digit reaches the SIP side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DigitsBy {
+    /// RFC 4733 where it was negotiated, else INFO.
+    #[default]
+    Auto,
+    Rtp,
+    /// INFO alone: telephone-event is not negotiated.
+    Info,
 }
 
 /// The media plane's side of a new call.
@@ -33,14 +47,16 @@ pub struct Seed {
     pub origins: [u64; 2],
 }
 
-/// What a call wants done, in order.
+/// What a line wants done, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    Browser(ToBrowser),
+    /// A message about that call.
+    Browser(SessionId, ToBrowser),
     Sip(sip::Command),
     Media(MediaCommand),
-    /// The last output. The media can be released; what the SIP dialog still has to say it says itself.
-    Ended(CallEnd),
+    /// The last output about that call; what its SIP dialog still has to say it says itself. When the
+    /// line [is over](super::Line::is_over) with it, the media can be released.
+    Ended(SessionId, CallEnd),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +64,9 @@ pub enum MediaCommand {
     SetBrowser(BrowserRemote),
     SetSip(SipRemote),
     SetFlow(Flow),
-    /// Wants [`super::Call::handle_media_local`] in return, at once.
+    /// Wants [`super::Line::handle_media_local`] in return, at once.
     RestartIce,
-    /// Wants [`super::Call::handle_media_local`] in return, at once.
+    /// Wants [`super::Line::handle_media_local`] in return, at once.
     RenewBrowser,
     SendDigits(String),
 }
@@ -90,6 +106,13 @@ pub struct CallEnd {
     /// The peer's Reason header, verbatim.
     pub reason_header: Option<String>,
     pub answered_at: Option<Instant>,
+    /// The last status of a transfer that the agent asked for.
+    pub transfer: Option<u16>,
+    /// Digits the agent has sent.
+    pub digits: u32,
+    pub direction: CallDirection,
+    /// The codec spoken toward SIP.
+    pub codec: Option<Codec>,
 }
 
 /// Which side started the call.

@@ -111,8 +111,7 @@ pub struct Sip {
 /// How the SIP side's certificates are checked, and what we show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SipTls {
-    /// PEM file of the authorities that a server's certificate may come from; `None`: the well-known
-    /// public ones.
+    /// PEM file of the authorities that a server's certificate may come from; `None`: the system's.
     pub ca: Option<PathBuf>,
     /// SHA-256 of certificates that are taken whoever signed them.
     pub pins: Vec<[u8; 32]>,

@@ -1,33 +1,128 @@
-//! A call with what the runtime keeps beside its core.
+//! A line with what the runtime keeps beside its core.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::mpsc;
 use tracing::info;
 
-use crate::call::{Call, CallEnd, MediaCommand, Seed};
-use crate::media::{Bridge, BrowserLocal, CallStats, StreamStats};
+use crate::call::{CallEnd, Line, MediaCommand, Seed};
+use crate::media::{Bridge, BrowserLocal, CallStats, MediaEvent, MediaId, StreamStats};
+use crate::sip::{Invited, Party, SessionId};
 use crate::wire::{AudioStatistics, CallStatistics, Envelope, StreamStatistics, ToBrowser};
 
-pub(super) struct ActiveCall {
-    /// Our own id of the call, for logs and the raw-SDP dialect.
-    pub id: String,
-    pub call: Call,
+/// Peers that the browser may still call its session's by, because they were that before a transfer.
+const MAX_KNOWN: usize = 16;
+
+/// Media events that may wait: some hundred come in ten seconds at most, and nobody waits for one.
+pub(super) const MEDIA_EVENTS: usize = 64;
+
+/// The line of an agent who is in a call.
+pub(super) struct ActiveLine {
+    pub line: Line,
     pub bridge: Bridge,
-    pub peer: String,
-    pub peer_name: Option<String>,
-    pub call_uuid: Option<String>,
-    pub started: Instant,
+    pub media: mpsc::Receiver<(MediaId, MediaEvent)>,
+    pub calls: Vec<CallInfo>,
+    /// Whom the browser has been told to be in a call with, the latest last.
+    pub known: Vec<String>,
 }
 
-impl ActiveCall {
-    pub fn envelope(&self, message: ToBrowser) -> Envelope {
+/// What is known of one of its calls beyond the core's business.
+pub(super) struct CallInfo {
+    pub session: SessionId,
+    /// Our own id of the call, for logs and the raw-SDP dialect.
+    pub id: String,
+    pub peer: String,
+    pub peer_name: Option<String>,
+    pub diverted_from: Option<String>,
+    pub private: bool,
+    pub call_uuid: Option<String>,
+    pub started: Instant,
+    /// What the line had counted before.
+    pub before: CallStats,
+}
+
+impl CallInfo {
+    pub fn outgoing(session: SessionId, to: &str, now: Instant) -> Self {
+        Self {
+            session,
+            id: new_call_id(),
+            peer: to.to_owned(),
+            peer_name: None,
+            diverted_from: None,
+            private: false,
+            call_uuid: None,
+            started: now,
+            before: CallStats::default(),
+        }
+    }
+
+    /// What the network vouches for goes before what the caller says of itself. Who does not want to
+    /// be shown is not shown (RFC 3323).
+    pub fn incoming(session: SessionId, invited: Invited, now: Instant) -> Self {
+        let Invited { from, display_name, call_uuid, identity, .. } = invited;
+        let (peer, peer_name) = match identity.asserted {
+            _ if identity.private => ("anonymous".to_owned(), None),
+            Some(party) => (party.number, party.display_name.or(display_name)),
+            None => (from, display_name),
+        };
+        Self {
+            peer,
+            peer_name,
+            private: identity.private,
+            diverted_from: identity.diverted.into_iter().next().map(|last| last.party.number),
+            call_uuid,
+            ..Self::outgoing(session, "", now)
+        }
+    }
+
+    fn envelope(&self, message: ToBrowser) -> Envelope {
         Envelope {
             peer: self.peer.clone(),
             peer_name: self.peer_name.clone(),
             call: self.id.clone(),
             call_uuid: self.call_uuid.clone(),
+            diverted_from: self.diverted_from.clone(),
+            private: self.private,
             message,
+        }
+    }
+}
+
+impl ActiveLine {
+    pub fn info(&self, session: SessionId) -> Option<&CallInfo> {
+        self.calls.iter().find(|call| call.session == session)
+    }
+
+    /// The call that the browser is with, else the last.
+    pub fn current(&self) -> Option<&CallInfo> {
+        self.line.active().and_then(|session| self.info(session)).or_else(|| self.calls.last())
+    }
+
+    /// By our id of it, or by its peer.
+    pub fn named(&self, name: &str) -> Option<SessionId> {
+        let by_id = self.calls.iter().find(|call| call.id == name);
+        by_id.or_else(|| self.calls.iter().find(|call| call.peer == name)).map(|call| call.session)
+    }
+
+    pub fn envelope(&mut self, session: SessionId, message: ToBrowser) -> Option<Envelope> {
+        let envelope = self.info(session)?.envelope(message);
+        if self.known.last() != Some(&envelope.peer) {
+            if self.known.len() == MAX_KNOWN {
+                self.known.remove(0);
+            }
+            self.known.push(envelope.peer.clone());
+        }
+        Some(envelope)
+    }
+
+    /// Somebody else is at the other end, or goes by another name, as the network says.
+    pub fn identified(&mut self, session: SessionId, party: &Party) {
+        if let Some(call) = self.calls.iter_mut().find(|call| call.session == session)
+            && !call.private
+        {
+            call.peer.clone_from(&party.number);
+            call.peer_name.clone_from(&party.display_name);
         }
     }
 
@@ -44,9 +139,9 @@ impl ActiveCall {
         None
     }
 
-    pub fn statistics(&self, now: Instant) -> CallStatistics {
+    pub fn statistics(&self, session: SessionId, now: Instant) -> CallStatistics {
         let stats = self.bridge.stats();
-        let answered = self.call.answered_at();
+        let answered = self.line.answered_at(session);
         CallStatistics {
             timestamp: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
@@ -58,31 +153,38 @@ impl ActiveCall {
         }
     }
 
-    /// The call's last line in the log: who, how long, why it ended, how it sounded.
-    pub fn record(&self, user: &str, end: &CallEnd, now: Instant) {
+    /// The call's last line in the log: who, how long, why it ended, how it sounded. Packets are those of
+    /// the line while the call lasted.
+    pub fn record(&self, call: &CallInfo, user: &str, end: &CallEnd, now: Instant) {
         let stats = self.bridge.stats();
+        let packets =
+            |now: StreamStats, then: StreamStats| now.packets.saturating_sub(then.packets);
+        let lost = |now: StreamStats, then: StreamStats| now.lost.saturating_sub(then.lost);
         let talked = end.answered_at.map(|at| now.saturating_duration_since(at));
         info!(
-            call = %self.id,
+            call = %call.id,
             user,
-            peer = %self.peer,
-            direction = ?self.call.direction(),
-            call_uuid = self.call_uuid.as_deref().unwrap_or_default(),
+            peer = %call.peer,
+            diverted_from = call.diverted_from.as_deref().unwrap_or_default(),
+            direction = ?end.direction,
+            call_uuid = call.call_uuid.as_deref().unwrap_or_default(),
             setup_ms = end
                 .answered_at
-                .map(|at| at.saturating_duration_since(self.started).as_millis()),
+                .map(|at| at.saturating_duration_since(call.started).as_millis()),
             talked_s = talked.map(|time| time.as_secs_f64()),
             ended_by = end.by.label(),
             code = end.code,
             reason = %end.text,
             sip_reason = end.reason_header.as_deref().unwrap_or_default(),
-            codec = ?self.call.codec(),
-            browser_rx = stats.from_browser.packets,
-            browser_lost = stats.from_browser.lost,
-            browser_tx = stats.to_browser.packets,
-            sip_rx = stats.from_sip.packets,
-            sip_lost = stats.from_sip.lost,
-            sip_tx = stats.to_sip.packets,
+            transfer = end.transfer,
+            digits = end.digits,
+            codec = ?end.codec,
+            browser_rx = packets(stats.from_browser, call.before.from_browser),
+            browser_lost = lost(stats.from_browser, call.before.from_browser),
+            browser_tx = packets(stats.to_browser, call.before.to_browser),
+            sip_rx = packets(stats.from_sip, call.before.from_sip),
+            sip_lost = lost(stats.from_sip, call.before.from_sip),
+            sip_tx = packets(stats.to_sip, call.before.to_sip),
             "call ended"
         );
     }

@@ -4,18 +4,21 @@
 //! A task takes what comes in (browser messages, SIP, media events, time), hands it to the core
 //! concerned, and carries out what the core wants. Nothing is decided here that a core could decide.
 
+mod agent_calls;
 mod agent_task;
 mod bindings;
 mod calls;
+mod names;
 mod network;
+mod servers;
 mod start;
+mod tls_watch;
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -26,14 +29,17 @@ use crate::agent::{
     Answer, Backend, EndReason, Health, Identity, MessageError, Session, Sessions, SignIn,
     SignInError,
 };
-use crate::call::CallConfig;
-use crate::config::Config;
+use crate::call::{CallConfig, DigitsBy};
+use crate::config::{Config, DtmfBy, ReliableProvisional};
 use crate::media::Engine;
-use crate::sip::{Credentials, Endpoint, Hop, UaConfig};
+use crate::sip::servers::{Link, ServerStatus};
+use crate::sip::{Credentials, Endpoint, RegistrationStatus, Reliable, SessionTimer, UaConfig};
 use crate::wire::FromBrowser;
 
 use agent_task::AgentTask;
 use bindings::Bindings;
+use names::Names;
+use servers::Watcher;
 pub use start::{Running, StartError, start};
 
 /// Messages that may wait for an agent's task: a browser sends a few per call.
@@ -59,13 +65,20 @@ const MAX_AGENTS: usize = 20_000;
 #[derive(Debug)]
 enum Request {
     Message {
-        to: Option<String>,
-        message: FromBrowser,
+        /// Boxed: a channel keeps 32 places ready, and most agents use none of them.
+        message: Box<(Option<String>, FromBrowser)>,
         reply: oneshot::Sender<Result<(), MessageError>>,
     },
     SignOut {
         done: oneshot::Sender<()>,
     },
+}
+
+/// How a DN is registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    pub dn: String,
+    pub status: RegistrationStatus,
 }
 
 /// Everything the tasks share.
@@ -74,8 +87,11 @@ pub(crate) struct Shared {
     call_config: CallConfig,
     endpoint: Endpoint,
     engine: Engine,
-    /// Hosts that the configured SIP servers have resolved to.
-    peers: Mutex<BTreeSet<IpAddr>>,
+    /// To the SIP servers and the pacer.
+    link: Link,
+    servers: Arc<ArcSwap<Vec<ServerStatus>>>,
+    /// How the DN of each session is registered, by SSID.
+    registrations: DashMap<String, Registration>,
     sessions: Sessions,
     agents: DashMap<String, mpsc::Sender<Request>>,
     /// Held while a session enters the tables and claims its DN, so that of two sign-ins at the same
@@ -98,15 +114,18 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub(crate) fn new(config: Config, endpoint: Endpoint, engine: Engine) -> Self {
-        let call_config = CallConfig { codecs: config.media.codecs.clone() };
+    fn new(config: Config, endpoint: Endpoint, engine: Engine, names: Names) -> Self {
+        let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names);
+        let call_config = call_config(&config);
         let gateway = Self {
             shared: Arc::new(Shared {
                 config,
                 call_config,
                 endpoint,
                 engine,
-                peers: Mutex::new(BTreeSet::new()),
+                link: watched.link,
+                servers: watched.status,
+                registrations: DashMap::new(),
                 sessions: Sessions::new(),
                 agents: DashMap::new(),
                 entering: Mutex::new(()),
@@ -120,6 +139,12 @@ impl Gateway {
             }),
         };
         gateway.shared.tasks.spawn(sweep_leases(Arc::clone(&gateway.shared)));
+        gateway.shared.tasks.spawn(watcher.run(gateway.shared.shutdown.clone()));
+        gateway.shared.tasks.spawn(tls_watch::keep_current(
+            gateway.shared.endpoint.clone(),
+            start::tls_files(&gateway.shared.config.sip.tls),
+            gateway.shared.shutdown.clone(),
+        ));
         gateway
     }
 
@@ -133,6 +158,24 @@ impl Gateway {
 
     pub fn sip_stats(&self) -> crate::sip::EndpointStats {
         self.shared.endpoint.stats()
+    }
+
+    /// The SIP servers in the order to be tried, with their health.
+    pub fn servers(&self) -> Vec<ServerStatus> {
+        self.shared.servers.load().as_ref().clone()
+    }
+
+    /// How each signed-in DN is registered, sorted by DN.
+    pub fn registrations(&self) -> Vec<Registration> {
+        let all = self.shared.registrations.iter();
+        let mut all: Vec<Registration> = all.map(|entry| entry.value().clone()).collect();
+        all.sort_by(|a, b| a.dn.cmp(&b.dn));
+        all
+    }
+
+    /// REGISTERs that wait for their turn, for want of `sip.register_rate`.
+    pub fn waiting_registers(&self) -> usize {
+        self.shared.link.pacing.waiting()
     }
 
     /// Ends every session and call. DNs stay registered: the agents come back to a restarted gateway
@@ -165,7 +208,7 @@ impl Gateway {
         let place = Arc::clone(places)
             .try_acquire_owned()
             .map_err(|_| SignInError::Busy("as many are signed in as it has room for"))?;
-        let config = self.user_agent_config(&request).await?;
+        let config = self.user_agent_config(&request)?;
         // A sign-out of the DN that is under way would take the new registration with it.
         let _registering = shared.bindings.register(&request.identity).await;
         let session = Session::new(&request);
@@ -191,25 +234,20 @@ impl Gateway {
         Ok(session)
     }
 
-    /// SIP is heard from these hosts too, and from nobody who was never named: an open SIP port is
-    /// scanned, and each scan would ring a telephone.
-    fn take_from(&self, peers: impl IntoIterator<Item = IpAddr>) {
-        let mut known = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(peers);
-        self.shared.endpoint.set_peers(Some(known.iter().copied().collect()));
-    }
-
-    async fn user_agent_config(&self, request: &SignIn) -> Result<UaConfig, SignInError> {
+    fn user_agent_config(&self, request: &SignIn) -> Result<UaConfig, SignInError> {
         let sip = &self.shared.config.sip;
-        let server = network::resolve_first(&sip.servers)
-            .await
-            .map_err(|error| SignInError::Unavailable(error.to_string()))?;
-        self.take_from([server.ip()]);
-        let local = self.shared.endpoint.local_addr();
-        let advertise = network::advertised(sip.advertise, local, server)
-            .map_err(|error| SignInError::Unavailable(error.to_string()))?;
+        let current = self.shared.link.current.borrow().clone();
+        let current = current.map_err(|why| SignInError::Unavailable(why.as_ref().to_owned()))?;
         let user = request.identity.user().to_owned();
         let registers = matches!(request.identity, Identity::Dn(_));
+        if let (Some(why), true) = (current.down, registers) {
+            return Err(SignInError::Unavailable(format!("it is unreachable, {why}")));
+        }
+        let reliable = match sip.reliable {
+            ReliableProvisional::Off => Reliable::Off,
+            ReliableProvisional::Required => Reliable::WhenRequired,
+            ReliableProvisional::Supported => Reliable::WhenSupported,
+        };
         Ok(UaConfig {
             credentials: request
                 .password
@@ -218,7 +256,13 @@ impl Gateway {
             registers,
             expires: sip.register_expires,
             user_agent: sip.user_agent.clone(),
-            ..UaConfig::new(user, sip.domain.clone(), Hop::udp(server), advertise)
+            reliable,
+            session_timer: SessionTimer {
+                expires: sip.session_expires,
+                min: sip.min_session_expires,
+            },
+            headers: sip.headers.clone(),
+            ..UaConfig::new(user, sip.domain.clone(), current.server, current.advertise)
         })
     }
 
@@ -261,7 +305,8 @@ impl Backend for Gateway {
     ) -> Answer<'a, Result<(), MessageError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            let asked = self.ask(session, Request::Message { to, message, reply }, answer);
+            let message = Box::new((to, message));
+            let asked = self.ask(session, Request::Message { message, reply }, answer);
             asked.await.unwrap_or(Err(MessageError::NotSignedIn))
         })
     }
@@ -294,6 +339,18 @@ fn check_id(id: &str) -> Result<(), SignInError> {
         ));
     }
     Ok(())
+}
+
+fn call_config(config: &Config) -> CallConfig {
+    CallConfig {
+        codecs: config.media.codecs.clone(),
+        digits: match config.sip.dtmf {
+            DtmfBy::Auto => DigitsBy::Auto,
+            DtmfBy::Rtp => DigitsBy::Rtp,
+            DtmfBy::Info => DigitsBy::Info,
+        },
+        attached_prefix: config.sip.attached_prefix.clone(),
+    }
 }
 
 /// Ends sessions whose clients have gone without a word.

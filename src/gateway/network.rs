@@ -1,56 +1,15 @@
-//! Which address is reached how: names resolved, local addresses found.
+//! Which local address reaches whom.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-use crate::config::{Advertise, SipServer};
+use crate::config::Advertise;
 
-/// Why no address could be found. Each names the key that helps.
+/// Why no address could be found. It names the key that helps.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    #[error("sip.servers: none of {servers} can be resolved: {source}")]
-    Resolve { servers: String, source: io::Error },
-    #[error("sip.servers is empty")]
-    NoServer,
     #[error("no local address reaches {server}: {source}; set sip.advertise and media.rtp_address")]
     Route { server: SocketAddr, source: io::Error },
-}
-
-/// The first server of the list whose name resolves.
-pub async fn resolve_first(servers: &[SipServer]) -> Result<SocketAddr, NetworkError> {
-    let mut fault = None;
-    for server in servers {
-        let target = (server.host.as_str(), server.port_or_default());
-        match tokio::net::lookup_host(target).await {
-            Ok(found) => {
-                let found: Vec<SocketAddr> = found.collect();
-                let v4 = found.iter().find(|address| address.is_ipv4());
-                if let Some(address) = v4.or(found.first()) {
-                    return Ok(*address);
-                }
-            }
-            Err(error) => fault = Some(error),
-        }
-    }
-    match fault {
-        Some(source) => {
-            let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
-            Err(NetworkError::Resolve { servers: servers.join(", "), source })
-        }
-        None => Err(NetworkError::NoServer),
-    }
-}
-
-/// Every address of every server of the list, as far as their names resolve now.
-pub async fn resolve_all(servers: &[SipServer]) -> Vec<IpAddr> {
-    let mut addresses = Vec::new();
-    for server in servers {
-        let target = (server.host.as_str(), server.port_or_default());
-        if let Ok(found) = tokio::net::lookup_host(target).await {
-            addresses.extend(found.map(|address| address.ip()));
-        }
-    }
-    addresses
 }
 
 /// What Via and Contact say for a socket bound to `local`.

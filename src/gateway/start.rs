@@ -1,6 +1,6 @@
 //! Starting and stopping: every port is opened here, in an order in which each fault has its key.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +8,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::http::{BindError, Server};
 use crate::media::{self, Engine, MediaConfig};
-use crate::sip::Endpoint;
+use crate::sip::resolve::SystemDns;
+use crate::sip::transport::tls::{OwnCertificate, TlsFiles};
+use crate::sip::{Endpoint, EndpointConfig, OpenError};
 
+use super::names::Names;
 use super::{Gateway, network};
 
 /// How long an RTP port rests: packets of an ended call are still on their way to it.
@@ -22,13 +25,19 @@ const PORT_REST: Duration = Duration::from_secs(5);
 /// cut short by the end of their sessions.
 const POLLS_END: Duration = Duration::from_millis(500);
 
+/// How long the names of the SIP servers may take at the start; later they are looked up meanwhile.
+const NAMES_RESOLVE: Duration = Duration::from_secs(5);
+
+/// An address of TEST-NET-1 (RFC 5737): somewhere out there.
+const OUTSIDE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
+
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
     Http(#[from] BindError),
-    #[error("sip.listen = {address}: {source}; choose another port, or 0 for any free one")]
-    Sip { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Sip(#[from] OpenError),
     #[error(transparent)]
     Media(#[from] media::StartError),
     #[error(transparent)]
@@ -47,14 +56,17 @@ pub struct Running {
 
 /// Opens the ports and serves.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    let server = network::resolve_first(&config.sip.servers).await;
+    let mut names = Names::new(&config.sip.servers, Arc::new(SystemDns::new()), config.sip.listen);
+    names.settle(NAMES_RESOLVE).await;
+    let server = names.targets().first().map(|target| target.hop.addr);
     let rtp_address = match config.media.rtp_address {
         Some(address) => address,
-        None => rtp_address_toward(server.as_ref())?,
+        // A server whose name does not resolve now may do so later; the default route is the best guess.
+        None => network::local_ip_toward(server.unwrap_or(OUTSIDE))?,
     };
     let listen = config.media.listen;
     let advertise = if config.media.advertise.is_empty() && listen.ip().is_unspecified() {
-        network::candidate_addresses(server.as_ref().ok().copied(), config.http.listen.ip())
+        network::candidate_addresses(server, config.http.listen.ip())
     } else {
         config.media.advertise.clone()
     };
@@ -66,13 +78,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         workers: config.media.workers,
         port_rest: PORT_REST,
     })?;
-    let address = config.sip.listen;
-    let endpoint = Endpoint::bind(address, &config.sip.user_agent)
-        .map_err(|source| StartError::Sip { address, source })?;
-    let peers = network::resolve_all(&config.sip.servers).await;
+    let endpoint = Endpoint::open(endpoint_config(&config.sip))?;
     let http = config.http.clone();
-    let gateway = Gateway::new(config, endpoint, engine.clone());
-    gateway.take_from(peers);
+    let gateway = Gateway::new(config, endpoint, engine.clone(), names);
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
     info!(
@@ -88,12 +96,27 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running { gateway, http_addr, scheme, base_path, stop_http, http: task })
 }
 
-fn rtp_address_toward(
-    server: Result<&SocketAddr, &network::NetworkError>,
-) -> Result<IpAddr, network::NetworkError> {
-    // A server whose name does not resolve now may do so later; the default route is the best guess.
-    let outside = SocketAddr::from(([192, 0, 2, 1], 9));
-    network::local_ip_toward(*server.unwrap_or(&outside))
+/// What the SIP endpoint is told of the configuration.
+fn endpoint_config(sip: &config::Sip) -> EndpointConfig {
+    let networks = sip.networks.clone();
+    EndpointConfig {
+        tls_listen: sip.tls_listen,
+        tls: Some(tls_files(&sip.tls)),
+        advertise_port: sip.advertise.and_then(|advertise| advertise.port),
+        also_from: Some(Box::new(move |ip| networks.iter().any(|network| network.contains(ip)))),
+        ..EndpointConfig::new(sip.listen, sip.user_agent.clone())
+    }
+}
+
+pub(super) fn tls_files(tls: &config::SipTls) -> TlsFiles {
+    TlsFiles {
+        ca: tls.ca.clone(),
+        pins: tls.pins.clone(),
+        own: tls
+            .own
+            .as_ref()
+            .map(|own| OwnCertificate { cert: own.cert.clone(), key: own.key.clone() }),
+    }
 }
 
 impl Running {

@@ -96,6 +96,8 @@ fn file_name(path: &str) -> Option<String> {
     let name = match path.strip_suffix('/') {
         Some(folder) => format!("{folder}/index.html"),
         None if path.is_empty() => "index.html".to_owned(),
+        // Pages go without their extension, and files have one: `/gadget` is gadget.html.
+        None if !path.contains('.') => format!("{path}.html"),
         None => path.to_owned(),
     };
     let plain = |part: &str| {
@@ -138,6 +140,7 @@ mod tests {
     fn only_plain_names() {
         assert_eq!(file_name("/").as_deref(), Some("index.html"));
         assert_eq!(file_name("/lib/").as_deref(), Some("lib/index.html"));
+        assert_eq!(file_name("/gadget").as_deref(), Some("gadget.html"));
         assert_eq!(file_name("/grtc.d.ts").as_deref(), Some("grtc.d.ts"));
         for bad in ["", "/../Cargo.toml", "//etc/passwd", "/.gitkeep", "/a/%2e%2e/b", "/a\\b"] {
             assert_eq!(file_name(bad), None, "{bad}");

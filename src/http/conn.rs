@@ -292,7 +292,17 @@ mod tests {
         });
         let message = ToBrowser::Talk;
         let (peer, call) = (String::new(), String::new());
-        session.post(Envelope { peer, peer_name: None, call, call_uuid: None, message }).unwrap();
+        session
+            .post(Envelope {
+                peer,
+                peer_name: None,
+                call,
+                call_uuid: None,
+                diverted_from: None,
+                private: false,
+                message,
+            })
+            .unwrap();
         Bench { conn: Conn::new(Arc::new(server), remote), client, session }
     }
 

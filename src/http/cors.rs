@@ -17,7 +17,7 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
 
 /// What a script of another origin may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "Pragma, Retry-After, X-Genesys-CallUUID, X-Wrtc-Call, X-Wrtc-Peer, X-Wrtc-Peer-Name, X-Wrtc-Reason, X-Wrtc-Seq, X-Wrtc-Type",
+    "Pragma, Retry-After, X-Genesys-CallUUID, X-Wrtc-Call, X-Wrtc-Diversion, X-Wrtc-Peer, X-Wrtc-Peer-Name, X-Wrtc-Private, X-Wrtc-Reason, X-Wrtc-Seq, X-Wrtc-State, X-Wrtc-Type",
 );
 
 const REQUEST_PRIVATE_NETWORK: HeaderName =

@@ -136,8 +136,8 @@ pub(super) async fn wait(
     }
 }
 
-/// `Pragma` names the peer. The other two are ours, for pages that show a person why a call ended and
-/// who calls; an unmodified client does not look at them.
+/// `Pragma` names the peer. The others are ours, for pages that show a person who calls and why a call
+/// ended; an unmodified client does not look at them.
 fn describe(response: &mut Response, envelope: &Envelope) {
     let mut put = |name: HeaderName, value: &str, usable: fn(&char) -> bool| {
         let value: String = value.chars().filter(usable).collect();
@@ -151,6 +151,15 @@ fn describe(response: &mut Response, envelope: &Envelope) {
     let printable: fn(&char) -> bool = |c| matches!(c, ' '..='~');
     if let Some(name) = &envelope.peer_name {
         put(HeaderName::from_static("x-wrtc-peer-name"), name, printable);
+    }
+    if let Some(diverted) = &envelope.diverted_from {
+        put(HeaderName::from_static("x-wrtc-diversion"), diverted, printable);
+    }
+    if envelope.private {
+        put(HeaderName::from_static("x-wrtc-private"), "1", printable);
+    }
+    if let Some(uuid) = &envelope.call_uuid {
+        put(HeaderName::from_static("x-genesys-calluuid"), uuid, printable);
     }
     if let ToBrowser::Bye { code, reason } = &envelope.message {
         let text = format!("{code} {reason}");

@@ -23,7 +23,7 @@ use crate::agent::{
     SignInError,
 };
 use crate::secret::Secret;
-use crate::wire::{jsapi::check_dn, jsapi::percent_decode, rest as wire};
+use crate::wire::{ToBrowser, jsapi::check_dn, jsapi::percent_decode, rest as wire};
 
 /// Seconds a poll hangs by default, and at most.
 const DEFAULT_WAIT: u64 = 25;
@@ -325,7 +325,7 @@ fn render(delivery: &Delivery, json: bool) -> Option<Response> {
         let body = wire::render_json(envelope, delivery.seq())?.to_string();
         reply::with_type(StatusCode::OK, "application/json", body)
     } else {
-        let (content_type, body) = wire::render_text(&envelope.message)?;
+        let (content_type, body) = wire::render_text(envelope)?;
         reply::with_type(StatusCode::OK, content_type, body)
     };
     let headers = response.headers_mut();
@@ -342,6 +342,13 @@ fn render(delivery: &Delivery, json: bool) -> Option<Response> {
     put("x-wrtc-peer", &envelope.peer);
     put("pragma", &envelope.peer);
     put("x-wrtc-peer-name", envelope.peer_name.as_deref().unwrap_or_default());
+    put("x-wrtc-diversion", envelope.diverted_from.as_deref().unwrap_or_default());
+    if envelope.private {
+        put("x-wrtc-private", "1");
+    }
+    if matches!(envelope.message, ToBrowser::Answer { early: true, .. }) {
+        put("x-wrtc-state", "early");
+    }
     put("x-genesys-calluuid", envelope.call_uuid.as_deref().unwrap_or_default());
     Some(response)
 }

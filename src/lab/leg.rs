@@ -212,6 +212,7 @@ impl PhoneLeg {
             | Event::Referred { .. }
             | Event::RegistrationFailed { .. }
             | Event::Unregistered
+            | Event::InfoRefused { .. }
             | Event::Invited { .. } => {}
         }
     }

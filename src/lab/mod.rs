@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::sip::Endpoint;
+use crate::sip::{Endpoint, EndpointConfig, Hop, OpenError};
 
 pub use config::{Challenge, LabConfig};
 pub use control::{Ack, AckSdp, CallOut, Control, ControlError, Leg, LegEvent};
@@ -61,7 +61,7 @@ pub struct Registration {
     /// The Contact as it came.
     pub contact: String,
     /// Where calls to it are sent.
-    pub addr: SocketAddr,
+    pub hop: Hop,
     /// As granted.
     pub expires: Duration,
     pub user_agent: Option<String>,
@@ -87,7 +87,7 @@ impl Drop for Lab {
 }
 
 impl Lab {
-    /// Opens the socket and serves from then on, within the tokio runtime it is called in.
+    /// Opens its sockets, UDP and TCP, and serves from then on, within the tokio runtime it is called in.
     ///
     /// # Errors
     /// `InvalidInput` when it listens everywhere and advertises nothing, and what the socket says.
@@ -96,7 +96,11 @@ impl Lab {
             let why = "a lab that listens everywhere needs an address to advertise";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         };
-        let endpoint = Endpoint::bind(config.listen, config::USER_AGENT)?;
+        let endpoint = Endpoint::open(EndpointConfig::new(config.listen, config::USER_AGENT))
+            .map_err(|error| match error {
+                OpenError::Listen { source, .. } => source,
+                other => io::Error::other(other),
+            })?;
         let (reports, _) = broadcast::channel(REPORTS);
         let (registrations_sender, registrations) = watch::channel(Vec::new());
         let (requests, receiver) = mpsc::channel(control::REQUESTS);

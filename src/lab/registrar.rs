@@ -3,12 +3,13 @@
 //! One contact per DN, the last wins, as a SIP server for desk telephones has it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rsipstack::sip::{Header, HeadersExt, Request};
 
 use super::Registration;
+use crate::sip::Hop;
+use crate::sip::message::{self, hop_of};
 
 /// What is granted when REGISTER asks for no time (RFC 3261 10.2.1.1).
 const DEFAULT_EXPIRES: Duration = Duration::from_secs(3600);
@@ -110,12 +111,7 @@ impl Registrar {
 
     /// Does what a REGISTER wants, which has been found to be that DN's. Gives the values of the
     /// Contact header of the 200; none when the DN is signed out now.
-    pub fn handle_register(
-        &mut self,
-        wish: Wish,
-        from: SocketAddr,
-        now: Instant,
-    ) -> Option<String> {
+    pub fn handle_register(&mut self, wish: Wish, from: Hop, now: Instant) -> Option<String> {
         match wish.contact {
             Contact::Query => {}
             Contact::All => {
@@ -131,7 +127,9 @@ impl Registrar {
                 } else {
                     let registration = Registration {
                         dn: wish.dn.clone(),
-                        addr: address_of(&contact).unwrap_or(from),
+                        hop: message::parse_uri(&contact)
+                            .and_then(|uri| hop_of(&uri))
+                            .unwrap_or(from),
                         contact,
                         expires,
                         user_agent: wish.user_agent,
@@ -176,17 +174,6 @@ pub fn user_of(value: &str) -> Option<&str> {
     (!user.is_empty()).then_some(user)
 }
 
-/// Address and port of a URI whose host is an IP address.
-fn address_of(uri: &str) -> Option<SocketAddr> {
-    let rest = uri.get(4..)?;
-    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    let host = host.split([';', '?']).next()?;
-    host.parse().ok().or_else(|| {
-        let ip: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
-        Some(SocketAddr::new(ip, 5060))
-    })
-}
-
 fn contact_parameter<'a>(value: &'a str, name: &str) -> Option<&'a str> {
     let parameters = match value.split_once('>') {
         Some((_, rest)) => rest,
@@ -211,8 +198,8 @@ mod tests {
         Wish::read(&Request::try_from(text.as_str()).unwrap())
     }
 
-    fn from() -> SocketAddr {
-        "127.0.0.1:7000".parse().unwrap()
+    fn from() -> Hop {
+        Hop::udp("127.0.0.1:7000".parse().unwrap())
     }
 
     fn do_register(registrar: &mut Registrar, headers: &str, now: Instant) -> Option<String> {
@@ -234,7 +221,7 @@ mod tests {
         );
         do_register(&mut registrar, &format!("{first}Expires: 0\r\n"), now);
         let found = registrar.find("5001", now).unwrap();
-        assert_eq!(found.addr, SocketAddr::from(([127, 0, 0, 1], 7002)));
+        assert_eq!(found.hop, Hop::udp("127.0.0.1:7002".parse().unwrap()));
         assert_eq!(do_register(&mut registrar, "Contact: *\r\nExpires: 0\r\n", now), None);
         assert_eq!(registrar.all(), []);
     }
@@ -244,7 +231,7 @@ mod tests {
         let (mut registrar, now) = (Registrar::new(Duration::from_secs(600)), Instant::now());
         do_register(&mut registrar, "Contact: <sip:5001@phone.example>;Expires=60\r\n", now);
         // A name is not looked up: the answer goes where the request came from.
-        assert_eq!(registrar.find("5001", now).unwrap().addr, from());
+        assert_eq!(registrar.find("5001", now).unwrap().hop, from());
         let end = registrar.poll_timeout().unwrap();
         assert_eq!(end, now + Duration::from_secs(60));
         assert!(registrar.find("5001", end).is_none());
@@ -261,11 +248,9 @@ mod tests {
     }
 
     #[test]
-    fn users_and_addresses_are_read() {
+    fn users_are_read() {
         assert_eq!(user_of("\"A\" <sip:5001:x@host;lr>;tag=1"), Some("5001"));
         assert_eq!(user_of("SIP:5001;phone-context=x@host;tag=1"), None);
         assert_eq!(user_of("<sip:host>"), None);
-        assert_eq!(address_of("sip:a@[::1]:5062;ob"), "[::1]:5062".parse().ok());
-        assert_eq!(address_of("sip:10.0.0.1"), "10.0.0.1:5060".parse().ok());
     }
 }

@@ -65,7 +65,7 @@ pub struct Server {
     /// As advertised.
     local: SocketAddr,
     port: Port,
-    inbox: mpsc::Receiver<Incoming>,
+    inbox: mpsc::Receiver<Box<Incoming>>,
     gate: Gate,
     registrar: Registrar,
     legs: Legs,
@@ -121,7 +121,7 @@ impl Server {
             };
             tokio::select! {
                 incoming = self.inbox.recv() => match incoming {
-                    Some(incoming) => self.handle_incoming(incoming).await,
+                    Some(incoming) => self.handle_incoming(*incoming).await,
                     None => return,
                 },
                 request = requests.recv() => match request {
@@ -237,7 +237,7 @@ impl Server {
             Verdict::Pass => {}
             Verdict::Challenge(headers) => return self.respond(tx, request, 401, headers),
         }
-        let contact = self.registrar.handle_register(wish, from.addr, now);
+        let contact = self.registrar.handle_register(wish, from, now);
         let contact = contact.map(|value| Header::Contact(Contact::new(value)));
         self.registrations.send_if_modified(|all| {
             let new = self.registrar.all();
@@ -327,11 +327,7 @@ impl Server {
         let mut b = None;
         let kind = match to {
             To::Telephone(target) => {
-                let called = self.legs.add(self.config.user_agent(
-                    self.local,
-                    &caller,
-                    Hop::udp(target.addr),
-                ));
+                let called = self.legs.add(self.config.user_agent(self.local, &caller, target.hop));
                 let command = Command::Invite {
                     session: OUTGOING,
                     to: target.contact,
@@ -570,7 +566,7 @@ impl Server {
         }
         let CallOut { from, offer, ack, phone, headers } = call;
         let phone = Phone::open(phone).await.map_err(|_| ControlError::NoSocket)?;
-        let leg = self.legs.add(self.config.user_agent(self.local, &from, Hop::udp(target.addr)));
+        let leg = self.legs.add(self.config.user_agent(self.local, &from, target.hop));
         let (mut phone, command) =
             PhoneLeg::outgoing(OUTGOING, Arc::new(phone), target.contact, offer, ack, headers);
         self.legs.withhold_ack(leg, phone.withholds_ack());

@@ -14,7 +14,7 @@ use super::reception::Reception;
 use super::relay::{PACKET, Relay};
 use super::rtcp::{self, Clock};
 use super::rtp::{Class, HEADER, Packet};
-use super::srtp::Refused;
+use super::srtp::{OVERHEAD, Refused};
 use super::stream::Stream;
 use super::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, StreamStats};
 
@@ -59,9 +59,10 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    fn count(&mut self, packet: &[u8]) {
+    /// A packet of that length, header and all.
+    fn count(&mut self, len: usize) {
         self.packets += 1;
-        self.bytes += packet.len().saturating_sub(HEADER) as u64;
+        self.bytes += len.saturating_sub(HEADER) as u64;
     }
 
     fn stats(&self) -> StreamStats {
@@ -262,7 +263,7 @@ impl Call {
         &mut self,
         now: Instant,
         from: SocketAddr,
-        data: &[u8],
+        data: &mut [u8],
         sink: &mut dyn Sink,
     ) {
         let is_renewed = self.renewed.as_ref().is_some_and(|peer| peer.ice.is_valid(from));
@@ -283,13 +284,13 @@ impl Call {
             Class::Rtp => {
                 let opened = peer.open_rtp(data);
                 if let Some(plain) = self.opened(opened) {
-                    self.browser_rtp(now, &plain, sink);
+                    self.browser_rtp(now, plain, sink);
                 }
             }
             Class::Rtcp => {
                 let opened = peer.open_rtcp(data);
                 if let Some(plain) = self.opened(opened) {
-                    self.browser_rtcp(now, &plain);
+                    self.browser_rtcp(now, plain);
                 }
             }
             Class::Stun | Class::Unknown => self.stats.malformed += 1,
@@ -326,12 +327,15 @@ impl Call {
             packet.payload.len(),
             event,
         );
-        let mut buffer = [0; PACKET];
-        if let Some(out) = self.relay.forward_to_browser(now, &packet, &mut buffer)
-            && let Some((to, sealed)) = self.peer.seal_rtp(out)
+        let mut buffer = [0; PACKET + OVERHEAD];
+        let out = buffer
+            .first_chunk_mut()
+            .and_then(|buffer| self.relay.forward_to_browser(now, &packet, buffer));
+        if let Some(len) = out.map(<[u8]>::len)
+            && let Some((to, sealed)) = self.peer.seal_rtp(&mut buffer, len)
         {
-            self.to_browser.count(out);
-            sink.to_browser(to, &sealed);
+            self.to_browser.count(len);
+            sink.to_browser(to, sealed);
         }
         self.digits(sink);
     }
@@ -379,10 +383,7 @@ impl Call {
         self.flush(now, sink);
     }
 
-    fn opened(
-        &mut self,
-        opened: Option<Result<bytes::BytesMut, Refused>>,
-    ) -> Option<bytes::BytesMut> {
+    fn opened<'a>(&mut self, opened: Option<Result<&'a [u8], Refused>>) -> Option<&'a [u8]> {
         match opened? {
             Ok(plain) => return Some(plain),
             Err(Refused::Authentication | Refused::TooManyStreams) => {
@@ -412,7 +413,7 @@ impl Call {
         if let Some(out) = self.relay.forward_to_sip(now, &packet, &mut buffer)
             && let Some(to) = self.latch.destination()
         {
-            self.to_sip.count(out);
+            self.to_sip.count(out.len());
             sink.rtp(to, out);
         }
         self.digits(sink);
@@ -443,8 +444,12 @@ impl Call {
             let echo = rtcp::echo(now, self.browser_report);
             let report = self.from_browser.report().map(|report| (report, echo));
             let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report);
-            if let Some((to, sealed)) = self.peer.seal_rtcp(&data) {
-                sink.to_browser(to, &sealed);
+            let mut buffer = [0; PACKET + OVERHEAD];
+            if let Some(plain) = buffer.get_mut(..data.len()) {
+                plain.copy_from_slice(&data);
+                if let Some((to, sealed)) = self.peer.seal_rtcp(&mut buffer, data.len()) {
+                    sink.to_browser(to, sealed);
+                }
             }
         }
         let quiet = self.to_sip.packets == 0 && self.from_sip.ssrc().is_none();
@@ -469,7 +474,7 @@ impl Call {
         let mut buffer = [0; PACKET];
         while let Some(out) = self.relay.poll_sip(now, &mut buffer) {
             if let Some(to) = self.latch.destination() {
-                self.to_sip.count(out);
+                self.to_sip.count(out.len());
                 sink.rtp(to, out);
             }
         }

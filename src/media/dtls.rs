@@ -14,14 +14,13 @@ use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, 
 use rtc_dtls::crypto::Certificate;
 use rtc_dtls::crypto_provider::RTCCryptoProvider;
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
-use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc_shared::TransportProtocol;
 use rtc_shared::error::Error;
 use sha2::{Digest, Sha256};
 
 use crate::sdp::{Fingerprint, Setup};
 
-use super::hello::{AEAD_AES_128_GCM, AES128_CM_SHA1_80, HelloReader, Progress, is_framed};
+use super::hello::{HelloReader, Progress, is_framed};
 use super::srtp::{Profile, SrtpKeys};
 use super::types::DtlsFailure;
 
@@ -197,9 +196,8 @@ impl Dtls {
         if !matches!(self.state, State::Idle) || !self.expected.is_some_and(|e| e.active) {
             return;
         }
-        let offered = [Profile::AeadAes128Gcm, Profile::Aes128CmSha1_80];
         let mismatch = Arc::new(AtomicBool::new(false));
-        let Some(config) = self.config(true, &offered, &mismatch) else { return };
+        let Some(config) = self.config(true, &Profile::PREFERRED, &mismatch) else { return };
         let mut endpoint = Box::new(Endpoint::new(PEER, TransportProtocol::UDP, None));
         if endpoint.connect(now, PEER, config, None).is_ok() {
             self.tries += 1;
@@ -292,11 +290,8 @@ impl Dtls {
             }
             Progress::Offered(offered) => offered,
         };
-        let profile = if offered.contains(&AEAD_AES_128_GCM) {
-            Profile::AeadAes128Gcm
-        } else if offered.contains(&AES128_CM_SHA1_80) {
-            Profile::Aes128CmSha1_80
-        } else {
+        let chosen = Profile::PREFERRED.into_iter().find(|p| offered.contains(&p.number()));
+        let Some(profile) = chosen else {
             return Some(self.fail(now, DtlsFailure::NoSrtpProfile));
         };
         let mismatch = Arc::new(AtomicBool::new(false));
@@ -367,11 +362,11 @@ impl Dtls {
         if certificate.map(|der| fingerprint_of(der)) != Some(expected.fingerprint) {
             return Err(DtlsFailure::FingerprintMismatch);
         }
-        let profile = match state.srtp_protection_profile() {
-            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => Profile::AeadAes128Gcm,
-            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => Profile::Aes128CmSha1_80,
-            _ => return Err(DtlsFailure::NoSrtpProfile),
-        };
+        let agreed = state.srtp_protection_profile();
+        let profile = Profile::PREFERRED
+            .into_iter()
+            .find(|profile| profile.dtls() == agreed)
+            .ok_or(DtlsFailure::NoSrtpProfile)?;
         let material = state
             .export_keying_material("EXTRACTOR-dtls_srtp", &[], profile.material_len())
             .map_err(|_| DtlsFailure::Handshake)?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 use crate::sdp::IceCredentials;
 
@@ -136,10 +136,7 @@ impl Engine {
     ///
     /// # Errors
     /// No port is free in the range, the host gives no more sockets, or the workers have stopped.
-    pub fn open(
-        &self,
-        events: UnboundedSender<(MediaId, MediaEvent)>,
-    ) -> Result<Bridge, OpenError> {
+    pub fn open(&self, events: Sender<(MediaId, MediaEvent)>) -> Result<Bridge, OpenError> {
         let shared = &self.shared;
         let now = Instant::now();
         let worker = shared

@@ -11,10 +11,6 @@ const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const USE_SRTP: u16 = 14;
 
-/// SRTP profiles by their number (RFC 5764 4.1.2, RFC 7714 14.2).
-pub const AES128_CM_SHA1_80: u16 = 0x0001;
-pub const AEAD_AES_128_GCM: u16 = 0x0007;
-
 /// What a datagram made of it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {

@@ -78,25 +78,32 @@ impl Peer {
         self.dtls.poll_transmit().map(|data| (to, data))
     }
 
-    pub fn open_rtp(&mut self, data: &[u8]) -> Option<Result<BytesMut, Refused>> {
+    /// Opens a packet in place; `None` until connected.
+    pub fn open_rtp<'a>(&mut self, data: &'a mut [u8]) -> Option<Result<&'a [u8], Refused>> {
         self.srtp.as_mut().map(|srtp| srtp.open_rtp(data))
     }
 
-    pub fn open_rtcp(&mut self, data: &[u8]) -> Option<Result<BytesMut, Refused>> {
+    pub fn open_rtcp<'a>(&mut self, data: &'a mut [u8]) -> Option<Result<&'a [u8], Refused>> {
         self.srtp.as_mut().map(|srtp| srtp.open_rtcp(data))
     }
 
-    /// Where and what to send for a plain RTP packet; `None` until connected.
-    pub fn seal_rtp(&mut self, packet: &[u8]) -> Option<(SocketAddr, BytesMut)> {
+    /// Seals the plain RTP packet `buffer[..len]` in place; where to, and what. `None` until connected.
+    pub fn seal_rtp<'a>(
+        &mut self,
+        buffer: &'a mut [u8],
+        len: usize,
+    ) -> Option<(SocketAddr, &'a [u8])> {
         let to = self.ice.destination(self.dtls_from)?;
-        let sealed = self.srtp.as_mut()?.seal_rtp(packet)?;
-        Some((to, sealed))
+        Some((to, self.srtp.as_mut()?.seal_rtp(buffer, len)?))
     }
 
-    pub fn seal_rtcp(&mut self, packet: &[u8]) -> Option<(SocketAddr, BytesMut)> {
+    pub fn seal_rtcp<'a>(
+        &mut self,
+        buffer: &'a mut [u8],
+        len: usize,
+    ) -> Option<(SocketAddr, &'a [u8])> {
         let to = self.ice.destination(self.dtls_from)?;
-        let sealed = self.srtp.as_mut()?.seal_rtcp(packet)?;
-        Some((to, sealed))
+        Some((to, self.srtp.as_mut()?.seal_rtcp(buffer, len)?))
     }
 
     pub fn is_secure(&self) -> bool {
@@ -119,19 +126,15 @@ impl Peer {
 
     fn handle_dtls(&mut self, event: Event) -> Option<Notice> {
         match event {
-            Event::Connected { profile, keys } => {
-                match Srtp::new(profile, keys, self.identity.provider().clone()) {
-                    Ok(srtp) => {
-                        self.srtp = Some(srtp);
-                        Some(Notice::Connected(MediaEvent::DtlsConnected {
-                            profile: profile.name(),
-                        }))
-                    }
-                    Err(_) => Some(Notice::Event(MediaEvent::DtlsFailed {
-                        reason: DtlsFailure::NoSrtpProfile,
-                    })),
+            Event::Connected { profile, keys } => match Srtp::new(profile, &keys) {
+                Some(srtp) => {
+                    self.srtp = Some(srtp);
+                    Some(Notice::Connected(MediaEvent::DtlsConnected { profile: profile.name() }))
                 }
-            }
+                None => Some(Notice::Event(MediaEvent::DtlsFailed {
+                    reason: DtlsFailure::NoSrtpProfile,
+                })),
+            },
             Event::Failed(reason) => Some(Notice::Event(MediaEvent::DtlsFailed { reason })),
         }
     }

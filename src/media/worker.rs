@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 use super::call::{Call, Order, Sink};
 use super::ice::{Check, NoCheck};
@@ -68,7 +68,7 @@ pub struct Opening {
     pub rtp: UdpSocket,
     pub rtcp: UdpSocket,
     pub port: u16,
-    pub events: UnboundedSender<(MediaId, MediaEvent)>,
+    pub events: Sender<(MediaId, MediaEvent)>,
     pub published: Arc<Mutex<CallStats>>,
 }
 
@@ -146,7 +146,7 @@ struct Seat {
     rtp: UdpSocket,
     rtcp: UdpSocket,
     port: u16,
-    events: UnboundedSender<(MediaId, MediaEvent)>,
+    events: Sender<(MediaId, MediaEvent)>,
     events_left: u32,
     events_since: Instant,
     published: Arc<Mutex<CallStats>>,
@@ -216,7 +216,7 @@ struct Exit<'a> {
     routes: &'a mut Routes,
     rtp: &'a UdpSocket,
     rtcp: &'a UdpSocket,
-    events: &'a UnboundedSender<(MediaId, MediaEvent)>,
+    events: &'a Sender<(MediaId, MediaEvent)>,
     events_left: &'a mut u32,
     counters: &'a Counters,
 }
@@ -241,7 +241,7 @@ impl Sink for Exit<'_> {
         }
         if *self.events_left > 0 {
             *self.events_left -= 1;
-            let _ = self.events.send((self.id, event));
+            let _ = self.events.try_send((self.id, event));
         }
     }
 
@@ -455,7 +455,7 @@ impl Worker {
         }
     }
 
-    fn browser_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
+    fn browser_datagram(&mut self, now: Instant, from: SocketAddr, data: &mut [u8]) {
         let counters = &self.orders.counters;
         if Class::of(data) == Class::Stun {
             match Check::parse(data) {
@@ -568,7 +568,7 @@ impl Worker {
         if outcome.is_err() {
             let id = seat.id;
             tracing::error!(call = id.0, "a call's media panicked and is closed");
-            let _ = seat.events.send((id, MediaEvent::IceLost));
+            let _ = seat.events.try_send((id, MediaEvent::IceLost));
             self.close(Instant::now(), id);
             return;
         }

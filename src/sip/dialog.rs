@@ -25,6 +25,29 @@ pub(crate) struct Dialog {
     pub remote_cseq: Option<u32>,
     /// Where the peer's messages come from: used when its URIs hold names.
     pub peer: Hop,
+    /// The peer's Allow names UPDATE (RFC 3311 4).
+    pub allows_update: bool,
+    /// What both sides' media is by now.
+    pub agreed: Agreed,
+    /// RSeq of the peer's last reliable provisional answer that we acknowledged (RFC 3262 4).
+    pub rseq: Option<u32>,
+}
+
+/// The descriptions in force in a dialog: those of its last finished offer and answer (RFC 3264 5).
+/// A refresh repeats ours, so that the version in its `o=` line stays, too.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Agreed {
+    pub local: Option<String>,
+    pub remote: Option<String>,
+    /// The first exchange is over, before the call is up even: then either side may offer again.
+    /// An SDP in a provisional answer that was not reliable settles nothing (RFC 3261 13.2.1).
+    pub settled: bool,
+}
+
+impl Agreed {
+    pub(crate) fn settle(&mut self, local: Option<String>, remote: Option<String>) {
+        *self = Self { local, remote, settled: true };
+    }
 }
 
 impl Dialog {
@@ -48,6 +71,9 @@ impl Dialog {
             local_cseq: 0,
             remote_cseq: None,
             peer,
+            allows_update: false,
+            agreed: Agreed::default(),
+            rseq: None,
         }
     }
 
@@ -73,8 +99,10 @@ impl Dialog {
     pub(crate) fn callee(core: &mut Core, invite: &Request, from: Hop) -> Option<Self> {
         let local_tag = core.token();
         let (cseq, _) = message::cseq(invite)?;
-        let target = parse_uri(&NameAddr::parse(get_list(invite, "Contact").first()?)?.uri)?;
-        Some(Self {
+        // Callers of RFC 2543 may say no more than From (RFC 4475 3.4.1).
+        let contact = get_list(invite, "Contact").first().copied().or(get(invite, "From"))?;
+        let target = parse_uri(&NameAddr::parse(contact)?.uri)?;
+        let mut dialog = Self {
             call_id: message::call_id(invite)?.to_owned(),
             local: format!("{};tag={local_tag}", get(invite, "To")?),
             local_tag,
@@ -89,7 +117,12 @@ impl Dialog {
             local_cseq: 0,
             remote_cseq: Some(cseq),
             peer: from,
-        })
+            allows_update: false,
+            agreed: Agreed::default(),
+            rseq: None,
+        };
+        dialog.refresh_target(invite);
+        Some(dialog)
     }
 
     /// Whether an incoming request belongs here (RFC 3261 12.2.2).
@@ -99,11 +132,28 @@ impl Dialog {
             && tag_of(request, "From") == self.remote_tag.as_deref()
     }
 
-    /// Takes the Contact of a target refresh request or its answer.
+    /// A call to another target, for another try of the INVITE.
+    pub(crate) fn set_target(&mut self, target: Uri) {
+        self.target = Some(target);
+    }
+
+    /// Takes over what an early dialog counted and agreed on, now that it is confirmed.
+    pub(crate) fn continue_from(&mut self, early: Dialog) {
+        self.local_cseq = early.local_cseq;
+        self.remote_cseq = early.remote_cseq;
+        self.allows_update |= early.allows_update;
+        self.agreed = early.agreed;
+    }
+
+    /// Takes the Contact of a target refresh request or its answer, and what Allow says.
     pub(crate) fn refresh_target(&mut self, message: &impl rsipstack::sip::HasHeaders) {
         let contact = get_list(message, "Contact").first().and_then(|c| NameAddr::parse(c));
         if let Some(uri) = contact.and_then(|contact| parse_uri(&contact.uri)) {
             self.target = Some(uri);
+        }
+        let allowed = get_list(message, "Allow");
+        if !allowed.is_empty() {
+            self.allows_update = allowed.iter().any(|m| m.eq_ignore_ascii_case("UPDATE"));
         }
     }
 

@@ -1,12 +1,16 @@
 //! A user agent with its port and its inbox: what a task holds to drive one.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 use super::endpoint::{Claim, Endpoint, Port};
-use super::port::Incoming;
+use super::hop::Hop;
+use super::pacer::Urgency;
+use super::port::{Inbox, Incoming};
+use super::servers::{Link, Turn};
 use super::{Command, Event, UaConfig, UserAgent};
 
 /// Messages that may wait for one user agent. A DN has a handful of calls at most; whoever sends
@@ -19,11 +23,26 @@ pub struct Driven {
     port: Port,
     /// Further claims of the same inbox.
     claims: Vec<Port>,
-    sender: mpsc::Sender<Incoming>,
-    inbox: mpsc::Receiver<Incoming>,
+    sender: Inbox,
+    inbox: mpsc::Receiver<Box<Incoming>>,
+    link: Option<Link>,
+    /// That its REGISTER waits for, or has had and waits for the answer.
+    turn: Option<(Urgency, Hop, Turn)>,
+    /// See [`super::servers::Current::epoch`].
+    epoch: Option<u64>,
 }
 
 impl Driven {
+    /// The same for one of many at the same servers: it follows the current one, tells what it meets
+    /// there, and sends each REGISTER when its turn has come.
+    pub fn linked(endpoint: &Endpoint, claim: Claim, config: UaConfig, mut link: Link) -> Self {
+        let mut ua = UserAgent::new(config, rand::random());
+        ua.set_paced();
+        // What the configuration says may be a moment old.
+        link.current.mark_changed();
+        Self { link: Some(link), ..Self::with(endpoint, claim, ua) }
+    }
+
     /// Attaches a new user agent with random tags and Call-IDs.
     pub fn new(endpoint: &Endpoint, claim: Claim, config: UaConfig) -> Self {
         Self::with(endpoint, claim, UserAgent::new(config, rand::random()))
@@ -33,7 +52,7 @@ impl Driven {
     pub fn with(endpoint: &Endpoint, claim: Claim, ua: UserAgent) -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
         let port = endpoint.attach(claim, sender.clone());
-        Self { ua, port, claims: Vec::new(), sender, inbox }
+        Self { ua, port, claims: Vec::new(), sender, inbox, link: None, turn: None, epoch: None }
     }
 
     /// Claims more: a DN once its registration has been granted, not before.
@@ -53,7 +72,7 @@ impl Driven {
     }
 
     /// Points the user agent at another server, and tells what our address is toward it.
-    pub fn set_server(&mut self, server: super::Hop, advertise: SocketAddr) {
+    pub fn set_server(&mut self, server: Hop, advertise: SocketAddr) {
         self.ua.set_server(server, advertise, Instant::now());
         self.flush();
     }
@@ -83,9 +102,15 @@ impl Driven {
     pub async fn wind_down(&mut self) {
         loop {
             while let Some(event) = self.ua.poll_event() {
-                if let Event::Invited { session, .. } = event {
-                    let text = "signing out".to_owned();
-                    self.command(Command::End { session, code: 480, text });
+                match event {
+                    Event::Invited { session, .. } => {
+                        let text = "signing out".to_owned();
+                        self.command(Command::End { session, code: 480, text });
+                    }
+                    Event::Referred { refer, .. } => {
+                        self.command(Command::RejectRefer { refer, code: 480 });
+                    }
+                    _ => {}
                 }
             }
             self.flush();
@@ -105,17 +130,76 @@ impl Driven {
                 None => std::future::pending().await,
             }
         };
+        let turn = async {
+            match &mut self.turn {
+                Some((.., turn)) if !turn.has_come() => turn.come().await,
+                _ => std::future::pending().await,
+            }
+        };
+        let moved = async {
+            // Without a link, or after the last word of whoever chooses, nothing moves any more.
+            let told = match &mut self.link {
+                Some(link) => link.current.changed().await.is_ok(),
+                None => false,
+            };
+            if !told {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             Some(incoming) = self.inbox.recv() => {
-                self.ua.handle_incoming(incoming, Instant::now());
+                self.ua.handle_incoming(*incoming, Instant::now());
             }
+            () = turn => self.ua.take_turn(Instant::now()),
+            () = moved => self.follow(),
             () = sleep => self.ua.handle_timeout(Instant::now()),
+        }
+    }
+
+    /// To the current server.
+    fn follow(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        let Ok(current) = link.current.borrow_and_update().clone() else { return };
+        let now = Instant::now();
+        // In this order: toward a server that is down nothing goes out.
+        self.ua.set_reachable(current.down.as_deref().map_or(Ok(()), Err), now);
+        self.ua.set_server(current.server, current.advertise, now);
+        if self.epoch.replace(current.epoch).is_some_and(|epoch| epoch != current.epoch) {
+            self.ua.register_again(now);
+        }
+    }
+
+    /// Why the current server is not worth a try, as far as is known.
+    pub fn server_down(&self) -> Option<Arc<str>> {
+        match &*self.link.as_ref()?.current.borrow() {
+            Ok(current) => current.down.clone(),
+            Err(why) => Some(Arc::clone(why)),
         }
     }
 
     fn flush(&mut self) {
         while let Some(transmit) = self.ua.poll_transmit() {
             self.port.transmit(transmit);
+        }
+        let Some(link) = &self.link else { return };
+        if let Some(news) = self.ua.poll_news() {
+            let _ = link.news.try_send(news);
+        }
+        match self.ua.awaits_turn() {
+            Some(urgency) => {
+                let server = self.ua.config().server;
+                let waits = self.turn.as_ref().is_some_and(|(asked, to, turn)| {
+                    (*asked, *to) == (urgency, server) && !turn.has_come()
+                });
+                if !waits {
+                    // The old one first, for it may make room.
+                    self.turn = None;
+                    let turn = link.pacing.ask(urgency, server.transport.is_reliable());
+                    self.turn = Some((urgency, server, turn));
+                }
+            }
+            None if self.turn.is_some() && !self.ua.is_registering() => self.turn = None,
+            None => {}
         }
     }
 }

@@ -1,31 +1,35 @@
-//! The tokio side: one socket, its transactions, and who gets which message.
+//! The tokio side: sockets and connections, their transactions, and who gets which message.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
-use rsipstack::sip::{HasHeaders as _, Method, Request, SipMessage};
 use tokio::net::UdpSocket;
-use tokio::sync::{Notify, mpsc};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::hop::Hop;
-use super::message::{self, ALLOW, ALLOW_EVENTS, header, tag_of};
-use super::port::{Incoming, ServerTx, Transmit};
+use super::dispatch::Shared;
+use super::hop::{Hop, Transport};
+use super::port::{Inbox, Transmit};
 pub use super::routes::Claim;
-use super::routes::Routes;
-use super::trace::redact;
-use super::transaction::{Arrival, Output, Owner, Transactions};
-use super::wire::{self, Fault};
+use super::stats::{Counters, EndpointStats};
+use super::transaction::Owner;
+use super::transport::Limits;
+use super::transport::listener;
+use super::transport::tls::{Tls, TlsError, TlsFiles};
 
 /// Largest datagram there is.
 const DATAGRAM: usize = 65_535;
 
 /// Some four thousand messages.
 const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// Connection events that wait for whoever listens; a late one misses the oldest.
+const EVENTS: usize = 256;
 
 /// Which way a traced message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,73 +41,73 @@ pub enum Direction {
 /// Sees every message, credentials and SDP keys taken out. Called on the way of the packet: be quick.
 pub type Trace = Box<dyn Fn(Direction, Hop, &str) + Send + Sync>;
 
-/// Counters since the endpoint was bound, and what stands now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EndpointStats {
-    pub received: u64,
-    pub sent: u64,
-    /// Datagrams that are no SIP message.
-    pub malformed: u64,
-    /// Datagrams of strangers (see [`Endpoint::set_peers`]).
-    pub strangers: u64,
-    /// Answers that belong to no request of ours.
-    pub stray_responses: u64,
-    /// Requests that nobody claims.
-    pub unclaimed: u64,
-    /// Messages that found the inbox of their owner full.
-    pub inbox_full: u64,
-    /// Requests beyond [`Transactions::MAX`].
-    pub overload: u64,
-    /// Datagrams the socket did not take.
-    pub send_errors: u64,
-    /// Answers of ours that came after their transaction was over.
-    pub late_responses: u64,
-    pub ports: usize,
-    pub client_transactions: usize,
-    pub server_transactions: usize,
+/// Whether SIP is taken from an address. A v4 address is one, on a v6 socket too.
+pub type AddressFilter = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// A connection came or went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionEvent {
+    Up {
+        hop: Hop,
+        incoming: bool,
+    },
+    /// `reason` is a sentence for a log. What was under way over it has failed already.
+    Down {
+        hop: Hop,
+        incoming: bool,
+        reason: String,
+    },
 }
 
-#[derive(Default)]
-struct Counters {
-    received: AtomicU64,
-    sent: AtomicU64,
-    malformed: AtomicU64,
-    strangers: AtomicU64,
-    stray_responses: AtomicU64,
-    unclaimed: AtomicU64,
-    inbox_full: AtomicU64,
-    overload: AtomicU64,
-    send_errors: AtomicU64,
-    late_responses: AtomicU64,
+/// What an endpoint listens on and how it behaves.
+pub struct EndpointConfig {
+    /// UDP, and TCP if `tcp`; port 0 is one that is free for both.
+    pub listen: SocketAddr,
+    /// Take connections at `listen`, and send requests that are too large for UDP by TCP (RFC 3261
+    /// 18.1.1). Peers whose [`Hop`] says TCP are connected to in any case.
+    pub tcp: bool,
+    pub tls_listen: Option<SocketAddr>,
+    /// None: no TLS, either way.
+    pub tls: Option<TlsFiles>,
+    /// For the Server header of the endpoint's own answers.
+    pub user_agent: String,
+    /// Port of `listen` as peers see it; None: the one bound. Used in Via where a request leaves by
+    /// another transport than its user agent thought.
+    pub advertise_port: Option<u16>,
+    /// Addresses that SIP is taken from besides those of [`Endpoint::set_peers`].
+    pub also_from: Option<AddressFilter>,
+    pub limits: Limits,
 }
 
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+impl EndpointConfig {
+    /// UDP and TCP, no TLS, default limits.
+    pub fn new(listen: SocketAddr, user_agent: impl Into<String>) -> Self {
+        Self {
+            listen,
+            tcp: true,
+            tls_listen: None,
+            tls: None,
+            user_agent: user_agent.into(),
+            advertise_port: None,
+            also_from: None,
+            limits: Limits::default(),
+        }
+    }
 }
 
-#[derive(Default)]
-struct State {
-    transactions: Transactions,
-    routes: Routes,
+/// Why an endpoint could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("sip.listen = {address}: {source}; choose another port, or 0 for any free one")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("sip.tls_listen = {address}: {source}; choose another port, or 0 for any free one")]
+    TlsListen { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
-struct Shared {
-    socket: UdpSocket,
-    /// The same socket, for sending without waiting: tokio's own `try_send_to` says `WouldBlock`
-    /// until its reactor has looked at the socket once, which would cost the first message 500 ms.
-    sender: std::net::UdpSocket,
-    local: SocketAddr,
-    user_agent: String,
-    state: Mutex<State>,
-    /// Rung when a timer may have been set that is due before the one slept for.
-    timers: Notify,
-    peers: ArcSwapOption<Vec<IpAddr>>,
-    trace: ArcSwapOption<Trace>,
-    counters: Counters,
-}
-
-/// A SIP endpoint on one UDP socket. A handle: clones share the socket, which closes with the last
-/// handle and the last port.
+/// A SIP endpoint. A handle: clones share its sockets and connections, which close with the last handle
+/// and the last port.
 #[derive(Clone)]
 pub struct Endpoint {
     shared: Arc<Shared>,
@@ -118,49 +122,140 @@ pub struct Port {
 }
 
 impl Endpoint {
-    /// Opens the socket and starts the task that reads it. Wants a tokio runtime around it.
-    /// `user_agent` is for the Server header of the endpoint's own answers.
+    /// Opens an endpoint that listens on UDP only and knows no TLS: for tests and the lab.
     ///
     /// # Errors
     /// What the socket says: the address is in use, or is not of this host.
     pub fn bind(listen: SocketAddr, user_agent: &str) -> io::Result<Endpoint> {
-        let socket = std::net::UdpSocket::bind(listen)?;
-        socket.set_nonblocking(true)?;
+        let config = EndpointConfig { tcp: false, ..EndpointConfig::new(listen, user_agent) };
+        Self::open(config).map_err(|error| match error {
+            OpenError::Listen { source, .. } | OpenError::TlsListen { source, .. } => source,
+            OpenError::Tls(error) => io::Error::new(io::ErrorKind::InvalidInput, error),
+        })
+    }
+
+    /// Opens the sockets and starts the tasks that read them. Wants a tokio runtime around it.
+    ///
+    /// # Errors
+    /// A port is taken or not of this host; a TLS file cannot be read or does not fit. Each names the
+    /// key of the configuration.
+    pub fn open(config: EndpointConfig) -> Result<Endpoint, OpenError> {
+        let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+        let shows = tls.as_ref().is_some_and(|tls| tls.server.is_some());
+        if config.tls_listen.is_some() && !shows {
+            return Err(TlsError::NothingToShow.into());
+        }
+        let address = config.listen;
+        let fault = |source| OpenError::Listen { address, source };
+        let (socket, tcp) = listener::bind(address, config.tcp).map_err(fault)?;
+        let tls_listener = match config.tls_listen {
+            None => None,
+            Some(address) => {
+                let fault = |source| OpenError::TlsListen { address, source };
+                let listener = listener::bind_tcp(address).map_err(fault)?;
+                let local = listener.local_addr().map_err(fault)?;
+                Some((listener, local))
+            }
+        };
+        socket.set_nonblocking(true).map_err(fault)?;
         // A burst (every DN refreshes after an outage) is better kept than sent again. What the system
         // grants of it is enough.
         let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
-        let sender = socket.try_clone()?;
-        let socket = UdpSocket::from_std(socket)?;
-        let shared = Arc::new(Shared {
-            local: socket.local_addr()?,
+        let sender = socket.try_clone().map_err(fault)?;
+        let socket = UdpSocket::from_std(socket).map_err(fault)?;
+        let local = socket.local_addr().map_err(fault)?;
+        let shared = Arc::new_cyclic(|me| Shared {
+            local,
+            tls_local: tls_listener.as_ref().map(|(_, local)| *local),
+            advertise_port: config.advertise_port.unwrap_or(local.port()),
+            tcp: config.tcp,
             socket,
             sender,
-            user_agent: user_agent.to_owned(),
+            user_agent: config.user_agent,
+            limits: config.limits,
             state: Mutex::default(),
             timers: Notify::new(),
+            tls: ArcSwapOption::from(tls.map(Arc::new)),
             peers: ArcSwapOption::empty(),
+            also_from: config.also_from,
             trace: ArcSwapOption::empty(),
+            events: broadcast::channel(EVENTS).0,
             counters: Counters::default(),
+            runtime: Handle::current(),
+            me: me.clone(),
         });
         let stop = CancellationToken::new();
-        tokio::spawn(run(shared.clone(), stop.clone()));
+        tokio::spawn(run(Arc::clone(&shared), stop.clone()));
+        let tcp = tcp.map(|listener| (listener, Transport::Tcp));
+        let tls = tls_listener.map(|(listener, _)| (listener, Transport::Tls));
+        for (listener, transport) in tcp.into_iter().chain(tls) {
+            let shared = Arc::downgrade(&shared);
+            tokio::spawn(listener::accept(shared, listener, transport, stop.clone()));
+        }
         Ok(Endpoint { shared, _running: Arc::new(stop.drop_guard()) })
     }
 
+    /// Where UDP, and TCP if wanted, is bound.
     pub fn local_addr(&self) -> SocketAddr {
         self.shared.local
     }
 
+    /// Where TLS is listened on.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.shared.tls_local
+    }
+
     /// A port for one user agent. A claim that another port made before is taken over.
     /// Messages that find `inbox` full are dropped and counted; SIP sends them again.
-    pub fn attach(&self, claim: Claim, inbox: mpsc::Sender<Incoming>) -> Port {
+    pub fn attach(&self, claim: Claim, inbox: Inbox) -> Port {
         let owner = self.shared.lock().routes.attach(claim, inbox);
         Port { endpoint: self.clone(), owner }
     }
 
-    /// Takes messages from these addresses only; None from everybody.
+    /// Takes messages and connections from these addresses only, and from those of
+    /// [`EndpointConfig::also_from`]; None from everybody.
     pub fn set_peers(&self, peers: Option<Vec<IpAddr>>) {
+        let canonical = |ip: IpAddr| ip.to_canonical();
+        let peers = peers.map(|peers| peers.into_iter().map(canonical).collect());
         self.shared.peers.store(peers.map(Arc::new));
+    }
+
+    /// The servers of the configuration as they are resolved now, each with the host of its URI: that is
+    /// the name its certificate has to have. A hop that is not here is verified by its address.
+    /// Connections of ours to these are kept however little is said.
+    pub fn set_servers(&self, servers: impl IntoIterator<Item = (Hop, String)>) {
+        let mut names = HashMap::new();
+        for (hop, name) in servers {
+            // The first of two names for one address is the preferred server's.
+            names.entry(hop).or_insert(name);
+        }
+        self.shared.lock().streams.set_servers(names);
+    }
+
+    /// Reads the files again: new connections use what is in them, those that stand go on. A fault
+    /// leaves everything as it was.
+    ///
+    /// # Errors
+    /// A file cannot be read or does not fit.
+    pub fn reload_tls(&self, files: &TlsFiles) -> Result<(), TlsError> {
+        let tls = Tls::load(files)?;
+        if self.shared.tls_local.is_some() && tls.server.is_none() {
+            return Err(TlsError::NothingToShow);
+        }
+        self.shared.tls.store(Some(Arc::new(tls)));
+        Ok(())
+    }
+
+    /// Why `hop` could not be talked to the last time, in a sentence for a log or a dashboard; None when
+    /// it could, or was never tried. UDP has none.
+    pub fn peer_fault(&self, hop: Hop) -> Option<String> {
+        self.shared.lock().streams.fault(hop).map(str::to_owned)
+    }
+
+    /// Connections coming and going from now on. A server that reaches its telephones over the
+    /// connections they made wants them to register again after `Down`.
+    pub fn connection_events(&self) -> broadcast::Receiver<ConnectionEvent> {
+        self.shared.events.subscribe()
     }
 
     /// Shows every message to `trace`; None for none, as at the start.
@@ -169,231 +264,31 @@ impl Endpoint {
     }
 
     pub fn stats(&self) -> EndpointStats {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &self.shared.counters;
         let state = self.shared.lock();
         let (client_transactions, server_transactions) = state.transactions.counts();
+        let (connections_in, connections_out) = state.streams.counts();
         EndpointStats {
-            received: get(&counters.received),
-            sent: get(&counters.sent),
-            malformed: get(&counters.malformed),
-            strangers: get(&counters.strangers),
-            stray_responses: get(&counters.stray_responses),
-            unclaimed: get(&counters.unclaimed),
-            inbox_full: get(&counters.inbox_full),
-            overload: get(&counters.overload),
-            send_errors: get(&counters.send_errors),
-            late_responses: get(&counters.late_responses),
             ports: state.routes.ports(),
             client_transactions,
             server_transactions,
+            connections_in,
+            connections_out,
+            ..self.shared.counters.read()
         }
     }
 }
 
 impl Port {
-    /// Sends, without waiting. What the socket does not take at once is lost like any datagram, and
-    /// comes again by retransmission.
+    /// Sends, without waiting. What the UDP socket does not take at once is lost like any datagram, and
+    /// comes again by retransmission; what a connection cannot take ends the connection.
     pub fn transmit(&self, transmit: Transmit) {
-        let shared = &self.endpoint.shared;
-        let now = Instant::now();
-        let mut state = shared.lock();
-        let State { transactions, routes } = &mut *state;
-        match transmit {
-            Transmit::Request { tx, request, to } => {
-                if request.method == Method::Invite {
-                    let ids = (message::call_id(&request), tag_of(&request, "From"));
-                    if let (Some(call_id), Some(tag)) = ids {
-                        routes.learn(self.owner, call_id, tag);
-                    }
-                }
-                transactions.request(Some(self.owner), tx, request, to, now);
-            }
-            Transmit::Cancel { invite, request, to } => {
-                transactions.cancel(self.owner, invite, request, to, now);
-            }
-            Transmit::Ack { request, to } => {
-                shared.send(to, &request.to_bytes());
-            }
-            Transmit::Response { tx, response } => {
-                let invite = message::cseq(&response).is_some_and(|(_, method)| method == "INVITE");
-                if invite && (101..300).contains(&response.status_code.code()) {
-                    let ids = (message::call_id(&response), tag_of(&response, "To"));
-                    if let (Some(call_id), Some(tag)) = ids {
-                        routes.learn(self.owner, call_id, tag);
-                    }
-                }
-                // Whoever answers has it from then on, its CANCEL too.
-                transactions.set_owner(tx, self.owner);
-                if !transactions.respond(tx, &response, now) {
-                    count(&shared.counters.late_responses);
-                }
-            }
-        }
-        shared.flush(&mut state);
-        drop(state);
-        shared.timers.notify_one();
+        self.endpoint.shared.transmit(self.owner, transmit);
     }
 }
 
 impl Drop for Port {
     fn drop(&mut self) {
         self.endpoint.shared.lock().routes.detach(self.owner);
-    }
-}
-
-impl Shared {
-    /// Nothing in here leaves the state half done, so that a panic elsewhere does not end the SIP side.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// To the trace hook, and to the log at level `trace`.
-    fn show(&self, direction: Direction, peer: Hop, datagram: &[u8]) {
-        let hook = self.trace.load();
-        let logged = tracing::enabled!(tracing::Level::TRACE);
-        if hook.is_none() && !logged {
-            return;
-        }
-        let text = redact(datagram);
-        if logged {
-            tracing::trace!(?direction, %peer, "\n{text}");
-        }
-        if let Some(hook) = &*hook {
-            hook(direction, peer, &text);
-        }
-    }
-
-    fn send(&self, to: Hop, datagram: &[u8]) -> bool {
-        self.show(Direction::Out, to, datagram);
-        match self.sender.send_to(datagram, to.addr) {
-            Ok(_) => {
-                count(&self.counters.sent);
-                true
-            }
-            Err(error) => {
-                count(&self.counters.send_errors);
-                // A full buffer passes; the rest (no route, too big) does not.
-                error.kind() == io::ErrorKind::WouldBlock
-            }
-        }
-    }
-
-    /// Carries out what the transactions want done.
-    fn flush(&self, state: &mut State) {
-        while let Some(output) = state.transactions.poll() {
-            match output {
-                Output::Send { to, datagram, client } => {
-                    if !self.send(to, &datagram)
-                        && let Some(key) = client
-                    {
-                        state.transactions.send_failed(&key);
-                    }
-                }
-                Output::Deliver { owner, incoming } => self.deliver(state, owner, incoming),
-            }
-        }
-    }
-
-    fn deliver(&self, state: &mut State, owner: Owner, incoming: Incoming) {
-        let request = match &incoming {
-            Incoming::Request { tx, .. } => Some(*tx),
-            _ => None,
-        };
-        let taken = match state.routes.inbox(owner) {
-            Some(inbox) => match inbox.try_send(incoming) {
-                Ok(()) => true,
-                Err(mpsc::error::TrySendError::Full(_)) => {
-                    count(&self.counters.inbox_full);
-                    false
-                }
-                Err(mpsc::error::TrySendError::Closed(_)) => false,
-            },
-            None => false,
-        };
-        if let (Some(tx), false) = (request, taken) {
-            state.transactions.forget(tx);
-        }
-    }
-
-    fn datagram(&self, datagram: &[u8], from: SocketAddr, now: Instant) {
-        count(&self.counters.received);
-        if self.peers.load().as_ref().is_some_and(|peers| !peers.contains(&from.ip())) {
-            count(&self.counters.strangers);
-            return;
-        }
-        let from = Hop::udp(from);
-        self.show(Direction::In, from, datagram);
-        let mut state = self.lock();
-        match wire::parse(datagram) {
-            Ok(SipMessage::Request(request)) => self.request(&mut state, request, from, now),
-            Ok(SipMessage::Response(response)) => {
-                if !state.transactions.response(response, from, now) {
-                    count(&self.counters.stray_responses);
-                }
-            }
-            Err(Fault::UnknownMethod(request)) => self.unknown(&mut state, *request, from, now),
-            Err(Fault::KeepAlive) => {}
-            Err(Fault::Malformed | Fault::CutShort) => count(&self.counters.malformed),
-        }
-        self.flush(&mut state);
-    }
-
-    fn request(&self, state: &mut State, request: Request, from: Hop, now: Instant) {
-        let (tx, request, owner) = match state.transactions.arrived(request, from, now) {
-            Arrival::New { tx, request, owner } => (tx, request, owner),
-            Arrival::Absorbed => return,
-            Arrival::Unanswerable => return count(&self.counters.malformed),
-            Arrival::Overload => return count(&self.counters.overload),
-        };
-        let owner = match request.method {
-            Method::Cancel => owner,
-            _ => state.routes.owner(&request),
-        };
-        let Some(owner) = owner else {
-            return self.answer_unclaimed(state, tx, &request, now);
-        };
-        state.transactions.set_owner(tx, owner);
-        self.deliver(state, owner, Incoming::Request { tx, request, from });
-    }
-
-    /// What nobody claims is answered here.
-    fn answer_unclaimed(&self, state: &mut State, tx: ServerTx, request: &Request, now: Instant) {
-        count(&self.counters.unclaimed);
-        let in_dialog = tag_of(request, "To").is_some();
-        let code = match request.method {
-            Method::Ack => return,
-            Method::Options if !in_dialog => 200,
-            Method::Invite if !in_dialog => 404,
-            Method::Register
-            | Method::Subscribe
-            | Method::Publish
-            | Method::Message
-            | Method::Refer => 405,
-            _ => 481,
-        };
-        self.answer(state, tx, request, code, now);
-    }
-
-    /// A method nobody knows (RFC 3261 8.2.1).
-    fn unknown(&self, state: &mut State, request: Request, from: Hop, now: Instant) {
-        match state.transactions.arrived(request, from, now) {
-            Arrival::New { tx, request, .. } => self.answer(state, tx, &request, 405, now),
-            Arrival::Absorbed => {}
-            Arrival::Unanswerable => count(&self.counters.malformed),
-            Arrival::Overload => count(&self.counters.overload),
-        }
-    }
-
-    fn answer(&self, state: &mut State, tx: ServerTx, request: &Request, code: u16, now: Instant) {
-        let tag = format!("{:016x}", rand::random::<u64>());
-        let mut response = message::respond(request, code, None, &tag);
-        response.headers_mut().push(header("Server", self.user_agent.as_str()));
-        if matches!(code, 200 | 405) {
-            response.headers_mut().push(header("Allow", ALLOW));
-            response.headers_mut().push(header("Allow-Events", ALLOW_EVENTS));
-        }
-        state.transactions.respond(tx, &response, now);
     }
 }
 
@@ -412,9 +307,8 @@ async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             biased;
             () = stop.cancelled() => return,
             () = sleep => {
-                let now = Instant::now();
                 let mut state = shared.lock();
-                state.transactions.handle_timeout(now);
+                state.transactions.handle_timeout(Instant::now());
                 shared.flush(&mut state);
             }
             received = shared.socket.recv_from(&mut buffer) => match received {

@@ -11,14 +11,16 @@ use rsipstack::sip::{
 
 use super::hop::{Hop, Transport};
 
-/// Methods we answer with something better than 405. PRACK, REFER and SUBSCRIBE are not here yet.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, INFO, UPDATE";
-/// What NOTIFY may tell us without a subscription (Genesys remote control).
+/// Methods we answer with something better than 405.
+pub(crate) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, INFO, UPDATE, PRACK, REFER";
+/// What NOTIFY may tell us without a subscription (Genesys remote control). Not `refer`: nobody can subscribe to
+/// that one, and what a SIP server looks for here are these two.
 pub(crate) const ALLOW_EVENTS: &str = "talk, hold";
-/// Option tags we support. None of those that promise a procedure (100rel, timer, replaces).
-pub(crate) const SUPPORTED: &str = "uui";
+/// Option tags we always support; `100rel` is a matter of configuration.
+pub(crate) const EXTENSIONS: &[&str] = &["timer", "replaces", "norefersub", "uui"];
+pub(crate) const RELIABLE: &str = "100rel";
 pub(crate) const SDP_TYPE: &str = "application/sdp";
-pub(crate) const DEFAULT_PORT: u16 = 5060;
 
 /// A header by name, made safe: control characters, line breaks above all, become spaces, so that no
 /// application value starts a header of its own.
@@ -206,6 +208,11 @@ pub(crate) fn cseq(message: &impl HasHeaders) -> Option<(u32, &str)> {
     Some((number, words.next()?))
 }
 
+/// The event package of Event, without its parameters.
+pub(crate) fn package(message: &impl HasHeaders) -> Option<&str> {
+    get(message, "Event")?.split(';').next().map(str::trim)
+}
+
 /// The topmost Via element.
 pub(crate) fn top_via(message: &impl HasHeaders) -> Option<&str> {
     split_outside(get(message, "Via")?, ',').first().copied()
@@ -214,6 +221,12 @@ pub(crate) fn top_via(message: &impl HasHeaders) -> Option<&str> {
 /// The branch of a Via element.
 pub(crate) fn branch(via: &str) -> Option<&str> {
     param(via.get(via.find(';')?..)?, "branch").filter(|branch| !branch.is_empty())
+}
+
+/// Whether a header that is a list of tokens has this one.
+pub(crate) fn lists(message: &impl HasHeaders, name: &str, token: &str) -> bool {
+    get_all(message, name)
+        .any(|line| line.split(',').any(|tag| tag.trim().eq_ignore_ascii_case(token)))
 }
 
 /// A whole number at the start of a header (Expires, Min-Expires, Retry-After with its comment).
@@ -276,6 +289,16 @@ pub(crate) fn sdp_of(headers: &impl HasHeaders, body: &[u8]) -> Result<Option<St
     } else {
         Err(BadBody)
     }
+}
+
+/// Can the sender take SDP in an answer? Whoever says nothing about it can (RFC 3261 13.2.1).
+pub(crate) fn accepts_sdp(request: &impl HasHeaders) -> bool {
+    let accepted = get_list(request, "Accept");
+    accepted.is_empty()
+        || accepted.iter().any(|range| {
+            let range = range.split(';').next().unwrap_or_default().trim();
+            [SDP_TYPE, "application/*", "*/*"].iter().any(|sdp| sdp.eq_ignore_ascii_case(range))
+        })
 }
 
 /// A body that is neither SDP nor holds any (415).
@@ -344,6 +367,11 @@ pub(crate) fn set_body(
         None => body.clear(),
     }
     headers.push(header("Content-Length", body.len().to_string()));
+}
+
+/// The same for what may or may not have an SDP.
+pub(crate) fn set_sdp(headers: &mut Headers, body: &mut Vec<u8>, sdp: Option<&str>) {
+    set_body(headers, body, sdp.map(|sdp| (SDP_TYPE, sdp.as_bytes().to_vec())));
 }
 
 /// A response as RFC 3261 8.2.6 builds it: Via, From, To, Call-ID and CSeq copied, our tag added to a

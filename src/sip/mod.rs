@@ -3,26 +3,48 @@
 //! The core ([`UserAgent`], and inside it registration and dialogs) is sans-I/O: messages,
 //! commands and `Instant`s go in, [`port::Transmit`]s and [`Event`]s come out. Behind the port in
 //! [`port`] sit our own transactions, sans-I/O as well ([`transaction`] says why not rsipstack's), and
-//! the [`Endpoint`] with its socket. Messages are rsipstack's types; nothing of its dialog layer is
-//! used. [`Driven`] puts one of each together for a task to hold.
+//! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are
+//! rsipstack's types; nothing of its dialog layer is used. [`Driven`] puts one of each together for a
+//! task to hold.
 //!
-//! Left for later: TCP and TLS, DNS, session timers (RFC 4028), PRACK (RFC 3262), REFER, Replaces.
+//! Left for later: REFER, Replaces.
+//! Left for later: DNS.
+//! the [`Endpoint`] with its sockets; [`transport`] has the connections of TCP and TLS. Messages are rsipstack's types; nothing of its dialog layer is
+//! used. [`Driven`] puts one of each together for a task to hold.
 
+mod acks;
 mod core;
 mod dialog;
 pub mod digest;
+mod dispatch;
 mod driver;
+pub mod dtmf_info;
 mod endpoint;
+mod extra;
+mod flood;
 mod hop;
+mod identity;
+mod inform;
 pub(crate) mod message;
 mod offers;
+pub mod pacer;
 pub mod port;
+mod redirect;
+mod refer;
 mod registration;
+mod reliable;
+mod replaces;
+pub mod resolve;
 mod routes;
+mod sanity;
+pub mod servers;
 mod session;
+mod session_timer;
+mod stats;
 pub mod timers;
 pub mod trace;
 pub mod transaction;
+pub mod transport;
 mod types;
 mod ua;
 mod uac;
@@ -30,7 +52,11 @@ mod uas;
 pub mod wire;
 
 pub use driver::Driven;
-pub use endpoint::{Claim, Direction, Endpoint, EndpointStats, Port, Trace};
+pub use endpoint::{
+    AddressFilter, Claim, ConnectionEvent, Direction, Endpoint, EndpointConfig, OpenError, Port,
+    Trace,
+};
 pub use hop::{Hop, Transport};
+pub use stats::EndpointStats;
 pub use types::*;
 pub use ua::UserAgent;

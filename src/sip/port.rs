@@ -30,6 +30,10 @@ pub enum Transmit {
     Response { tx: ServerTx, response: Response },
 }
 
+/// Where a user agent takes its messages from. Boxed, for tokio's channel keeps room for 32 of them,
+/// which would be most of what an idle agent costs.
+pub type Inbox = tokio::sync::mpsc::Sender<Box<Incoming>>;
+
 /// What the endpoint hands to a user agent.
 #[derive(Debug)]
 pub enum Incoming {

@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 use rsipstack::sip::{Method, Request, Response};
 
 use super::core::{AuthState, Core, Pending, Purpose, renew};
+use super::extra;
 use super::message::{self, NameAddr, get_list, header, number, parse_uri, status_text};
+use super::pacer::Urgency;
 use super::port::TxFailure;
-use super::types::Event;
+use super::servers::News;
+use super::types::{Event, RegistrationState, RegistrationStatus};
 
 /// First pause after a failure, before jitter.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -15,21 +18,37 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Longest Retry-After that is believed.
 const LONGEST_RETRY_AFTER: u64 = 600;
+/// When a binding is refreshed: between so many thousandths of the time that was granted.
+const EARLIEST_REFRESH: u64 = 400;
+const LATEST_REFRESH: u64 = 500;
+/// A refresh is wanted this long before the binding runs out: time for an answer that is lost once or
+/// twice, and for a challenge.
+const MARGIN: Duration = Duration::from_secs(15);
+/// What a person is told who signs in meanwhile.
+const UNREACHABLE: &str = "the SIP server is unreachable";
 /// Longest expiry asked for, whatever Min-Expires says: a week.
 const LONGEST_EXPIRY: u64 = 7 * 24 * 3600;
 
-#[derive(Debug, PartialEq, Eq)]
 enum State {
     /// Never registered, or signed out.
     Idle,
+    /// Wants to go out: waits for its turn, and for a server that is there.
+    Queued(Queued),
     /// REGISTER under way.
     InFlight,
     /// Bound; refresh at that time.
     Registered { refresh: Instant },
-    /// Next try at that time.
-    Pause { until: Instant },
+    /// Next try at that time, or as soon as the server is back where an outage was the reason.
+    Pause { until: Instant, outage: bool },
     /// Refused for good: only a new command starts again.
     Refused,
+}
+
+struct Queued {
+    purpose: Purpose,
+    urgency: Urgency,
+    /// A challenged request that goes out once more.
+    again: Option<Box<(Request, AuthState)>>,
 }
 
 pub(crate) struct Registration {
@@ -40,12 +59,27 @@ pub(crate) struct Registration {
     bound: bool,
     /// Registered once with these credentials: a refusal now is the server's trouble, not ours.
     proven: bool,
+    /// REGISTERs wait for [`Registration::take_turn`].
+    paced: bool,
+    /// The server is known to be down: nothing is sent there.
+    unreachable: bool,
     failures: u32,
     call_id: String,
     tag: String,
     cseq: u32,
     ask: u64,
     auth: AuthState,
+    /// When the binding that was granted last runs out.
+    expires_at: Option<Instant>,
+    told: Told,
+}
+
+/// What [`RegistrationStatus`] says beyond the configuration.
+struct Told {
+    state: RegistrationState,
+    since: Option<Instant>,
+    /// Code and text of the last answer, or of what stands for one.
+    last: Option<Box<(u16, String)>>,
 }
 
 impl Registration {
@@ -55,68 +89,224 @@ impl Registration {
             wanted: false,
             bound: false,
             proven: false,
+            paced: false,
+            unreachable: false,
             failures: 0,
             call_id: core.new_call_id(),
             tag: core.token(),
             cseq: 0,
             ask: core.config.expires.as_secs().clamp(1, LONGEST_EXPIRY),
             auth: AuthState::default(),
+            expires_at: None,
+            told: Told { state: RegistrationState::SignedOut, since: None, last: None },
         }
     }
 
-    pub(crate) fn register(&mut self, core: &mut Core) {
+    pub(crate) fn status(&self, core: &Core) -> RegistrationStatus {
+        RegistrationStatus {
+            state: self.told.state,
+            server: core.config.server,
+            contact: core.contact(),
+            expires_at: self.expires_at,
+            last_code: self.told.last.as_ref().map(|last| last.0),
+            last_reason: self.told.last.as_ref().map(|last| last.1.clone()),
+            since: self.told.since,
+        }
+    }
+
+    fn tell(&mut self, state: RegistrationState, now: Instant) {
+        if self.told.state != state {
+            self.told.state = state;
+            self.told.since = Some(now);
+        }
+    }
+
+    // Commands, and what the owner tells.
+
+    pub(crate) fn set_paced(&mut self) {
+        self.paced = true;
+    }
+
+    pub(crate) fn register(&mut self, core: &mut Core, now: Instant) {
         if !core.config.registers {
             return;
         }
         self.wanted = true;
-        // One REGISTER at a time (10.2): what is under way decides when it is answered.
-        if self.state != State::InFlight {
-            self.send(core, Purpose::Register);
+        match &self.state {
+            // One REGISTER at a time (10.2): what is under way decides when it is answered.
+            State::InFlight => return,
+            State::Queued(queued) if queued.purpose == Purpose::Register => return,
+            _ => {}
+        }
+        self.tell(RegistrationState::Registering, now);
+        self.want(core, Purpose::Register, self.urgency(now), now);
+        if self.unreachable {
+            self.tell_unreachable(core, UNREACHABLE, now);
         }
     }
 
-    pub(crate) fn unregister(&mut self, core: &mut Core) {
+    pub(crate) fn unregister(&mut self, core: &mut Core, now: Instant) {
         self.wanted = false;
-        if self.state == State::InFlight {
-            return;
+        match &self.state {
+            State::InFlight => return,
+            State::Queued(queued) if queued.purpose == Purpose::Unregister => return,
+            _ => {}
         }
         if self.bound {
-            self.send(core, Purpose::Unregister);
+            self.want(core, Purpose::Unregister, Urgency::Person, now);
         } else {
             self.state = State::Idle;
+            self.tell(RegistrationState::SignedOut, now);
             core.events.push_back(Event::Unregistered);
         }
     }
 
-    /// The server moved: tell the new one at once.
-    pub(crate) fn refresh_now(&mut self, core: &mut Core) {
-        if self.wanted && self.state != State::InFlight {
-            self.send(core, Purpose::Register);
+    /// The server is another one: it is told, and what the old one may still answer is of no interest.
+    pub(crate) fn server_changed(&mut self, core: &mut Core, now: Instant) {
+        if !self.wanted {
+            return;
+        }
+        match &mut self.state {
+            State::InFlight => {
+                let under_way = core.pending.len();
+                core.pending.retain(|_, pending| pending.purpose != Purpose::Register);
+                if core.pending.len() < under_way {
+                    self.want(core, Purpose::Register, self.urgency(now), now);
+                }
+            }
+            State::Queued(queued) => queued.again = None,
+            State::Registered { .. } | State::Pause { .. } => {
+                self.want(core, Purpose::Register, self.urgency(now), now);
+            }
+            State::Idle | State::Refused => {}
         }
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.state != State::InFlight
+    /// The way to us that the server knows is gone.
+    pub(crate) fn register_again(&mut self, core: &mut Core, now: Instant) {
+        if self.wanted && matches!(self.state, State::Registered { .. }) {
+            self.want(core, Purpose::Register, Urgency::By(now), now);
+        }
     }
+
+    /// The server is down, for a reason, or back.
+    pub(crate) fn set_reachable(
+        &mut self,
+        core: &mut Core,
+        reachable: Result<(), &str>,
+        now: Instant,
+    ) {
+        let unreachable = reachable.is_err();
+        if std::mem::replace(&mut self.unreachable, unreachable) == unreachable || !self.wanted {
+            return;
+        }
+        match (reachable, &self.state) {
+            (Err(_), State::Idle | State::Refused) => {}
+            (Err(why), _) => {
+                self.tell_unreachable(core, &format!("{UNREACHABLE}: {why}"), now);
+            }
+            // It may have lost what it knew.
+            (Ok(()), State::Registered { .. } | State::Pause { outage: true, .. }) => {
+                self.want(core, Purpose::Register, self.urgency(now), now);
+            }
+            (Ok(()), _) => {}
+        }
+    }
+
+    fn tell_unreachable(&mut self, core: &mut Core, text: &str, now: Instant) {
+        self.tell(RegistrationState::Failing, now);
+        self.told.last = Some(Box::new((503, text.to_owned())));
+        let text = text.to_owned();
+        core.events.push_back(Event::RegistrationFailed { code: 503, text, will_retry: true });
+    }
+
+    /// What waits for its turn, if something does that would go.
+    pub(crate) fn awaits_turn(&self) -> Option<Urgency> {
+        match &self.state {
+            State::Queued(queued) if !self.unreachable || queued.purpose == Purpose::Unregister => {
+                Some(queued.urgency)
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn take_turn(&mut self, core: &mut Core, now: Instant) {
+        if self.awaits_turn().is_some()
+            && let State::Queued(queued) = std::mem::replace(&mut self.state, State::InFlight)
+        {
+            self.go(core, queued, now);
+        }
+    }
+
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(self.state, State::InFlight)
+    }
+
+    /// Nothing that a sign-out would have to wait for.
+    pub(crate) fn is_idle(&self) -> bool {
+        match &self.state {
+            State::InFlight => false,
+            State::Queued(queued) => queued.purpose == Purpose::Register,
+            _ => true,
+        }
+    }
+
+    // Time.
 
     pub(crate) fn timeout(&self) -> Option<Instant> {
         match self.state {
             State::Registered { refresh } if self.wanted => Some(refresh),
-            State::Pause { until } if self.wanted => Some(until),
+            State::Pause { until, .. } if self.wanted => Some(until),
             _ => None,
         }
     }
 
     pub(crate) fn handle_timeout(&mut self, core: &mut Core, now: Instant) {
         if self.timeout().is_some_and(|at| at <= now) {
-            self.send(core, Purpose::Register);
+            self.want(core, Purpose::Register, self.urgency(now), now);
         }
     }
 
-    fn send(&mut self, core: &mut Core, purpose: Purpose) {
+    /// A sign-in has somebody who waits; a binding is to be refreshed before it runs out; what has
+    /// none is wanted now.
+    fn urgency(&self, now: Instant) -> Urgency {
+        if !self.proven {
+            return Urgency::Person;
+        }
+        let bound = matches!(self.state, State::Registered { .. }) && !self.unreachable;
+        let by = self.expires_at.filter(|_| bound).and_then(|at| at.checked_sub(MARGIN));
+        Urgency::By(by.map_or(now, |by| by.max(now)))
+    }
+
+    // Requests.
+
+    fn want(&mut self, core: &mut Core, purpose: Purpose, urgency: Urgency, now: Instant) {
+        self.queue(core, Queued { purpose, urgency, again: None }, now);
+    }
+
+    fn queue(&mut self, core: &mut Core, queued: Queued, now: Instant) {
+        if self.paced {
+            self.state = State::Queued(queued);
+        } else {
+            self.go(core, queued, now);
+        }
+    }
+
+    fn go(&mut self, core: &mut Core, queued: Queued, now: Instant) {
+        match queued.again {
+            Some(again) => {
+                let (request, auth) = *again;
+                self.transmit(core, queued.purpose, request, auth);
+            }
+            None => self.send(core, queued.purpose, now),
+        }
+    }
+
+    fn send(&mut self, core: &mut Core, purpose: Purpose, now: Instant) {
         let Some(uri) = parse_uri(&format!("sip:{}", core.config.domain)) else {
             // The configuration is checked before it gets here; a domain that is none cannot be asked.
             self.state = State::Refused;
+            self.tell(RegistrationState::Refused, now);
             core.events.push_back(Event::RegistrationFailed {
                 code: 400,
                 text: "the SIP domain is not usable".to_owned(),
@@ -132,6 +322,7 @@ impl Registration {
         request.headers.push(header("Contact", format!("{};expires={expires}", core.contact())));
         request.headers.push(header("Expires", expires.to_string()));
         request.headers.push(header("Allow", message::ALLOW));
+        extra::add(&mut request, &core.config.headers);
         self.transmit(core, purpose, request, self.auth.carry_over());
     }
 
@@ -143,6 +334,8 @@ impl Registration {
         core.send(purpose, request, to, auth);
     }
 
+    // Answers.
+
     pub(crate) fn handle_response(
         &mut self,
         core: &mut Core,
@@ -151,36 +344,48 @@ impl Registration {
         now: Instant,
     ) {
         let code = response.status_code.code();
+        let retry_after = number(response, "Retry-After");
+        match code {
+            503 if retry_after.is_none() && pending.purpose == Purpose::Register => {
+                core.tell_news(pending.to, News::Unavailable);
+            }
+            408 | 503 => {}
+            _ => core.tell_news(pending.to, News::Answered),
+        }
         if (code == 401 || code == 407)
             && let Some(auth) = core.answer_challenge(&pending.auth, response)
         {
             let mut request = pending.request;
             self.cseq += 1;
             renew(core, &mut request, self.cseq);
-            self.transmit(core, pending.purpose, request, auth);
+            let purpose = pending.purpose;
+            let urgency = match purpose {
+                Purpose::Unregister => Urgency::Person,
+                _ => self.urgency(now),
+            };
+            let again = Some(Box::new((request, auth)));
+            self.queue(core, Queued { purpose, urgency, again }, now);
             return;
         }
         self.auth = pending.auth;
         if pending.purpose == Purpose::Unregister {
-            self.unregistered(core);
+            self.unregistered(core, now);
             return;
         }
+        self.told.last = Some(Box::new((code, status_text(response))));
         match code {
             200..300 => self.granted(core, response, now),
             423 => {
                 let asked = self.ask;
                 self.ask = number(response, "Min-Expires").unwrap_or(0).min(LONGEST_EXPIRY);
                 if self.ask > asked && self.wanted {
-                    self.send(core, Purpose::Register);
+                    self.want(core, Purpose::Register, self.urgency(now), now);
                 } else {
                     self.ask = asked;
                     self.failed(core, code, status_text(response), None, now);
                 }
             }
-            _ => {
-                let retry_after = number(response, "Retry-After");
-                self.failed(core, code, status_text(response), retry_after, now);
-            }
+            _ => self.failed(core, code, status_text(response), retry_after, now),
         }
     }
 
@@ -192,13 +397,15 @@ impl Registration {
         now: Instant,
     ) {
         if pending.purpose == Purpose::Unregister {
-            self.unregistered(core);
+            self.unregistered(core, now);
             return;
         }
         let (code, text) = match why {
             TxFailure::Timeout => (408, "no answer from the SIP server"),
             TxFailure::Transport => (503, "the SIP server is out of reach"),
         };
+        core.tell_news(pending.to, News::of(why));
+        self.told.last = Some(Box::new((code, text.to_owned())));
         self.failed(core, code, text.to_owned(), None, now);
     }
 
@@ -206,12 +413,17 @@ impl Registration {
         let expires = Duration::from_secs(granted(core, response).unwrap_or(self.ask));
         self.failures = 0;
         self.proven = true;
-        // Not below a second, so that a server that grants nothing is not flooded.
-        let refresh = now + (expires / 2).max(Duration::from_secs(1));
-        self.state = State::Registered { refresh };
+        // Half of it at the latest, and not all at the same: thousands that came back together after an
+        // outage spread out again. Not below a second, so that a server that grants nothing is not
+        // flooded.
+        let part = core.between(EARLIEST_REFRESH, LATEST_REFRESH);
+        let refresh = (expires * u32::try_from(part).unwrap_or(500)) / 1000;
+        self.state = State::Registered { refresh: now + refresh.max(Duration::from_secs(1)) };
+        self.expires_at = Some(now + expires);
+        self.tell(RegistrationState::Registered, now);
         core.events.push_back(Event::Registered { expires });
         if !self.wanted {
-            self.send(core, Purpose::Unregister);
+            self.want(core, Purpose::Unregister, Urgency::Person, now);
         }
     }
 
@@ -233,12 +445,15 @@ impl Registration {
         if !self.wanted {
             // Signed out while this was under way.
             self.state = State::Idle;
-            self.unregister(core);
+            self.unregister(core, now);
         } else if last {
             self.state = State::Refused;
+            self.tell(RegistrationState::Refused, now);
         } else {
             let pause = self.pause(core, retry_after);
-            self.state = State::Pause { until: now + pause };
+            let outage = matches!(code, 408 | 503) && retry_after.is_none();
+            self.state = State::Pause { until: now + pause, outage };
+            self.tell(RegistrationState::Failing, now);
             self.failures = self.failures.saturating_add(1);
         }
     }
@@ -253,13 +468,16 @@ impl Registration {
         Duration::from_millis(asked + jittered)
     }
 
-    fn unregistered(&mut self, core: &mut Core) {
+    fn unregistered(&mut self, core: &mut Core, now: Instant) {
         self.bound = false;
+        self.expires_at = None;
         self.state = State::Idle;
+        self.tell(RegistrationState::SignedOut, now);
         core.events.push_back(Event::Unregistered);
         if self.wanted {
             // Signed in again while the sign-out was under way.
-            self.send(core, Purpose::Register);
+            self.tell(RegistrationState::Registering, now);
+            self.want(core, Purpose::Register, Urgency::Person, now);
         }
     }
 }

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use rsipstack::sip::Request;
-use tokio::sync::mpsc;
 
 use super::message::{self, tag_of};
-use super::port::Incoming;
+use super::port::Inbox;
 use super::transaction::Owner;
 use super::uas::user_of;
 
@@ -29,7 +28,7 @@ pub enum Claim {
 
 struct Entry {
     claim: Claim,
-    inbox: mpsc::Sender<Incoming>,
+    inbox: Inbox,
     /// Call-ID and our tag, the one used last at the end.
     dialogs: Vec<(String, String)>,
 }
@@ -46,7 +45,7 @@ pub(crate) struct Routes {
 
 impl Routes {
     /// The claim made last wins: the newest sign-in of a DN owns it.
-    pub(crate) fn attach(&mut self, claim: Claim, inbox: mpsc::Sender<Incoming>) -> Owner {
+    pub(crate) fn attach(&mut self, claim: Claim, inbox: Inbox) -> Owner {
         let owner = self.next;
         self.next += 1;
         match &claim {
@@ -113,13 +112,15 @@ impl Routes {
         by_call_id.or_else(by_user).copied().or(self.everything)
     }
 
-    pub(crate) fn inbox(&self, owner: Owner) -> Option<&mpsc::Sender<Incoming>> {
+    pub(crate) fn inbox(&self, owner: Owner) -> Option<&Inbox> {
         self.ports.get(&owner).map(|entry| &entry.inbox)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
 
     fn request(user: &str, call_id: &str, tag: &str) -> Request {

@@ -2,17 +2,22 @@
 
 use super::hop::Hop;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rsipstack::sip::{Method, Request, Response};
+use rsipstack::sip::{Method, Request};
 
+use super::acks::{AwaitedAck, SentAck};
 use super::core::{AuthState, Core, Pending, Purpose, renew};
 use super::dialog::Dialog;
-use super::message::{self, get, header, reason_header, reason_of, set_body};
+use super::flood::Allowance;
+use super::message::{self, header, reason_header, reason_of};
 use super::offers::{Offer, Ours, Theirs};
-use super::port::{ServerTx, Transmit, TxFailure};
-use super::timers::{T1, T1X64, T2};
-use super::types::{End, EndedBy, Event, NotifyEvent, SessionId};
+use super::port::{ClientTx, ServerTx, Transmit, TxFailure};
+use super::refer::Sent;
+use super::reliable::Reliably;
+use super::session_timer::Timer;
+use super::timers::{T1, T1X64};
+use super::types::{End, EndedBy, Event, Party, SessionId};
 use super::uac::Outgoing;
 use super::uas::IncomingInvite;
 
@@ -26,30 +31,6 @@ pub(crate) enum Phase {
     Up,
     /// Nothing more to say; kept to answer what comes late.
     Over,
-}
-
-/// A 2xx of ours that waits for its ACK (RFC 3261 13.3.1.4).
-pub(crate) struct AwaitedAck {
-    pub cseq: u32,
-    tx: ServerTx,
-    response: Response,
-    next: Instant,
-    pause: Duration,
-    sent: Instant,
-    deadline: Instant,
-    /// The 2xx held an offer: the ACK brings the answer.
-    pub holds_offer: bool,
-}
-
-/// The ACK of a 2xx we received, for when the 2xx comes again (RFC 3261 13.2.2.4).
-pub(crate) struct SentAck {
-    pub cseq: u32,
-    pub remote_tag: Option<String>,
-    /// None while the application has not given the answer.
-    pub ack: Option<(Request, Hop)>,
-    /// The INVITE, for its credentials.
-    pub invite: Request,
-    until: Instant,
 }
 
 pub(crate) struct Session {
@@ -68,6 +49,22 @@ pub(crate) struct Session {
     pub offers: VecDeque<Offer>,
     /// Via branch of the INVITE that came in: CANCEL has the same.
     pub invite_branch: Option<String>,
+    /// The challenges this session's requests have answered: the next one answers them unasked, with
+    /// the counts rising.
+    pub auth: AuthState,
+    pub timer: Timer,
+    /// Our provisional answers, where they are to be acknowledged.
+    pub reliably: Option<Reliably>,
+    /// Early dialogs of a call out that another one was answered in.
+    pub forks: Vec<Dialog>,
+    /// Whom it is with, as far as the application knows.
+    pub party: Option<Party>,
+    /// Our REFERs.
+    pub referred: Sent,
+    /// The peer has sent one.
+    pub was_referred: bool,
+    /// For INFO and sipfrags.
+    pub allowance: Allowance,
     bye_due: Option<ByeDue>,
 }
 
@@ -96,6 +93,14 @@ impl Session {
             theirs: None,
             offers: VecDeque::new(),
             invite_branch: None,
+            auth: AuthState::default(),
+            timer: Timer::default(),
+            reliably: None,
+            forks: Vec::new(),
+            party: None,
+            referred: Sent::default(),
+            was_referred: false,
+            allowance: Allowance::default(),
             bye_due: None,
         }
     }
@@ -116,6 +121,9 @@ impl Session {
         reason_header: Option<String>,
     ) {
         if !self.ended {
+            for (code, text) in self.referred.give_up() {
+                self.transferring(core, code, text, true);
+            }
             self.ended = true;
             let end = End { by, code, text: text.into(), reason_header };
             core.events.push_back(Event::Ended { session: self.id, end });
@@ -134,6 +142,10 @@ impl Session {
         self.offers.clear();
         self.ours = Ours::Idle;
         self.bye_due = None;
+        self.timer.stop();
+        if let Some(reliably) = &mut self.reliably {
+            reliably.stop();
+        }
         self.reap_at.get_or_insert(now + T1X64);
     }
 
@@ -170,6 +182,35 @@ impl Session {
         }
     }
 
+    /// Sends a request of this session's in a transaction of its own, with the credentials that were
+    /// asked for before (RFC 3261 22.3, RFC 7616 3.6).
+    pub(crate) fn dispatch(
+        &mut self,
+        core: &mut Core,
+        purpose: Purpose,
+        request: Request,
+        to: Hop,
+    ) -> ClientTx {
+        let auth = self.auth.carry_over();
+        self.dispatch_with(core, purpose, request, to, auth)
+    }
+
+    /// The same with the answer to a challenge that has just come.
+    pub(crate) fn dispatch_with(
+        &mut self,
+        core: &mut Core,
+        purpose: Purpose,
+        request: Request,
+        to: Hop,
+        auth: AuthState,
+    ) -> ClientTx {
+        let tx = core.send(purpose, request, to, auth);
+        if let Some(sent) = core.as_sent(tx) {
+            self.auth = sent.auth.clone();
+        }
+        tx
+    }
+
     pub(crate) fn respond(&self, core: &mut Core, tx: ServerTx, request: &Request, code: u16) {
         let response = core.response(request, code, &self.tag());
         core.transmits.push_back(Transmit::Response { tx, response });
@@ -185,9 +226,14 @@ impl Session {
         from: Hop,
         now: Instant,
     ) {
+        if request.method == Method::PRack && (self.is_over() || self.in_order(&request)) {
+            // For an answer sent before the final one, it comes when it comes (RFC 3262 3).
+            return self.handle_prack(core, tx, &request, now);
+        }
         if self.is_over() {
             // 15.1.2 for a BYE that crossed ours; nothing else makes sense any more.
-            let code = if request.method == Method::Bye { 200 } else { 481 };
+            let late = request.method == Method::Bye || self.is_late_sipfrag(&request);
+            let code = if late { 200 } else { 481 };
             return self.respond(core, tx, &request, code);
         }
         if !self.in_order(&request) {
@@ -198,10 +244,15 @@ impl Session {
         }
         match request.method {
             Method::Bye => self.handle_bye(core, tx, &request, now),
-            Method::Notify => self.handle_notify(core, tx, &request),
-            Method::Info => self.handle_info(core, tx, &request),
+            Method::Notify => self.handle_notify(core, tx, &request, now),
+            Method::Info => self.handle_info(core, tx, &request, now),
+            Method::Refer => self.handle_refer(core, tx, request, now),
             Method::Options => self.respond(core, tx, &request, 200),
-            Method::Invite | Method::Update => self.handle_offer(core, tx, request),
+            Method::Invite | Method::Update => {
+                self.identify_request(core, &request);
+                self.handle_offer(core, tx, request, now);
+            }
+            Method::Subscribe => self.respond(core, tx, &request, 489),
             _ => self.respond(core, tx, &request, 405),
         }
     }
@@ -229,133 +280,6 @@ impl Session {
         }
         self.tell_end(core, EndedBy::Peer, 200, "OK", reason_of(request));
         self.over(core, now);
-    }
-
-    fn handle_notify(&mut self, core: &mut Core, tx: ServerTx, request: &Request) {
-        let package = get(request, "Event").and_then(|e| e.split(';').next()).map(str::trim);
-        let event = match package {
-            Some(name) if name.eq_ignore_ascii_case("talk") => NotifyEvent::Talk,
-            Some(name) if name.eq_ignore_ascii_case("hold") => NotifyEvent::Hold,
-            _ => return self.respond(core, tx, request, 489),
-        };
-        self.respond(core, tx, request, 200);
-        self.emit(core, Event::Notified { session: self.id, event });
-    }
-
-    fn handle_info(&mut self, core: &mut Core, tx: ServerTx, request: &Request) {
-        self.respond(core, tx, request, 200);
-        if !request.body.is_empty() {
-            let content_type = get(request, "Content-Type").unwrap_or_default().to_owned();
-            let body = request.body.clone();
-            self.emit(core, Event::Informed { session: self.id, content_type, body });
-        }
-    }
-
-    // Our 2xx and their ACK.
-
-    /// Sends a 2xx and repeats it until its ACK arrives.
-    pub(crate) fn send_ok(
-        &mut self,
-        core: &mut Core,
-        tx: ServerTx,
-        request: &Request,
-        sdp: &str,
-        holds_offer: bool,
-        now: Instant,
-    ) {
-        let mut response = core.response(request, 200, &self.tag());
-        set_body(
-            &mut response.headers,
-            &mut response.body,
-            Some((message::SDP_TYPE, sdp.as_bytes().to_vec())),
-        );
-        core.transmits.push_back(Transmit::Response { tx, response: response.clone() });
-        let Some((cseq, _)) = message::cseq(request) else { return };
-        if request.method == Method::Invite {
-            self.awaited.push(AwaitedAck {
-                cseq,
-                tx,
-                response,
-                next: now + T1,
-                pause: T1,
-                sent: now,
-                deadline: now + T1X64,
-                holds_offer,
-            });
-        }
-    }
-
-    pub(crate) fn handle_ack(&mut self, core: &mut Core, request: &Request, now: Instant) {
-        let Some((cseq, _)) = message::cseq(request) else { return };
-        let Some(at) = self.awaited.iter().position(|awaited| awaited.cseq == cseq) else { return };
-        let awaited = self.awaited.remove(at);
-        // A body where no answer is due (Genesys echoes our own SDP) is nobody's business.
-        let sdp = match awaited.holds_offer {
-            true => message::sdp_of(request, &request.body).ok().flatten(),
-            false => None,
-        };
-        self.emit(core, Event::Acked { session: self.id, sdp });
-        match self.bye_due.take() {
-            Some(due) => self.send_bye(core, due.code, &due.text, now),
-            None => self.try_next_offer(core),
-        }
-    }
-
-    // Their 2xx and our ACK.
-
-    /// ACKs a 2xx, now or when the application has the answer, and remembers the ACK.
-    pub(crate) fn acknowledge(
-        &mut self,
-        core: &mut Core,
-        dialog: &Dialog,
-        invite: Request,
-        wants_answer: bool,
-        now: Instant,
-    ) {
-        let Some((cseq, _)) = message::cseq(&invite) else { return };
-        let ack = (!wants_answer).then(|| dialog.ack(core, &invite, cseq, None));
-        if let Some((request, to)) = &ack {
-            core.transmits.push_back(Transmit::Ack { request: request.clone(), to: *to });
-        }
-        self.acks.retain(|sent| sent.until > now || sent.ack.is_none());
-        self.acks.push(SentAck {
-            cseq,
-            remote_tag: dialog.remote_tag.clone(),
-            ack,
-            invite,
-            until: now + T1X64,
-        });
-    }
-
-    /// True when the 2xx is one we know: its ACK goes out again, if there is one yet.
-    pub(crate) fn repeated_ok(&self, core: &mut Core, response: &Response) -> bool {
-        let cseq = message::cseq(response).map(|(number, _)| number);
-        let tag = message::tag_of(response, "To");
-        let known = self
-            .acks
-            .iter()
-            .find(|sent| Some(sent.cseq) == cseq && sent.remote_tag.as_deref() == tag);
-        if let Some(SentAck { ack: Some((request, to)), .. }) = known {
-            core.transmits.push_back(Transmit::Ack { request: request.clone(), to: *to });
-        }
-        known.is_some()
-    }
-
-    pub(crate) fn ack_due(&self) -> bool {
-        self.acks.iter().any(|sent| sent.ack.is_none())
-    }
-
-    /// [`super::Command::AnswerInAck`], or an ACK without an answer when there will be none.
-    pub(crate) fn send_due_ack(&mut self, core: &mut Core, sdp: Option<&str>, now: Instant) {
-        let Some(dialog) = &self.dialog else { return };
-        let Some(due) = self.acks.iter_mut().find(|sent| sent.ack.is_none()) else { return };
-        let (request, to) = dialog.ack(core, &due.invite, due.cseq, sdp);
-        core.transmits.push_back(Transmit::Ack { request: request.clone(), to });
-        due.ack = Some((request, to));
-        due.until = now + T1X64;
-        if !self.ended {
-            self.try_next_offer(core);
-        }
     }
 
     // Hanging up.
@@ -405,76 +329,78 @@ impl Session {
         }
     }
 
+    /// The BYE that waited, if one did.
+    pub(crate) fn send_due_bye(&mut self, core: &mut Core, now: Instant) -> bool {
+        let due = self.bye_due.take();
+        if let Some(due) = &due {
+            self.send_bye(core, due.code, &due.text, now);
+        }
+        due.is_some()
+    }
+
     pub(crate) fn send_bye(&mut self, core: &mut Core, code: u16, text: &str, now: Instant) {
-        if let Some(dialog) = &mut self.dialog {
-            bye(core, self.id, dialog, code, text);
+        if let Some(mut dialog) = self.dialog.take() {
+            self.bye(core, &mut dialog, code, text);
+            self.dialog = Some(dialog);
         }
         self.over(core, now);
     }
 
-    /// [`super::Command::Info`]: in the confirmed dialog, or in the early one heard of last.
-    pub(crate) fn info(&mut self, core: &mut Core, content_type: &str, body: Vec<u8>) {
-        self.request_in_dialog(core, Method::Info, |request| {
-            set_body(&mut request.headers, &mut request.body, Some((content_type, body)));
-        });
+    /// BYE in a dialog of this session's.
+    pub(crate) fn bye(&mut self, core: &mut Core, dialog: &mut Dialog, code: u16, text: &str) {
+        let cseq = dialog.next_cseq();
+        let (mut request, to) = dialog.request(core, Method::Bye, cseq);
+        request.headers.extend(reason_header(code, text));
+        self.dispatch(core, Purpose::Bye(self.id), request, to);
     }
 
-    /// [`super::Command::Notify`]: in the same dialog as INFO.
-    pub(crate) fn notify(&mut self, core: &mut Core, event: NotifyEvent) {
-        self.request_in_dialog(core, Method::Notify, |request| {
-            request.headers.push(rsipstack::sip::Header::Event(event.package().into()));
-            set_body(&mut request.headers, &mut request.body, None);
-        });
-    }
-
-    fn request_in_dialog(
+    /// A request in the confirmed dialog, or in the early one heard of last; false when there is none.
+    pub(crate) fn request_in_dialog(
         &mut self,
         core: &mut Core,
+        purpose: Purpose,
         method: Method,
-        fill: impl FnOnce(&mut rsipstack::sip::Request),
-    ) {
+        fill: impl FnOnce(&mut Request),
+    ) -> bool {
         let dialog = match &mut self.phase {
             Phase::Calling(outgoing) => outgoing.early.last_mut(),
             _ => self.dialog.as_mut(),
         };
-        let (Some(dialog), false) = (dialog, self.ended) else { return };
+        let (Some(dialog), false) = (dialog, self.ended) else { return false };
         let cseq = dialog.next_cseq();
         let (mut request, to) = dialog.request(core, method, cseq);
         fill(&mut request);
-        core.send(Purpose::Info(self.id), request, to, AuthState::default());
+        self.dispatch(core, purpose, request, to);
+        true
     }
 
-    // Answers and failures of BYE and INFO.
-
-    pub(crate) fn handle_other_response(
+    pub(crate) fn send_again(
         &mut self,
         core: &mut Core,
         pending: Pending,
-        response: &Response,
-        now: Instant,
-    ) {
-        let code = response.status_code.code();
-        if (code == 401 || code == 407)
-            && let Some(auth) = core.answer_challenge(&pending.auth, response)
-        {
-            self.send_again(core, pending, auth);
-            return;
-        }
-        // 12.2.1.2: the peer knows of no such dialog.
-        if code == 481 && matches!(pending.purpose, Purpose::Info(_)) && !self.is_over() {
-            self.tell_end(core, EndedBy::Peer, 481, message::status_text(response), None);
-            self.over(core, now);
-        }
-    }
-
-    pub(crate) fn send_again(&mut self, core: &mut Core, pending: Pending, auth: AuthState) {
+        auth: AuthState,
+    ) -> ClientTx {
         let mut request = pending.request;
-        let cseq = match &mut self.dialog {
+        let cseq = match self.dialog_of_ours(&request) {
             Some(dialog) => dialog.next_cseq(),
+            // Of a fork that is gone.
             None => message::cseq(&request).map_or(1, |(number, _)| number + 1),
         };
         renew(core, &mut request, cseq);
-        core.send(pending.purpose, request, pending.to, auth);
+        self.dispatch_with(core, pending.purpose, request, pending.to, auth)
+    }
+
+    /// The dialog a request of ours belongs to.
+    pub(crate) fn dialog_of_ours(&mut self, request: &Request) -> Option<&mut Dialog> {
+        self.dialog_with(message::tag_of(request, "To"))
+    }
+
+    pub(crate) fn dialog_with(&mut self, remote_tag: Option<&str>) -> Option<&mut Dialog> {
+        let is_it = |dialog: &&mut Dialog| dialog.remote_tag.as_deref() == remote_tag;
+        match &mut self.phase {
+            Phase::Calling(outgoing) => outgoing.early.iter_mut().find(is_it),
+            _ => self.dialog.as_mut().filter(is_it),
+        }
     }
 
     pub(crate) fn lost(&mut self, core: &mut Core, why: TxFailure, now: Instant) {
@@ -493,7 +419,7 @@ impl Session {
     // Time.
 
     pub(crate) fn timeout(&self) -> Option<Instant> {
-        let awaited = self.awaited.iter().map(|a| a.next.min(a.deadline));
+        let awaited = self.awaited.iter().map(AwaitedAck::timeout);
         let glare = match &self.ours {
             Ours::Waiting { until, .. } => Some(*until),
             _ => None,
@@ -503,39 +429,31 @@ impl Session {
             Phase::Ringing(invite) => invite.next_progress(),
             _ => None,
         };
-        awaited.chain(glare).chain(bye).chain(ringing).chain(self.reap_at).min()
+        let reliable = self.reliably.as_ref().and_then(Reliably::timeout);
+        let timer = self.timer.timeout().filter(|_| !self.ended && matches!(self.phase, Phase::Up));
+        let guard = self.theirs.as_ref().map(Theirs::until);
+        let ours = awaited.chain(glare).chain(bye).chain(ringing).chain(self.reap_at);
+        ours.chain(reliable).chain(timer).chain(guard).chain(self.referred.timeout()).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, core: &mut Core, now: Instant) {
-        if self.awaited.iter().any(|awaited| awaited.deadline <= now) {
+        if self.awaited.iter().any(|awaited| awaited.is_overdue(now)) {
             self.tell_end(core, EndedBy::Network, 408, "no ACK", None);
-            match self.bye_due.take() {
-                Some(due) => self.send_bye(core, due.code, &due.text, now),
-                None => self.send_bye(core, 408, "no ACK", now),
+            if !self.send_due_bye(core, now) {
+                self.send_bye(core, 408, "no ACK", now);
             }
         }
-        if self.bye_due.as_ref().is_some_and(|due| due.at.is_some_and(|at| at <= now))
-            && let Some(due) = self.bye_due.take()
-        {
-            self.send_bye(core, due.code, &due.text, now);
+        if self.bye_due.as_ref().is_some_and(|due| due.at.is_some_and(|at| at <= now)) {
+            self.send_due_bye(core, now);
         }
-        for awaited in self.awaited.iter_mut().filter(|awaited| awaited.next <= now) {
-            let response = awaited.response.clone();
-            core.transmits.push_back(Transmit::Response { tx: awaited.tx, response });
-            awaited.pause = (awaited.pause * 2).min(T2);
-            awaited.next = now + awaited.pause;
-        }
+        self.repeat_oks(core, now);
+        self.check_refer(core, now);
+        self.check_reliably(core, now);
+        self.check_timer(core, now);
+        self.give_theirs_up(core, now);
         self.end_pause(core, now);
         self.repeat_progress(core, now);
     }
-}
-
-/// BYE in a dialog.
-pub(crate) fn bye(core: &mut Core, id: SessionId, dialog: &mut Dialog, code: u16, text: &str) {
-    let cseq = dialog.next_cseq();
-    let (mut request, to) = dialog.request(core, Method::Bye, cseq);
-    request.headers.extend(reason_header(code, text));
-    core.send(Purpose::Bye(id), request, to, AuthState::default());
 }
 
 /// The answer to a request too early to be dealt with: try again in a moment (RFC 3261 14.2).

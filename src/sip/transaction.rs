@@ -1,5 +1,6 @@
 //! Transactions (RFC 3261 17, with RFC 6026), sans-I/O: messages and the time in, datagrams and
-//! deliveries out. UDP only.
+//! deliveries out. On a reliable transport nothing is repeated and nothing lingers for repetitions
+//! (timers A, E and G off, D, I, J and K zero); the rest is the same.
 //!
 //! Not rsipstack's, for these reasons, all of 0.7.14: a 2xx to INVITE is either ACKed inside (so
 //! without the answer a delayed offer needs) or ends the transaction at once, and its repetitions
@@ -15,14 +16,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rsipstack::sip::{Method, Request, Response};
 
-use super::hop::Hop;
-use super::message::{self, branch, get_all, header, param, split_outside, tag_of, top_via};
+use super::hop::{Hop, Transport};
+use super::message::{self, branch, get_all, get_list, header, tag_of, top_via};
 use super::port::{ClientTx, Incoming, ServerTx, TxFailure};
 use super::timers::{T1, T1X64, T2, T4};
+use super::transport::via::{fix_via, sent_by};
 
 /// Longest an INVITE rings without a word from its callee. Queues announce for many minutes; an
 /// hour of silence is a lost call.
 const RINGING: Duration = Duration::from_secs(3600);
+
+/// What branches of RFC 3261 begin with. Nothing but this is none (RFC 4475 3.2.1).
+const COOKIE: &str = "z9hG4bK";
 
 /// Who owns a transaction: a port's number.
 pub type Owner = u64;
@@ -30,8 +35,18 @@ pub type Owner = u64;
 /// What to do, in order.
 #[derive(Debug)]
 pub enum Output {
-    Send { to: Hop, datagram: Bytes, client: Option<Key> },
-    Deliver { owner: Owner, incoming: Incoming },
+    /// `client` is whose request it is; `instead` is where an answer goes whose connection is gone
+    /// (18.2.2).
+    Send {
+        to: Hop,
+        datagram: Bytes,
+        client: Option<Key>,
+        instead: Option<Hop>,
+    },
+    Deliver {
+        owner: Owner,
+        incoming: Incoming,
+    },
 }
 
 /// Names a transaction: branch, sent-by where it is a server's, method (17.1.3, 17.2.3).
@@ -75,6 +90,8 @@ struct Client {
     deadline: Instant,
     cancelled: bool,
     ack: Option<Bytes>,
+    /// The request as it goes by UDP, where it goes by TCP only for its size (18.1.1).
+    by_udp: Option<Box<Request>>,
 }
 
 impl Client {
@@ -84,6 +101,11 @@ impl Client {
 
     fn is_invite(&self) -> bool {
         self.request.method == Method::Invite
+    }
+
+    /// For a final answer.
+    fn waits(&self) -> bool {
+        matches!(self.state, ClientState::Calling | ClientState::Proceeding)
     }
 }
 
@@ -103,6 +125,7 @@ struct Server {
     owner: Option<Owner>,
     invite: bool,
     answer_to: Hop,
+    instead: Option<Hop>,
     last: Option<Bytes>,
     state: ServerState,
     resend: Option<Instant>,
@@ -148,7 +171,11 @@ impl Transactions {
     }
 
     fn send(&mut self, to: Hop, datagram: Bytes) {
-        self.out.push_back(Output::Send { to, datagram, client: None });
+        self.out.push_back(Output::Send { to, datagram, client: None, instead: None });
+    }
+
+    fn answer(&mut self, to: Hop, instead: Option<Hop>, datagram: Bytes) {
+        self.out.push_back(Output::Send { to, datagram, client: None, instead });
     }
 
     fn deliver(&mut self, owner: Option<Owner>, incoming: Incoming) {
@@ -168,6 +195,33 @@ impl Transactions {
         to: Hop,
         now: Instant,
     ) {
+        self.start(owner, tx, request, None, to, now);
+    }
+
+    /// Starts one that goes to `to` by TCP for its size alone; where no connection can be made it goes
+    /// to the same address by UDP, as `by_udp` (18.1.1). Both have the same branch.
+    pub fn large_request(
+        &mut self,
+        owner: Option<Owner>,
+        tx: ClientTx,
+        request: Request,
+        by_udp: Request,
+        to: SocketAddr,
+        now: Instant,
+    ) {
+        let to = Hop::new(Transport::Tcp, to);
+        self.start(owner, tx, request, Some(Box::new(by_udp)), to, now);
+    }
+
+    fn start(
+        &mut self,
+        owner: Option<Owner>,
+        tx: ClientTx,
+        request: Request,
+        by_udp: Option<Box<Request>>,
+        to: Hop,
+        now: Instant,
+    ) {
         let key = top_via(&request).and_then(branch).map(|b| client_key(b, request.method));
         let Some(key) = key.filter(|_| self.clients.len() < Self::MAX) else {
             self.deliver(owner, Incoming::Failed { tx, why: TxFailure::Transport });
@@ -175,7 +229,7 @@ impl Transactions {
         };
         let datagram = Bytes::from(request.to_bytes());
         let client = Some(key.clone());
-        self.out.push_back(Output::Send { to, datagram: datagram.clone(), client });
+        self.out.push_back(Output::Send { to, datagram: datagram.clone(), client, instead: None });
         let client = Client {
             owner,
             tx,
@@ -183,11 +237,12 @@ impl Transactions {
             datagram,
             to,
             state: ClientState::Calling,
-            resend: Some(now + T1),
+            resend: (!to.transport.is_reliable()).then_some(now + T1),
             pause: T1,
             deadline: now + T1X64,
             cancelled: false,
             ack: None,
+            by_udp,
         };
         self.arm(client.wake(), Timer::Client(key.clone()));
         if let Some(owner) = owner {
@@ -196,25 +251,65 @@ impl Transactions {
         self.clients.insert(key, client);
     }
 
-    /// CANCEL of an INVITE: a transaction whose answer nobody needs. The INVITE gets 64*T1 more (9.1).
+    /// CANCEL of an INVITE: a transaction whose answer nobody needs. It takes the INVITE's way, with its
+    /// Via (9.1), wherever the INVITE really went. The INVITE gets 64*T1 more.
     pub fn cancel(
         &mut self,
         owner: Owner,
         invite: ClientTx,
-        request: Request,
-        to: Hop,
+        mut request: Request,
+        mut to: Hop,
         now: Instant,
     ) {
         let Some(key) = self.client_keys.get(&(owner, invite)).cloned() else { return };
-        if let Some(client) = self.clients.get_mut(&key)
-            && matches!(client.state, ClientState::Calling | ClientState::Proceeding)
-        {
-            client.cancelled = true;
-            client.deadline = now + T1X64;
-            let wake = client.wake();
-            self.arm(wake, Timer::Client(key));
+        if let Some(client) = self.clients.get_mut(&key) {
+            to = client.to;
+            let via = client.request.headers.iter().find(|h| h.name() == "Via");
+            let ours = request.headers.iter_mut().find(|h| h.name() == "Via");
+            if let (Some(via), Some(ours)) = (via, ours) {
+                *ours = via.clone();
+            }
+            if client.waits() {
+                client.cancelled = true;
+                client.deadline = now + T1X64;
+                let wake = client.wake();
+                self.arm(wake, Timer::Client(key));
+            }
         }
         self.request(None, invite, request, to, now);
+    }
+
+    /// No connection to `hop` could be made. What goes by TCP for its size goes by UDP now; the rest of
+    /// what waits there has failed.
+    pub fn unreachable(&mut self, hop: Hop, now: Instant) {
+        for key in self.waiting_at(hop) {
+            let Some(client) = self.clients.get_mut(&key) else { continue };
+            let Some(request) = client.by_udp.take() else {
+                self.drop_client(&key, Some(TxFailure::Transport));
+                continue;
+            };
+            client.request = *request;
+            client.datagram = Bytes::from(client.request.to_bytes());
+            client.to = Hop::udp(hop.addr);
+            client.pause = T1;
+            client.resend = Some(now + T1);
+            let (to, datagram, wake) = (client.to, client.datagram.clone(), client.wake());
+            self.arm(wake, Timer::Client(key.clone()));
+            self.out.push_back(Output::Send { to, datagram, client: Some(key), instead: None });
+        }
+    }
+
+    /// The connection to `hop` is gone, and with it what waited for an answer there.
+    pub fn lost(&mut self, hop: Hop) {
+        for key in self.waiting_at(hop) {
+            self.drop_client(&key, Some(TxFailure::Transport));
+        }
+    }
+
+    /// A walk through all of them: connections end rarely.
+    fn waiting_at(&self, hop: Hop) -> Vec<Key> {
+        let waiting = self.clients.iter().filter(|(_, client)| client.to == hop && client.waits());
+        waiting.map(|(key, _)| key.clone()).collect()
     }
 
     /// A datagram of that transaction could not be sent.
@@ -237,6 +332,10 @@ impl Transactions {
 
     /// An answer came in. False when it belongs to nothing.
     pub fn response(&mut self, response: Response, from: Hop, now: Instant) -> bool {
+        // 8.1.3.3: with another Via below ours it is somebody else's, misled.
+        if get_list(&response, "Via").len() != 1 {
+            return false;
+        }
         let key = top_via(&response).and_then(branch).and_then(|branch| {
             let (_, method) = message::cseq(&response)?;
             Some(client_key(branch, method.parse().ok()?))
@@ -275,9 +374,9 @@ impl Transactions {
                     let datagram = Bytes::from(refusal_ack(&client.request, &response).to_bytes());
                     client.ack = Some(datagram.clone());
                     ack = Some(datagram);
-                    client.deadline = now + T1X64;
+                    client.deadline = now + unless_reliable(to, T1X64);
                 } else {
-                    client.deadline = now + T4;
+                    client.deadline = now + unless_reliable(to, T4);
                 }
             }
             (ClientState::Completed, 300..) => ack = client.ack.clone(),
@@ -298,7 +397,9 @@ impl Transactions {
 
     /// A request came in.
     pub fn arrived(&mut self, mut request: Request, from: Hop, now: Instant) -> Arrival {
-        let Some(answer_to) = fix_via(&mut request, from) else { return Arrival::Unanswerable };
+        let Some((answer_to, instead)) = fix_via(&mut request, from) else {
+            return Arrival::Unanswerable;
+        };
         let known = message::call_id(&request).is_some() && message::cseq(&request).is_some();
         let Some(key) = server_key(&request).filter(|_| known) else {
             return Arrival::Unanswerable;
@@ -309,7 +410,7 @@ impl Transactions {
                 (ServerState::Completed, true) => {
                     server.state = ServerState::Confirmed;
                     server.resend = None;
-                    server.deadline = now + T4;
+                    server.deadline = now + unless_reliable(server.answer_to, T4);
                     let wake = server.wake();
                     self.arm(wake, Timer::Server(key));
                     return Arrival::Absorbed;
@@ -317,9 +418,9 @@ impl Transactions {
                 // The ACK of a 2xx with the branch of its INVITE: wrong, seen, harmless.
                 (ServerState::Accepted, true) => {}
                 (ServerState::Open | ServerState::Completed, false) => {
-                    let again = server.last.clone().map(|last| (server.answer_to, last));
-                    if let Some((to, last)) = again {
-                        self.send(to, last);
+                    let (to, instead) = (server.answer_to, server.instead);
+                    if let Some(last) = server.last.clone() {
+                        self.answer(to, instead, last);
                     }
                     return Arrival::Absorbed;
                 }
@@ -343,6 +444,7 @@ impl Transactions {
             owner,
             invite,
             answer_to,
+            instead,
             last: None,
             state: ServerState::Open,
             resend: None,
@@ -385,22 +487,23 @@ impl Transactions {
             return false;
         }
         let datagram = Bytes::from(response.to_bytes());
-        let to = server.answer_to;
+        let (to, instead) = (server.answer_to, server.instead);
         server.last = Some(datagram.clone());
         if code >= 200 && server.state == ServerState::Open {
             server.deadline = now + T1X64;
             if !server.invite {
                 server.state = ServerState::Completed;
+                server.deadline = now + unless_reliable(to, T1X64);
             } else if code < 300 {
                 server.state = ServerState::Accepted;
             } else {
                 server.state = ServerState::Completed;
-                server.resend = Some(now + T1);
+                server.resend = (!to.transport.is_reliable()).then_some(now + T1);
             }
             let wake = server.wake();
             self.arm(wake, Timer::Server(key));
         }
-        self.send(to, datagram);
+        self.answer(to, instead, datagram);
         true
     }
 
@@ -431,8 +534,8 @@ impl Transactions {
             return;
         }
         if client.deadline <= now {
-            let unanswered = matches!(client.state, ClientState::Calling | ClientState::Proceeding);
-            self.drop_client(&key, unanswered.then_some(TxFailure::Timeout));
+            let failure = client.waits().then_some(TxFailure::Timeout);
+            self.drop_client(&key, failure);
             return;
         }
         client.pause *= 2;
@@ -459,11 +562,17 @@ impl Transactions {
         server.pause = (server.pause * 2).min(T2);
         server.resend = Some(now + server.pause);
         let (to, last, wake) = (server.answer_to, server.last.clone(), server.wake());
+        let instead = server.instead;
         self.arm(wake, Timer::Server(key));
         if let Some(last) = last {
-            self.send(to, last);
+            self.answer(to, instead, last);
         }
     }
+}
+
+/// How long repetitions may come: where nothing is repeated, not at all.
+fn unless_reliable(hop: Hop, time: Duration) -> Duration {
+    if hop.transport.is_reliable() { Duration::ZERO } else { time }
 }
 
 fn client_key(branch: &str, method: Method) -> Key {
@@ -478,7 +587,7 @@ fn server_key(request: &Request) -> Option<Key> {
         Method::Ack => Method::Invite,
         method => method,
     };
-    match branch(via).filter(|branch| branch.starts_with("z9hG4bK")) {
+    match branch(via).filter(|b| b.len() > COOKIE.len() && b.starts_with(COOKIE)) {
         Some(branch) => Some(Key(format!("{branch} {} {method}", sent_by(via)))),
         None => {
             let number = message::cseq(request)?.0;
@@ -493,58 +602,6 @@ fn server_key(request: &Request) -> Option<Key> {
 fn invite_key(cancel: &Key) -> Key {
     let stem = cancel.0.strip_suffix("CANCEL").unwrap_or(&cancel.0);
     Key(format!("{stem}INVITE"))
-}
-
-/// `host:port` of a Via element.
-fn sent_by(via: &str) -> &str {
-    let head = via.split(';').next().unwrap_or("").trim();
-    head.rsplit(char::is_whitespace).next().unwrap_or("")
-}
-
-/// Notes in the top Via where the request really came from (18.2.1, RFC 3581), and tells where its
-/// answers go (18.2.2). None without a usable Via.
-fn fix_via(request: &mut Request, from: Hop) -> Option<Hop> {
-    let line = request.headers.iter().position(|h| h.name() == "Via")?;
-    let value = request.headers.iter().nth(line)?.value().to_owned();
-    let elements = split_outside(&value, ',');
-    let (top, rest) = elements.split_first()?;
-    let (head, params) = top.split_at(top.find(';').unwrap_or(top.len()));
-    let host_port = sent_by(head);
-    if host_port.is_empty() {
-        return None;
-    }
-    let (host, port) = match host_port.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port.parse::<u16>().ok()?),
-        _ => (host_port, message::DEFAULT_PORT),
-    };
-    let wants_rport = param(params, "rport").is_some();
-    let mut fixed = head.trim().to_owned();
-    for piece in split_outside(params, ';') {
-        let name = piece.split('=').next().unwrap_or("").trim();
-        if !name.eq_ignore_ascii_case("received") && !name.eq_ignore_ascii_case("rport") {
-            fixed.push(';');
-            fixed.push_str(piece);
-        }
-    }
-    let same_host = host.trim_matches(['[', ']']).parse() == Ok(from.addr.ip());
-    if wants_rport || !same_host {
-        fixed.push_str(&format!(";received={}", from.addr.ip()));
-    }
-    if wants_rport {
-        fixed.push_str(&format!(";rport={}", from.addr.port()));
-    }
-    for element in rest {
-        fixed.push_str(", ");
-        fixed.push_str(element);
-    }
-    if let Some(via) = request.headers.iter_mut().nth(line) {
-        *via = header("Via", fixed);
-    }
-    // On a connection, back over that connection.
-    if wants_rport || from.transport.is_reliable() {
-        return Some(from);
-    }
-    Some(Hop::new(from.transport, SocketAddr::new(from.addr.ip(), port)))
 }
 
 /// ACK for a refusal (17.1.1.3): the transaction's own.

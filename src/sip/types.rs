@@ -117,7 +117,9 @@ pub enum Command {
         sdp: Option<String>,
         headers: Vec<HeaderPair>,
     },
-    /// Provisional answer to an incoming INVITE: 180, or 183 with SDP. Said again every minute.
+    /// Provisional answer to an incoming INVITE: 180, or 183 with SDP. Said again every minute. Where it
+    /// is to be reliable ([`UaConfig::reliable`], RFC 3262) it waits for the PRACK of the one before; an
+    /// SDP in it is then the answer to the INVITE, which `Accept` only repeats.
     Progress {
         session: SessionId,
         code: u16,
@@ -139,7 +141,8 @@ pub enum Command {
         text: String,
     },
     /// An offer in the dialog (re-INVITE), or with `None` a request for the peer's offer.
-    /// Offers queue: one at a time per dialog, glare is settled inside (RFC 3261 14.1).
+    /// Offers queue: one at a time per dialog, glare is settled inside (RFC 3261 14.1). Before the call is
+    /// up an offer goes by UPDATE where both ends can (RFC 3311), otherwise when it is.
     Reinvite {
         session: SessionId,
         sdp: Option<String>,
@@ -174,7 +177,8 @@ pub enum Command {
     /// REFER (RFC 3515): the peer is asked to call `to`, a user part or a whole SIP URI; with `replaces`
     /// in place of that other session of ours (RFC 3891, the attended transfer). What becomes of it
     /// comes as [`Event::Transferring`], the last of them with `done`. The session itself stands until
-    /// somebody ends it.
+    /// somebody ends it. An empty `to` with `replaces` means whom that session is with. Asked for once
+    /// more while one is under way, it waits for its turn (four of them at most).
     Refer {
         session: SessionId,
         to: String,
@@ -216,11 +220,15 @@ pub enum Event {
     /// 2xx to our INVITE. With [`Command::Invite`] without SDP, `sdp` is an offer and the ACK waits for
     /// [`Command::AnswerInAck`]; otherwise the ACK has been sent.
     Answered { session: SessionId, sdp: Option<String> },
-    /// ACK to our 2xx to INVITE or re-INVITE; with the answer when the 2xx held an offer.
+    /// ACK to our 2xx to INVITE or re-INVITE that the application accepted; with the answer when the 2xx
+    /// held an offer.
     Acked { session: SessionId, sdp: Option<String> },
-    /// re-INVITE or UPDATE that came in; wants `AcceptReinvite` or `RejectReinvite`.
+    /// re-INVITE or UPDATE that came in; wants `AcceptReinvite` or `RejectReinvite`, and is answered 500
+    /// after 25 s without. One whose SDP is that of the last exchange, letter by letter, is a refresh
+    /// and is answered inside with ours of then; so is an UPDATE without SDP.
     Reinvited { session: SessionId, sdp: Option<String> },
-    /// 2xx to our re-INVITE. Where ours had no SDP this is an offer and wants `AnswerInAck`.
+    /// 2xx to our re-INVITE or UPDATE. Where ours had no SDP this is an offer and wants `AnswerInAck`.
+    /// Unasked when the peer answers a refresh of ours with another SDP than before.
     ReinviteAnswered { session: SessionId, sdp: Option<String> },
     /// Our re-INVITE was refused; the session stands as it did. (481 and 408 end it instead.)
     ReinviteRefused { session: SessionId, code: u16, text: String },
@@ -230,15 +238,23 @@ pub enum Event {
     /// an UPDATE (RFC 3325, RFC 4916), told when it changes.
     Identified { session: SessionId, party: Party },
     /// How our [`Command::Refer`] goes: the sipfrag of each NOTIFY, or the refusal of the REFER itself,
-    /// or a subscription that ended without a word (`done`, code 408). Exactly one has `done`.
+    /// or a subscription that ended without a word (`done`, code 408). Exactly one has `done`, and what waits
+    /// for its turn comes after it. `done` with a final code is the outcome; 202 is all there will be heard
+    /// where the peer wants no subscription (RFC 4488). `done` with a provisional code: the session or the
+    /// subscription ended before the call that was asked for was settled, and this is the last that was
+    /// heard of it. 487: the session ended before the REFER had an answer.
     Transferring { session: SessionId, code: u16, text: String, done: bool },
     /// REFER that came in, in the dialog of `session` or outside of any. Wants `AcceptRefer` or
-    /// `RejectRefer`; without either within 32 s it is refused.
+    /// `RejectRefer`; without either within 30 s it is refused with 603, and with 487 when its session ends
+    /// meanwhile.
     Referred { refer: ReferId, session: Option<SessionId>, referred: Box<Referred> },
     /// NOTIFY `Event: talk` or `hold`, in an early or a confirmed dialog. 200 has been sent.
     Notified { session: SessionId, event: NotifyEvent },
     /// INFO that came in; 200 has been sent.
     Informed { session: SessionId, content_type: String, body: Vec<u8> },
+    /// Our INFO was refused (405, 415, 501...) or had no answer (408): what it brought did not arrive. The
+    /// session stands. 481 ends it instead.
+    InfoRefused { session: SessionId, code: u16 },
     /// The last event of a session, exactly one.
     Ended { session: SessionId, end: End },
 }
@@ -259,6 +275,7 @@ impl Event {
             | Event::Transferring { session, .. }
             | Event::Notified { session, .. }
             | Event::Informed { session, .. }
+            | Event::InfoRefused { session, .. }
             | Event::Ended { session, .. } => Some(*session),
             Event::Referred { session, .. } => *session,
             Event::Registered { .. } | Event::RegistrationFailed { .. } | Event::Unregistered => {
@@ -326,6 +343,8 @@ pub struct ReferId(pub u64);
 /// What a REFER asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Referred {
+    /// Whom Refer-To names.
+    pub display_name: Option<String>,
     /// Refer-To's URI without embedded headers: what [`Command::Invite`] takes as `to`.
     pub to: String,
     /// The Replaces header embedded in Refer-To, unescaped: to be sent in the INVITE.
@@ -369,4 +388,49 @@ pub struct End {
     pub code: u16,
     pub text: String,
     pub reason_header: Option<String>,
+}
+
+/// How a DN's registration stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RegistrationState {
+    /// Not wanted.
+    SignedOut,
+    /// The first answer is awaited.
+    Registering,
+    /// Granted, and refreshed in time since.
+    Registered,
+    /// The last try failed, or the server is down; there will be another one. The server may hold a
+    /// binding meanwhile, see [`RegistrationStatus::expires_at`].
+    Failing,
+    /// Refused for good.
+    Refused,
+}
+
+/// A DN's registration, for dashboards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationStatus {
+    pub state: RegistrationState,
+    /// Where it is registered, or tries to be.
+    pub server: Hop,
+    /// As it stands in the Contact header: `<sip:DN@host:port>`.
+    pub contact: String,
+    /// When what was granted last runs out, or has run out.
+    pub expires_at: Option<std::time::Instant>,
+    /// The last answer to a REGISTER, or 408 or 503 for none.
+    pub last_code: Option<u16>,
+    /// Its text, as the server wrote it.
+    pub last_reason: Option<String>,
+    /// In this state since then; None before the first REGISTER.
+    pub since: Option<std::time::Instant>,
+}
+
+/// What a user agent was sent and could not use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Faults {
+    /// REFERs whose Refer-To is missing, malformed or asks for something else than a call.
+    pub bad_refers: u64,
+    /// NOTIFYs of a REFER without a status line.
+    pub bad_sipfrags: u64,
+    /// INFOs, sipfrags and REFERs beyond what one dialog or user agent takes.
+    pub floods: u64,
 }

@@ -1,7 +1,7 @@
 //! The user agent: who gets which message, command and timer.
 
 use super::hop::Hop;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -9,12 +9,15 @@ use rsipstack::sip::{Method, Request, Response};
 
 use super::core::{Core, Pending, Purpose};
 use super::message;
+use super::offers::{refuse_extensions, unsupported};
+use super::pacer::Urgency;
 use super::port::{ClientTx, Incoming, ServerTx, Transmit, TxFailure};
 use super::registration::Registration;
+use super::servers::News;
 use super::session::{Phase, Session};
 use super::timers::T1X64;
-use super::types::{Command, Event, SessionId, UaConfig};
-use super::{uac, uas};
+use super::types::{Command, Event, Faults, RegistrationStatus, SessionId, UaConfig};
+use super::{refer, replaces, uac, uas};
 
 /// One SIP user agent: a registration and the sessions of one DN, sans-I/O.
 ///
@@ -26,7 +29,8 @@ use super::{uac, uas};
 pub struct UserAgent {
     core: Core,
     registration: Registration,
-    sessions: BTreeMap<SessionId, Session>,
+    /// Boxed, for a node of the map has room for eleven and stays.
+    sessions: BTreeMap<SessionId, Box<Session>>,
     next_incoming: u64,
 }
 
@@ -53,13 +57,19 @@ impl UserAgent {
         self.sessions.values().filter(|session| !session.ended).count()
     }
 
+    /// Counted since it was made.
+    pub fn faults(&self) -> Faults {
+        self.core.faults
+    }
+
     /// True when nothing waits to be sent or answered: no live session, no BYE, CANCEL or REGISTER
     /// under way. What lingers to answer late messages does not count.
     pub fn is_idle(&self) -> bool {
         self.registration.is_idle()
             && self.core.transmits.is_empty()
+            && self.core.taken.is_idle()
             && self.core.pending.values().all(|pending| pending.done.is_some())
-            && self.sessions.values().all(Session::is_over)
+            && self.sessions.values().all(|session| session.is_over())
     }
 
     /// Another server from now on, or another address of ours toward it; a registration moves there at
@@ -68,16 +78,61 @@ impl UserAgent {
         let config = &mut self.core.config;
         if (config.server, config.advertise) != (server, advertise) {
             (config.server, config.advertise) = (server, advertise);
-            self.registration.refresh_now(&mut self.core);
+            self.registration.server_changed(&mut self.core, now);
         }
         self.tidy(now);
+    }
+
+    /// The server is down, for a reason, or back; at first it is taken to be there. While it is down no
+    /// REGISTER goes out but at sign-out; once it is back each DN registers, for the server may have
+    /// lost what it knew.
+    pub fn set_reachable(&mut self, reachable: Result<(), &str>, now: Instant) {
+        self.registration.set_reachable(&mut self.core, reachable, now);
+        self.tidy(now);
+    }
+
+    /// The binding is refreshed before its time: the connection that it went by is lost.
+    pub fn register_again(&mut self, now: Instant) {
+        self.registration.register_again(&mut self.core, now);
+        self.tidy(now);
+    }
+
+    // REGISTERs one after the other, for those who have many user agents at one server.
+
+    /// From now on each REGISTER waits for [`UserAgent::take_turn`].
+    pub fn set_paced(&mut self) {
+        self.registration.set_paced();
+    }
+
+    /// How urgent the REGISTER is that waits for its turn, if one does.
+    pub fn awaits_turn(&self) -> Option<Urgency> {
+        self.registration.awaits_turn()
+    }
+
+    /// Sends the REGISTER that waits.
+    pub fn take_turn(&mut self, now: Instant) {
+        self.registration.take_turn(&mut self.core, now);
+    }
+
+    /// A REGISTER waits for its answer: the turn is not over.
+    pub fn is_registering(&self) -> bool {
+        self.registration.is_under_way()
+    }
+
+    pub fn registration(&self) -> RegistrationStatus {
+        self.registration.status(&self.core)
+    }
+
+    /// What was met at a server since the last time, for whoever chooses among them.
+    pub fn poll_news(&mut self) -> Option<(Hop, News)> {
+        self.core.news.take()
     }
 
     pub fn handle_command(&mut self, command: Command, now: Instant) {
         let core = &mut self.core;
         match command {
-            Command::Register => self.registration.register(core),
-            Command::Unregister => self.registration.unregister(core),
+            Command::Register => self.registration.register(core, now),
+            Command::Unregister => self.registration.unregister(core, now),
             Command::Invite { session, to, sdp, headers } => {
                 self.invite(session, &to, sdp, &headers);
             }
@@ -108,10 +163,14 @@ impl UserAgent {
             Command::Notify { session, event } => {
                 self.with(session, |session, core| session.notify(core, event));
             }
-            Command::Refer { .. }
-            | Command::AcceptRefer { .. }
-            | Command::RejectRefer { .. }
-            | Command::ReferProgress { .. } => {}
+            Command::Refer { session, to, replaces } => {
+                refer::send(core, &mut self.sessions, session, &to, replaces);
+            }
+            Command::AcceptRefer { refer } => refer::accept(core, &mut self.sessions, refer, now),
+            Command::RejectRefer { refer, code } => refer::reject(core, refer, code),
+            Command::ReferProgress { refer, code, text } => {
+                refer::progress(core, &mut self.sessions, refer, code, &text, now);
+            }
         }
         self.tidy(now);
     }
@@ -145,7 +204,7 @@ impl UserAgent {
             return;
         }
         if let Some(session) = uac::invite(&mut self.core, id, to, sdp, headers) {
-            self.sessions.insert(id, session);
+            self.sessions.insert(id, Box::new(session));
         }
     }
 
@@ -196,13 +255,20 @@ impl UserAgent {
             }
             return;
         }
+        if unsupported(core, &request).is_some() {
+            let tag = core.token();
+            return refuse_extensions(core, tx, &request, &tag);
+        }
         match request.method {
             Method::Invite => self.handle_invite(tx, request, from),
             Method::Options => self.refuse(tx, &request, 200),
+            Method::Refer => refer::take_outside(core, tx, request, from, now),
             // These live in dialogs, and this one is in none.
-            Method::Bye | Method::Notify | Method::Info | Method::Update => {
+            Method::Bye | Method::Notify | Method::Info | Method::Update | Method::PRack => {
                 self.refuse(tx, &request, 481);
             }
+            // No event of ours can be subscribed to (RFC 6665 4.2.1.3): Allow-Events says what may come unasked.
+            Method::Subscribe => self.refuse(tx, &request, 489),
             _ => self.refuse(tx, &request, 405),
         }
     }
@@ -211,13 +277,19 @@ impl UserAgent {
         if self.sessions.values().any(|session| session.is_merged(&request)) {
             return self.refuse(tx, &request, 482);
         }
-        if self.live_sessions() >= Self::MAX_SESSIONS {
+        let replaces = match replaces::replaced(&request, &self.sessions) {
+            Ok(replaces) => replaces,
+            Err(code) => return self.refuse(tx, &request, code),
+        };
+        // What takes another's place needs one more for a moment.
+        let room = Self::MAX_SESSIONS + usize::from(replaces.is_some());
+        if self.live_sessions() >= room {
             return self.refuse(tx, &request, 486);
         }
         let id = SessionId(SessionId::INCOMING | self.next_incoming);
         self.next_incoming += 1;
-        if let Some(session) = uas::invited(&mut self.core, id, tx, request, from) {
-            self.sessions.insert(id, session);
+        if let Some(session) = uas::invited(&mut self.core, id, tx, request, from, replaces) {
+            self.sessions.insert(id, Box::new(session));
         }
     }
 
@@ -238,15 +310,23 @@ impl UserAgent {
             return;
         }
         let Some(pending) = self.finish(tx, code, now) else { return };
+        if let Purpose::ReferNotify(id) = pending.purpose {
+            refer::answered(&mut self.core, &mut self.sessions, id, pending, response, now);
+            return;
+        }
+        if matches!(pending.purpose, Purpose::Invite(_)) && !matches!(code, 408 | 503) {
+            self.core.tell_news(pending.to, News::Answered);
+        }
         let Some(id) = pending.purpose.session() else {
             self.registration.handle_response(&mut self.core, pending, response, now);
             return;
         };
         self.with(id, |session, core| match pending.purpose {
             Purpose::Invite(_) => session.handle_final(core, pending, response, from, now),
-            Purpose::Reinvite(_) => {
-                session.handle_reinvite_response(core, tx, pending, response, now);
+            Purpose::Reinvite(_) | Purpose::Update(_) => {
+                session.handle_offer_response(core, tx, pending, response, now);
             }
+            Purpose::Refer(_) => session.handle_refer_response(core, tx, pending, response, now),
             _ => session.handle_other_response(core, pending, response, now),
         });
     }
@@ -266,11 +346,14 @@ impl UserAgent {
             };
             return Some(copy);
         }
-        self.core.pending.remove(&tx)
+        self.core.pending.remove(&tx).map(|pending| *pending)
     }
 
     fn handle_failed(&mut self, tx: ClientTx, why: TxFailure, now: Instant) {
-        let Some(pending) = self.core.pending.remove(&tx) else { return };
+        let Some(pending) = self.core.pending.remove(&tx).map(|pending| *pending) else { return };
+        if let Purpose::ReferNotify(id) = pending.purpose {
+            return refer::failed(&mut self.core, id);
+        }
         let Some(id) = pending.purpose.session() else {
             self.registration.handle_failure(&mut self.core, pending, why, now);
             return;
@@ -278,11 +361,16 @@ impl UserAgent {
         if pending.done.is_some() {
             return;
         }
+        if matches!(pending.purpose, Purpose::Invite(_)) {
+            self.core.tell_news(pending.to, News::of(why));
+        }
         self.with(id, |session, core| match pending.purpose {
-            Purpose::Invite(_) => session.handle_invite_failure(core, why, now),
-            Purpose::Reinvite(_) => session.handle_reinvite_failure(core, why, now),
-            // A BYE or INFO without an answer: the session is over, or is found dead by what matters.
-            _ => {}
+            Purpose::Invite(_) => session.handle_invite_failure(core, pending, why, now),
+            Purpose::Reinvite(_) | Purpose::Update(_) => {
+                session.handle_offer_failure(core, tx, why, now);
+            }
+            Purpose::Refer(_) => session.handle_refer_failure(core, tx, why),
+            _ => session.handle_other_failure(core, &pending, why),
         });
     }
 
@@ -297,9 +385,11 @@ impl UserAgent {
     /// Lets go of what has lingered long enough.
     fn tidy(&mut self, now: Instant) {
         let core = &mut self.core;
+        refer::check(core, &mut self.sessions, now);
         self.sessions.retain(|id, session| {
             let stays = session.reap_at.is_none_or(|at| at > now);
             if !stays {
+                core.taken.keep_dialog(*id, session);
                 core.forget_session(*id);
             }
             stays
@@ -314,24 +404,35 @@ impl UserAgent {
                 .min()
                 .map(|(_, id)| id);
             let Some(id) = oldest else { break };
-            self.sessions.remove(&id);
+            if let Some(mut session) = self.sessions.remove(&id) {
+                core.taken.keep_dialog(id, &mut session);
+            }
             core.forget_session(id);
         }
         core.forget_old(now);
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let sessions = self.sessions.values().filter_map(Session::timeout);
-        sessions.chain(self.registration.timeout()).min()
+        let sessions = self.sessions.values().filter_map(|session| session.timeout());
+        sessions.chain(self.registration.timeout()).chain(self.core.taken.timeout()).min()
     }
 
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.core.transmits.pop_front()
+        next_of(&mut self.core.transmits)
     }
 
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.core.events.pop_front()
+        next_of(&mut self.core.events)
     }
+}
+
+/// The first of a queue, which keeps no room when it is empty: most user agents are idle.
+fn next_of<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let first = queue.pop_front();
+    if queue.is_empty() {
+        *queue = VecDeque::new();
+    }
+    first
 }
 
 impl std::fmt::Debug for UserAgent {

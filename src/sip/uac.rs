@@ -1,45 +1,26 @@
 //! A call out (RFC 3261 9.1, 13.2).
 
-use super::hop::Hop;
+use super::hop::{Hop, Transport};
 use std::time::Instant;
 
 use rsipstack::sip::{HasHeaders as _, Method, Request, Response, Uri};
 
 use super::core::{AuthState, Core, Pending, Purpose, renew};
 use super::dialog::Dialog;
-use super::message::{self, header, parse_uri, reason_header, reason_of, sdp_of, set_body};
+use super::extra;
+use super::message::{
+    self, header, parse_uri, reason_header, reason_of, sdp_of, set_body, set_sdp,
+};
 use super::port::{ClientTx, Transmit, TxFailure};
-use super::session::{Phase, Session, bye};
-use super::types::{EndedBy, Event, HeaderPair, SessionId};
+use super::redirect::Targets;
+use super::session::{Phase, Session};
+use super::session_timer::Timer;
+use super::types::{EndedBy, Event, HeaderPair, Party, SessionId};
 
 /// Branches a forking proxy may show us. Hunt groups ring a dozen phones at once.
 const MAX_EARLY: usize = 16;
-/// Headers an application may add to an INVITE.
-const MAX_HEADERS: usize = 32;
-
-/// Headers that are ours to write, whatever the application gives us.
-const OURS: [&str; 20] = [
-    "Via",
-    "From",
-    "To",
-    "Call-ID",
-    "CSeq",
-    "Contact",
-    "Max-Forwards",
-    "Content-Length",
-    "Content-Type",
-    "Route",
-    "Record-Route",
-    "Authorization",
-    "Proxy-Authorization",
-    "Allow",
-    "Supported",
-    "Require",
-    "User-Agent",
-    "Allow-Events",
-    "Session-Expires",
-    "Expires",
-];
+/// Times one INVITE is changed to a peer's taste (420, 422). Two proxies on the way may each want theirs.
+const MAX_TRIES: u8 = 4;
 
 enum Cancel {
     No,
@@ -55,6 +36,11 @@ pub(crate) struct Outgoing {
     to: Hop,
     pub template: Dialog,
     pub early: Vec<Dialog>,
+    /// Early dialogs of the tries before this one: their numbers are taken.
+    early_before: u32,
+    targets: Targets,
+    /// Refusals of an extension or a timer that were met with less.
+    tries: u8,
     provisional: bool,
     cancel: Cancel,
     /// Code and text for Reason of CANCEL, or of the BYE where a 2xx crosses it.
@@ -62,7 +48,7 @@ pub(crate) struct Outgoing {
 }
 
 /// A request target: `1003`, `1003@host`, or a whole URI.
-fn target(to: &str, domain: &str) -> Option<Uri> {
+pub(crate) fn target(to: &str, domain: &str) -> Option<Uri> {
     let to = to.trim();
     let scheme = to.split_once(':').is_some_and(|(scheme, _)| {
         ["sip", "sips", "tel"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
@@ -85,7 +71,7 @@ pub(crate) fn invite(
     id: SessionId,
     to: &str,
     sdp: Option<String>,
-    extra: &[HeaderPair],
+    headers: &[HeaderPair],
 ) -> Option<Session> {
     let Some(uri) = target(to, &core.config.domain) else {
         let end = super::types::End {
@@ -100,19 +86,21 @@ pub(crate) fn invite(
     let server = core.config.server;
     let call_id = core.new_call_id();
     let remote = format!("<{uri}>");
+    let targets = Targets::new(&uri);
     let mut template = Dialog::caller(core, call_id, &remote, uri, server);
     let cseq = template.next_cseq();
     let (mut invite, _) = template.request(core, Method::Invite, cseq);
-    let extras = extra.iter().filter(|(name, _)| is_token(name)).take(MAX_HEADERS);
-    for (name, value) in extras {
-        if !OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
-            invite.headers.push(header(name, value.as_str()));
-        }
+    extra::add(&mut invite, &core.config.headers);
+    extra::add(&mut invite, headers);
+    if sdp.is_none() {
+        // Else the peer's offer might come in a reliable 1xx, and want its answer in the PRACK.
+        let supported = header("Supported", core.supported(&[message::RELIABLE]));
+        invite.headers.retain(|h| h.name() != "Supported");
+        invite.headers.push(supported);
     }
-    if let Some(sdp) = sdp {
-        let content = (message::SDP_TYPE, sdp.into_bytes());
-        set_body(&mut invite.headers, &mut invite.body, Some(content));
-    }
+    let timer = Timer::default();
+    timer.ask(core.config.session_timer, true, &mut invite.headers);
+    set_sdp(&mut invite.headers, &mut invite.body, sdp.as_deref());
     let tx = core.send(Purpose::Invite(id), invite.clone(), server, AuthState::default());
     let outgoing = Outgoing {
         tx,
@@ -120,16 +108,16 @@ pub(crate) fn invite(
         to: server,
         template,
         early: Vec::new(),
+        early_before: 0,
+        targets,
+        tries: 0,
         provisional: false,
         cancel: Cancel::No,
         why: (0, String::new()),
     };
-    Some(Session::new(id, Phase::Calling(Box::new(outgoing)), None, true))
-}
-
-/// RFC 3261 25.1; two letters at least, as compact names are aliases of ours.
-fn is_token(name: &str) -> bool {
-    name.len() > 1 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c))
+    let mut session = Session::new(id, Phase::Calling(Box::new(outgoing)), None, true);
+    session.party = Party::read(&remote);
+    Some(session)
 }
 
 impl Outgoing {
@@ -148,15 +136,15 @@ impl Outgoing {
         request.method = Method::Cancel;
         let kept = ["Via", "Max-Forwards", "From", "To", "Call-ID", "Route", "User-Agent"];
         request.headers.retain(|h| kept.contains(&h.name()));
-        let number = message::cseq(&self.invite).map_or(1, |(number, _)| number);
-        request.headers.push(header("CSeq", format!("{number} CANCEL")));
+        request.headers.push(header("CSeq", format!("{} CANCEL", self.cseq())));
         request.headers_mut().extend(reason_header(self.why.0, &self.why.1));
         set_body(&mut request.headers, &mut request.body, None);
         core.transmits.push_back(Transmit::Cancel { invite: self.tx, request, to: self.to });
         self.cancel = Cancel::Sent;
     }
 
-    /// The early dialog of a provisional answer: 0 for answers without a tag, else from 1 on.
+    /// The early dialog of a provisional answer: 0 for answers without a tag, else from 1 on, and on
+    /// over all the tries of the call.
     fn early(&mut self, response: &Response, from: Hop) -> u32 {
         let Some(tag) = message::tag_of(response, "To") else { return 0 };
         let known = self.early.iter().position(|d| d.remote_tag.as_deref() == Some(tag));
@@ -166,9 +154,18 @@ impl Outgoing {
                 self.early.push(self.template.established(response, from));
                 self.early.len() - 1
             }
-            None => return MAX_EARLY as u32 + 1,
+            None => MAX_EARLY,
         };
-        at as u32 + 1
+        self.early_before + at as u32 + 1
+    }
+
+    pub(crate) fn cseq(&self) -> u32 {
+        message::cseq(&self.invite).map_or(1, |(number, _)| number)
+    }
+
+    /// Our SDP in the INVITE, if it had one.
+    pub(crate) fn offer(&self) -> Option<String> {
+        sdp_of(&self.invite, &self.invite.body).ok().flatten()
     }
 }
 
@@ -186,8 +183,20 @@ impl Session {
         }
         let early = outgoing.early(response, from);
         let sdp = sdp_of(response, &response.body).ok().flatten();
+        if !self.acknowledge_provisional(core, response, sdp.as_deref()) {
+            return;
+        }
+        if let (Phase::Calling(outgoing), Some(sdp)) = (&mut self.phase, &sdp) {
+            let tag = message::tag_of(response, "To");
+            let dialog = outgoing.early.iter_mut().find(|d| d.remote_tag.as_deref() == tag);
+            if let Some(dialog) = dialog.filter(|dialog| !dialog.agreed.settled) {
+                dialog.agreed.remote = Some(sdp.clone());
+            }
+        }
         let text = message::status_text(response);
         self.emit(core, Event::Progressed { session: self.id, code, text, sdp, early });
+        self.identify_answer(core, response);
+        self.try_next_offer(core);
     }
 
     /// A final answer to our INVITE.
@@ -203,28 +212,106 @@ impl Session {
         if (200..300).contains(&code) {
             return self.handle_ok(core, pending, response, from, now);
         }
-        let Phase::Calling(outgoing) = &mut self.phase else { return };
-        if (code == 401 || code == 407)
-            && !self.ended
-            && let Some(auth) = core.answer_challenge(&pending.auth, response)
-        {
-            // Of the challenged attempt nothing remains (22.2, 13.2.2.3).
-            let cseq = outgoing.template.next_cseq();
-            let mut request = pending.request;
-            renew(core, &mut request, cseq);
-            outgoing.tx = core.send(pending.purpose, request.clone(), pending.to, auth);
-            // With the credentials of this attempt, for the ACK and CANCEL to be built from.
-            if let Some(sent) = core.pending.get(&outgoing.tx) {
-                request = sent.request.clone();
-            }
-            outgoing.invite = request;
-            outgoing.early.clear();
-            outgoing.provisional = false;
+        if !matches!(self.phase, Phase::Calling(_)) {
             return;
         }
-        let text = message::status_text(response);
-        self.tell_end(core, EndedBy::Peer, code, text, reason_of(response));
-        self.over(core, now);
+        let pending = match self.ended {
+            true => Some(pending),
+            false => self.try_otherwise(core, pending, response),
+        };
+        if pending.is_some() {
+            let text = message::status_text(response);
+            self.tell_end(core, EndedBy::Peer, code, text, reason_of(response));
+            self.over(core, now);
+        }
+    }
+
+    /// What a refused INVITE may still try: with credentials, with less, elsewhere. None when it does.
+    fn try_otherwise(
+        &mut self,
+        core: &mut Core,
+        pending: Pending,
+        response: &Response,
+    ) -> Option<Pending> {
+        let Phase::Calling(outgoing) = &mut self.phase else { return Some(pending) };
+        let code = response.status_code.code();
+        match code {
+            401 | 407 => {
+                if let Some(auth) = core.answer_challenge(&pending.auth, response) {
+                    // Of the challenged attempt nothing remains (22.2, 13.2.2.3).
+                    self.attempt(core, pending.request, auth);
+                    return None;
+                }
+            }
+            // RFC 4028 7.3.
+            422 if outgoing.tries < MAX_TRIES && self.timer.raise(response) => {
+                outgoing.tries += 1;
+                let mut request = pending.request;
+                self.timer.ask(core.config.session_timer, true, &mut request.headers);
+                self.attempt(core, request, pending.auth.carry_over());
+                return None;
+            }
+            // 8.1.3.5: once more without what the peer does not know.
+            420 if outgoing.tries < MAX_TRIES => {
+                let refused = message::get_list(response, "Unsupported");
+                let ours = message::get_list(&pending.request, "Supported");
+                let knows = |tag: &&str| !refused.iter().any(|r| r.eq_ignore_ascii_case(tag));
+                let kept: Vec<&str> = ours.iter().copied().filter(knows).collect();
+                if kept.len() < ours.len() {
+                    outgoing.tries += 1;
+                    let supported = header("Supported", kept.join(", "));
+                    let timer = kept.contains(&"timer");
+                    let mut request = pending.request.clone();
+                    request.headers.retain(|h| h.name() != "Supported");
+                    request.headers.push(supported);
+                    if !timer {
+                        self.timer.give_up();
+                        self.timer.ask(core.config.session_timer, true, &mut request.headers);
+                    }
+                    self.attempt(core, request, pending.auth.carry_over());
+                    return None;
+                }
+            }
+            // 305 and 380 ask for more than another target.
+            300..=304 | 306..=379 | 381..=399 => {
+                let secure = core.config.server.transport == Transport::Tls;
+                outgoing.targets.redirected(response, secure);
+            }
+            _ => {}
+        }
+        // 16.7 step 6: who declines for everybody is taken at his word.
+        if code >= 600 { Some(pending) } else { self.try_next_target(core, pending) }
+    }
+
+    /// The next target that a 3xx named. The pending INVITE comes back when there is none.
+    fn try_next_target(&mut self, core: &mut Core, pending: Pending) -> Option<Pending> {
+        let Phase::Calling(outgoing) = &mut self.phase else { return Some(pending) };
+        let Some(target) = outgoing.targets.next() else { return Some(pending) };
+        outgoing.template.set_target(target.clone());
+        let mut request = pending.request;
+        request.uri = target.clone();
+        self.emit(core, Event::Redirected { session: self.id, to: target.to_string() });
+        self.attempt(core, request, pending.auth.carry_over());
+        None
+    }
+
+    /// The INVITE once more: same Call-ID, From and To, the next number (8.1.3.4, 22.2).
+    fn attempt(&mut self, core: &mut Core, mut request: Request, auth: AuthState) {
+        let Phase::Calling(outgoing) = &mut self.phase else { return };
+        let cseq = outgoing.template.next_cseq();
+        let to = outgoing.to;
+        renew(core, &mut request, cseq);
+        let tx = self.dispatch_with(core, Purpose::Invite(self.id), request, to, auth);
+        let Phase::Calling(outgoing) = &mut self.phase else { return };
+        outgoing.tx = tx;
+        if let Some(sent) = core.as_sent(tx) {
+            // With the credentials of this attempt, for the ACK and CANCEL to be built from.
+            outgoing.invite = sent.request.clone();
+        }
+        outgoing.early_before += outgoing.early.len() as u32;
+        outgoing.early.clear();
+        outgoing.provisional = false;
+        self.keep_offer_for(core, None);
     }
 
     fn handle_ok(
@@ -239,22 +326,34 @@ impl Session {
             return;
         }
         let cseq = message::cseq(&pending.request).map_or(1, |(number, _)| number);
-        let offered = !pending.request.body.is_empty();
         let sdp = sdp_of(response, &response.body).ok().flatten();
         match std::mem::replace(&mut self.phase, Phase::Up) {
             Phase::Calling(outgoing) => {
-                let outgoing = *outgoing;
+                let ours = outgoing.offer();
+                let mut outgoing = *outgoing;
                 let mut dialog = outgoing.template.established(response, from);
-                // What was sent or came in the early dialog counts on.
                 let early =
-                    outgoing.early.into_iter().find(|early| early.remote_tag == dialog.remote_tag);
-                if let Some(early) = early {
-                    dialog.local_cseq = early.local_cseq;
-                    dialog.remote_cseq = early.remote_cseq;
+                    outgoing.early.iter().position(|early| early.remote_tag == dialog.remote_tag);
+                if let Some(at) = early {
+                    dialog.continue_from(outgoing.early.remove(at));
                 }
+                self.forks = outgoing.early;
                 dialog.local_cseq = dialog.local_cseq.max(cseq);
-                let wants_answer = !offered && sdp.is_some() && !self.ended;
-                self.acknowledge(core, &dialog, pending.request, wants_answer, now);
+                let offer = sdp.clone().filter(|_| ours.is_none() && !self.ended);
+                let sdp = match ours {
+                    None => sdp,
+                    // Settled by a reliable 1xx, or an UPDATE since: this can only repeat it (13.2.1).
+                    Some(_) if dialog.agreed.settled => dialog.agreed.remote.clone(),
+                    // Gateways there are that leave out of the 2xx what they said in a 183.
+                    Some(ours) => {
+                        let answer = sdp.or(dialog.agreed.remote.take());
+                        dialog.agreed.settle(Some(ours), answer.clone());
+                        answer
+                    }
+                };
+                self.acknowledge(core, &dialog, pending.request, offer, now);
+                self.timer.accepted(response, now);
+                self.keep_offer_for(core, dialog.remote_tag.as_deref());
                 self.dialog = Some(dialog);
                 if self.ended {
                     // Our CANCEL came too late (9.1).
@@ -262,6 +361,8 @@ impl Session {
                     self.send_bye(core, code, &text, now);
                 } else {
                     self.emit(core, Event::Answered { session: self.id, sdp });
+                    self.identify_answer(core, response);
+                    self.try_next_offer(core);
                 }
             }
             phase => {
@@ -271,16 +372,28 @@ impl Session {
                 else {
                     return;
                 };
-                dialog.local_cseq = cseq;
-                self.acknowledge(core, &dialog, pending.request, false, now);
-                bye(core, self.id, &mut dialog, 200, "");
+                let early = self.forks.iter().position(|f| f.remote_tag == dialog.remote_tag);
+                let early = early.map_or(0, |at| self.forks.remove(at).local_cseq);
+                dialog.local_cseq = early.max(cseq);
+                self.acknowledge(core, &dialog, pending.request, None, now);
+                self.bye(core, &mut dialog, 200, "");
             }
         }
     }
 
     /// Our INVITE got no final answer.
-    pub(crate) fn handle_invite_failure(&mut self, core: &mut Core, why: TxFailure, now: Instant) {
-        if matches!(self.phase, Phase::Calling(_)) {
+    pub(crate) fn handle_invite_failure(
+        &mut self,
+        core: &mut Core,
+        pending: Pending,
+        why: TxFailure,
+        now: Instant,
+    ) {
+        if !matches!(self.phase, Phase::Calling(_)) {
+            return;
+        }
+        let elsewhere = !self.ended && self.try_next_target(core, pending).is_none();
+        if !elsewhere {
             self.lost(core, why, now);
         }
     }

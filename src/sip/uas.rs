@@ -7,11 +7,13 @@ use rsipstack::sip::{Request, Response, Uri};
 
 use super::core::Core;
 use super::dialog::Dialog;
-use super::message::{self, get, parse_uri, reason_of, sdp_of, set_body, unescape};
-use super::offers::{refuse_extensions, unsupported};
+use super::identity::{display, identity, number, printable};
+use super::message::{self, get, reason_of, sdp_of, set_sdp, unescape};
 use super::port::{ServerTx, Transmit};
+use super::reliable::Reliably;
 use super::session::{Phase, Session};
-use super::types::{EndedBy, Event, HeaderPair, Invited, SessionId};
+use super::session_timer::too_brief;
+use super::types::{EndedBy, Event, HeaderPair, Invited, Party, SessionId};
 
 /// Application headers of one INVITE that are handed on.
 const MAX_HEADERS: usize = 32;
@@ -23,7 +25,7 @@ const PROGRESS: Duration = Duration::from_secs(60);
 pub(crate) struct IncomingInvite {
     pub tx: ServerTx,
     pub request: Request,
-    has_offer: bool,
+    pub offer: Option<String>,
     /// The last provisional answer, and when it is due again.
     progress: Option<(Response, Instant)>,
 }
@@ -41,6 +43,7 @@ pub(crate) fn invited(
     tx: ServerTx,
     request: Request,
     from: Hop,
+    replaces: Option<SessionId>,
 ) -> Option<Session> {
     let refuse = |core: &mut Core, code| {
         let tag = core.token();
@@ -48,20 +51,30 @@ pub(crate) fn invited(
         core.transmits.push_back(Transmit::Response { tx, response });
         None
     };
-    if unsupported(&request).is_some() {
-        let tag = core.token();
-        refuse_extensions(core, tx, &request, &tag);
-        return None;
+    if !message::accepts_sdp(&request) {
+        return refuse(core, 406);
     }
     let Ok(sdp) = sdp_of(&request, &request.body) else { return refuse(core, 415) };
+    if let Some(min) = too_brief(&request, core.config.session_timer) {
+        let tag = core.token();
+        let mut response = core.response(&request, 422, &tag);
+        response.headers.push(min);
+        core.transmits.push_back(Transmit::Response { tx, response });
+        return None;
+    }
     let Some(dialog) = Dialog::callee(core, &request, from) else { return refuse(core, 400) };
     let trying = core.response(&request, 100, &dialog.local_tag);
     core.transmits.push_back(Transmit::Response { tx, response: trying });
-    let invite = Box::new(describe(&request, &dialog, sdp.clone()));
-    let incoming = IncomingInvite { tx, has_offer: sdp.is_some(), request, progress: None };
+    let invite = Box::new(Invited { replaces, ..describe(&request, &dialog, sdp.clone()) });
+    let known = invite.identity.asserted.clone();
+    let party = known.or_else(|| dialog.remote_party().and_then(Party::of));
+    let reliably = Reliably::wanted(core, &request);
+    let incoming = IncomingInvite { tx, offer: sdp, request, progress: None };
     let branch = message::top_via(&incoming.request).and_then(message::branch).map(str::to_owned);
     let mut session = Session::new(id, Phase::Ringing(Box::new(incoming)), Some(dialog), false);
     session.invite_branch = branch;
+    session.party = party;
+    session.reliably = reliably;
     core.events.push_back(Event::Invited { session: id, invite });
     Some(session)
 }
@@ -79,14 +92,16 @@ fn describe(request: &Request, dialog: &Dialog, sdp: Option<String>) -> Invited 
         .map(|h| (h.name().to_owned(), h.value().to_owned()))
         .collect();
     Invited {
-        from: party.as_ref().map(|party| printable(&user_or_host(&party.uri))).unwrap_or_default(),
-        display_name: party.and_then(|party| party.display).map(|name| printable(&name)),
+        from: party.as_ref().map(|party| number(&party.uri)).unwrap_or_default(),
+        display_name: party.and_then(|party| display(party.display)),
         to: user_of(&request.uri),
         sdp,
         call_id: dialog.call_id.clone(),
         call_uuid: get(request, "X-Genesys-CallUUID").map(str::to_owned),
         headers,
-        ..Invited::default()
+        identity: identity(request),
+        replaces: None,
+        referred_by: get(request, "Referred-By").map(printable),
     }
 }
 
@@ -104,17 +119,6 @@ pub(crate) fn user_of(uri: &Uri) -> String {
     }
 }
 
-/// For logs and screens: `%0A` in a number must not begin a line of the log.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
-}
-
-fn user_or_host(text: &str) -> String {
-    let Some(uri) = parse_uri(text) else { return text.to_owned() };
-    let user = user_of(&uri);
-    if user.is_empty() { uri.host_with_port.host.to_string() } else { user }
-}
-
 impl Session {
     /// [`super::Command::Progress`].
     pub(crate) fn progress(
@@ -124,16 +128,16 @@ impl Session {
         sdp: Option<String>,
         now: Instant,
     ) {
-        let tag = self.tag();
-        let Phase::Ringing(invite) = &mut self.phase else { return };
         if !(101..200).contains(&code) {
             return;
         }
-        let mut response = core.response(&invite.request, code, &tag);
-        if let Some(sdp) = sdp {
-            let content = (message::SDP_TYPE, sdp.into_bytes());
-            set_body(&mut response.headers, &mut response.body, Some(content));
+        if self.reliably.is_some() {
+            return self.progress_reliably(core, code, sdp, now);
         }
+        let tag = self.tag();
+        let Phase::Ringing(invite) = &mut self.phase else { return };
+        let mut response = core.response(&invite.request, code, &tag);
+        set_sdp(&mut response.headers, &mut response.body, sdp.as_deref());
         invite.progress = Some((response.clone(), now + PROGRESS));
         core.transmits.push_back(Transmit::Response { tx: invite.tx, response });
     }
@@ -152,8 +156,24 @@ impl Session {
         if !matches!(self.phase, Phase::Ringing(_)) {
             return;
         }
+        // After an answer in a reliable 1xx this one could only repeat it (RFC 3261 13.2.1).
+        let sdp = match &mut self.reliably {
+            Some(reliably) => match reliably.accept(sdp) {
+                Some(sdp) => sdp,
+                None => return,
+            },
+            None => sdp.to_owned(),
+        };
         let Phase::Ringing(invite) = std::mem::replace(&mut self.phase, Phase::Up) else { return };
-        self.send_ok(core, invite.tx, &invite.request, sdp, !invite.has_offer, now);
+        let holds_offer = invite.offer.is_none();
+        if let Some(dialog) = self.dialog.as_mut().filter(|dialog| !dialog.agreed.settled) {
+            // An offer of ours is agreed on by the ACK only.
+            dialog.agreed.local = Some(sdp.clone());
+            if let Some(offer) = invite.offer {
+                dialog.agreed.settle(Some(sdp.clone()), Some(offer));
+            }
+        }
+        self.send_ok(core, invite.tx, &invite.request, &sdp, holds_offer, now);
     }
 
     /// CANCEL for an INVITE of this session (RFC 3261 9.2); false when it means none of them.

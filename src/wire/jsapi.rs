@@ -237,7 +237,7 @@ pub fn render(message: &ToBrowser) -> Option<String> {
             }
             sdp_body(object)
         }
-        ToBrowser::Answer { ids, sdp } => {
+        ToBrowser::Answer { ids, sdp, .. } => {
             let mut object = roap("ANSWER", Some(*ids));
             describe(&mut object, sdp);
             sdp_body(object)
@@ -258,9 +258,16 @@ pub fn render(message: &ToBrowser) -> Option<String> {
             // Floats that JSON cannot say become null; nothing else in there can fail.
             format!("PUT-STATS {}", serde_json::to_string(statistics).ok()?)
         }
-        ToBrowser::Ringing | ToBrowser::PeerHold | ToBrowser::PeerResume | ToBrowser::Replaced => {
-            return None;
-        }
+        ToBrowser::Ringing
+        | ToBrowser::Connected
+        | ToBrowser::Waiting
+        | ToBrowser::Ended { .. }
+        | ToBrowser::Peer
+        | ToBrowser::Transfer { .. }
+        | ToBrowser::Digit(_)
+        | ToBrowser::PeerHold
+        | ToBrowser::PeerResume
+        | ToBrowser::Replaced => return None,
     })
 }
 
@@ -268,7 +275,16 @@ pub fn render(message: &ToBrowser) -> Option<String> {
 pub fn knows(message: &ToBrowser) -> bool {
     !matches!(
         message,
-        ToBrowser::Ringing | ToBrowser::PeerHold | ToBrowser::PeerResume | ToBrowser::Replaced
+        ToBrowser::Ringing
+            | ToBrowser::Connected
+            | ToBrowser::Waiting
+            | ToBrowser::Ended { .. }
+            | ToBrowser::Peer
+            | ToBrowser::Transfer { .. }
+            | ToBrowser::Digit(_)
+            | ToBrowser::PeerHold
+            | ToBrowser::PeerResume
+            | ToBrowser::Replaced
     )
 }
 

@@ -40,7 +40,7 @@ pub enum BadBody {
     #[error("the body is empty; it is to be an SDP or a command")]
     Empty,
     #[error(
-        "the body is neither an SDP, which begins with v=0, nor one of BYE, HOLD, RESUME, DTMF, TRANSFER, INFO"
+        "the body is neither an SDP, which begins with v=0, nor one of BYE, ANSWER, HOLD, RESUME, DTMF, CALL, TRANSFER, INFO"
     )]
     Neither,
     #[error("a command is one line")]
@@ -53,6 +53,8 @@ pub enum BadBody {
         "TRANSFER wants a number after it, as in `TRANSFER 1004` or `TRANSFER 1004 REPLACES <call>`"
     )]
     Transfer,
+    #[error("CALL wants a number after it, as in `CALL 1004`")]
+    Call,
     #[error("INFO wants data after it, as in `INFO a=b&c=d`")]
     Info,
 }
@@ -77,9 +79,12 @@ pub fn parse_body(body: &str) -> Result<Body, BadBody> {
     };
     let parsed = match word.to_ascii_uppercase().as_str() {
         "BYE" => bare("BYE", FromBrowser::Bye),
+        "ANSWER" => bare("ANSWER", FromBrowser::Accept),
         "HOLD" => bare("HOLD", FromBrowser::Hold),
         "RESUME" => bare("RESUME", FromBrowser::Resume),
         "DTMF" => dtmf(rest),
+        "CALL" if rest.is_empty() || rest.contains(char::is_whitespace) => Err(BadBody::Call),
+        "CALL" => Ok(Body::Command(FromBrowser::Call { to: rest.to_owned() })),
         "TRANSFER" => transfer(rest),
         "INFO" if rest.is_empty() => Err(BadBody::Info),
         "INFO" => Ok(Body::Command(FromBrowser::InfoMap(rest.to_owned()))),
@@ -120,6 +125,12 @@ pub fn kind(message: &ToBrowser) -> Option<&'static str> {
         ToBrowser::Offer { .. } => "offer",
         ToBrowser::Answer { .. } => "answer",
         ToBrowser::Ringing => "ringing",
+        ToBrowser::Connected => "connected",
+        ToBrowser::Waiting => "waiting",
+        ToBrowser::Ended { .. } => "ended",
+        ToBrowser::Peer => "peer",
+        ToBrowser::Transfer { .. } => "transfer",
+        ToBrowser::Digit(_) => "dtmf",
         ToBrowser::Bye { .. } => "bye",
         ToBrowser::Hold | ToBrowser::PeerHold => "hold",
         ToBrowser::PeerResume => "resume",
@@ -137,13 +148,18 @@ pub fn is_sdp(message: &ToBrowser) -> bool {
 }
 
 /// Content type and body.
-pub fn render_text(message: &ToBrowser) -> Option<(&'static str, String)> {
+pub fn render_text(envelope: &Envelope) -> Option<(&'static str, String)> {
     const TEXT: &str = "text/plain; charset=utf-8";
-    let text = match message {
+    let text = match &envelope.message {
         ToBrowser::Offer { sdp, .. } | ToBrowser::Answer { sdp, .. } => {
             return Some(("application/sdp", crlf(sdp)));
         }
         ToBrowser::Bye { code, reason } => format!("BYE {code} {}", one_line(reason)),
+        ToBrowser::Ended { code, reason } => format!("ENDED {code} {}", one_line(reason)),
+        ToBrowser::Waiting => format!("WAITING {}", one_line(&envelope.peer)),
+        ToBrowser::Peer => format!("PEER {}", one_line(&envelope.peer)),
+        ToBrowser::Transfer { code, text } => format!("TRANSFER {code} {}", one_line(text)),
+        ToBrowser::Digit(digit) => format!("DTMF {digit}"),
         ToBrowser::InfoPeer(data) => format!("INFO {data}"),
         ToBrowser::Error { error, detail, .. } => {
             format!("ERROR {} {}", error.word(), one_line(detail))
@@ -157,7 +173,7 @@ fn one_line(text: &str) -> String {
     text.replace(|c: char| c.is_control(), " ")
 }
 
-/// The same as JSON: `{type,seq,call,peer,peerName,callUuid,sdp,code,reason,...}` with the fields
+/// The same as JSON: `{type,seq,call,peer,peerName,callUuid,divertedFrom,private,sdp,state,code,reason,...}` with the fields
 /// that apply.
 pub fn render_json(envelope: &Envelope, seq: u64) -> Option<Value> {
     let mut object = Map::new();
@@ -176,6 +192,12 @@ pub fn render_json(envelope: &Envelope, seq: u64) -> Option<Value> {
             put(key, json!(value));
         }
     }
+    if let Some(diverted) = &envelope.diverted_from {
+        put("divertedFrom", json!(diverted));
+    }
+    if envelope.private {
+        put("private", json!(true));
+    }
     match &envelope.message {
         ToBrowser::Offer { sdp, attached, .. } => {
             put("sdp", json!(crlf(sdp)));
@@ -184,8 +206,18 @@ pub fn render_json(envelope: &Envelope, seq: u64) -> Option<Value> {
                 put("attachedData", Value::Array(pairs.collect()));
             }
         }
-        ToBrowser::Answer { sdp, .. } => put("sdp", json!(crlf(sdp))),
-        ToBrowser::Bye { code, reason } => {
+        ToBrowser::Answer { sdp, early, .. } => {
+            put("sdp", json!(crlf(sdp)));
+            if *early {
+                put("state", json!("early"));
+            }
+        }
+        ToBrowser::Transfer { code, text } => {
+            put("code", json!(code));
+            put("reason", json!(text));
+        }
+        ToBrowser::Digit(digit) => put("digit", json!(digit)),
+        ToBrowser::Bye { code, reason } | ToBrowser::Ended { code, reason } => {
             put("code", json!(code));
             put("reason", json!(reason));
         }

@@ -55,6 +55,12 @@ pub enum FromBrowser {
     Hold,
     Resume,
     Dtmf(String),
+    /// Answers a call that waits while another one has the browser.
+    Accept,
+    /// A second call, on the peer connection of the first.
+    Call {
+        to: String,
+    },
     Transfer {
         to: String,
         replaces: Option<String>,
@@ -88,6 +94,8 @@ pub enum ToBrowser {
     Answer {
         ids: RoapIds,
         sdp: String,
+        /// The far end has not answered: this is for what is heard before it does.
+        early: bool,
     },
     Ok {
         ids: RoapIds,
@@ -99,6 +107,25 @@ pub enum ToBrowser {
     },
     /// The far end's ringing: an event of the raw-SDP dialect, not sent by the JSAPI one.
     Ringing,
+    /// The far end has answered a call whose media flowed already. An event of the raw-SDP dialect.
+    Connected,
+    /// A second call rings. An event of the raw-SDP dialect.
+    Waiting,
+    /// A call is over that the browser was not with, or while others go on on its peer connection. An
+    /// event of the raw-SDP dialect.
+    Ended {
+        code: u16,
+        reason: String,
+    },
+    /// The call goes on with somebody else, or under another name. An event of the raw-SDP dialect.
+    Peer,
+    /// How a transfer goes. An event of the raw-SDP dialect.
+    Transfer {
+        code: u16,
+        text: String,
+    },
+    /// A digit of the far end's. An event of the raw-SDP dialect.
+    Digit(char),
     /// The call is over. `code` and `reason` are for the dialects that show them.
     Bye {
         code: u16,
@@ -116,6 +143,28 @@ pub enum ToBrowser {
     Stats(CallStatistics),
     /// Another sign-in took this session's place.
     Replaced,
+}
+
+impl ToBrowser {
+    /// Without it the client knows less, but its call stands as well as with it.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            ToBrowser::InfoPeer(_)
+                | ToBrowser::Digit(_)
+                | ToBrowser::Stats(_)
+                | ToBrowser::Ringing
+                | ToBrowser::Transfer { .. }
+        )
+    }
+
+    /// Says only how a call stands with regard to hold: a later one says it better.
+    pub fn is_hold_state(&self) -> bool {
+        matches!(
+            self,
+            ToBrowser::Talk | ToBrowser::Hold | ToBrowser::PeerHold | ToBrowser::PeerResume
+        )
+    }
 }
 
 /// `PUT-STATS`: times in ms (grtc-js-api.md, "Statistics").
@@ -157,5 +206,9 @@ pub struct Envelope {
     pub call: String,
     /// `X-Genesys-CallUUID`.
     pub call_uuid: Option<String>,
+    /// Whom the caller had called before it was sent here.
+    pub diverted_from: Option<String>,
+    /// The caller is not to be shown.
+    pub private: bool,
     pub message: ToBrowser,
 }

@@ -124,7 +124,7 @@ proptest! {
             if ended {
                 prop_assert!(bench.to_browser.is_empty() && bench.to_sip.is_empty());
             }
-            if bench.call.is_ended() {
+            if bench.line.is_over() {
                 prop_assert!(bench.ended.is_some());
             }
         }

@@ -3,8 +3,10 @@
 mod support;
 
 mod any_order_of_events;
+mod attached_data;
 mod call_waiting_for_the_browser;
 mod digits;
+mod early_media;
 mod hold_and_retrieve;
 mod incoming_with_offer;
 mod offerless_invite;
@@ -12,4 +14,7 @@ mod one_offer_at_a_time;
 mod outgoing_first_party;
 mod reinvite_leaves_browser_alone;
 mod renewed_peer_connection;
+mod replaced;
 mod retried_posts;
+mod second_call;
+mod transfers;

@@ -71,7 +71,7 @@ fn an_answer_without_a_common_codec_ends_the_call_with_488() {
 
 #[test]
 fn an_offer_is_judged_before_anything_is_taken_for_it() {
-    let try_offer = |sdp: &str| FirstOffer::parse(None, sdp.into(), &config()).err();
+    let try_offer = |sdp: &str| FirstOffer::parse(None, sdp.into(), &[], &config()).err();
     assert!(matches!(try_offer("hello"), Some(MessageError::BadRequest(_))));
     let video = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 9 RTP/SAVPF 96\r\n";
     assert!(matches!(try_offer(video), Some(MessageError::UnusableSdp(_))));

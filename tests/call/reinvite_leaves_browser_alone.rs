@@ -27,7 +27,7 @@ fn address_port_and_payload_change() {
     assert_eq!(bench.remote().target, Some("198.51.100.1:5000".parse().unwrap()));
     // G.711 to G.711 is bridged by table.
     bench.reinvited(Some(&sip_sdp("198.51.100.1:5002", "8 101", "sendrecv", 3)));
-    assert_eq!(bench.call.codec(), Some(Codec::Pcma));
+    assert_eq!(bench.line.codec(), Some(Codec::Pcma));
     assert!(bench.to_browser.is_empty());
 }
 

@@ -4,28 +4,38 @@ use std::time::{Duration, Instant};
 
 use wrtc_gateway::agent::{Dialect, MessageError};
 use wrtc_gateway::call::{
-    Call, CallConfig, CallEnd, FirstOffer, InviteOffer, MediaCommand, MediaLocal, Output, Seed,
+    CallConfig, CallEnd, DigitsBy, FirstOffer, InviteOffer, Line, MediaCommand, MediaLocal, Output,
+    Seed,
 };
 use wrtc_gateway::media::{BrowserLocal, Flow, SipRemote};
 use wrtc_gateway::sdp::{BrowserSdp, Codec, Fingerprint, IceCredentials, SipSdp};
-use wrtc_gateway::sip::{self, Command, End, EndedBy, Event, Invited, NotifyEvent, SessionId};
-use wrtc_gateway::wire::{FromBrowser, RoapIds, ToBrowser};
+use wrtc_gateway::sip::{
+    self, Command, End, EndedBy, Event, Invited, NotifyEvent, ReferId, Referred, SessionId,
+};
+use wrtc_gateway::wire::{DataPair, FromBrowser, RoapIds, ToBrowser};
 
 pub const SESSION: SessionId = SessionId(7);
+pub const SECOND: SessionId = SessionId(8);
 pub const ALL: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::G722];
 
 pub struct Bench {
-    pub call: Call,
+    pub line: Line,
     pub now: Instant,
     pub to_browser: Vec<ToBrowser>,
     pub to_sip: Vec<Command>,
     pub to_media: Vec<MediaCommand>,
     pub ended: Option<CallEnd>,
+    /// Which calls have ended, in order.
+    pub over: Vec<SessionId>,
     restarts: u32,
 }
 
 pub fn config() -> CallConfig {
-    CallConfig { codecs: ALL.to_vec() }
+    CallConfig {
+        codecs: ALL.to_vec(),
+        digits: DigitsBy::Auto,
+        attached_prefix: "X-Attached-".into(),
+    }
 }
 
 pub fn local(ufrag: &str) -> BrowserLocal {
@@ -38,21 +48,22 @@ pub fn local(ufrag: &str) -> BrowserLocal {
     }
 }
 
-fn media_local() -> MediaLocal {
+pub fn media_local() -> MediaLocal {
     MediaLocal { browser: local("gw0"), rtp: "192.0.2.9:20000".parse().unwrap() }
 }
 
-const SEED: Seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2] };
+pub const SEED: Seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2] };
 
 impl Bench {
-    fn with(call: Call) -> Self {
+    fn with(line: Line) -> Self {
         let mut bench = Self {
-            call,
+            line,
             now: Instant::now(),
             to_browser: Vec::new(),
             to_sip: Vec::new(),
             to_media: Vec::new(),
             ended: None,
+            over: Vec::new(),
             restarts: 0,
         };
         bench.drain();
@@ -60,10 +71,70 @@ impl Bench {
     }
 
     pub fn outgoing(offer: &str) -> Self {
+        Self::outgoing_with(config(), offer, &[])
+    }
+
+    pub fn outgoing_with(config: CallConfig, offer: &str, attached: &[DataPair]) -> Self {
         let ids = Some(ids(103, 1));
-        let offer = FirstOffer::parse(ids, offer.into(), &config()).unwrap();
+        let offer = FirstOffer::parse(ids, offer.into(), attached, &config).unwrap();
         let now = Instant::now();
-        Self::with(Call::outgoing(config(), SESSION, "1003", offer, media_local(), SEED, now))
+        Self::with(Line::outgoing(config, SESSION, "1003", offer, media_local(), SEED, now))
+    }
+
+    /// A second call comes in.
+    pub fn invited(&mut self, sdp: Option<&str>) {
+        let invited = Invited { sdp: sdp.map(str::to_owned), ..Invited::default() };
+        let offer = InviteOffer::parse(&invited, &config()).unwrap();
+        self.line.invited(SECOND, offer, self.now);
+        self.drain();
+    }
+
+    /// An INVITE that is to take the place of `old`.
+    pub fn replaced(&mut self, old: SessionId, sdp: Option<&str>) -> bool {
+        let invited = Invited { sdp: sdp.map(str::to_owned), ..Invited::default() };
+        let offer = InviteOffer::parse(&invited, &config()).unwrap();
+        let taken = self.line.replaced(old, SECOND, offer, self.now);
+        self.drain();
+        taken
+    }
+
+    pub fn referred(&mut self, referred: &Referred) -> bool {
+        let taken = self.line.referred(SESSION, ReferId(1), referred, SECOND, self.now);
+        self.drain();
+        taken
+    }
+
+    pub fn dialled(&mut self, to: &str) -> Result<(), MessageError> {
+        let result = self.line.dial(SECOND, to, self.now);
+        self.drain();
+        result
+    }
+
+    pub fn transferred(
+        &mut self,
+        to: &str,
+        replaces: Option<SessionId>,
+    ) -> Result<(), MessageError> {
+        let result = self.line.transfer(None, to, replaces);
+        self.drain();
+        result
+    }
+
+    pub fn on(&mut self, session: SessionId, message: FromBrowser) -> Result<(), MessageError> {
+        let result = self.line.handle_browser(Some(session), message, self.now);
+        self.drain();
+        result
+    }
+
+    pub fn heard_digit(&mut self, digit: char, from_sip: bool) {
+        self.line.handle_digit(digit, Duration::from_millis(100), from_sip, self.now);
+        self.drain();
+    }
+
+    pub fn progressed(&mut self, code: u16, sdp: Option<&str>, early: u32) {
+        let sdp = sdp.map(str::to_owned);
+        let text = String::new();
+        self.sip(Event::Progressed { session: SESSION, code, text, sdp, early });
     }
 
     pub fn incoming(sdp: Option<&str>) -> Self {
@@ -74,7 +145,7 @@ impl Bench {
         let invited = Invited { sdp: sdp.map(str::to_owned), ..Invited::default() };
         let offer = InviteOffer::parse(&invited, &config()).unwrap();
         let now = Instant::now();
-        Self::with(Call::incoming(config(), dialect, SESSION, offer, media_local(), SEED, now))
+        Self::with(Line::incoming(config(), dialect, SESSION, offer, media_local(), SEED, now))
     }
 
     /// A call the agent made and the far end took.
@@ -91,10 +162,10 @@ impl Bench {
         self.to_media.clear();
     }
 
-    fn drain(&mut self) {
-        while let Some(output) = self.call.poll_output() {
+    pub fn drain(&mut self) {
+        while let Some(output) = self.line.poll_output() {
             match output {
-                Output::Browser(message) => self.to_browser.push(message),
+                Output::Browser(_, message) => self.to_browser.push(message),
                 Output::Sip(command) => self.to_sip.push(command),
                 Output::Media(command) => {
                     let fresh =
@@ -102,11 +173,12 @@ impl Bench {
                     self.to_media.push(command);
                     if fresh {
                         self.restarts += 1;
-                        self.call.handle_media_local(local(&format!("gw{}", self.restarts)));
+                        self.line.handle_media_local(local(&format!("gw{}", self.restarts)));
                     }
                 }
-                Output::Ended(end) => {
-                    assert!(self.ended.is_none(), "a call ends once");
+                Output::Ended(session, end) => {
+                    assert!(!self.over.contains(&session), "a call ends once");
+                    self.over.push(session);
                     self.ended = Some(end);
                 }
             }
@@ -114,21 +186,21 @@ impl Bench {
     }
 
     pub fn browser(&mut self, message: FromBrowser) -> Result<(), MessageError> {
-        let result = self.call.handle_browser(message, self.now);
+        let result = self.line.handle_browser(None, message, self.now);
         self.drain();
         result
     }
 
     pub fn sip(&mut self, event: Event) {
-        self.call.handle_sip(event, self.now);
+        self.line.handle_sip(event, self.now);
         self.drain();
     }
 
     pub fn wait(&mut self, time: Duration) {
         let until = self.now + time;
-        while let Some(at) = self.call.poll_timeout().filter(|at| *at <= until) {
+        while let Some(at) = self.line.poll_timeout().filter(|at| *at <= until) {
             self.now = self.now.max(at);
-            self.call.handle_timeout(self.now);
+            self.line.handle_timeout(self.now);
             self.drain();
         }
         self.now = until;
@@ -205,7 +277,7 @@ impl Bench {
             .iter()
             .rev()
             .find_map(|message| match message {
-                ToBrowser::Answer { ids, sdp } => {
+                ToBrowser::Answer { ids, sdp, .. } => {
                     Some((*ids, BrowserSdp::parse(sdp, &ALL).unwrap(), sdp.clone()))
                 }
                 _ => None,
@@ -246,6 +318,12 @@ impl Bench {
                 ToBrowser::Error { .. } => "error",
                 ToBrowser::Ringing => "ringing",
                 ToBrowser::Bye { .. } => "bye",
+                ToBrowser::Connected => "connected",
+                ToBrowser::Waiting => "waiting",
+                ToBrowser::Ended { .. } => "ended",
+                ToBrowser::Peer => "peer",
+                ToBrowser::Transfer { .. } => "transfer",
+                ToBrowser::Digit(_) => "digit",
                 ToBrowser::Invite => "invite",
                 ToBrowser::Talk => "talk",
                 ToBrowser::Hold => "hold",
@@ -271,6 +349,10 @@ impl Bench {
                 Command::RejectReinvite { .. } => "reject-reinvite",
                 Command::AnswerInAck { .. } => "answer-in-ack",
                 Command::Info { .. } => "info",
+                Command::Refer { .. } => "refer",
+                Command::AcceptRefer { .. } => "accept-refer",
+                Command::RejectRefer { .. } => "reject-refer",
+                Command::ReferProgress { .. } => "refer-progress",
                 _ => "other",
             })
             .collect()

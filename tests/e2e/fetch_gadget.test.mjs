@@ -1,39 +1,19 @@
 // The raw-SDP dialect, driven by examples/fetch-gadget from another origin, and by the plainest client there can be.
 
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
-import { readFile } from "node:fs/promises";
-import { once } from "node:events";
-import { after, before } from "node:test";
 
 import { LIMIT_MS } from "./lib/demo.mjs";
+import { serveExample } from "./lib/files.mjs";
 import { FAR_END, Phone } from "./lib/phone.mjs";
 import { browserTest } from "./lib/retry.mjs";
 import { assertLoss, assertReport, assertTone, hear } from "./lib/sound.mjs";
 
 const SECONDS = 10;
 const AUDIO = "#audio";
-const FILES = new Map([
-  ["/", ["index.html", "text/html"]],
-  ["/gadget.js", ["gadget.js", "text/javascript"]],
-]);
-
-let server;
-before(async () => {
-  server = createServer(async (request, response) => {
-    const file = FILES.get(new URL(request.url, "http://localhost").pathname);
-    if (!file) return response.writeHead(404).end();
-    response.writeHead(200, { "Content-Type": file[1] });
-    response.end(await readFile(new URL(`../../examples/fetch-gadget/${file[0]}`, import.meta.url)));
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-});
-after(() => server.close());
+const address = serveExample("fetch-gadget");
 
 async function gadget(browser, demo, dn) {
-  const gateway = demo.url.replace(/\/$/, "");
-  const page = await browser.page(`http://127.0.0.1:${server.address().port}/?audio=raw&gateway=${encodeURIComponent(gateway)}`);
+  const page = await browser.page(address(demo));
   await page.type("#dn", dn);
   await page.type("#password", demo.password);
   await page.click("#sign-in");

@@ -169,3 +169,74 @@ browserTest("the module build and the short form make a call", async ({ demo, br
   await page.evaluate(() => window.session.terminateCall());
   assertReport(await demo.report("600", "5005"), 440, 2);
 });
+
+browserTest("a gateway that is restarted is signed in to again, and the next call has sound", async ({ demo, browser }) => {
+  const page = await open(await browser(440), demo, "5004");
+  await answered(page, "session.makeOffer('600')");
+  assertTone(await hear(page, AUDIO, 440, 2), 2, "before the restart");
+  await page.evaluate(() => {
+    window.restored = window.next(window.client.onConnectionRestored);
+    window.ended = new Promise((resolve) => { window.session.on("end", resolve); });
+  });
+  await demo.restart();
+  assert.equal((await page.evaluate(() => window.ended)).by, "error");
+  assert.equal((await page.evaluate(() => window.restored)).signedInAgain, true);
+  await answered(page, "session.makeOffer('600')");
+  assertTone(await hear(page, AUDIO, 440, 3), 3, "after the restart");
+  await page.evaluate(() => window.session.terminateCall());
+  assertReport(await demo.report("600", "5004"), 440, 3);
+});
+
+browserTest("a page that is left is signed out at once", async ({ demo, browser }) => {
+  const chromium = await browser(440);
+  const page = await open(chromium, demo, "5004");
+  const callee = await open(chromium, demo, "5005");
+  await page.close({ runBeforeUnload: true });
+  // A DN that is not registered is refused at once; one that is would ring.
+  await callee.evaluate(() => {
+    const closing = window.next(window.client.onPeerClosing);
+    window.session.makeOffer("5004");
+    return closing;
+  });
+});
+
+browserTest("the sound comes back by itself when ICE has failed", async ({ demo, browser }) => {
+  const page = await open(await browser(440), demo, "5004");
+  await answered(page, "session.makeOffer('600')");
+  assertTone(await hear(page, AUDIO, 440, 2), 2, "before the failure");
+  const before = await credentials(page);
+  await answered(page, `
+    const pc = window.e2e.connections.at(-1);
+    Object.defineProperty(pc, "iceConnectionState", { value: "failed", configurable: true });
+    pc.dispatchEvent(new Event("iceconnectionstatechange"));
+    delete pc.iceConnectionState;`);
+  const after = await credentials(page);
+  assert.notEqual(after.local.ufrag, before.local.ufrag);
+  assertTone(await hear(page, AUDIO, 440, 3), 3, "after the restart");
+});
+
+browserTest("a call that is rejected, and data to the far end", async ({ demo, browser }) => {
+  const [low, high] = await Promise.all([browser(440), browser(620)]);
+  const [caller, called] = await Promise.all([open(low, demo, "5004"), open(high, demo, "5005")]);
+  const rings = () => called.evaluate(() => {
+    window.ringing = window.next(window.client.onIncomingCall);
+  });
+  await rings();
+  await caller.evaluate(() => {
+    window.closing = window.next(window.client.onPeerClosing);
+    window.session.makeOffer("5005");
+  });
+  assert.deepEqual(await called.evaluate(() => window.ringing), { peer: "5004", event: "offer" });
+  await called.evaluate(() => window.session.rejectCall());
+  await caller.evaluate(() => window.closing);
+
+  await rings();
+  const talking = answered(caller, "session.makeOffer('5005')");
+  await called.evaluate(() => window.ringing.then(() => window.session.acceptCall()));
+  await talking;
+  for (const [from, to] of [[caller, called], [called, caller]]) {
+    await to.evaluate(() => { window.info = window.next(window.client.onInfoFromPeer); });
+    await from.evaluate(() => window.session.sendInfo({ note: "a b&c=d" }, false));
+    assert.deepEqual(await to.evaluate(() => window.info), { note: "a b&c=d" });
+  }
+});

@@ -43,7 +43,7 @@ impl Client1 {
 }
 
 fn answer() -> ToBrowser {
-    ToBrowser::Answer { ids: RoapIds::default(), sdp: SDP.into() }
+    ToBrowser::Answer { ids: RoapIds::default(), sdp: SDP.into(), early: false }
 }
 
 fn head<'a>(response: &'a reqwest::Response, name: &str) -> Option<&'a str> {
@@ -133,6 +133,8 @@ async fn polled_messages_are_typed_by_headers() {
             peer_name: Some("Zoë Ö".into()),
             call: "c-1".into(),
             call_uuid: Some("UUID1".into()),
+            diverted_from: None,
+            private: false,
             message: answer(),
         })
         .unwrap();

@@ -180,7 +180,7 @@ fn offer_to_the_browser_lists_its_candidates() {
 #[test]
 fn other_messages_to_the_browser() {
     let ids = RoapIds { offerer: 1, answerer: Some(2), seq: 3 };
-    let answer = shown(&ToBrowser::Answer { ids, sdp: SDP.into() });
+    let answer = shown(&ToBrowser::Answer { ids, sdp: SDP.into(), early: false });
     assert_eq!(
         (&answer["messageType"], &answer["answererSessionId"]),
         (&json!("ANSWER"), &json!(2))
@@ -284,18 +284,29 @@ fn raw_bodies() {
 
 #[test]
 fn raw_messages() {
-    let text = |message| rest::render_text(&message).map(|(_, body)| body);
+    let enveloped = |message| crate::support::envelope("1004", message);
+    let text = |message| rest::render_text(&enveloped(message)).map(|(_, body)| body);
     assert_eq!(
         text(ToBrowser::Bye { code: 486, reason: "Busy\r\nHere".into() }).unwrap(),
         "BYE 486 Busy  Here"
     );
     assert_eq!(text(ToBrowser::Ringing).unwrap(), "RINGING");
+    assert_eq!(text(ToBrowser::Connected).unwrap(), "CONNECTED");
+    assert_eq!(text(ToBrowser::Waiting).unwrap(), "WAITING 1004");
+    assert_eq!(text(ToBrowser::Peer).unwrap(), "PEER 1004");
+    assert_eq!(text(ToBrowser::Digit('#')).unwrap(), "DTMF #");
+    let over = ToBrowser::Ended { code: 487, reason: "Request Terminated".into() };
+    assert_eq!(text(over).unwrap(), "ENDED 487 Request Terminated");
+    let moving = ToBrowser::Transfer { code: 100, text: "Trying".into() };
+    assert_eq!(text(moving).unwrap(), "TRANSFER 100 Trying");
     assert_eq!(text(ToBrowser::Hold).unwrap(), "HOLD");
     assert_eq!(text(ToBrowser::PeerResume).unwrap(), "RESUME");
     assert_eq!(text(ToBrowser::Talk).unwrap(), "TALK");
     assert_eq!(text(ToBrowser::InfoPeer("a=b".into())).unwrap(), "INFO a=b");
     let ids = RoapIds::default();
-    let (kind, body) = rest::render_text(&ToBrowser::Answer { ids, sdp: SDP.into() }).unwrap();
+    let (kind, body) =
+        rest::render_text(&enveloped(ToBrowser::Answer { ids, sdp: SDP.into(), early: false }))
+            .unwrap();
     assert_eq!((kind, body.as_str()), ("application/sdp", SDP));
     assert!(text(ToBrowser::Ok { ids }).is_none() && text(ToBrowser::Invite).is_none());
 
@@ -304,6 +315,8 @@ fn raw_messages() {
         peer_name: Some("Zoë".into()),
         call: "c-1".into(),
         call_uuid: Some("U".into()),
+        diverted_from: None,
+        private: false,
         message: ToBrowser::Bye { code: 486, reason: "Busy Here".into() },
     };
     assert_eq!(
@@ -325,7 +338,7 @@ proptest! {
         let _ = jsapi::percent_decode(&body);
         let crlf = jsapi::crlf(&body);
         prop_assert_eq!(jsapi::crlf(&crlf), crlf);
-        let _ = jsapi::render(&ToBrowser::Answer { ids: RoapIds::default(), sdp: body });
+        let _ = jsapi::render(&ToBrowser::Answer { ids: RoapIds::default(), sdp: body, early: false });
     }
 
     #[test]

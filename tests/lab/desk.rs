@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use rsipstack::sip::SipMessage;
 use wrtc_gateway::agent::Dialect;
-use wrtc_gateway::call::{Call, CallConfig, CallEnd, InviteOffer, MediaLocal, Output, Seed};
+use wrtc_gateway::call::{
+    CallConfig, CallEnd, DigitsBy, InviteOffer, Line, MediaLocal, Output, Seed,
+};
 use wrtc_gateway::lab::centre::{Caller, Player, Setup, Step};
 use wrtc_gateway::lab::{Paper, PhoneConfig};
 use wrtc_gateway::media::{BrowserLocal, Flow};
@@ -32,7 +34,7 @@ pub struct Desk {
     pub now: Instant,
     pub player: Player,
     pub customer: Arc<Paper>,
-    pub call: Option<Call>,
+    pub call: Option<Line>,
     pub flow: Flow,
     /// What the browser was told.
     pub told: Vec<&'static str>,
@@ -176,7 +178,7 @@ impl Desk {
             self.player.poll_timeout(),
             self.ua.poll_timeout(),
             self.transactions.poll_timeout(),
-            self.call.as_ref().and_then(Call::poll_timeout),
+            self.call.as_ref().and_then(Line::poll_timeout),
         ]
     }
 
@@ -255,7 +257,11 @@ impl Desk {
     fn event(&mut self, event: Event) {
         let now = self.now;
         if let Event::Invited { session, invite } = event {
-            let config = CallConfig { codecs: Codec::ALL.to_vec() };
+            let config = CallConfig {
+                codecs: Codec::ALL.to_vec(),
+                digits: DigitsBy::Auto,
+                attached_prefix: String::new(),
+            };
             let Ok(offer) = InviteOffer::parse(&invite, &config) else {
                 let text = String::new();
                 return self.ua.handle_command(Command::End { session, code: 488, text }, now);
@@ -263,7 +269,7 @@ impl Desk {
             let local = MediaLocal { browser: local(), rtp: "192.0.2.20:20000".parse().unwrap() };
             let seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2] };
             self.invited = Some(*invite);
-            let call = Call::incoming(config, Dialect::Jsapi, session, offer, local, seed, now);
+            let call = Line::incoming(config, Dialect::Jsapi, session, offer, local, seed, now);
             self.call = Some(call);
         } else if let Some(call) = &mut self.call {
             call.handle_sip(event, now);
@@ -272,13 +278,13 @@ impl Desk {
 
     fn drain_call(&mut self) -> bool {
         let mut busy = false;
-        while let Some(output) = self.call.as_mut().and_then(Call::poll_output) {
+        while let Some(output) = self.call.as_mut().and_then(Line::poll_output) {
             busy = true;
             match output {
                 Output::Sip(command) => self.ua.handle_command(command, self.now),
                 Output::Media(command) => self.media(command),
-                Output::Browser(message) => self.browser(message),
-                Output::Ended(end) => {
+                Output::Browser(_, message) => self.browser(message),
+                Output::Ended(_, end) => {
                     assert!(self.end.is_none(), "a call ends once");
                     self.end = Some(end);
                 }
@@ -300,7 +306,11 @@ impl Desk {
 
     /// What the JSAPI client does when it hears this.
     fn browser(&mut self, message: ToBrowser) {
-        let established = self.call.as_ref().is_some_and(Call::is_established);
+        let established = self
+            .call
+            .as_ref()
+            .and_then(|line| Some(line.state(line.active()?)))
+            .is_some_and(|state| matches!(state, "established" | "held"));
         match message {
             ToBrowser::Offer { ids, sdp, .. } => {
                 self.told.push("OFFER");
@@ -380,7 +390,7 @@ impl Desk {
 
     fn says(&mut self, message: FromBrowser) {
         let now = self.now;
-        self.call.as_mut().expect("a call").handle_browser(message, now).expect("taken");
+        self.call.as_mut().expect("a call").handle_browser(None, message, now).expect("taken");
     }
 }
 

@@ -44,7 +44,7 @@ async fn signing_out_and_in_elsewhere_moves_the_dn() {
     let old = registrations.borrow_and_update()[0].clone();
     let second = Telephone::signed_in(&lab, "5002").await;
     let new = registrations.borrow_and_update()[0].clone();
-    assert_ne!(old.addr, new.addr);
+    assert_ne!(old.hop, new.hop);
     // The first has nothing to sign out of any more.
     first.send(Command::Unregister);
     first.wait("sign-out", |event| (event == Event::Unregistered).then_some(())).await;

@@ -74,7 +74,9 @@ async fn sip_garbage_on_the_sip_port() {
     far.leg.accept().await.expect("200");
     phone.answered().await;
     far.hears(440.0, 0.4).await;
-    assert_eq!(demo.health().await["active_calls"], 2);
+    // The two, and one that waits where an INVITE came through the mangling whole.
+    let calls = demo.health().await["active_calls"].as_u64();
+    assert!(matches!(calls, Some(2..=3)), "{calls:?}");
 }
 
 /// The gateway's media address in an answer.

@@ -413,12 +413,14 @@ async fn early_media_in_183_leaves_the_answer_to_the_200() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_call_in_is_busy_and_disturbs_nothing() {
+async fn a_call_in_beyond_the_limit_is_busy_and_disturbs_nothing() {
     let demo = Demo::start().await;
     let mut phone = demo.phone("5001").await;
     phone.browser.play(440.0).await;
     phone.connect("600").await;
     phone.browser.hears(440.0, 0.4).await;
+    let mut waiting = demo.calls("5001", call_from("7122")).await;
+    waiting.rings().await;
     let mut far = demo.calls("5001", call_from("7123")).await;
     let end = far.ended().await;
     assert_eq!((end.by, end.code), (EndedBy::Peer, 486), "{end:?}");

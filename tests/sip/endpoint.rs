@@ -181,7 +181,7 @@ async fn a_full_inbox_loses_the_datagram_not_the_call() {
     .expect("the second finds the inbox full");
     inbox.recv().await.unwrap();
     socket.send_to(second.as_bytes(), to).await.unwrap();
-    let again = timeout(PATIENCE, inbox.recv()).await.unwrap();
+    let again = timeout(PATIENCE, inbox.recv()).await.unwrap().map(|incoming| *incoming);
     assert!(matches!(
         again,
         Some(wrtc_gateway::sip::port::Incoming::Request { request, .. })
@@ -223,7 +223,7 @@ async fn a_leg_takes_over_the_invite_somebody_else_received() {
     let here = right.local_addr().to_string();
     let config = config("600", &here, &left.local_addr().to_string());
     let mut leg = Driven::new(&right, Claim::Nothing, config);
-    leg.incoming(first);
+    leg.incoming(*first);
     let Event::Invited { session: theirs, .. } = next(&mut leg).await else { panic!("Invited") };
     leg.command(Command::Progress { session: theirs, code: 180, sdp: None });
     assert!(matches!(next(&mut a).await, Event::Progressed { code: 180, .. }));

@@ -1,4 +1,5 @@
-//! One queue of offers per dialog; glare by RFC 3261 14.1 and 14.2.
+//! "re-INVITE and UPDATE at any time. Glare: 491 and RFC 3261 14.1 timers both ways; one queue of offers
+//! per dialog."
 
 use std::time::Duration;
 
@@ -113,15 +114,15 @@ fn their_offer_meets_491_while_ours_is_out() {
     let (session, mut peer) = bench.call_out();
     offer(&mut bench, session, "mine");
     let (tx, request, _) = bench.request();
-    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.receive(&peer.request(Method::Invite, "", OFFER_2));
     assert_eq!(bench.codes(), [100, 491]);
-    bench.receive(&peer.request(Method::Update, "", OFFER));
+    bench.receive(&peer.request(Method::Update, "", OFFER_2));
     assert_eq!(bench.codes(), [491]);
     assert!(bench.events().is_empty());
     // In the pause after a 491 of theirs, theirs is taken, and ours waits for its end.
     bench.answer(tx, &request, "491 Request Pending", "", "");
-    bench.receive(&peer.request(Method::Invite, "", OFFER));
-    assert_eq!(bench.event(), Event::Reinvited { session, sdp: Some(OFFER.into()) });
+    bench.receive(&peer.request(Method::Invite, "", OFFER_2));
+    assert_eq!(bench.event(), Event::Reinvited { session, sdp: Some(OFFER_2.into()) });
     bench.sent();
     bench.advance(Duration::from_secs(5));
     assert!(bench.sent().is_empty(), "theirs comes first");
@@ -135,16 +136,16 @@ fn their_offer_meets_491_while_ours_is_out() {
 fn a_second_offer_of_theirs_before_the_first_is_answered_is_put_off() {
     let mut bench = Bench::new();
     let (_, mut peer) = bench.call_in();
-    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.receive(&peer.request(Method::Invite, "", OFFER_2));
     bench.sent();
-    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.receive(&peer.request(Method::Invite, "", OFFER_2));
     let (_, response) = bench.responses().remove(0);
     assert_eq!(response.status_code.code(), 500);
     assert!(header(&response, "Retry-After").unwrap().parse::<u32>().unwrap() <= 10);
     // And a re-INVITE before the call itself is answered.
     let mut bench = Bench::new();
     let (_, mut peer) = bench.ring(OFFER);
-    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.receive(&peer.request(Method::Invite, "", OFFER_2));
     let codes: Vec<u16> = bench.codes();
     assert_eq!(codes.last(), Some(&500));
 }

@@ -56,6 +56,15 @@ fn seeds() -> Vec<String> {
     for method in [Method::Ack, Method::Cancel, Method::Bye, Method::Notify, Method::Options] {
         seeds.push(peer.request(method, "Event: talk\r\n", ""));
     }
+    let names = "P-Asserted-Identity: \"a\" <sip:1@h>, <tel:+1;x=y>\r\nPrivacy: id;user\r\n\
+        Remote-Party-ID: \"b\" <sip:2@h>;party=calling\r\nDiversion: <sip:3@h>;reason=\"x\"\r\n\
+        History-Info: <sip:4@h?Reason=SIP%3Bcause%3D486>;index=1, <sip:5@h>;index=1.1\r\n\
+        Replaces: x;to-tag=1;from-tag=2;early-only\r\nReferred-By: <sip:6@h>\r\n";
+    peer.call_id = "in-2".into();
+    seeds.push(peer.request(Method::Invite, names, OFFER));
+    let refer =
+        "Refer-To: \"n\" <sip:7@h;method=INVITE?Replaces=c%3Bto-tag%3D1%3Bfrom-tag%3D2&X=%20>\r\n";
+    seeds.push(peer.request(Method::Refer, refer, ""));
     for status in ["180 Ringing", "200 OK", "401 Unauthorized", "491 Request Pending"] {
         seeds.push(format!(
             "SIP/2.0 {status}\r\nVia: SIP/2.0/UDP 192.0.2.1:5070;branch=z9hG4bK1;rport=1\r\n\
@@ -96,7 +105,7 @@ proptest! {
     fn random_bytes_and_mutated_messages_never_panic(
         garbage in proptest::collection::vec(any::<u8>(), 0..200),
         rounds in proptest::collection::vec(
-            (0usize..10, proptest::collection::vec(any::<(u16, u8, u8)>(), 0..6)), 1..12),
+            (0usize..12, proptest::collection::vec(any::<(u16, u8, u8)>(), 0..6)), 1..12),
     ) {
         let now = Instant::now();
         let mut ua = UserAgent::new(config("5001", "192.0.2.1:5070", PEER), 7);

@@ -37,9 +37,9 @@ fn a_reinvite_moves_the_peer() {
     let mut bench = Bench::new();
     let (session, mut peer) = bench.call_in();
     let moved =
-        peer.request(Method::Invite, "", OFFER).replace("192.0.2.9:5062", "192.0.2.44:5064");
+        peer.request(Method::Invite, "", OFFER_2).replace("192.0.2.9:5062", "192.0.2.44:5064");
     bench.receive(&moved);
-    assert_eq!(bench.event(), Event::Reinvited { session, sdp: Some(OFFER.into()) });
+    assert_eq!(bench.event(), Event::Reinvited { session, sdp: Some(OFFER_2.into()) });
     bench.command(Command::AcceptReinvite { session, sdp: ANSWER.into() });
     bench.sent();
     bench.receive(&peer.request(Method::Ack, "", ""));
@@ -53,12 +53,12 @@ fn a_reinvite_moves_the_peer() {
 fn a_rejected_reinvite_leaves_the_call_as_it_was() {
     let mut bench = Bench::new();
     let (session, mut peer) = bench.call_in();
-    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.receive(&peer.request(Method::Invite, "", OFFER_2));
     bench.sent();
     bench.command(Command::RejectReinvite { session, code: 488 });
     assert_eq!(bench.codes(), [488]);
     bench.events();
-    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.receive(&peer.request(Method::Invite, "", OFFER_2));
     assert_eq!(bench.codes(), [100], "the next one is taken");
 }
 
@@ -66,7 +66,7 @@ fn a_rejected_reinvite_leaves_the_call_as_it_was() {
 fn a_cancelled_reinvite_ends_nothing() {
     let mut bench = Bench::new();
     let (session, mut peer) = bench.call_in();
-    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.receive(&peer.request(Method::Invite, "", OFFER_2));
     bench.sent();
     bench.events();
     bench.receive(&peer.request(Method::Cancel, "", ""));
@@ -82,8 +82,8 @@ fn update_with_an_offer_is_an_offer_and_without_one_a_refresh() {
     bench.receive(&peer.request(Method::Update, "", ""));
     assert_eq!(bench.codes(), [200]);
     assert!(bench.events().is_empty());
-    bench.receive(&peer.request(Method::Update, "", OFFER));
-    assert_eq!(bench.event(), Event::Reinvited { session, sdp: Some(OFFER.into()) });
+    bench.receive(&peer.request(Method::Update, "", OFFER_2));
+    assert_eq!(bench.event(), Event::Reinvited { session, sdp: Some(OFFER_2.into()) });
     bench.command(Command::AcceptReinvite { session, sdp: ANSWER.into() });
     let (_, ok) = bench.responses().remove(0);
     assert_eq!(ok.body, ANSWER.as_bytes());
@@ -117,6 +117,7 @@ fn a_challenged_bye_is_sent_again() {
     assert!(header(&again, "Authorization").is_some());
 }
 
+/// INFO both ways (user data, `application/dtmf-relay`, `application/dtmf`).
 #[test]
 fn info_goes_both_ways() {
     let mut bench = Bench::new();
@@ -137,23 +138,32 @@ fn info_goes_both_ways() {
     assert_eq!(code_of_end(&bench.events()), (EndedBy::Peer, 481));
 }
 
+/// Unknown methods and events: 405, 489, with Allow / Allow-Events. OPTIONS: 200.
 #[test]
 fn what_we_do_not_do_is_refused_by_the_book() {
     let mut bench = Bench::new();
     let (_, mut peer) = bench.call_in();
-    bench.receive(&peer.request(Method::Notify, "Event: refer\r\n", ""));
+    bench.receive(&peer.request(Method::Notify, "Event: dialog\r\n", ""));
     let (_, response) = bench.responses().remove(0);
     assert_eq!(response.status_code.code(), 489);
     assert_eq!(header(&response, "Allow-Events").as_deref(), Some("talk, hold"));
-    for method in [Method::Refer, Method::Message, Method::PRack, Method::Subscribe] {
+    for method in [Method::Publish, Method::Message] {
         bench.receive(&peer.request(method, "", ""));
         let (_, response) = bench.responses().remove(0);
         assert_eq!(response.status_code.code(), 405, "{method}");
         let allow = header(&response, "Allow").unwrap();
         assert!(!allow.contains(&method.to_string()), "{allow}");
     }
+    bench.receive(&peer.request(Method::Subscribe, "Event: dialog\r\n", ""));
+    let (_, response) = bench.responses().remove(0);
+    assert_eq!(response.status_code.code(), 489);
+    assert!(header(&response, "Allow-Events").is_some());
     bench.receive(&peer.request(Method::Options, "", ""));
-    assert_eq!(bench.codes(), [200]);
+    let (_, ok) = bench.responses().remove(0);
+    assert_eq!(ok.status_code.code(), 200);
+    assert!(header(&ok, "Allow").unwrap().contains("REFER"));
+    assert!(header(&ok, "Supported").unwrap().contains("replaces"));
+    assert_eq!(header(&ok, "Accept").as_deref(), Some("application/sdp"));
     // Older than the last.
     let old = peer.request_numbered(Method::Options, 101, "", "");
     bench.receive(&old);
@@ -177,6 +187,8 @@ fn outside_of_dialogs() {
         (Method::Notify, 481),
         (Method::Register, 405),
         (Method::Message, 405),
+        (Method::Subscribe, 489),
+        (Method::Publish, 405),
     ] {
         bench.receive(&peer.request(method, "", ""));
         assert_eq!(bench.codes(), [code], "{method}");
@@ -212,7 +224,7 @@ fn a_dialog_the_peer_forgot_is_over() {
 fn a_bye_ends_the_reinvites_under_way() {
     let mut bench = Bench::new();
     let (_, mut peer) = bench.call_in();
-    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    bench.receive(&peer.request(Method::Invite, "", OFFER_2));
     bench.sent();
     bench.events();
     bench.receive(&peer.request(Method::Bye, "", ""));
@@ -227,4 +239,67 @@ fn requests_of_ours_count_up() {
     assert_eq!(header(&reinvite(&mut bench, session), "CSeq").as_deref(), Some("1 INVITE"));
     bench.command(Command::Info { session, content_type: "a/b".into(), body: vec![1] });
     assert_eq!(header(&bench.request().1, "CSeq").as_deref(), Some("2 INFO"));
+}
+
+/// INFO both ways: a refusal is told, and ends nothing.
+#[test]
+fn a_refused_info_is_told_and_the_session_stands() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.call_in();
+    for (answer, code) in [("405 No", 405), ("415 Type", 415), ("501 No", 501)] {
+        bench.command(Command::Info { session, content_type: "a/b".into(), body: vec![1] });
+        let (tx, info, _) = bench.request();
+        bench.answer(tx, &info, answer, "", "");
+        assert_eq!(bench.event(), Event::InfoRefused { session, code });
+    }
+    bench.command(Command::Info { session, content_type: "a/b".into(), body: vec![1] });
+    let (tx, info, _) = bench.request();
+    bench.answer(tx, &info, "200 OK", "", "");
+    assert!(bench.events().is_empty());
+    bench.command(Command::Info { session, content_type: "a/b".into(), body: vec![1] });
+    let (tx, _, _) = bench.request();
+    bench.fail(tx, TxFailure::Timeout);
+    assert_eq!(bench.event(), Event::InfoRefused { session, code: 408 });
+    assert_eq!(bench.ua.live_sessions(), 1);
+}
+
+/// A far end that floods a call with INFO cannot fill the application's mailbox.
+#[test]
+fn info_is_taken_at_a_rate() {
+    let mut bench = Bench::new();
+    let (session, mut peer) = bench.call_in();
+    for _ in 0..200 {
+        bench.receive(&peer.request(Method::Info, "Content-Type: application/dtmf\r\n", "5"));
+    }
+    let codes = bench.codes();
+    assert_eq!(codes.iter().filter(|code| **code == 200).count(), 50);
+    assert!(codes[50..].iter().all(|code| *code == 503));
+    assert_eq!((bench.events().len(), bench.ua.faults().floods), (50, 150));
+    bench.advance(Duration::from_secs(1));
+    bench.receive(&peer.request(Method::Info, "Content-Type: application/dtmf\r\n", "6"));
+    assert_eq!(bench.codes(), [200]);
+    let (content_type, body) = ("application/dtmf".to_owned(), b"6".to_vec());
+    assert_eq!(bench.event(), Event::Informed { session, content_type, body });
+}
+
+/// BYE carries Reason; both ends' reasons are kept.
+#[test]
+fn a_bye_says_why_and_both_reasons_are_told() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.call_in();
+    bench.command(Command::End { session, code: 480, text: "the browser left".into() });
+    let (_, bye, _) = bench.request();
+    let reason = header(&bye, "Reason");
+    assert_eq!(reason.as_deref(), Some("SIP;cause=480;text=\"the browser left\""));
+    let Event::Ended { end, .. } = bench.event() else { panic!("Ended") };
+    assert_eq!((end.by, end.text.as_str()), (EndedBy::Us, "the browser left"));
+
+    let mut bench = Bench::new();
+    let (_, mut peer) = bench.call_in();
+    let lines = "Reason: Q.850;cause=16\r\nReason: SIP;cause=403;text=\"no\"\r\n";
+    bench.receive(&peer.request(Method::Bye, lines, ""));
+    let Event::Ended { end, .. } = bench.event() else { panic!("Ended") };
+    assert_eq!(end.by, EndedBy::Peer);
+    let reason = end.reason_header.as_deref();
+    assert_eq!(reason, Some("Q.850;cause=16, SIP;cause=403;text=\"no\""));
 }

@@ -192,12 +192,12 @@ fn what_we_do_not_support_is_refused_by_name() {
     let mut bench = Bench::new();
     bench.receive(&peer().request(
         Method::Invite,
-        "Require: 100rel\r\nRequire: timer, uui\r\n",
+        "Require: eventlist\r\nRequire: timer, uui, path\r\n",
         OFFER,
     ));
     let (_, response) = bench.responses().remove(0);
     assert_eq!(response.status_code.code(), 420);
-    assert_eq!(header(&response, "Unsupported").as_deref(), Some("100rel, timer"));
+    assert_eq!(header(&response, "Unsupported").as_deref(), Some("eventlist, path"));
     bench.receive(&peer().request(Method::Invite, "Content-Type: text/plain\r\n", "hello"));
     assert_eq!(bench.codes(), [415]);
     assert!(bench.events().is_empty());
@@ -237,6 +237,7 @@ fn a_merged_invite_and_one_too_many_are_refused() {
     assert_eq!(bench.events().len(), 8);
 }
 
+/// BYE carries Reason.
 #[test]
 fn the_caller_may_hang_up_while_it_rings() {
     let mut bench = Bench::new();

@@ -45,7 +45,10 @@ fn the_invite_says_who_we_are_and_no_more_than_we_do() {
     assert_eq!(header(&request, "X-One").as_deref(), Some("1  X-Two: 2"));
     assert_eq!(header(&request, "X-Two"), None);
     assert_eq!(header(&request, "Content-Type").as_deref(), Some("application/sdp"));
-    assert_eq!(header(&request, "Supported").as_deref(), Some("uui"));
+    assert_eq!(
+        header(&request, "Supported").as_deref(),
+        Some("100rel, timer, replaces, norefersub, uui")
+    );
     assert_eq!(request.body, OFFER.as_bytes());
 }
 
@@ -124,6 +127,7 @@ fn a_delayed_offer_is_answered_in_the_ack() {
     assert_eq!(bench.ack(), ack, "the same ACK for the repeated 2xx");
 }
 
+/// First-party calls: 401/407.
 #[test]
 fn a_challenge_keeps_the_call_and_its_ack_carries_the_credentials() {
     let mut bench = Bench::new();
@@ -147,6 +151,7 @@ fn a_challenge_keeps_the_call_and_its_ack_carries_the_credentials() {
     assert_eq!(header(&bench.request().1, "CSeq").as_deref(), Some("3 BYE"));
 }
 
+/// First-party calls: CANCEL.
 #[test]
 fn cancel_waits_for_a_provisional_answer() {
     let mut bench = Bench::new();
@@ -191,6 +196,7 @@ fn a_200_that_crosses_the_cancel_is_acked_and_hung_up() {
     assert!(bench.events().is_empty(), "Ended was told already");
 }
 
+/// First-party calls: 4xx-6xx mapped to a clear reason.
 #[test]
 fn refusals_come_with_code_text_and_reason() {
     for (status, code, text) in [

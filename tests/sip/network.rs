@@ -9,13 +9,13 @@ use rand::{RngExt as _, SeedableRng as _};
 use rsipstack::sip::SipMessage;
 use wrtc_gateway::sip::port::Transmit;
 use wrtc_gateway::sip::transaction::{Arrival, Output, Transactions};
-use wrtc_gateway::sip::{Command, Event, SessionId, UserAgent, wire};
+use wrtc_gateway::sip::{Command, Event, SessionId, UaConfig, UserAgent, wire};
 
 use super::support::*;
 
-struct Node {
-    ua: UserAgent,
-    transactions: Transactions,
+pub struct Node {
+    pub ua: UserAgent,
+    pub transactions: Transactions,
     events: Vec<Event>,
 }
 
@@ -28,31 +28,44 @@ struct Flying {
     datagram: Vec<u8>,
 }
 
-struct Net {
+pub struct Net {
     now: Instant,
-    nodes: HashMap<Hop, Node>,
+    react: fn(&Event) -> Vec<Command>,
+    pub nodes: HashMap<Hop, Node>,
     flying: BinaryHeap<Flying>,
     rng: StdRng,
     loss: f64,
     number: u64,
 }
 
-const A: &str = "192.0.2.1:5060";
-const B: &str = "192.0.2.2:5060";
+pub const A: &str = "192.0.2.1:5060";
+pub const B: &str = "192.0.2.2:5060";
 
 impl Net {
     fn new(seed: u64, loss: f64) -> Self {
+        Self::with(seed, loss, react, |_| {})
+    }
+
+    /// With an application of its own, and a configuration.
+    pub fn with(
+        seed: u64,
+        loss: f64,
+        react: fn(&Event) -> Vec<Command>,
+        configure: fn(&mut UaConfig),
+    ) -> Self {
         let mut nodes = HashMap::new();
         for (user, here, there, seed) in [("a", A, B, seed), ("b", B, A, seed + 1_000_000)] {
-            let ua = UserAgent::new(config(user, here, there), seed);
+            let mut config = config(user, here, there);
+            configure(&mut config);
+            let ua = UserAgent::new(config, seed);
             let node = Node { ua, transactions: Transactions::default(), events: vec![] };
             nodes.insert(addr(here), node);
         }
         let rng = StdRng::seed_from_u64(seed);
-        Self { now: Instant::now(), nodes, flying: BinaryHeap::new(), rng, loss, number: 0 }
+        Self { now: Instant::now(), react, nodes, flying: BinaryHeap::new(), rng, loss, number: 0 }
     }
 
-    fn command(&mut self, at: &str, command: Command) {
+    pub fn command(&mut self, at: &str, command: Command) {
         let now = self.now;
         self.nodes.get_mut(&addr(at)).unwrap().ua.handle_command(command, now);
         self.settle(addr(at));
@@ -112,7 +125,7 @@ impl Net {
             }
             while let Some(event) = node.ua.poll_event() {
                 idle = false;
-                let commands = react(&event);
+                let commands = (self.react)(&event);
                 node.events.push(event);
                 for command in commands {
                     node.ua.handle_command(command, now);
@@ -148,7 +161,7 @@ impl Net {
         self.settle(flying.to);
     }
 
-    fn run(&mut self, for_how_long: Duration) {
+    pub fn run(&mut self, for_how_long: Duration) {
         let end = self.now + for_how_long;
         loop {
             let mut next = self.flying.peek().map(|f| f.at.0);
@@ -176,11 +189,11 @@ impl Net {
         self.now = end;
     }
 
-    fn events(&self, at: &str) -> &[Event] {
+    pub fn events(&self, at: &str) -> &[Event] {
         &self.nodes[&addr(at)].events
     }
 
-    fn count(&self, at: &str, test: impl Fn(&Event) -> bool) -> usize {
+    pub fn count(&self, at: &str, test: impl Fn(&Event) -> bool) -> usize {
         self.events(at).iter().filter(|event| test(event)).count()
     }
 }
@@ -208,7 +221,7 @@ fn fly(
 }
 
 /// A willing application.
-fn react(event: &Event) -> Vec<Command> {
+pub fn react(event: &Event) -> Vec<Command> {
     match event {
         Event::Invited { session, invite } => vec![
             Command::Progress { session: *session, code: 180, sdp: None },
@@ -231,7 +244,7 @@ fn react(event: &Event) -> Vec<Command> {
     }
 }
 
-fn their_session(net: &Net, at: &str) -> SessionId {
+pub fn their_session(net: &Net, at: &str) -> SessionId {
     net.events(at)
         .iter()
         .find_map(|event| match event {
@@ -241,7 +254,7 @@ fn their_session(net: &Net, at: &str) -> SessionId {
         .expect("invited")
 }
 
-fn ended(event: &Event) -> bool {
+pub fn ended(event: &Event) -> bool {
     matches!(event, Event::Ended { .. })
 }
 

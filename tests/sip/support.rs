@@ -8,6 +8,8 @@ use wrtc_gateway::sip::port::{ClientTx, Incoming, ServerTx, Transmit, TxFailure}
 use wrtc_gateway::sip::{Command, Credentials, Event, Hop, SessionId, UaConfig, UserAgent};
 
 pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=offer\r\n";
+/// Another one: the same once more would be a refresh.
+pub const OFFER_2: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=another offer\r\n";
 pub const ANSWER: &str = "v=0\r\no=- 2 1 IN IP4 127.0.0.1\r\ns=answer\r\n";
 pub const PEER: &str = "192.0.2.9:5060";
 
@@ -194,13 +196,18 @@ impl Bench {
 
     /// A call in that rings.
     pub fn ring(&mut self, sdp: &str) -> (SessionId, Peer) {
+        self.ring_with("", sdp)
+    }
+
+    /// The same with more header lines in the INVITE.
+    pub fn ring_with(&mut self, extra: &str, sdp: &str) -> (SessionId, Peer) {
         let mut peer = Peer {
             call_id: "in-1".into(),
             our_tag: "theirs".into(),
             ua_tag: String::new(),
             number: 100,
         };
-        self.receive(&peer.request(Method::Invite, "", sdp));
+        self.receive(&peer.request(Method::Invite, extra, sdp));
         let Event::Invited { session, .. } = self.event() else { panic!("Invited") };
         self.command(Command::Progress { session, code: 180, sdp: None });
         let responses = self.responses();

@@ -88,6 +88,10 @@ declare class MediaSession$1 extends Emitter<SessionEmits> {
 	get peer(): string;
 	/** The caller's display name where the gateway tells, otherwise `""`. */
 	get peerName(): string;
+	/** Whom the caller had dialled before the call was diverted here; `""` when nobody was, or the gateway does not tell. */
+	get divertedFrom(): string;
+	/** The contact centre's id of the call, `""` where none is known. */
+	get callUuid(): string;
 	isEstablished(): boolean;
 	hasAudioEnabled(): boolean;
 	hasVideoEnabled(): boolean;
@@ -104,7 +108,7 @@ declare class MediaSession$1 extends Emitter<SessionEmits> {
 	 * Accepts the call that rings: with an ANSWER, or with our OFFER where the INVITE had none. Throws
 	 * `INVALID_STATE_ERROR` when none rings.
 	 */
-	acceptCall(audio?: boolean, video?: boolean, peer?: string, hold?: boolean): void;
+	acceptCall(audio?: boolean | string, video?: boolean, peer?: string, hold?: boolean): void;
 	/** The short form: opens the media that the options ask for and accepts. */
 	accept(): void;
 	rejectCall(peer?: string): void;
@@ -159,6 +163,14 @@ interface ClientEmits {
 	closed: {
 		message: string;
 	};
+	/** Signed in again after the gateway had lost the session. */
+	restored: {
+		gateway: string;
+	};
+	/** The DN is signed in elsewhere now. */
+	replaced: {
+		message: string;
+	};
 }
 /** The connection to the gateway, and the local media. */
 export declare class Client extends Emitter<ClientEmits> {
@@ -211,6 +223,25 @@ export declare class Client extends Emitter<ClientEmits> {
 	}>;
 	readonly onWebrtcError: Event$1<{
 		error: string;
+	}>;
+	/** After `onConnectionError`: the gateway is there again. With `signedInAgain`, it was restarted or another one of the list. */
+	readonly onConnectionRestored: Event$1<{
+		gateway: string;
+		signedInAgain: boolean;
+	}>;
+	/** Another page signed in with this DN; `onDisconnect` follows, and nothing is tried again. */
+	readonly onReplaced: Event$1<{
+		message: string;
+	}>;
+	/** A device was unplugged: another one has taken over, or there is none (`stream` is null) until one is plugged in. */
+	readonly onDeviceChange: Event$1<{
+		stream: MediaStream | null;
+		message: string;
+	}>;
+	/** The browser does not play sound before the page is touched (`playing` false), and then it does. */
+	readonly onPlayback: Event$1<{
+		element: HTMLMediaElement;
+		playing: boolean;
 	}>;
 	/** Throws `CONFIGURATION_ERROR`, or `WEBRTC_NOT_SUPPORTED_ERROR` in a browser without WebRTC. */
 	constructor(config: ClientConfig);
@@ -306,6 +337,8 @@ export declare const VideoConstraints: {
 	vga: () => MediaTrackConstraints;
 	hd: () => MediaTrackConstraints;
 	custom: (width: number, height: number) => MediaTrackConstraints;
+	/** A screen or window instead of the camera; the browser asks which. Sizes are upper limits. */
+	screen: (width?: number, height?: number) => MediaTrackConstraints;
 };
 
 export {

@@ -187,6 +187,8 @@
   // src/grtc/connection.ts
   var RETRY_MS = 3e3;
   var MAX_TRIES = 20;
+  var SIGN_IN_MS = 35e3;
+  var RECOVERED_MS = 4e3;
   var SignInFailure = class extends GrtcError {
     status;
     constructor(status, message) {
@@ -194,33 +196,53 @@
       this.status = status;
     }
   };
+  function pause(ms, onWake) {
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        onWake(null);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      onWake(end);
+    });
+  }
   var UNCONDITIONAL = {
     wanted: () => true,
     refused: (status, message) => log.warn(`the gateway refused a message with ${status}: ${message}`)
   };
-  async function signIn(gateways2, publicId, password, pollingTimeout, events, signal) {
+  async function signIn(gateways2, first, publicId, password, signal) {
     let failure = new SignInFailure(0, "no gateway could be reached");
-    for (const gateway of gateways2) {
+    for (let tried = 0; tried < gateways2.length; tried += 1) {
+      const index = (first + tried) % gateways2.length;
+      const attempt = new AbortController();
+      const abort = () => attempt.abort();
+      signal.addEventListener("abort", abort);
+      if (signal.aborted) abort();
+      const timer = tried + 1 < gateways2.length ? setTimeout(abort, SIGN_IN_MS) : void 0;
       let response;
       let text2;
       try {
-        response = await (password === null ? fetch(`${gateway}/sign_in?${encodeURIComponent(publicId)}`, { credentials: "include", cache: "no-store", signal }) : fetch(`${gateway}/sign_in`, {
+        response = await (password === null ? fetch(`${gateways2[index]}/sign_in?${encodeURIComponent(publicId)}`, { credentials: "include", cache: "no-store", signal: attempt.signal }) : fetch(`${gateways2[index]}/sign_in`, {
           method: "POST",
           credentials: "include",
           cache: "no-store",
           headers: { "Content-Type": "application/x-www-form-urlencoded" },
           body: `${publicId}:${password}`,
-          signal
+          signal: attempt.signal
         }));
         text2 = await response.text();
       } catch (thrown) {
         if (signal.aborted) throw thrown;
         failure = new SignInFailure(0, `the gateway could not be reached: ${messageOf(thrown)}`);
         continue;
+      } finally {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", abort);
       }
       if (response.ok) {
         const ssid = text2.split("\n", 1)[0]?.trim().split("=")[1];
-        if (ssid) return new Connection(gateway, ssid, pollingTimeout, events);
+        if (ssid) return { ssid, index };
         failure = new SignInFailure(response.status, "the gateway's answer to the sign-in has no session in it");
         continue;
       }
@@ -236,9 +258,12 @@
     #events;
     #queue = [];
     #sending = false;
+    #current = null;
     #closed = false;
     #hanging = null;
+    #hangingSince = 0;
     #wakeSender = null;
+    #wakePoll = null;
     constructor(gateway, ssid, pollingTimeout, events) {
       this.#gateway = gateway;
       this.#ssid = ssid;
@@ -256,31 +281,54 @@
     send(peer, body, fate = UNCONDITIONAL) {
       if (this.#closed) return;
       this.#queue.push({ ...fate, peer: peer === "" ? "null" : peer, body });
-      this.#wakeSender?.();
+      if (this.#current && !this.#current.wanted()) this.#wakeSender?.();
       if (!this.#sending) void this.#drain();
     }
     /** Signs out. The gateway releases the call. Resolves when it has answered or cannot be reached. */
     async close() {
       if (this.#closed) return;
-      this.#closed = true;
-      this.#queue.length = 0;
-      this.#hanging?.abort();
-      this.#wakeSender?.();
+      this.#stop();
       try {
         await fetch(`${this.#gateway}/sign_out?id=${this.#ssid}`, { credentials: "include", cache: "no-store", keepalive: true });
       } catch (thrown) {
         log.warn(`sign-out did not reach the gateway: ${messageOf(thrown)}`);
       }
     }
+    #stop() {
+      this.#closed = true;
+      this.#queue.length = 0;
+      this.#hanging?.abort();
+      this.#wakeSender?.();
+      this.#wakePoll?.();
+    }
+    /** The page is going away, and nobody waits for the answer. */
+    signOutInPassing() {
+      const url = `${this.#gateway}/sign_out?id=${this.#ssid}`;
+      if ("keepalive" in Request.prototype) {
+        void fetch(url, { credentials: "include", cache: "no-store", keepalive: true }).catch(() => void 0);
+      } else {
+        navigator.sendBeacon(url);
+      }
+    }
+    /** Tries at once what waits for its next try; a GET that has hung for too long is asked anew. */
+    wake() {
+      this.#wakePoll?.();
+      this.#wakeSender?.();
+      const overdue = this.#pollingTimeout > 0 && performance.now() - this.#hangingSince > this.#pollingTimeout;
+      if (overdue) this.#hanging?.abort();
+    }
     async #poll() {
+      let failed = false;
+      const recovered = () => {
+        if (failed && !this.#closed) this.#events.onRecovered();
+        failed = false;
+      };
       while (!this.#closed) {
         const hanging = new AbortController();
         this.#hanging = hanging;
-        let gaveUp = false;
-        const timer = this.#pollingTimeout > 0 ? setTimeout(() => {
-          gaveUp = true;
-          hanging.abort();
-        }, this.#pollingTimeout) : void 0;
+        this.#hangingSince = performance.now();
+        const timer = this.#pollingTimeout > 0 ? setTimeout(() => hanging.abort(), this.#pollingTimeout) : void 0;
+        const settled = failed ? setTimeout(recovered, RECOVERED_MS) : void 0;
         try {
           const response = await fetch(`${this.#gateway}/wait?id=${this.#ssid}`, {
             credentials: "include",
@@ -288,15 +336,19 @@
             signal: hanging.signal
           });
           clearTimeout(timer);
+          this.#hanging = null;
           const body = await response.text();
           if (this.#closed) return;
           if (response.status === 200) {
+            recovered();
             if (body !== "") {
               this.#events.onDelivery({
                 body,
                 peer: response.headers.get("Pragma") ?? "",
                 reason: response.headers.get("X-Wrtc-Reason") ?? "",
-                peerName: response.headers.get("X-Wrtc-Peer-Name") ?? ""
+                peerName: response.headers.get("X-Wrtc-Peer-Name") ?? "",
+                divertedFrom: response.headers.get("X-Wrtc-Diversion") ?? "",
+                callUuid: response.headers.get("X-Genesys-CallUUID") ?? ""
               });
             }
             continue;
@@ -305,22 +357,35 @@
             this.#events.onEnded();
             return;
           }
+          if (response.status === 404 || response.status === 410) {
+            this.#stop();
+            this.#events.onGone(response.status, body.trim());
+            return;
+          }
+          failed = true;
           this.#events.onPollFailed(response.status);
         } catch (thrown) {
-          clearTimeout(timer);
           if (this.#closed) return;
-          if (gaveUp) continue;
+          if (hanging.signal.aborted) continue;
           log.warn(`the hanging GET broke: ${messageOf(thrown)}`);
+          failed = true;
           this.#events.onPollFailed(0);
+        } finally {
+          clearTimeout(timer);
+          clearTimeout(settled);
         }
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        if (!this.#closed) await pause(RETRY_MS, (wake) => {
+          this.#wakePoll = wake;
+        });
       }
     }
     async #drain() {
       this.#sending = true;
       for (let next = this.#queue.shift(); next && !this.#closed; next = this.#queue.shift()) {
+        this.#current = next;
         await this.#deliver(next);
       }
+      this.#current = null;
       this.#sending = false;
     }
     async #deliver(message) {
@@ -343,24 +408,69 @@
         } catch (thrown) {
           log.warn(`a message did not reach the gateway, it is sent again: ${messageOf(thrown)}`);
         }
-        await this.#pause(message);
+        if (!this.#closed && message.wanted()) await pause(RETRY_MS, (wake) => {
+          this.#wakeSender = wake;
+        });
       }
     }
-    /** Until the next try, or until something newer has made this message unwanted. */
-    #pause(message) {
-      return new Promise((resolve) => {
-        const end = () => {
-          clearTimeout(timer);
-          this.#wakeSender = null;
-          resolve();
-        };
-        const timer = setTimeout(end, RETRY_MS);
-        this.#wakeSender = () => {
-          if (this.#closed || !message.wanted()) end();
-        };
-      });
+  };
+
+  // src/grtc/devices.ts
+  var Devices = class {
+    #events;
+    #stream = null;
+    #wish = { audio: false, video: false };
+    #opening = false;
+    #stop = null;
+    constructor(events) {
+      this.#events = events;
+    }
+    watch(stream, audio, video) {
+      this.forget();
+      this.#stream = stream;
+      this.#wish = { audio: withoutDevice(audio), video: withoutDevice(video) };
+      this.#stop = new AbortController();
+      const { signal } = this.#stop;
+      const look = () => {
+        void this.#look();
+      };
+      for (const track of stream.getTracks()) track.addEventListener("ended", look, { signal });
+      navigator.mediaDevices.addEventListener?.("devicechange", look, { signal });
+    }
+    forget() {
+      this.#stop?.abort();
+      this.#stop = null;
+      this.#stream = null;
+    }
+    async #look() {
+      const lost = this.#stream;
+      if (!lost || this.#opening || !lost.getTracks().some(({ readyState }) => readyState === "ended")) return;
+      this.#opening = true;
+      try {
+        const stream = await navigator.mediaDevices.getUserMedia(this.#wish);
+        if (this.#stream !== lost) {
+          for (const track of stream.getTracks()) track.stop();
+          return;
+        }
+        for (const track of stream.getTracks()) {
+          track.enabled = lost.getTracks().find(({ kind }) => kind === track.kind)?.enabled ?? true;
+        }
+        this.watch(stream, this.#wish.audio, this.#wish.video);
+        this.#events.onReplaced(stream);
+      } catch (thrown) {
+        if (this.#stream !== lost) return;
+        log.warn(`no other device takes over: ${messageOf(thrown)}`);
+        this.#events.onMissing(messageOf(thrown));
+      } finally {
+        this.#opening = false;
+      }
     }
   };
+  function withoutDevice(wish) {
+    if (typeof wish === "boolean") return wish;
+    const { deviceId: _device, groupId: _group, ...rest } = wish;
+    return rest;
+  }
 
   // src/grtc/events.ts
   var Event = class {
@@ -405,6 +515,156 @@
     }
     emit(name, argument) {
       this.#events.get(name)?.fire(argument);
+    }
+  };
+
+  // src/grtc/playback.ts
+  var GESTURES = ["pointerdown", "keydown", "touchend"];
+  function play(element, blocked, playing) {
+    const stream = element.srcObject;
+    element.play().catch((thrown) => {
+      if (!(thrown instanceof Error) || thrown.name !== "NotAllowedError" || element.srcObject !== stream) return;
+      const stop = new AbortController();
+      const again = () => {
+        if (element.srcObject !== stream) {
+          stop.abort();
+          return;
+        }
+        element.play().then(() => {
+          if (stop.signal.aborted) return;
+          stop.abort();
+          playing(element);
+        }, () => void 0);
+      };
+      for (const gesture of GESTURES) document.addEventListener(gesture, again, { capture: true, signal: stop.signal });
+      blocked(element);
+    });
+  }
+
+  // src/grtc/presence.ts
+  var SPREAD_MS = 2e3;
+  var FIRST_RETRY_MS = 3e3;
+  var LONGEST_RETRY_MS = 3e4;
+  var POLLS_BEFORE_MOVING = 3;
+  var FIGHT_MS = 3e4;
+  var Presence = class {
+    #settings;
+    #publicId;
+    #password;
+    #events;
+    #abort = new AbortController();
+    #connection = null;
+    #at = 0;
+    #failures = 0;
+    #restoredAt = -Infinity;
+    #retry = null;
+    constructor(settings, publicId, password, events) {
+      this.#settings = settings;
+      this.#publicId = publicId;
+      this.#password = password;
+      this.#events = events;
+    }
+    /** `null` while we are not signed in. */
+    get connection() {
+      return this.#connection;
+    }
+    get over() {
+      return this.#abort.signal.aborted;
+    }
+    /** Signs in. Throws a {@link SignInFailure}; whoever calls looks at {@link over} first. */
+    async open() {
+      const { gateways: gateways2, pollingTimeout } = this.#settings;
+      const { ssid, index } = await signIn(gateways2, this.#at, this.#publicId, this.#password, this.#abort.signal);
+      this.#at = index;
+      const connection = new Connection(gateways2[index], ssid, pollingTimeout, {
+        onDelivery: (delivery) => this.#events.onDelivery(delivery),
+        onPollFailed: (status) => this.#pollFailed(status),
+        onRecovered: () => {
+          this.#failures = 0;
+          this.#events.onRecovered(this.#settings.gateways[this.#at]);
+        },
+        onGone: (status, text2) => this.#gone(status, text2),
+        onEnded: () => this.#events.onEnded()
+      });
+      if (this.over) {
+        void connection.close();
+        return;
+      }
+      this.#connection = connection;
+      this.#failures = 0;
+    }
+    /** Begins to poll. Apart from {@link open}, so that the application hears of the sign-in before of a call. */
+    start() {
+      this.#connection?.start();
+    }
+    /** Signs out and gives up what is under way. */
+    async close() {
+      this.#abort.abort();
+      this.#retry?.();
+      const connection = this.#connection;
+      this.#connection = null;
+      await connection?.close();
+    }
+    /** The page is being left. */
+    leave() {
+      this.#connection?.signOutInPassing();
+    }
+    /** The network is back, or the page is: what waits for its next try need not wait any longer. */
+    wake() {
+      this.#retry?.();
+      this.#connection?.wake();
+    }
+    #pollFailed(status) {
+      this.#failures += 1;
+      this.#events.onTrouble(status);
+      if (this.over || this.#failures < POLLS_BEFORE_MOVING || this.#settings.gateways.length < 2 || this.#events.mediaFlow()) return;
+      log.warn("the gateway does not come back: on to the next one");
+      this.#at = (this.#at + 1) % this.#settings.gateways.length;
+      void this.#restore();
+    }
+    #gone(status, text2) {
+      this.#events.onTrouble(status);
+      if (this.over) return;
+      const fight = this.#failures === 0 && performance.now() - this.#restoredAt < FIGHT_MS;
+      const taken = status === 410 || /another sign-in|replaced/i.test(text2) || fight;
+      if (taken) this.#finish(null);
+      else void this.#restore();
+    }
+    #finish(failure) {
+      void this.close();
+      this.#events.onOver(failure);
+    }
+    async #restore() {
+      void this.#connection?.close();
+      this.#connection = null;
+      this.#events.onLost();
+      let wait = Math.random() * SPREAD_MS;
+      let next = FIRST_RETRY_MS;
+      while (!this.over) {
+        await pause(wait, (wake) => {
+          this.#retry = wake;
+        });
+        if (this.over) return;
+        try {
+          await this.open();
+          if (this.over) return;
+          this.#restoredAt = performance.now();
+          this.#events.onRestored(this.#settings.gateways[this.#at]);
+          this.start();
+          return;
+        } catch (thrown) {
+          if (this.over) return;
+          const failure = thrown instanceof SignInFailure ? thrown : new SignInFailure(0, messageOf(thrown));
+          log.warn(`signing in again failed: ${failure.message}`);
+          if (failure.status >= 400 && failure.status < 500 && failure.status !== 408 && failure.status !== 429) {
+            this.#finish(failure);
+            return;
+          }
+          this.#events.onTrouble(failure.status);
+          wait = next * (0.75 + Math.random() / 2);
+          next = Math.min(next * 2, LONGEST_RETRY_MS);
+        }
+      }
     }
   };
 
@@ -544,6 +804,53 @@
     return sdp.replace(/^a=(?:candidate:.*|end-of-candidates)\r?\n/gm, "");
   }
 
+  // src/grtc/ice_keeper.ts
+  var GRACE_MS = 2e3;
+  var FIRST_TRY_MS = 5e3;
+  var LONGEST_TRY_MS = 2e4;
+  var MAX_TRIES2 = 8;
+  var IceKeeper = class {
+    #restart;
+    #timer;
+    #tries = 0;
+    constructor(restart) {
+      this.#restart = restart;
+    }
+    handleState(state) {
+      if (state === "connected" || state === "completed") {
+        this.end();
+        this.#tries = 0;
+      } else if (this.#tries > 0) {
+      } else if (state === "failed") this.#in(0);
+      else if (state === "disconnected" && this.#timer === void 0) this.#in(GRACE_MS);
+    }
+    /** Another network: the path that we have will not last. */
+    handleNetwork() {
+      this.#tries = 0;
+      this.#in(0);
+    }
+    /** A restart was sent, whoever asked for it. */
+    handleRestart() {
+      this.#tries += 1;
+      if (this.#tries < MAX_TRIES2) this.#in(Math.min(FIRST_TRY_MS * 2 ** (this.#tries - 1), LONGEST_TRY_MS));
+      else this.end();
+    }
+    end() {
+      clearTimeout(this.#timer);
+      this.#timer = void 0;
+    }
+    #in(ms) {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => {
+        this.#timer = void 0;
+        if (navigator.onLine === false) return;
+        log.info("restarting ICE");
+        this.#in(FIRST_TRY_MS);
+        this.#restart();
+      }, ms);
+    }
+  };
+
   // src/grtc/sdp.ts
   function holdsUs(sdp) {
     const audio = section(sdp, "audio") ?? "";
@@ -573,6 +880,7 @@
     #candidates = [];
     #firstCandidate = null;
     #iceLost = false;
+    #restartWanted = false;
     #closed = false;
     static async create(options, events) {
       const configuration = { iceServers: [...options.iceServers], bundlePolicy: "max-bundle" };
@@ -606,10 +914,19 @@
           this.#iceLost = true;
           events.onIceLost(state);
         }
+        if (!this.#closed) events.onIceState(state);
       };
     }
-    get iceLost() {
-      return this.#iceLost;
+    /** Our next offer has to restart ICE. */
+    get needsRestart() {
+      return this.#iceLost || this.#restartWanted;
+    }
+    /** The network is another one than when the candidates were gathered. */
+    wantRestart() {
+      this.#restartWanted = true;
+    }
+    get connected() {
+      return this.#pc.iceConnectionState === "connected" || this.#pc.iceConnectionState === "completed";
     }
     get remoteSdp() {
       return this.#pc.remoteDescription?.sdp ?? "";
@@ -648,7 +965,10 @@
       }
     }
     async offer(iceRestart, wait) {
-      if (iceRestart) this.#candidates.length = 0;
+      if (iceRestart) {
+        this.#candidates.length = 0;
+        this.#restartWanted = false;
+      }
       await this.#pc.setLocalDescription(await this.#pc.createOffer({ iceRestart }));
       if (wait) await this.#gathered();
       return this.#described();
@@ -766,6 +1086,14 @@
     get peerName() {
       return this.#call?.partyName ?? "";
     }
+    /** Whom the caller had dialled before the call was diverted here; `""` when nobody was, or the gateway does not tell. */
+    get divertedFrom() {
+      return this.#call?.divertedFrom ?? "";
+    }
+    /** The contact centre's id of the call, `""` where none is known. */
+    get callUuid() {
+      return this.#call?.uuid ?? "";
+    }
     isEstablished() {
       return this.#call?.phase === "established";
     }
@@ -850,7 +1178,9 @@
           call.seq = 0;
           await this.#sendOffer(call, peer, wait, false, before);
         } else if (call.peer) {
-          await this.#sendOffer(call, call.peer, wait || call.peer.iceLost, call.peer.iceLost, before);
+          const restart = call.peer.needsRestart;
+          await this.#sendOffer(call, call.peer, wait || restart, restart, before);
+          if (restart && this.#call === call) call.ice.handleRestart();
         }
       });
     }
@@ -895,6 +1225,7 @@
      * `INVALID_STATE_ERROR` when none rings.
      */
     acceptCall(audio, video, peer, hold) {
+      if (typeof audio === "string") [audio, peer] = [void 0, audio];
       const call = this.#call;
       if (call?.phase !== "ringing" || !call.waiting) throw new GrtcError(INVALID_STATE_ERROR, "no call rings");
       if (typeof peer === "string" && peer !== "" && peer !== call.party) {
@@ -950,6 +1281,28 @@
     }
     resumeCall() {
       this.#changeHold(false);
+    }
+    #restartIce(call) {
+      if (this.#call === call && call.peer?.needsRestart) this.#renegotiate(call, {}, false);
+      else call.ice.end();
+    }
+    /** @internal The browser has another network than before, or one again. */
+    networkChanged() {
+      const call = this.#call;
+      if (call?.phase !== "established" || !call.peer) return;
+      call.peer.wantRestart();
+      call.ice.handleNetwork();
+    }
+    /** @internal Sound passes, as far as the browser can tell. */
+    get mediaFlow() {
+      return this.#call?.phase === "established" && (this.#call.peer?.connected ?? false);
+    }
+    /** @internal The gateway has forgotten the call. */
+    lost() {
+      const call = this.#call;
+      if (!call) return;
+      this.#end(call, { by: "error", code: 0, reason: "the connection to the gateway was lost" });
+      this.#client.onPeerClosing.fire();
     }
     #changeHold(hold) {
       const call = this.#call;
@@ -1022,19 +1375,21 @@
     }
     // ---------------------------------------------------------------- what comes in
     /** @internal */
-    deliver(message, { peer, peerName, reason }) {
+    deliver(message, delivery) {
+      const { peer, reason } = delivery;
       const call = this.#call;
+      if (call && delivery.callUuid !== "") call.uuid = delivery.callUuid;
       switch (message.type) {
         case "BYE":
           this.peerClosed(reason);
           return;
         case "OFFER":
           if (call && call.phase !== "ringing") this.#step(call, () => this.#answerOffer(call, message));
-          else this.#ring(peer, peerName, message);
+          else this.#ring(delivery, message);
           return;
         case "INVITE":
           if (call?.phase === "established") this.#renegotiate(call, {}, false);
-          else if (!call || call.phase === "ringing") this.#ring(peer, peerName, "invite");
+          else if (!call || call.phase === "ringing") this.#ring(delivery, "invite");
           else log.warn("an INVITE was ignored: a call is being set up");
           return;
         case "ANSWER":
@@ -1063,11 +1418,10 @@
       else if (call?.phase === "established" && call.flow.hold) this.resumeCall();
       else log.warn("EVENT-TALK: nothing rings and nothing is on hold");
     }
-    #ring(party, partyName, waiting) {
+    #ring({ peer: party, peerName, divertedFrom, callUuid }, waiting) {
       const again = this.#call?.phase === "ringing" && this.#call.party === party;
       const call = this.#begin(party, "ringing", { audio: true, video: false, hold: false });
-      call.partyName = partyName;
-      call.waiting = waiting;
+      Object.assign(call, { partyName: peerName, divertedFrom, uuid: callUuid, waiting });
       if (waiting !== "invite") {
         call.theirId = waiting.offererSessionId;
         call.seq = waiting.seq;
@@ -1154,10 +1508,13 @@
       const call = {
         party,
         partyName: "",
+        divertedFrom: "",
+        uuid: "",
         phase,
         flow,
         waiting: null,
         peer: null,
+        ice: new IceKeeper(() => this.#restartIce(call)),
         myId: newSessionId(),
         theirId: null,
         seq: 0,
@@ -1186,6 +1543,9 @@
         },
         onIceLost: (state) => {
           if (this.#call === call && call.peer === peer) this.#client.onIceDisconnected.fire({ state });
+        },
+        onIceState: (state) => {
+          if (this.#call === call && call.peer === peer && call.phase === "established") call.ice.handleState(state);
         }
       });
       if (this.#call === call) return peer;
@@ -1236,6 +1596,7 @@
       if (this.#call !== call) return;
       const renewed = call.outstanding?.peer;
       this.#settle(call);
+      call.ice.end();
       this.#call = null;
       renewed?.close();
       call.peer?.close();
@@ -1287,10 +1648,42 @@
     qvga: () => size(320, 240),
     vga: () => size(640, 480),
     hd: () => size(1280, 720),
-    custom: (width, height) => size(width, height)
+    custom: (width, height) => size(width, height),
+    /** A screen or window instead of the camera; the browser asks which. Sizes are upper limits. */
+    screen: (width, height) => ({
+      displaySurface: "monitor",
+      ...width ? { width: { max: width } } : {},
+      ...height ? { height: { max: height } } : {}
+    })
   };
   function size(width, height) {
     return { width: { ideal: width }, height: { ideal: height } };
+  }
+
+  // src/grtc/surroundings.ts
+  function watchSurroundings(events) {
+    if (typeof window === "undefined") return () => void 0;
+    const network = navigator.connection;
+    let type = network?.type;
+    const stop = new AbortController();
+    const { signal } = stop;
+    window.addEventListener("online", () => events.onNetwork(), { signal });
+    network?.addEventListener("change", () => {
+      if (network.type === type) return;
+      type = network.type;
+      if (type !== "none") events.onNetwork();
+    }, { signal });
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") events.onAwake();
+    }, { signal });
+    document.addEventListener("resume", () => events.onAwake(), { signal });
+    window.addEventListener("pageshow", ({ persisted }) => {
+      if (persisted) events.onAwake();
+    }, { signal });
+    window.addEventListener("pagehide", ({ persisted }) => {
+      if (!persisted) events.onLeaving();
+    }, { signal });
+    return () => stop.abort();
   }
 
   // src/grtc/client.ts
@@ -1315,10 +1708,17 @@
     onConnectionError = new Event();
     onGatewayError = new Event();
     onWebrtcError = new Event();
+    // What follows is more than the older library tells.
+    /** After `onConnectionError`: the gateway is there again. With `signedInAgain`, it was restarted or another one of the list. */
+    onConnectionRestored = new Event();
+    /** Another page signed in with this DN; `onDisconnect` follows, and nothing is tried again. */
+    onReplaced = new Event();
+    /** A device was unplugged: another one has taken over, or there is none (`stream` is null) until one is plugged in. */
+    onDeviceChange = new Event();
+    /** The browser does not play sound before the page is touched (`playing` false), and then it does. */
+    onPlayback = new Event();
     /** @internal */
     settings;
-    /** @internal */
-    connection = null;
     /** @internal */
     localStream = null;
     /** @internal */
@@ -1329,7 +1729,17 @@
     renewSession = false;
     #session = null;
     #opening = null;
-    #signingIn = null;
+    #presence = null;
+    #signedIn = false;
+    #unwatch = null;
+    #devices = new Devices({
+      onReplaced: (stream) => {
+        this.#session?.useStream(stream);
+        this.localStream = stream;
+        this.onDeviceChange.fire({ stream, message: "" });
+      },
+      onMissing: (message) => this.onDeviceChange.fire({ stream: null, message })
+    });
     /** Throws `CONFIGURATION_ERROR`, or `WEBRTC_NOT_SUPPORTED_ERROR` in a browser without WebRTC. */
     constructor(config) {
       super();
@@ -1352,33 +1762,42 @@
       }
       void this.#signIn(id, this.settings.password, this.onRegister);
     }
+    /** @internal `null` while we are not signed in. */
+    get connection() {
+      return this.#presence?.connection ?? null;
+    }
     /** Hangs up and signs out. */
     disconnect() {
-      this.#signingIn?.abort();
       void this.#signOut();
     }
     async #signIn(publicId, password, done) {
-      this.#signingIn?.abort();
-      const attempt = new AbortController();
-      this.#signingIn = attempt;
-      await this.#signOut();
-      if (attempt.signal.aborted) return;
+      const signedOut = this.#signOut();
+      const presence = new Presence(this.settings, publicId, password, this.#presenceEvents(() => presence));
+      this.#presence = presence;
+      await signedOut;
+      if (presence.over) return;
       try {
-        const { gateways: gateways2, pollingTimeout } = this.settings;
-        const events = this.#connectionEvents(attempt);
-        const connection = await signIn(gateways2, publicId, password, pollingTimeout, events, attempt.signal);
-        if (attempt.signal.aborted) {
-          void connection.close();
-          return;
-        }
-        this.connection = connection;
-        connection.start();
-        const message = `signed in as ${publicId}`;
-        done.fire({ message });
-        this.emit("ready", { message });
+        await presence.open();
       } catch (thrown) {
-        if (!attempt.signal.aborted) this.#failed(thrown);
+        if (presence.over) return;
+        this.#presence = null;
+        this.#failed(thrown);
+        return;
       }
+      if (presence.over) return;
+      this.#signedIn = true;
+      this.#unwatch = watchSurroundings({
+        onNetwork: () => {
+          presence.wake();
+          this.#session?.networkChanged();
+        },
+        onAwake: () => presence.wake(),
+        onLeaving: () => presence.leave()
+      });
+      presence.start();
+      const message = `signed in as ${publicId}`;
+      done.fire({ message });
+      this.emit("ready", { message });
     }
     #failed(thrown) {
       const failure = { message: messageOf(thrown), status: thrown instanceof SignInFailure ? thrown.status : 0 };
@@ -1386,29 +1805,53 @@
       this.emit("failed", failure);
     }
     async #signOut() {
-      const connection = this.connection;
-      if (!connection) return;
-      this.connection = null;
+      const presence = this.#presence;
+      if (!presence) return;
+      this.#presence = null;
       this.#session?.closeSession(false);
-      await connection.close();
+      const closed = presence.close();
+      if (!this.#signedIn) return closed;
+      this.#signedIn = false;
+      this.#unwatch?.();
+      await closed;
       const message = "signed out";
       this.onDisconnect.fire({ message });
       this.emit("closed", { message });
     }
-    #connectionEvents(attempt) {
-      const current = () => !attempt.signal.aborted;
+    #presenceEvents(presence) {
+      const current = () => this.#presence === presence();
+      const trouble = (status) => {
+        if (current()) this.onConnectionError.fire({ status });
+      };
       return {
         onDelivery: (delivery) => {
           if (current()) this.#deliver(delivery);
         },
-        onPollFailed: (status) => {
-          if (current()) this.onConnectionError.fire({ status });
+        onTrouble: trouble,
+        onRecovered: (gateway) => {
+          if (current()) this.onConnectionRestored.fire({ gateway, signedInAgain: false });
+        },
+        onLost: () => this.#session?.lost(),
+        onRestored: (gateway) => {
+          this.onConnectionRestored.fire({ gateway, signedInAgain: true });
+          this.emit("restored", { gateway });
+        },
+        onOver: (failure) => {
+          this.#session?.lost();
+          if (failure) this.#failed(failure);
+          else {
+            const message = "this DN has signed in elsewhere";
+            this.onReplaced.fire({ message });
+            this.emit("replaced", { message });
+          }
+          if (current()) this.disconnect();
         },
         onEnded: () => {
           if (!current()) return;
           this.#session?.peerClosed("");
           this.disconnect();
-        }
+        },
+        mediaFlow: () => this.#session?.mediaFlow ?? false
       };
     }
     #deliver(delivery) {
@@ -1447,10 +1890,11 @@
         if (!navigator.mediaDevices?.getUserMedia) {
           throw new DOMException("microphone and camera need HTTPS (or localhost)", "SecurityError");
         }
-        const stream = await navigator.mediaDevices.getUserMedia({ audio, video });
+        const stream = await capture(audio, video);
         this.#session?.useStream(stream);
         this.disableMediaSource();
         this.localStream = stream;
+        this.#devices.watch(stream, audio, video);
         this.onMediaSuccess.fire({ stream });
         return stream;
       } catch (thrown) {
@@ -1461,6 +1905,7 @@
     }
     /** Gives microphone and camera back. */
     disableMediaSource() {
+      this.#devices.forget();
       for (const track of this.localStream?.getTracks() ?? []) track.stop();
       this.localStream = null;
     }
@@ -1472,7 +1917,9 @@
         return;
       }
       found.srcObject = stream;
-      if (stream) found.play().catch((thrown) => log.warn(`playing did not start: ${messageOf(thrown)}`));
+      if (!stream) return;
+      const told = (playing) => (on) => this.onPlayback.fire({ element: on, playing });
+      play(found, told(false), told(true));
     }
     /** Which media to ask for in our offers. */
     setMediaConstraintsForOffer(audio, video) {
@@ -1519,6 +1966,15 @@
       this.emit("incoming", session);
     }
   };
+  async function capture(audio, video) {
+    const devices = navigator.mediaDevices;
+    if (typeof video === "boolean" || !("displaySurface" in video)) return devices.getUserMedia({ audio, video });
+    const screen = await devices.getDisplayMedia({ video });
+    if (audio !== false) {
+      for (const track of (await devices.getUserMedia({ audio })).getTracks()) screen.addTrack(track);
+    }
+    return screen;
+  }
   function anonymousId() {
     const random = crypto.getRandomValues(new Uint8Array(16));
     return `anon${Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;

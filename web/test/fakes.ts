@@ -85,10 +85,16 @@ export function sdp(direction: string): string {
     + `c=IN IP4 0.0.0.0\r\na=mid:0\r\na=${direction}\r\n`;
 }
 
-class FakeTrack {
+class FakeTrack extends EventTarget {
   enabled = true;
   readyState = "live";
-  constructor(readonly kind: string) {}
+  constructor(readonly kind: string) {
+    super();
+  }
+  unplug(): void {
+    this.readyState = "ended";
+    this.dispatchEvent(new Event("ended"));
+  }
   stop(): void {
     this.readyState = "ended";
   }
@@ -212,6 +218,10 @@ export class FakePeerConnection extends EventTarget {
     return Promise.resolve();
   }
 
+  /** What it counts; tests put it there. */
+  readonly statistics = new Map<string, unknown>();
+  getStats = () => Promise.resolve(this.statistics);
+
   ice(state: string): void {
     this.iceConnectionState = state;
     this.oniceconnectionstatechange?.();
@@ -234,7 +244,9 @@ export function install(): FakeGateway {
   const getUserMedia = ({ audio, video }: MediaStreamConstraints) => Promise.resolve(
     new FakeStream([...(audio ? [new FakeTrack("audio")] : []), ...(video ? [new FakeTrack("video")] : [])]),
   );
-  vi.stubGlobal("navigator", { mediaDevices: { getUserMedia }, userAgent: "Chrome/156.0" });
+  vi.stubGlobal("navigator", { mediaDevices: Object.assign(new EventTarget(), { getUserMedia }), userAgent: "Chrome/156.0", onLine: true });
+  vi.stubGlobal("window", new EventTarget());
+  vi.stubGlobal("document", Object.assign(new EventTarget(), { visibilityState: "visible" }));
   vi.spyOn(console, "error").mockImplementation(() => undefined);
   vi.spyOn(console, "warn").mockImplementation(() => undefined);
   return gateway;
@@ -259,6 +271,9 @@ export async function signedIn(config: Partial<ClientConfig> = {}) {
   client.onPeerClosing.add(() => { events.push("closing"); });
   client.onPeerNoanswer.add(() => { events.push("noanswer"); });
   client.onConnectionError.add(({ status }) => { events.push(`connection ${status}`); });
+  client.onConnectionRestored.add(({ signedInAgain }) => { events.push(signedInAgain ? "signed in again" : "recovered"); });
+  client.onReplaced.add(() => { events.push("replaced"); });
+  client.onDeviceChange.add(({ stream }) => { events.push(stream ? "device" : "no device"); });
   client.onGatewayError.add(({ error }) => { events.push(`gateway ${error}`); });
   client.onWebrtcError.add(() => { events.push("webrtc"); });
   client.onIceDisconnected.add(() => { events.push("ice"); });

@@ -46,9 +46,9 @@ test("an empty 200 is only a reason to ask again", async () => {
 
 test("a fault fires onConnectionError and is tried again after 3 s", async () => {
   const { events } = await signedIn();
-  gateway.say("gone", "", 404);
+  gateway.say("later", "", 503);
   await settle();
-  expect(events).toEqual(["register", "connection 404"]);
+  expect(events).toEqual(["register", "connection 503"]);
   await vi.advanceTimersByTimeAsync(2_900);
   expect(gateway.polls).toBe(1);
   await vi.advanceTimersByTimeAsync(200);

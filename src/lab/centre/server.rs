@@ -124,7 +124,7 @@ impl Centre {
                 let all: BTreeMap<_, _> = registrations
                     .borrow_and_update()
                     .iter()
-                    .map(|r| (r.dn.clone(), Agent { contact: r.contact.clone(), addr: r.addr }))
+                    .map(|r| (r.dn.clone(), Agent { contact: r.contact.clone(), addr: r.hop.addr }))
                     .collect();
                 inner.lock().followed = all;
                 inner.tell();

@@ -1,26 +1,13 @@
 // Headless Chromium with a tone for a microphone.
 
 import puppeteer from "puppeteer-core";
-import { accessSync, constants } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 
 import { LIMIT_MS } from "./demo.mjs";
+import { onPath } from "./programs.mjs";
 import { SOUND } from "./sound.mjs";
-
-function chromium() {
-  const names = ["chromium", "chromium-browser", "google-chrome"];
-  for (const folder of (process.env.PATH ?? "").split(delimiter)) {
-    for (const name of names) {
-      try {
-        accessSync(join(folder, name), constants.X_OK);
-        return join(folder, name);
-      } catch { /* not this one */ }
-    }
-  }
-  throw new Error("there is no chromium in the PATH: apt-get install chromium");
-}
 
 /** One second of a sine, 48 kHz, mono, 16 bit. With whole periods in it, it loops without a click. */
 function tone(hz) {
@@ -53,7 +40,7 @@ export class Browser {
     const file = join(browser.#profile, "tone.wav");
     await writeFile(file, tone(hz));
     browser.#browser = await puppeteer.launch({
-      executablePath: chromium(),
+      executablePath: onPath(["chromium", "chromium-browser", "google-chrome"], "chromium"),
       userDataDir: join(browser.#profile, "profile"),
       // Several pages in a call at a time, on a machine that is busy with the rest of them.
       protocolTimeout: 3 * LIMIT_MS,

@@ -21,24 +21,36 @@ export class Demo {
   url = "";
   password = "";
 
+  #args = [];
+
   static async start(args = []) {
     const demo = new Demo();
-    demo.#child = spawn(
-      BINARY,
-      ["demo", "--json", "--set", "http.listen=127.0.0.1:0", ...args],
-      { stdio: ["ignore", "pipe", "pipe"] },
-    );
+    demo.#args = args;
+    await demo.#spawn(["--set", "http.listen=127.0.0.1:0", ...args]);
+    return demo;
+  }
+
+  /** Killed without a word, and started again at the same address. */
+  async restart() {
+    const exited = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await exited;
+    this.#lines.length = 0;
+    await this.#spawn(["--set", `http.listen=${new URL(this.url).host}`, "--password", this.password, ...this.#args]);
+  }
+
+  async #spawn(args) {
+    this.#child = spawn(BINARY, ["demo", "--json", ...args], { stdio: ["ignore", "pipe", "pipe"] });
     const failed = new Promise((_, reject) => {
-      demo.#child.once("error", reject);
-      demo.#child.once("exit", (code, signal) => reject(new Error(`the demo ended: ${code ?? signal}\n${demo.log()}`)));
+      this.#child.once("error", reject);
+      this.#child.once("exit", (code, signal) => reject(new Error(`the demo ended: ${code ?? signal}\n${this.log()}`)));
     });
     failed.catch(() => undefined);
-    for (const stream of [demo.#child.stdout, demo.#child.stderr]) {
-      createInterface({ input: stream }).on("line", (line) => demo.#take(line));
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      createInterface({ input: stream }).on("line", (line) => this.#take(line));
     }
-    demo.url = (await Promise.race([failed, demo.line(/https?:\/\/[^\s"]+/)]))[0];
-    demo.password = (await Promise.race([failed, demo.line(/password (\S+)/)]))[1];
-    return demo;
+    this.url = (await Promise.race([failed, this.line(/https?:\/\/[^\s"]+/)]))[0];
+    this.password = (await Promise.race([failed, this.line(/password (\S+)/)]))[1];
   }
 
   #take(line) {

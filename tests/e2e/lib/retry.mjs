@@ -4,6 +4,7 @@ import { after, test } from "node:test";
 
 import { Browser } from "./browser.mjs";
 import { Demo } from "./demo.mjs";
+import { Firefox } from "./firefox.mjs";
 
 let retries = 0;
 after(() => console.log(`retries: ${retries}`));
@@ -31,19 +32,19 @@ async function connections(browsers) {
   return lines.join("\n");
 }
 
-/** A fresh demo and fresh browsers for each try; `run` gets what starts browsers. */
+/** A fresh demo and fresh browsers for each try; `run` gets what starts Chromium (`browser`) and Firefox. */
 export function browserTest(name, run) {
   test(name, async (context) => {
     for (let tries = 1; ; tries += 1) {
       const browsers = [];
       const demo = await Demo.start();
-      const browser = async (hz) => {
-        const started = await Browser.start(hz);
+      const starts = (Kind) => async (hz) => {
+        const started = await Kind.start(hz);
         browsers.push(started);
         return started;
       };
       try {
-        await run({ demo, browser, note: (text) => context.diagnostic(text) });
+        await run({ demo, browser: starts(Browser), firefox: starts(Firefox), note: (text) => context.diagnostic(text) });
         return;
       } catch (fault) {
         const log = `${demo.log()}\n--- the pages' connections:\n${await connections(browsers)}`;

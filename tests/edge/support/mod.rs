@@ -123,6 +123,8 @@ pub fn envelope(peer: &str, message: ToBrowser) -> Envelope {
         peer_name: None,
         call: String::new(),
         call_uuid: None,
+        diverted_from: None,
+        private: false,
         message,
     }
 }

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use wrtc_gateway::media::{
     Bridge, CallStats, Engine, Flow, MediaConfig, MediaEvent, MediaId, SipRemote,
 };
@@ -54,7 +54,7 @@ pub const FLOW: Flow = Flow { to_sip: true, to_browser: true, keep_alive: true }
 pub struct Call {
     pub engine: Engine,
     pub bridge: Bridge,
-    pub events: UnboundedReceiver<(MediaId, MediaEvent)>,
+    pub events: Receiver<(MediaId, MediaEvent)>,
     pub seen: Vec<MediaEvent>,
     pub browser: Browser,
     pub phone: Phone,
@@ -66,7 +66,7 @@ impl Call {
     }
 
     pub fn on(engine: Engine) -> Call {
-        let (sender, events) = unbounded_channel();
+        let (sender, events) = channel(64);
         let bridge = engine.open(sender).unwrap();
         let (browser, phone) = (Browser::new(), Phone::new());
         Call { engine, bridge, events, seen: Vec::new(), browser, phone }

@@ -51,9 +51,15 @@ impl Demo {
         Self::launch(PASSWORD, settings).await
     }
 
-    /// A gateway in front of another SIP server than the embedded one.
+    /// A gateway in front of another SIP server than the embedded one, which gets no pings.
     pub async fn alone(sip_server: SocketAddr) -> Self {
-        Self::in_front_of(sip_server, None).await
+        let server = format!("sip.servers=sip:{sip_server}");
+        Self::in_front(&[&server, "sip.ping_seconds=0"], None).await
+    }
+
+    /// A gateway without an embedded SIP server, its `sip.servers` among the settings.
+    pub async fn with_servers(settings: &[&str]) -> Self {
+        Self::in_front(settings, None).await
     }
 
     /// The embedded SIP server, but with other ways.
@@ -66,7 +72,11 @@ impl Demo {
 
     async fn in_front_of(sip_server: SocketAddr, lab: Option<Lab>) -> Self {
         let server = format!("sip.servers=sip:{sip_server}");
-        let running = gateway::start(config(&[&server])).await.expect("the gateway starts");
+        Self::in_front(&[&server], lab).await
+    }
+
+    async fn in_front(settings: &[&str], lab: Option<Lab>) -> Self {
+        let running = gateway::start(config(settings)).await.expect("the gateway starts");
         Self {
             base: running.base_url(),
             password: PASSWORD.to_owned(),
@@ -103,6 +113,13 @@ impl Demo {
         }
     }
 
+    pub fn gateway(&self) -> &wrtc_gateway::gateway::Gateway {
+        match &self.inner {
+            Inner::Demo(demo) => demo.gateway(),
+            Inner::Own { running, .. } => &running.gateway,
+        }
+    }
+
     fn lab(&self) -> &Lab {
         match &self.inner {
             Inner::Demo(demo) => demo.lab(),
@@ -125,10 +142,7 @@ impl Demo {
 
     /// Waits until the media plane has let go of every call.
     pub async fn until_no_media(&self) {
-        let gateway = match &self.inner {
-            Inner::Demo(demo) => demo.gateway(),
-            Inner::Own { running, .. } => &running.gateway,
-        };
+        let gateway = self.gateway();
         let end = Instant::now() + LIMIT;
         while gateway.media_stats().calls > 0 {
             assert!(Instant::now() < end, "media are left: {:?}", gateway.media_stats());

@@ -1,4 +1,5 @@
 import type { MediaWish } from "./client";
+import type { IceKeeper } from "./ice_keeper";
 import type { Flow, Peer } from "./peer";
 import type { RoapDescription, RoapIds } from "./roap";
 
@@ -32,10 +33,15 @@ export interface Call {
   party: string;
   /** The caller's display name, `""` where none is known. */
   partyName: string;
+  /** Whom the caller had dialled before, `""` where nobody diverted the call. */
+  divertedFrom: string;
+  /** `""` where none is known. */
+  uuid: string;
   phase: "dialling" | "ringing" | "answering" | "established";
   /** What rings: an offer to be answered, or an INVITE without one, which our offer answers. */
   waiting: RoapDescription | "invite" | null;
   peer: Peer | null;
+  ice: IceKeeper;
   myId: number;
   theirId: number | null;
   seq: number;

@@ -1,12 +1,16 @@
 import type { SessionOptions } from "./call";
 import { parseConfig, type ClientConfig, type Settings } from "./config";
-import { Connection, SignInFailure, signIn, type ConnectionEvents, type Delivery } from "./connection";
+import { SignInFailure, type Connection, type Delivery } from "./connection";
+import { Devices } from "./devices";
 import { GrtcError, messageOf, WEBRTC_NOT_SUPPORTED_ERROR } from "./errors";
 import { Emitter, Event } from "./events";
 import { log } from "./logger";
+import { play } from "./playback";
+import { Presence, type PresenceEvents } from "./presence";
 import { parseMessage, type RoapCandidate } from "./roap";
 import { MediaSession } from "./session";
 import { isWebrtcSupported } from "./support";
+import { watchSurroundings } from "./surroundings";
 
 /** `true`, `false`, or constraints for getUserMedia. */
 export type MediaWish = boolean | MediaTrackConstraints;
@@ -23,6 +27,10 @@ interface ClientEmits {
   incoming: MediaSession;
   /** Signed out. */
   closed: { message: string };
+  /** Signed in again after the gateway had lost the session. */
+  restored: { gateway: string };
+  /** The DN is signed in elsewhere now. */
+  replaced: { message: string };
 }
 
 /** Which media a description carries; `null` for video: when there is a local camera. */
@@ -55,10 +63,18 @@ export class Client extends Emitter<ClientEmits> {
   readonly onGatewayError = new Event<{ error: string }>();
   readonly onWebrtcError = new Event<{ error: string }>();
 
+  // What follows is more than the older library tells.
+  /** After `onConnectionError`: the gateway is there again. With `signedInAgain`, it was restarted or another one of the list. */
+  readonly onConnectionRestored = new Event<{ gateway: string; signedInAgain: boolean }>();
+  /** Another page signed in with this DN; `onDisconnect` follows, and nothing is tried again. */
+  readonly onReplaced = new Event<{ message: string }>();
+  /** A device was unplugged: another one has taken over, or there is none (`stream` is null) until one is plugged in. */
+  readonly onDeviceChange = new Event<{ stream: MediaStream | null; message: string }>();
+  /** The browser does not play sound before the page is touched (`playing` false), and then it does. */
+  readonly onPlayback = new Event<{ element: HTMLMediaElement; playing: boolean }>();
+
   /** @internal */
   readonly settings: Settings;
-  /** @internal */
-  connection: Connection | null = null;
   /** @internal */
   localStream: MediaStream | null = null;
   /** @internal */
@@ -70,7 +86,17 @@ export class Client extends Emitter<ClientEmits> {
 
   #session: MediaSession | null = null;
   #opening: { wish: string; stream: Promise<MediaStream> } | null = null;
-  #signingIn: AbortController | null = null;
+  #presence: Presence | null = null;
+  #signedIn = false;
+  #unwatch: (() => void) | null = null;
+  readonly #devices = new Devices({
+    onReplaced: (stream) => {
+      this.#session?.useStream(stream);
+      this.localStream = stream;
+      this.onDeviceChange.fire({ stream, message: "" });
+    },
+    onMissing: (message) => this.onDeviceChange.fire({ stream: null, message }),
+  });
 
   /** Throws `CONFIGURATION_ERROR`, or `WEBRTC_NOT_SUPPORTED_ERROR` in a browser without WebRTC. */
   constructor(config: ClientConfig) {
@@ -97,35 +123,44 @@ export class Client extends Emitter<ClientEmits> {
     void this.#signIn(id, this.settings.password, this.onRegister);
   }
 
+  /** @internal `null` while we are not signed in. */
+  get connection(): Connection | null {
+    return this.#presence?.connection ?? null;
+  }
+
   /** Hangs up and signs out. */
   disconnect(): void {
-    this.#signingIn?.abort();
     void this.#signOut();
   }
 
   async #signIn(publicId: string, password: string | null, done: Event<{ message: string }>): Promise<void> {
-    this.#signingIn?.abort();
-    const attempt = new AbortController();
-    this.#signingIn = attempt;
-    await this.#signOut();
-    if (attempt.signal.aborted) return;
+    const signedOut = this.#signOut();
+    const presence: Presence = new Presence(this.settings, publicId, password, this.#presenceEvents(() => presence));
+    this.#presence = presence;
+    await signedOut;
+    if (presence.over) return;
     try {
-      const { gateways, pollingTimeout } = this.settings;
-      const events = this.#connectionEvents(attempt);
-      const connection = await signIn(gateways, publicId, password, pollingTimeout, events, attempt.signal);
-      if (attempt.signal.aborted) {
-        // disconnect() came while the answer was on its way: do not leave the session behind.
-        void connection.close();
-        return;
-      }
-      this.connection = connection;
-      connection.start();
-      const message = `signed in as ${publicId}`;
-      done.fire({ message });
-      this.emit("ready", { message });
+      await presence.open();
     } catch (thrown) {
-      if (!attempt.signal.aborted) this.#failed(thrown);
+      if (presence.over) return;
+      this.#presence = null;
+      this.#failed(thrown);
+      return;
     }
+    if (presence.over) return;
+    this.#signedIn = true;
+    this.#unwatch = watchSurroundings({
+      onNetwork: () => {
+        presence.wake();
+        this.#session?.networkChanged();
+      },
+      onAwake: () => presence.wake(),
+      onLeaving: () => presence.leave(),
+    });
+    presence.start();
+    const message = `signed in as ${publicId}`;
+    done.fire({ message });
+    this.emit("ready", { message });
   }
 
   #failed(thrown: unknown): void {
@@ -135,31 +170,55 @@ export class Client extends Emitter<ClientEmits> {
   }
 
   async #signOut(): Promise<void> {
-    const connection = this.connection;
-    if (!connection) return;
-    this.connection = null;
+    const presence = this.#presence;
+    if (!presence) return;
+    this.#presence = null;
     // The gateway releases the call when it signs us out.
     this.#session?.closeSession(false);
-    await connection.close();
+    const closed = presence.close();
+    if (!this.#signedIn) return closed;
+    this.#signedIn = false;
+    this.#unwatch?.();
+    await closed;
     const message = "signed out";
     this.onDisconnect.fire({ message });
     this.emit("closed", { message });
   }
 
-  #connectionEvents(attempt: AbortController): ConnectionEvents {
-    const current = () => !attempt.signal.aborted;
+  #presenceEvents(presence: () => Presence): PresenceEvents {
+    const current = () => this.#presence === presence();
+    const trouble = (status: number) => {
+      if (current()) this.onConnectionError.fire({ status });
+    };
     return {
       onDelivery: (delivery) => {
         if (current()) this.#deliver(delivery);
       },
-      onPollFailed: (status) => {
-        if (current()) this.onConnectionError.fire({ status });
+      onTrouble: trouble,
+      onRecovered: (gateway) => {
+        if (current()) this.onConnectionRestored.fire({ gateway, signedInAgain: false });
+      },
+      onLost: () => this.#session?.lost(),
+      onRestored: (gateway) => {
+        this.onConnectionRestored.fire({ gateway, signedInAgain: true });
+        this.emit("restored", { gateway });
+      },
+      onOver: (failure) => {
+        this.#session?.lost();
+        if (failure) this.#failed(failure);
+        else {
+          const message = "this DN has signed in elsewhere";
+          this.onReplaced.fire({ message });
+          this.emit("replaced", { message });
+        }
+        if (current()) this.disconnect();
       },
       onEnded: () => {
         if (!current()) return;
         this.#session?.peerClosed("");
         this.disconnect();
       },
+      mediaFlow: () => this.#session?.mediaFlow ?? false,
     };
   }
 
@@ -203,11 +262,12 @@ export class Client extends Emitter<ClientEmits> {
       if (!navigator.mediaDevices?.getUserMedia) {
         throw new DOMException("microphone and camera need HTTPS (or localhost)", "SecurityError");
       }
-      const stream = await navigator.mediaDevices.getUserMedia({ audio, video });
+      const stream = await capture(audio, video);
       // A call that is up goes on with the new devices; its old tracks end here.
       this.#session?.useStream(stream);
       this.disableMediaSource();
       this.localStream = stream;
+      this.#devices.watch(stream, audio, video);
       this.onMediaSuccess.fire({ stream });
       return stream;
     } catch (thrown) {
@@ -219,6 +279,7 @@ export class Client extends Emitter<ClientEmits> {
 
   /** Gives microphone and camera back. */
   disableMediaSource(): void {
+    this.#devices.forget();
     for (const track of this.localStream?.getTracks() ?? []) track.stop();
     this.localStream = null;
   }
@@ -232,7 +293,9 @@ export class Client extends Emitter<ClientEmits> {
       return;
     }
     found.srcObject = stream;
-    if (stream) found.play().catch((thrown: unknown) => log.warn(`playing did not start: ${messageOf(thrown)}`));
+    if (!stream) return;
+    const told = (playing: boolean) => (on: HTMLMediaElement) => this.onPlayback.fire({ element: on, playing });
+    play(found, told(false), told(true));
   }
 
   /** Which media to ask for in our offers. */
@@ -292,6 +355,17 @@ export class Client extends Emitter<ClientEmits> {
 
 /** Argument of `onCallEvent`. */
 export type CallEventName = "offer sent" | "answer received" | "offer received" | "answer sent" | "invite received";
+
+/** Microphone and camera; a screen where the constraints are those of `VideoConstraints.screen()`. */
+async function capture(audio: MediaWish, video: MediaWish): Promise<MediaStream> {
+  const devices = navigator.mediaDevices;
+  if (typeof video === "boolean" || !("displaySurface" in video)) return devices.getUserMedia({ audio, video });
+  const screen = await devices.getDisplayMedia({ video });
+  if (audio !== false) {
+    for (const track of (await devices.getUserMedia({ audio })).getTracks()) screen.addTrack(track);
+  }
+  return screen;
+}
 
 /** A guest's id: `anon` and random letters, 36 characters in all. */
 function anonymousId(): string {

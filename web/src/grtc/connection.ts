@@ -5,6 +5,10 @@ import { log } from "./logger";
 const RETRY_MS = 3_000;
 /** A minute of tries: what the gateway has not taken by then, nobody waits for any more. */
 const MAX_TRIES = 20;
+/** A gateway waits for its SIP server for up to 32 s (RFC 3261, timer F) before it answers. */
+const SIGN_IN_MS = 35_000;
+/** A poll that hangs for so long after one that failed is one that the gateway holds. */
+const RECOVERED_MS = 4_000;
 
 /** Refused or failed sign-in; `status` is 0 when no gateway could be reached. */
 export class SignInFailure extends GrtcError {
@@ -24,14 +28,37 @@ export interface Delivery {
   reason: string;
   /** The caller's display name, where the gateway tells. */
   peerName: string;
+  /** Whom the caller had dialled before the call was diverted to us, where the gateway tells. */
+  divertedFrom: string;
+  /** The contact centre's id of the call, where the gateway tells. */
+  callUuid: string;
 }
 
 export interface ConnectionEvents {
   onDelivery(delivery: Delivery): void;
   /** The hanging GET failed; it is tried again after 3 s. */
   onPollFailed(status: number): void;
+  /** After {@link onPollFailed}: the gateway answers, or holds our GET as it should. */
+  onRecovered(): void;
+  /** The gateway knows no such session: there is nothing to poll for any more. */
+  onGone(status: number, text: string): void;
   /** The gateway ended the session with a 2xx other than 200. */
   onEnded(): void;
+}
+
+/** Ends a {@link pause} before its time. */
+export type Wake = () => void;
+
+export function pause(ms: number, onWake: (wake: Wake | null) => void): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      onWake(null);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    onWake(end);
+  });
 }
 
 /** How a message fares. */
@@ -52,40 +79,55 @@ const UNCONDITIONAL: Fate = {
   refused: (status, message) => log.warn(`the gateway refused a message with ${status}: ${message}`),
 };
 
-/** Tries the gateways in order; one that answers with anything but a 5xx has the last word. */
+export interface SignedIn {
+  ssid: string;
+  /** Which of the gateways it was. */
+  index: number;
+}
+
+/** Tries the gateways in order from `first` on; one that answers with anything but a 5xx has the last word. */
 export async function signIn(
   gateways: readonly string[],
+  first: number,
   publicId: string,
   password: string | null,
-  pollingTimeout: number,
-  events: ConnectionEvents,
   signal: AbortSignal,
-): Promise<Connection> {
+): Promise<SignedIn> {
   let failure = new SignInFailure(0, "no gateway could be reached");
-  for (const gateway of gateways) {
+  for (let tried = 0; tried < gateways.length; tried += 1) {
+    const index = (first + tried) % gateways.length;
+    const attempt = new AbortController();
+    const abort = () => attempt.abort();
+    signal.addEventListener("abort", abort);
+    if (signal.aborted) abort();
+    // A gateway that swallows packets must not keep us from the next one; the last one may take its time.
+    const timer = tried + 1 < gateways.length ? setTimeout(abort, SIGN_IN_MS) : undefined;
     let response: Response;
     let text: string;
     try {
       // The body is no form: what stands behind the first colon is the password, unescaped.
       response = await (password === null
-        ? fetch(`${gateway}/sign_in?${encodeURIComponent(publicId)}`, { credentials: "include", cache: "no-store", signal })
-        : fetch(`${gateway}/sign_in`, {
+        ? fetch(`${gateways[index]}/sign_in?${encodeURIComponent(publicId)}`, { credentials: "include", cache: "no-store", signal: attempt.signal })
+        : fetch(`${gateways[index]}/sign_in`, {
             method: "POST",
             credentials: "include",
             cache: "no-store",
             headers: { "Content-Type": "application/x-www-form-urlencoded" },
             body: `${publicId}:${password}`,
-            signal,
+            signal: attempt.signal,
           }));
       text = await response.text();
     } catch (thrown) {
       if (signal.aborted) throw thrown;
       failure = new SignInFailure(0, `the gateway could not be reached: ${messageOf(thrown)}`);
       continue;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", abort);
     }
     if (response.ok) {
       const ssid = text.split("\n", 1)[0]?.trim().split("=")[1];
-      if (ssid) return new Connection(gateway, ssid, pollingTimeout, events);
+      if (ssid) return { ssid, index };
       failure = new SignInFailure(response.status, "the gateway's answer to the sign-in has no session in it");
       continue;
     }
@@ -103,9 +145,12 @@ export class Connection {
   readonly #events: ConnectionEvents;
   readonly #queue: Outgoing[] = [];
   #sending = false;
+  #current: Outgoing | null = null;
   #closed = false;
   #hanging: AbortController | null = null;
-  #wakeSender: (() => void) | null = null;
+  #hangingSince = 0;
+  #wakeSender: Wake | null = null;
+  #wakePoll: Wake | null = null;
 
   constructor(gateway: string, ssid: string, pollingTimeout: number, events: ConnectionEvents) {
     this.#gateway = gateway;
@@ -127,17 +172,14 @@ export class Connection {
     if (this.#closed) return;
     this.#queue.push({ ...fate, peer: peer === "" ? "null" : peer, body });
     // What stands in line before this one may not be wanted any more.
-    this.#wakeSender?.();
+    if (this.#current && !this.#current.wanted()) this.#wakeSender?.();
     if (!this.#sending) void this.#drain();
   }
 
   /** Signs out. The gateway releases the call. Resolves when it has answered or cannot be reached. */
   async close(): Promise<void> {
     if (this.#closed) return;
-    this.#closed = true;
-    this.#queue.length = 0;
-    this.#hanging?.abort();
-    this.#wakeSender?.();
+    this.#stop();
     try {
       // keepalive: the request outlives a page that is being left.
       await fetch(`${this.#gateway}/sign_out?id=${this.#ssid}`, { credentials: "include", cache: "no-store", keepalive: true });
@@ -146,14 +188,44 @@ export class Connection {
     }
   }
 
+  #stop(): void {
+    this.#closed = true;
+    this.#queue.length = 0;
+    this.#hanging?.abort();
+    this.#wakeSender?.();
+    this.#wakePoll?.();
+  }
+
+  /** The page is going away, and nobody waits for the answer. */
+  signOutInPassing(): void {
+    const url = `${this.#gateway}/sign_out?id=${this.#ssid}`;
+    if ("keepalive" in Request.prototype) {
+      void fetch(url, { credentials: "include", cache: "no-store", keepalive: true }).catch(() => undefined);
+    } else {
+      navigator.sendBeacon(url);
+    }
+  }
+
+  /** Tries at once what waits for its next try; a GET that has hung for too long is asked anew. */
+  wake(): void {
+    this.#wakePoll?.();
+    this.#wakeSender?.();
+    const overdue = this.#pollingTimeout > 0 && performance.now() - this.#hangingSince > this.#pollingTimeout;
+    if (overdue) this.#hanging?.abort();
+  }
+
   async #poll(): Promise<void> {
+    let failed = false;
+    const recovered = () => {
+      if (failed && !this.#closed) this.#events.onRecovered();
+      failed = false;
+    };
     while (!this.#closed) {
       const hanging = new AbortController();
       this.#hanging = hanging;
-      let gaveUp = false;
-      const timer = this.#pollingTimeout > 0
-        ? setTimeout(() => { gaveUp = true; hanging.abort(); }, this.#pollingTimeout)
-        : undefined;
+      this.#hangingSince = performance.now();
+      const timer = this.#pollingTimeout > 0 ? setTimeout(() => hanging.abort(), this.#pollingTimeout) : undefined;
+      const settled = failed ? setTimeout(recovered, RECOVERED_MS) : undefined;
       try {
         const response = await fetch(`${this.#gateway}/wait?id=${this.#ssid}`, {
           credentials: "include",
@@ -162,15 +234,19 @@ export class Connection {
         });
         // From here on a message may be on its way: giving up now would lose it.
         clearTimeout(timer);
+        this.#hanging = null;
         const body = await response.text();
         if (this.#closed) return;
         if (response.status === 200) {
+          recovered();
           if (body !== "") {
             this.#events.onDelivery({
               body,
               peer: response.headers.get("Pragma") ?? "",
               reason: response.headers.get("X-Wrtc-Reason") ?? "",
               peerName: response.headers.get("X-Wrtc-Peer-Name") ?? "",
+              divertedFrom: response.headers.get("X-Wrtc-Diversion") ?? "",
+              callUuid: response.headers.get("X-Genesys-CallUUID") ?? "",
             });
           }
           continue;
@@ -179,23 +255,34 @@ export class Connection {
           this.#events.onEnded();
           return;
         }
+        if (response.status === 404 || response.status === 410) {
+          this.#stop();
+          this.#events.onGone(response.status, body.trim());
+          return;
+        }
+        failed = true;
         this.#events.onPollFailed(response.status);
       } catch (thrown) {
-        clearTimeout(timer);
         if (this.#closed) return;
-        if (gaveUp) continue;
+        if (hanging.signal.aborted) continue;
         log.warn(`the hanging GET broke: ${messageOf(thrown)}`);
+        failed = true;
         this.#events.onPollFailed(0);
+      } finally {
+        clearTimeout(timer);
+        clearTimeout(settled);
       }
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      if (!this.#closed) await pause(RETRY_MS, (wake) => { this.#wakePoll = wake; });
     }
   }
 
   async #drain(): Promise<void> {
     this.#sending = true;
     for (let next = this.#queue.shift(); next && !this.#closed; next = this.#queue.shift()) {
+      this.#current = next;
       await this.#deliver(next);
     }
+    this.#current = null;
     this.#sending = false;
   }
 
@@ -220,22 +307,7 @@ export class Connection {
       } catch (thrown) {
         log.warn(`a message did not reach the gateway, it is sent again: ${messageOf(thrown)}`);
       }
-      await this.#pause(message);
+      if (!this.#closed && message.wanted()) await pause(RETRY_MS, (wake) => { this.#wakeSender = wake; });
     }
-  }
-
-  /** Until the next try, or until something newer has made this message unwanted. */
-  #pause(message: Outgoing): Promise<void> {
-    return new Promise((resolve) => {
-      const end = () => {
-        clearTimeout(timer);
-        this.#wakeSender = null;
-        resolve();
-      };
-      const timer = setTimeout(end, RETRY_MS);
-      this.#wakeSender = () => {
-        if (this.#closed || !message.wanted()) end();
-      };
-    });
   }
 }

@@ -15,6 +15,8 @@ export interface PeerEvents {
   onStream(stream: MediaStream): void;
   /** ICE was lost: told once until it is connected again. */
   onIceLost(state: RTCIceConnectionState): void;
+  /** Every change, after {@link onIceLost}. */
+  onIceState(state: RTCIceConnectionState): void;
 }
 
 /** Which media go which way in an offer or answer. */
@@ -37,6 +39,7 @@ export class Peer {
   readonly #candidates: RoapCandidate[] = [];
   #firstCandidate: (() => void) | null = null;
   #iceLost = false;
+  #restartWanted = false;
   #closed = false;
 
   static async create(options: PeerOptions, events: PeerEvents): Promise<Peer> {
@@ -69,11 +72,22 @@ export class Peer {
         this.#iceLost = true;
         events.onIceLost(state);
       }
+      if (!this.#closed) events.onIceState(state);
     };
   }
 
-  get iceLost(): boolean {
-    return this.#iceLost;
+  /** Our next offer has to restart ICE. */
+  get needsRestart(): boolean {
+    return this.#iceLost || this.#restartWanted;
+  }
+
+  /** The network is another one than when the candidates were gathered. */
+  wantRestart(): void {
+    this.#restartWanted = true;
+  }
+
+  get connected(): boolean {
+    return this.#pc.iceConnectionState === "connected" || this.#pc.iceConnectionState === "completed";
   }
 
   get remoteSdp(): string {
@@ -119,7 +133,10 @@ export class Peer {
   }
 
   async offer(iceRestart: boolean, wait: boolean): Promise<Described> {
-    if (iceRestart) this.#candidates.length = 0;
+    if (iceRestart) {
+      this.#candidates.length = 0;
+      this.#restartWanted = false;
+    }
     await this.#pc.setLocalDescription(await this.#pc.createOffer({ iceRestart }));
     if (wait) await this.#gathered();
     return this.#described();

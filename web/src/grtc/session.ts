@@ -4,6 +4,7 @@ import type { Delivery } from "./connection";
 import { GrtcError, INVALID_STATE_ERROR, messageOf, NOT_READY_ERROR } from "./errors";
 import { Emitter, Event } from "./events";
 import { log } from "./logger";
+import { IceKeeper } from "./ice_keeper";
 import { Peer, type Flow } from "./peer";
 import {
   answerBody, errorBody, infoBody, newSessionId, offerBody, okBody,
@@ -55,6 +56,16 @@ export class MediaSession extends Emitter<SessionEmits> {
   /** The caller's display name where the gateway tells, otherwise `""`. */
   get peerName(): string {
     return this.#call?.partyName ?? "";
+  }
+
+  /** Whom the caller had dialled before the call was diverted here; `""` when nobody was, or the gateway does not tell. */
+  get divertedFrom(): string {
+    return this.#call?.divertedFrom ?? "";
+  }
+
+  /** The contact centre's id of the call, `""` where none is known. */
+  get callUuid(): string {
+    return this.#call?.uuid ?? "";
   }
 
   isEstablished(): boolean {
@@ -151,7 +162,9 @@ export class MediaSession extends Emitter<SessionEmits> {
         call.seq = 0;
         await this.#sendOffer(call, peer, wait, false, before);
       } else if (call.peer) {
-        await this.#sendOffer(call, call.peer, wait || call.peer.iceLost, call.peer.iceLost, before);
+        const restart = call.peer.needsRestart;
+        await this.#sendOffer(call, call.peer, wait || restart, restart, before);
+        if (restart && this.#call === call) call.ice.handleRestart();
       }
     });
   }
@@ -201,7 +214,8 @@ export class MediaSession extends Emitter<SessionEmits> {
    * Accepts the call that rings: with an ANSWER, or with our OFFER where the INVITE had none. Throws
    * `INVALID_STATE_ERROR` when none rings.
    */
-  acceptCall(audio?: boolean, video?: boolean, peer?: string, hold?: boolean): void {
+  acceptCall(audio?: boolean | string, video?: boolean, peer?: string, hold?: boolean): void {
+    if (typeof audio === "string") [audio, peer] = [undefined, audio];
     const call = this.#call;
     if (call?.phase !== "ringing" || !call.waiting) throw new GrtcError(INVALID_STATE_ERROR, "no call rings");
     if (typeof peer === "string" && peer !== "" && peer !== call.party) {
@@ -263,6 +277,32 @@ export class MediaSession extends Emitter<SessionEmits> {
 
   resumeCall(): void {
     this.#changeHold(false);
+  }
+
+  #restartIce(call: Call): void {
+    if (this.#call === call && call.peer?.needsRestart) this.#renegotiate(call, {}, false);
+    else call.ice.end();
+  }
+
+  /** @internal The browser has another network than before, or one again. */
+  networkChanged(): void {
+    const call = this.#call;
+    if (call?.phase !== "established" || !call.peer) return;
+    call.peer.wantRestart();
+    call.ice.handleNetwork();
+  }
+
+  /** @internal Sound passes, as far as the browser can tell. */
+  get mediaFlow(): boolean {
+    return this.#call?.phase === "established" && (this.#call.peer?.connected ?? false);
+  }
+
+  /** @internal The gateway has forgotten the call. */
+  lost(): void {
+    const call = this.#call;
+    if (!call) return;
+    this.#end(call, { by: "error", code: 0, reason: "the connection to the gateway was lost" });
+    this.#client.onPeerClosing.fire();
   }
 
   #changeHold(hold: boolean): void {
@@ -352,19 +392,21 @@ export class MediaSession extends Emitter<SessionEmits> {
   // ---------------------------------------------------------------- what comes in
 
   /** @internal */
-  deliver(message: SessionMessage, { peer, peerName, reason }: Delivery): void {
+  deliver(message: SessionMessage, delivery: Delivery): void {
+    const { peer, reason } = delivery;
     const call = this.#call;
+    if (call && delivery.callUuid !== "") call.uuid = delivery.callUuid;
     switch (message.type) {
       case "BYE":
         this.peerClosed(reason);
         return;
       case "OFFER":
         if (call && call.phase !== "ringing") this.#step(call, () => this.#answerOffer(call, message));
-        else this.#ring(peer, peerName, message);
+        else this.#ring(delivery, message);
         return;
       case "INVITE":
         if (call?.phase === "established") this.#renegotiate(call, {}, false);
-        else if (!call || call.phase === "ringing") this.#ring(peer, peerName, "invite");
+        else if (!call || call.phase === "ringing") this.#ring(delivery, "invite");
         else log.warn("an INVITE was ignored: a call is being set up");
         return;
       case "ANSWER":
@@ -395,11 +437,10 @@ export class MediaSession extends Emitter<SessionEmits> {
     else log.warn("EVENT-TALK: nothing rings and nothing is on hold");
   }
 
-  #ring(party: string, partyName: string, waiting: RoapDescription | "invite"): void {
+  #ring({ peer: party, peerName, divertedFrom, callUuid }: Delivery, waiting: RoapDescription | "invite"): void {
     const again = this.#call?.phase === "ringing" && this.#call.party === party;
     const call = this.#begin(party, "ringing", { audio: true, video: false, hold: false });
-    call.partyName = partyName;
-    call.waiting = waiting;
+    Object.assign(call, { partyName: peerName, divertedFrom, uuid: callUuid, waiting });
     if (waiting !== "invite") {
       call.theirId = waiting.offererSessionId;
       call.seq = waiting.seq;
@@ -488,7 +529,7 @@ export class MediaSession extends Emitter<SessionEmits> {
   #begin(party: string, phase: Call["phase"], flow: Flow): Call {
     this.#dataIn = [];
     const call: Call = {
-      party, partyName: "", phase, flow, waiting: null, peer: null, myId: newSessionId(), theirId: null, seq: 0, outstanding: null,
+      party, partyName: "", divertedFrom: "", uuid: "", phase, flow, waiting: null, peer: null, ice: new IceKeeper(() => this.#restartIce(call)), myId: newSessionId(), theirId: null, seq: 0, outstanding: null,
       heldHere: false, heldByPeer: false,
     };
     this.#call = call;
@@ -514,6 +555,9 @@ export class MediaSession extends Emitter<SessionEmits> {
       },
       onIceLost: (state) => {
         if (this.#call === call && call.peer === peer) this.#client.onIceDisconnected.fire({ state });
+      },
+      onIceState: (state) => {
+        if (this.#call === call && call.peer === peer && call.phase === "established") call.ice.handleState(state);
       },
     });
     if (this.#call === call) return peer;
@@ -570,6 +614,7 @@ export class MediaSession extends Emitter<SessionEmits> {
     if (this.#call !== call) return;
     const renewed = call.outstanding?.peer;
     this.#settle(call);
+    call.ice.end();
     this.#call = null;
     renewed?.close();
     call.peer?.close();

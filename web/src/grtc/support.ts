@@ -37,6 +37,12 @@ export const VideoConstraints = {
   vga: (): MediaTrackConstraints => size(640, 480),
   hd: (): MediaTrackConstraints => size(1280, 720),
   custom: (width: number, height: number): MediaTrackConstraints => size(width, height),
+  /** A screen or window instead of the camera; the browser asks which. Sizes are upper limits. */
+  screen: (width?: number, height?: number): MediaTrackConstraints => ({
+    displaySurface: "monitor",
+    ...(width ? { width: { max: width } } : {}),
+    ...(height ? { height: { max: height } } : {}),
+  }),
 };
 
 function size(width: number, height: number): MediaTrackConstraints {

@@ -9,8 +9,6 @@ const KEYS: readonly (readonly [key: string, letters: string])[] = [
   ["1", ""], ["2", "ABC"], ["3", "DEF"], ["4", "GHI"], ["5", "JKL"], ["6", "MNO"],
   ["7", "PQRS"], ["8", "TUV"], ["9", "WXYZ"], ["*", ""], ["0", "+"], ["#", ""],
 ];
-/** A failed poll is repeated after 3 s: when no further fault follows, the gateway is there again. */
-const RECOVERED_MS = 5000;
 
 const query = new URLSearchParams(location.search);
 // Tests need tones, which noise suppression takes away.
@@ -32,7 +30,6 @@ let session: MediaSession | null = null;
 /** The open microphone. */
 let voice: MediaStream | null = null;
 let outgoing = false;
-let recovered: ReturnType<typeof setTimeout> | undefined;
 
 const model: Model = {
   phase: "out", dn: "", party: "", name: "", rest: "Ready", talkingSince: null, lastDuration: null, muted: false,
@@ -76,7 +73,10 @@ function listen(on: Client, call: MediaSession): void {
     on.enableMediaSource(microphone, false);
   });
   on.onFailed.add(({ message, status }) => {
-    change({ phase: "out", notice: { text: signInFailed(status, message), calm: false } });
+    const text = signInFailed(status, message);
+    // Signing in again after a loss may fail as well.
+    if (model.phase === "signing-in") change({ phase: "out", notice: { text, calm: false } });
+    else signOut(text);
   });
   on.onMediaSuccess.add(({ stream }) => {
     voice = stream;
@@ -93,17 +93,24 @@ function listen(on: Client, call: MediaSession): void {
   });
   on.onNotifyEvent.add(() => showHold(call));
   on.onConnectionError.add(({ status }) => {
-    if (status === 404 || status === 410) {
-      signOut("Signed out: this DN has signed in elsewhere, or the gateway was restarted.");
-      return;
-    }
-    change({ notice: { text: "The connection to the gateway is lost. Trying again…", calm: false } });
-    clearTimeout(recovered);
-    recovered = setTimeout(() => change({ notice: null }), RECOVERED_MS);
+    // Being replaced has a sentence of its own.
+    if (status !== 404 && status !== 410) warn("The connection to the gateway is lost. Trying again…");
   });
+  on.onConnectionRestored.add(({ signedInAgain }) => {
+    change({ notice: signedInAgain ? { text: "The gateway was restarted. You are signed in again.", calm: true } : null });
+  });
+  on.onReplaced.add(() => signOut("Signed out: this DN has signed in elsewhere."));
   on.onIceDisconnected.add(() => {
     change({ notice: { text: "The sound was interrupted. Connecting again…", calm: false } });
-    call.makeOffer();
+  });
+  on.onDeviceChange.add(({ stream }) => {
+    voice = stream;
+    micMeter.show(stream);
+    if (stream) change({ notice: { text: "The microphone was unplugged. Another one has taken over.", calm: true } });
+    else warn("The microphone was unplugged, and there is no other.");
+  });
+  on.onPlayback.add(({ playing }) => {
+    change({ notice: playing ? null : { text: "Click anywhere to hear the far end: the browser waits for it.", calm: false } });
   });
   on.onGatewayError.add(({ error }) => warn(`The gateway could not do that: ${error}`));
   on.onWebrtcError.add(({ error }) => warn(`The browser could not do that: ${error}`));
@@ -125,7 +132,6 @@ function signOut(why: string | null): void {
   client?.disconnect();
   client?.disableMediaSource();
   client = session = voice = null;
-  clearTimeout(recovered);
   micMeter.show(null);
   endCall("Ready");
   change({ phase: "out", dn: "", party: "", notice: why === null ? null : { text: why, calm: false } });
@@ -273,11 +279,6 @@ document.addEventListener("keydown", (event) => {
   press(event.key);
   if (model.phase === "ready") number.focus();
 });
-// A page that is left does not leave its DN registered behind it.
-addEventListener("pagehide", () => {
-  if (client) signOut(null);
-});
-
 function everyPicture(): void {
   micMeter.draw();
   farMeter.draw();

@@ -1,0 +1,187 @@
+//! Which call the browser is with, and bringing about what is wanted of each: directions, codecs, flow.
+
+use std::time::Instant;
+
+use crate::agent::MessageError;
+use crate::media::Flow;
+use crate::sdp::{Codec, Direction, negotiate};
+use crate::sip;
+use crate::wire::ToBrowser;
+
+use super::{BROWSER_LIMIT, Exchange, Line, MediaCommand, Phase, Role, wrong_state};
+
+impl Line {
+    /// Gives the browser to that call. The one that had it is held.
+    pub(super) fn activate(&mut self, i: usize) {
+        let session = self.legs[i].sip.session;
+        if self.active == Some(session) {
+            return;
+        }
+        if let Some(old) = self.active_index()
+            && self.legs[old].is_established()
+            && self.legs[old].role == Role::Own
+        {
+            self.legs[old].held = true;
+        }
+        self.active = Some(session);
+        self.update_media(i);
+        self.check_codecs();
+        self.reconcile();
+    }
+
+    /// Offers the browser a call that rings.
+    pub(super) fn present(&mut self, i: usize) {
+        self.active = Some(self.legs[i].sip.session);
+        let attached = std::mem::take(&mut self.legs[i].attached);
+        match &self.legs[i].sip.remote {
+            Some(offer) => {
+                // The caller's order, so that the browser sends what the caller likes best.
+                let codecs: Vec<Codec> = offer.payloads.formats.iter().map(|f| f.codec).collect();
+                self.offer_browser(i, &codecs, attached);
+            }
+            None if self.dialect == crate::agent::Dialect::Jsapi => self.say(i, ToBrowser::Invite),
+            None => {
+                let codecs = self.config.codecs.clone();
+                self.offer_browser(i, &codecs, attached);
+            }
+        }
+    }
+
+    /// The browser is free: the oldest call that waits gets it.
+    pub(super) fn present_next(&mut self) {
+        if self.active.is_none()
+            && !self.legs.iter().any(|leg| leg.is_established())
+            && let Some(i) = self.legs.iter().position(|leg| leg.is_ringing())
+        {
+            self.present(i);
+        }
+    }
+
+    /// A call is retrieved for a browser that has closed its peer connection: it gets an OFFER to come
+    /// back with.
+    pub(super) fn call_browser_back(&mut self, i: usize, now: Instant) {
+        if self.browser.remote.is_some() || !matches!(self.browser.exchange, Exchange::Idle) {
+            return;
+        }
+        let codec = self.legs[i].sip.codec();
+        let codecs = codec.map_or_else(|| self.config.codecs.clone(), |codec| vec![codec]);
+        self.offer_browser(i, &codecs, Vec::new());
+        self.legs[i].deadline = Some(now + BROWSER_LIMIT);
+    }
+
+    /// ANSWER of the raw-SDP dialect: the waiting call, or the one named.
+    pub(super) fn accept_waiting(
+        &mut self,
+        on: Option<sip::SessionId>,
+        now: Instant,
+    ) -> Result<(), MessageError> {
+        let Some(i) = on.or_else(|| self.waiting()).and_then(|session| self.index(session)) else {
+            return Err(wrong_state("no call is waiting"));
+        };
+        if !self.legs[i].is_ringing() {
+            return Err(wrong_state("this call is not ringing"));
+        }
+        if self.browser.remote.is_none() {
+            return Err(wrong_state("this call is answered with an SDP"));
+        }
+        self.accept(i, now);
+        Ok(())
+    }
+
+    /// What the browser sends and the SIP side cannot be given must change in the browser.
+    pub(super) fn check_codecs(&mut self) {
+        let (Some(sip), Some(browser)) = (self.codec(), self.browser.payloads.preferred()) else {
+            return;
+        };
+        self.reoffer_browser = !negotiate::bridgeable(sip, browser.codec)
+            && self.browser.codecs(&self.config.codecs).contains(&sip);
+    }
+
+    /// Brings about what is wanted and not yet agreed: one re-INVITE a call, one OFFER at a time.
+    pub(super) fn reconcile(&mut self) {
+        for i in 0..self.legs.len() {
+            self.reconcile_leg(i);
+        }
+        let up = self.active_index().filter(|i| self.legs[*i].is_up());
+        if let Some(i) = up
+            && self.reoffer_browser
+            && matches!(self.browser.exchange, Exchange::Idle)
+        {
+            self.reoffer_browser = false;
+            if let Some(codec) = self.legs[i].sip.codec() {
+                self.offer_browser(i, &[codec], Vec::new());
+            }
+        }
+        self.update_flow();
+    }
+
+    fn reconcile_leg(&mut self, i: usize) {
+        let wanted = self.wanted_direction(i);
+        let codecs = self.browser.codecs(&self.config.codecs);
+        let leg = &mut self.legs[i];
+        let settled = leg.phase != Phase::Established
+            || leg.role == Role::Replaced
+            || leg.sip.reinviting
+            || leg.sip.wanted == wanted;
+        if !settled {
+            leg.sip.reinviting = true;
+            let sdp = leg.sip.offer_direction(wanted, &codecs);
+            let session = leg.sip.session;
+            self.tell_sip(sip::Command::Reinvite { session, sdp: Some(sdp) });
+        }
+    }
+
+    /// Held: we say that we go on sending, so that the peer keeps the way open, and hear nothing.
+    pub(super) fn wanted_direction(&self, i: usize) -> Direction {
+        if self.legs[i].held { Direction::SendOnly } else { Direction::SendRecv }
+    }
+
+    pub(super) fn offer_browser(
+        &mut self,
+        i: usize,
+        codecs: &[Codec],
+        attached: Vec<crate::wire::DataPair>,
+    ) {
+        let (ids, sdp) = self.browser.offer(codecs);
+        let tiebreaker = self.browser.tiebreaker();
+        self.say(i, ToBrowser::Offer { ids, tiebreaker, sdp, attached });
+    }
+
+    /// Answers the browser's offer in progress, for the codec in use toward SIP.
+    pub(super) fn answer_browser(&mut self) {
+        let Some(i) = self.active_index().or_else(|| self.chosen(None)) else { return };
+        let first = self.browser.remote.is_none();
+        let Some((ids, sdp, remote)) = self.browser.answer(self.legs[i].sip.codec()) else {
+            return;
+        };
+        let early = self.legs[i].phase == Phase::Calling && first;
+        self.tell_media(MediaCommand::SetBrowser(remote));
+        self.say(i, ToBrowser::Answer { ids, sdp, early });
+        self.check_codecs();
+    }
+
+    /// The media plane follows the active call.
+    pub(super) fn update_media(&mut self, i: usize) {
+        if self.active == Some(self.legs[i].sip.session)
+            && self.legs[i].is_up()
+            && let Some(remote) = self.legs[i].sip.media()
+        {
+            self.tell_media(MediaCommand::SetSip(remote));
+        }
+        self.update_flow();
+    }
+
+    pub(super) fn update_flow(&mut self) {
+        let active = self.active_index().map(|i| &self.legs[i]).filter(|leg| leg.is_up());
+        let browser = self.browser.direction;
+        let flow = active.map_or_else(Flow::default, |leg| Flow {
+            to_sip: !leg.held && leg.sip.agreed.sends() && browser.sends(),
+            to_browser: !leg.held && leg.sip.agreed.receives() && browser.receives(),
+            keep_alive: leg.sip.agreed.sends(),
+        });
+        if flow != self.flow {
+            self.flow = flow;
+            self.tell_media(MediaCommand::SetFlow(flow));
+        }
+    }
+}

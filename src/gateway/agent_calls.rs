@@ -1,0 +1,424 @@
+//! What an agent's browser, its calls and their media say to one another: the half of the agent's task
+//! that is about calls.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use crate::agent::{Dialect, MessageError, Session};
+use crate::call::{FirstOffer, InviteOffer, Line, MediaLocal, Output};
+use crate::media::{Bridge, MediaEvent, MediaId};
+use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
+use crate::wire::{DataPair, FromBrowser, RoapError, RoapIds, ToBrowser};
+
+use super::agent_task::{AgentTask, notice};
+use super::calls::{ActiveLine, CallInfo, MEDIA_EVENTS, new_seed};
+
+impl AgentTask {
+    pub(super) fn handle_message(
+        &mut self,
+        to: Option<String>,
+        message: FromBrowser,
+    ) -> Result<(), MessageError> {
+        let jsapi = self.session.dialect() == Dialect::Jsapi;
+        let now = Instant::now();
+        match message {
+            FromBrowser::GetStats => {
+                self.post_statistics(now);
+                Ok(())
+            }
+            FromBrowser::Offer { ids, sdp, attached, .. } if self.begins_a_call() => {
+                if self.is_repeated(ids, &sdp) {
+                    // Its POST was retried, and the call it was about is over by now.
+                    return Ok(());
+                }
+                if let Some(line) = &mut self.line {
+                    // The agent dials while the telephone rings: the ringing call finds it busy. The
+                    // client has one session only, and a BYE now would end the one it begins.
+                    line.line.decline(486, "the agent is calling out");
+                    self.drain();
+                }
+                self.jsapi_fault(ids, |task| task.call_out(to, ids, sdp, &attached, now))
+            }
+            FromBrowser::Offer { .. } if !jsapi => {
+                Err(MessageError::WrongState("there is a call already".into()))
+            }
+            FromBrowser::Offer { ids, .. } if self.is_for_somebody_else(to.as_deref(), ids) => self
+                .jsapi_fault(ids, |_| {
+                    Err(MessageError::WrongState("there is a call already".into()))
+                }),
+            // A good-bye for a call that is over must not end the one that came after it.
+            FromBrowser::Bye if jsapi && self.is_for_somebody_else(to.as_deref(), None) => Ok(()),
+            message => {
+                let ids = ids_of(&message);
+                if self.line.is_none() {
+                    return self.without_call(message, jsapi);
+                }
+                if let FromBrowser::Offer { ids, sdp, .. } = &message {
+                    self.is_repeated(*ids, sdp);
+                }
+                // The JSAPI's client has one session, whatever it believes its peer to be.
+                let on = if jsapi { None } else { self.named(to.as_deref())? };
+                self.jsapi_fault(ids, |task| {
+                    let result = match message {
+                        FromBrowser::Transfer { to, replaces } => task.transfer(on, &to, replaces),
+                        FromBrowser::Call { to } => task.consult(&to, now),
+                        message => match &mut task.line {
+                            Some(line) => line.line.handle_browser(on, message, now),
+                            None => Ok(()),
+                        },
+                    };
+                    task.drain();
+                    result
+                })
+            }
+        }
+    }
+
+    /// The call that a command of the raw-SDP dialect names by its id or its peer.
+    fn named(&self, to: Option<&str>) -> Result<Option<SessionId>, MessageError> {
+        let Some(name) = to else { return Ok(None) };
+        let session = self.line.as_ref().and_then(|line| line.named(name));
+        session.map(Some).ok_or_else(|| {
+            MessageError::WrongState(
+                "`to` names a number or call that there is no call with".into(),
+            )
+        })
+    }
+
+    fn transfer(
+        &mut self,
+        on: Option<SessionId>,
+        to: &str,
+        replaces: Option<String>,
+    ) -> Result<(), MessageError> {
+        let to = callable(Some(to), &self.session)?;
+        let replaces = self.named(replaces.as_deref())?;
+        match &mut self.line {
+            Some(line) => line.line.transfer(on, &to, replaces),
+            None => Ok(()),
+        }
+    }
+
+    /// A second call on the first one's peer connection.
+    fn consult(&mut self, to: &str, now: Instant) -> Result<(), MessageError> {
+        let to = callable(Some(to), &self.session)?;
+        self.check_room()?;
+        let session = self.new_session();
+        let Some(line) = &mut self.line else { return Ok(()) };
+        line.line.dial(session, &to, now)?;
+        self.note_call(CallInfo::outgoing(session, &to, now), "outgoing");
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), MessageError> {
+        let calls = self.line.as_ref().map_or(0, |line| line.line.calls());
+        if calls >= self.shared.config.agents.max_calls {
+            return Err(MessageError::WrongState("there is a call already".into()));
+        }
+        if self.registers && !self.registered {
+            return Err(MessageError::Unavailable("the SIP server is not reachable now".into()));
+        }
+        if let Some(why) = self.sip.server_down() {
+            return Err(MessageError::Unavailable(format!("the SIP server is unreachable: {why}")));
+        }
+        Ok(())
+    }
+
+    fn new_session(&mut self) -> SessionId {
+        let session = SessionId(self.next_session);
+        self.next_session += 1;
+        session
+    }
+
+    fn post_statistics(&mut self, now: Instant) {
+        let Some(line) = &mut self.line else { return };
+        let Some(session) = line.current().map(|call| call.session) else { return };
+        let stats = ToBrowser::Stats(line.statistics(session, now));
+        if let Some(envelope) = line.envelope(session, stats) {
+            self.post(envelope);
+        }
+    }
+
+    /// Is this OFFER the last one once more? By its text too: a page that was loaded anew may choose the
+    /// same numbers. The last one is remembered beyond its call.
+    fn is_repeated(&mut self, ids: Option<RoapIds>, sdp: &str) -> bool {
+        let Some(ids) = ids else { return false };
+        let mut text = DefaultHasher::new();
+        sdp.hash(&mut text);
+        let this = Some((ids.offerer, ids.seq, text.finish()));
+        std::mem::replace(&mut self.last_offer, this) == this
+    }
+
+    /// Does an OFFER start a call? With none there, or with one that merely rings with an offer of its
+    /// own, which the client has ignored for the one it made itself.
+    fn begins_a_call(&self) -> bool {
+        let Some(line) = &self.line else { return true };
+        self.session.dialect() == Dialect::Jsapi && line.line.rings_with_offer()
+    }
+
+    /// An OFFER to a number that no call is with, under numbers that no call has: a second call. (A
+    /// renewed peer connection comes with new numbers too, but to the peer there is.)
+    fn is_for_somebody_else(&self, to: Option<&str>, ids: Option<RoapIds>) -> bool {
+        let Some(to) = to.filter(|to| *to != "0") else { return false };
+        // The client knows the peer by the `Pragma` header, in which only visible ASCII stands.
+        let is_peer = |peer: &String| {
+            peer == to || peer.chars().filter(|c| matches!(c, '!'..='~')).eq(to.chars())
+        };
+        !self.line.as_ref().is_some_and(|line| {
+            line.calls.iter().any(|call| is_peer(&call.peer))
+                || line.known.iter().any(is_peer)
+                || ids.is_some_and(|ids| line.line.knows(ids))
+        })
+    }
+
+    fn without_call(&self, message: FromBrowser, jsapi: bool) -> Result<(), MessageError> {
+        if !jsapi {
+            return Err(MessageError::WrongState("there is no call".into()));
+        }
+        // The JSAPI sends BYE for sessions that never were; a refusal would make it send again.
+        if let FromBrowser::Answer { ids, .. } = message {
+            self.post_fault(ids, RoapError::NoMatch, "an ANSWER, but no call is there");
+        }
+        Ok(())
+    }
+
+    /// In the JSAPI dialect a refused POST comes again every 3 s, so a fault is told as an ERROR.
+    fn jsapi_fault(
+        &mut self,
+        ids: Option<RoapIds>,
+        action: impl FnOnce(&mut Self) -> Result<(), MessageError>,
+    ) -> Result<(), MessageError> {
+        let result = action(self);
+        if self.session.dialect() != Dialect::Jsapi {
+            return result;
+        }
+        if let Err(error) = result {
+            debug!(user = self.user(), %error, "a message could not be used");
+            let kind = match error {
+                MessageError::WrongState(_) => RoapError::Conflict,
+                MessageError::Unavailable(_) => RoapError::Refused,
+                _ => RoapError::Failed,
+            };
+            self.post_fault(ids, kind, &error.to_string());
+        }
+        Ok(())
+    }
+
+    fn post_fault(&self, ids: Option<RoapIds>, error: RoapError, detail: &str) {
+        self.post(notice(ToBrowser::Error { ids, error, detail: detail.to_owned() }));
+    }
+
+    fn call_out(
+        &mut self,
+        to: Option<String>,
+        ids: Option<RoapIds>,
+        sdp: String,
+        attached: &[DataPair],
+        now: Instant,
+    ) -> Result<(), MessageError> {
+        if to.is_none() && self.session.dialect() == Dialect::Rest {
+            let text = "nothing is ringing; an offer of your own names whom to call in `to`";
+            return Err(MessageError::WrongState(text.into()));
+        }
+        let to = callable(to.as_deref(), &self.session)?;
+        self.check_room()?;
+        let config = self.shared.call_config.clone();
+        let offer = FirstOffer::parse(ids, sdp, attached, &config)?;
+        let (bridge, media) = self.open_media().map_err(MessageError::Unavailable)?;
+        let session = self.new_session();
+        let local = MediaLocal { browser: bridge.browser_local(), rtp: bridge.rtp_local() };
+        let line = Line::outgoing(config, session, &to, offer, local, new_seed(), now);
+        self.enter_call(line, bridge, media);
+        self.note_call(CallInfo::outgoing(session, &to, now), "outgoing");
+        self.drain();
+        Ok(())
+    }
+
+    pub(super) fn call_in(&mut self, session: SessionId, invited: Invited, now: Instant) {
+        let refuse = |task: &mut Self, code: u16, text: &str| {
+            info!(user = task.user(), peer = %invited.from, code, text, "call refused");
+            task.sip.command(Command::End { session, code, text: text.to_owned() });
+        };
+        let replaces = invited.replaces;
+        if replaces.is_none() && !self.session.is_present(now) {
+            return refuse(self, 480, "the agent's browser is not there");
+        }
+        let calls = self.line.as_ref().map_or(0, |line| line.line.calls());
+        if replaces.is_none() && calls >= self.shared.config.agents.max_calls {
+            return refuse(self, 486, "Busy Here");
+        }
+        let config = self.shared.call_config.clone();
+        let offer = match InviteOffer::parse(&invited, &config) {
+            Ok(offer) => offer,
+            Err(error) => return refuse(self, 488, &error.to_string()),
+        };
+        match (&mut self.line, replaces) {
+            (Some(line), Some(old)) => {
+                if !line.line.replaced(old, session, offer, now) {
+                    return self.drain();
+                }
+            }
+            (None, Some(_)) => return refuse(self, 481, "no such call to replace"),
+            (Some(line), None) => line.line.invited(session, offer, now),
+            (None, None) => {
+                let (bridge, media) = match self.open_media() {
+                    Ok(opened) => opened,
+                    Err(text) => return refuse(self, 503, &text),
+                };
+                let local = MediaLocal { browser: bridge.browser_local(), rtp: bridge.rtp_local() };
+                let dialect = self.session.dialect();
+                let seed = new_seed();
+                let line = Line::incoming(config, dialect, session, offer, local, seed, now);
+                self.enter_call(line, bridge, media);
+            }
+        }
+        self.note_call(CallInfo::incoming(session, invited, now), "incoming");
+        self.drain();
+    }
+
+    /// A REFER that came in. Out of any call of ours it would make the telephone dial by itself, with
+    /// nobody who has asked for it.
+    pub(super) fn referred(
+        &mut self,
+        refer: ReferId,
+        of: Option<SessionId>,
+        referred: &Referred,
+        now: Instant,
+    ) {
+        let new = self.new_session();
+        let (Some(of), Some(line)) = (of, &mut self.line) else {
+            return self.sip.command(Command::RejectRefer { refer, code: 603 });
+        };
+        if line.line.referred(of, refer, referred, new, now) {
+            let mut call = CallInfo::outgoing(new, user_part(&referred.to), now);
+            call.peer_name.clone_from(&referred.display_name);
+            call.call_uuid = line.info(of).and_then(|call| call.call_uuid.clone());
+            self.note_call(call, "referred");
+        }
+        self.drain();
+    }
+
+    fn open_media(&self) -> Result<(Bridge, mpsc::Receiver<(MediaId, MediaEvent)>), String> {
+        let (events, media) = mpsc::channel(MEDIA_EVENTS);
+        let opened = self.shared.engine.open(events).map_err(|error| {
+            warn!(user = self.user(), %error, "no media for a call");
+            error.to_string()
+        });
+        Ok((opened?, media))
+    }
+
+    fn enter_call(
+        &mut self,
+        line: Line,
+        bridge: Bridge,
+        media: mpsc::Receiver<(MediaId, MediaEvent)>,
+    ) {
+        let (calls, known) = (Vec::new(), Vec::new());
+        self.line = Some(Box::new(ActiveLine { line, bridge, media, calls, known }));
+    }
+
+    /// Before the line's outputs are taken: they are about calls that are known here.
+    fn note_call(&mut self, mut call: CallInfo, direction: &str) {
+        let user = self.session.identity().user();
+        info!(call = %call.id, user, peer = %call.peer, direction, "call started");
+        self.shared.active_calls.fetch_add(1, Ordering::Relaxed);
+        if let Some(line) = &mut self.line {
+            call.before = line.bridge.stats();
+            line.calls.push(call);
+        }
+    }
+
+    pub(super) fn handle_media(&mut self, event: MediaEvent) {
+        let Some(line) = &mut self.line else { return };
+        let user = self.session.identity().user();
+        let call = line.current().map(|call| call.id.as_str()).unwrap_or_default();
+        match event {
+            // Not logged: digits are card numbers and PINs.
+            MediaEvent::Digit { digit, duration, from_sip } => {
+                line.line.handle_digit(digit, duration, from_sip, Instant::now());
+                self.drain();
+            }
+            MediaEvent::DtlsFailed { reason } => {
+                warn!(call, user, ?reason, "DTLS with the browser failed");
+            }
+            MediaEvent::IceLost => info!(call, user, "ICE lost"),
+            event => debug!(call, ?event, "media"),
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.line.handle_timeout(Instant::now());
+            self.drain();
+        }
+    }
+
+    /// Carries out what the line wants. With its last call it is gone.
+    pub(super) fn drain(&mut self) {
+        while let Some(line) = &mut self.line
+            && let Some(output) = line.line.poll_output()
+        {
+            match output {
+                Output::Browser(session, message) => {
+                    if let Some(envelope) = line.envelope(session, message) {
+                        self.post(envelope);
+                    }
+                }
+                Output::Sip(command) => self.sip.command(command),
+                Output::Media(command) => {
+                    if let Some(local) = line.command_media(command) {
+                        line.line.handle_media_local(local);
+                    }
+                }
+                Output::Ended(session, end) => {
+                    let Some(at) = line.calls.iter().position(|call| call.session == session)
+                    else {
+                        continue;
+                    };
+                    let call = line.calls.remove(at);
+                    let user = self.session.identity().user();
+                    line.record(&call, user, &end, Instant::now());
+                    self.shared.active_calls.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        }
+        self.line.take_if(|line| line.line.is_over());
+        let waiting = self.line.as_ref().filter(|line| line.line.awaits_browser_answer());
+        let peer = waiting.and_then(|line| line.current()).map(|call| call.peer.clone());
+        self.session.set_awaited_answer(peer);
+    }
+}
+
+/// Of a SIP URI; a whole one where there is none.
+fn user_part(uri: &str) -> &str {
+    let rest = uri.trim_start_matches('<').split_once(':').map_or(uri, |(_, rest)| rest);
+    rest.split_once('@').map_or(uri, |(user, _)| user)
+}
+
+fn ids_of(message: &FromBrowser) -> Option<RoapIds> {
+    match message {
+        FromBrowser::Offer { ids, .. }
+        | FromBrowser::Answer { ids, .. }
+        | FromBrowser::Error { ids, .. } => *ids,
+        FromBrowser::Ok { ids } => Some(*ids),
+        _ => None,
+    }
+}
+
+/// The number to call. The JSAPI writes `null`, `undefined` or its own SSID where it has none.
+fn callable(to: Option<&str>, session: &Session) -> Result<String, MessageError> {
+    let to = to.map(str::trim).unwrap_or_default();
+    let nobody = ["", "0", "null", "undefined"].contains(&to) || to == session.ssid().expose();
+    if nobody {
+        return Err(MessageError::BadRequest("`to` names nobody to call".into()));
+    }
+    let usable = |c: char| c.is_ascii_graphic() && !"<>\"\\^`{|}[]".contains(c);
+    if to.len() > 256 || !to.chars().all(usable) {
+        return Err(MessageError::BadRequest("`to` is neither a number nor a SIP URI".into()));
+    }
+    Ok(to.to_owned())
+}

@@ -1,0 +1,198 @@
+use super::*;
+use crate::media::rtp::Packet;
+use proptest::prelude::*;
+use rtc_srtp::context::Context;
+use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
+use rtc_srtp::protection_profile::ProtectionProfile;
+
+const ALL: [Profile; 3] = Profile::PREFERRED;
+
+fn material(profile: Profile) -> Vec<u8> {
+    (0..profile.material_len() as u8).collect()
+}
+
+fn pair(profile: Profile) -> (Srtp, Srtp) {
+    let end = |client| {
+        let keys = SrtpKeys::split(profile, &material(profile), client).unwrap();
+        Srtp::new(profile, &keys).unwrap()
+    };
+    (end(true), end(false))
+}
+
+fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
+    let packet = Packet {
+        payload_type: 0,
+        marker: false,
+        sequence,
+        timestamp: u32::from(sequence) * 160,
+        ssrc,
+        payload: &[sequence as u8; 160],
+    };
+    packet.write(&mut [0; 400]).unwrap().to_vec()
+}
+
+fn rtcp(ssrc: u32) -> Vec<u8> {
+    let mut data = vec![0x80, 201, 0, 1];
+    data.extend(ssrc.to_be_bytes());
+    data
+}
+
+fn with_room(plain: &[u8]) -> Vec<u8> {
+    let mut buffer = plain.to_vec();
+    buffer.resize(plain.len() + OVERHEAD, 0);
+    buffer
+}
+
+fn seal(srtp: &mut Srtp, plain: &[u8]) -> Vec<u8> {
+    srtp.seal_rtp(&mut with_room(plain), plain.len()).unwrap().to_vec()
+}
+
+fn seal_report(srtp: &mut Srtp, plain: &[u8]) -> Vec<u8> {
+    srtp.seal_rtcp(&mut with_room(plain), plain.len()).unwrap().to_vec()
+}
+
+fn open(srtp: &mut Srtp, sealed: &[u8]) -> Result<Vec<u8>, Refused> {
+    srtp.open_rtp(&mut sealed.to_vec()).map(<[u8]>::to_vec)
+}
+
+fn open_report(srtp: &mut Srtp, sealed: &[u8]) -> Result<Vec<u8>, Refused> {
+    srtp.open_rtcp(&mut sealed.to_vec()).map(<[u8]>::to_vec)
+}
+
+#[test]
+fn opens_what_the_other_side_sealed_over_a_rollover() {
+    for profile in ALL {
+        let (mut a, mut b) = pair(profile);
+        for n in 65_500..65_600u32 {
+            let plain = rtp(1, n as u16);
+            let sealed = seal(&mut a, &plain);
+            assert_ne!(sealed[12..172], plain[12..172]);
+            assert_eq!(open(&mut b, &sealed).unwrap(), plain);
+            assert_eq!(open(&mut b, &sealed), Err(Refused::Replay));
+        }
+        let sealed = seal_report(&mut a, &rtcp(1));
+        assert_eq!(open_report(&mut b, &sealed).unwrap(), rtcp(1));
+        assert_eq!(open_report(&mut b, &sealed), Err(Refused::Replay));
+    }
+}
+
+#[test]
+fn forged_packets_leave_the_stream_alone() {
+    for profile in ALL {
+        let (mut a, mut b) = pair(profile);
+        // Forged before the first true one, far ahead of it: it must not place the window.
+        for n in 0..200u32 {
+            let mut forged = rtp(1, 30_000);
+            forged.extend([n as u8; 16]);
+            assert_eq!(open(&mut b, &forged), Err(Refused::Authentication));
+            let mut forged = rtp(n + 2, 5);
+            forged.extend([0; 16]);
+            assert_eq!(open(&mut b, &forged), Err(Refused::Authentication));
+        }
+        for n in 0..50 {
+            let sealed = seal(&mut a, &rtp(1, n));
+            let mut forged = sealed.clone();
+            *forged.last_mut().unwrap() ^= 1;
+            assert_eq!(open(&mut b, &forged), Err(Refused::Authentication));
+            assert_eq!(open(&mut b, &sealed).unwrap(), rtp(1, n));
+        }
+    }
+}
+
+#[test]
+fn streams_are_bounded() {
+    let (mut a, mut b) = pair(Profile::AeadAes128Gcm);
+    for ssrc in 0..20 {
+        let sealed = seal(&mut a, &rtp(ssrc, 1));
+        assert_eq!(open(&mut b, &sealed).is_ok(), ssrc < MAX_SSRCS as u32);
+    }
+    let sealed = seal(&mut a, &rtp(0, 2));
+    assert!(open(&mut b, &sealed).is_ok());
+}
+
+#[test]
+fn unencrypted_rtcp_is_refused() {
+    for profile in ALL {
+        let (_, mut b) = pair(profile);
+        let mut forged = rtcp(1);
+        forged.extend([0, 0, 0, 1]);
+        forged.extend([0; 10]);
+        assert_eq!(open_report(&mut b, &forged), Err(Refused::Authentication));
+        let mut forged = rtcp(1);
+        forged.extend([0; 30]);
+        assert_eq!(open_report(&mut b, &forged), Err(Refused::Authentication));
+    }
+}
+
+/// rtc-srtp's context for one direction: `local` for what the client end sends.
+fn reference(profile: Profile, client: bool) -> Context {
+    let theirs = match profile {
+        Profile::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
+        Profile::AeadAes256Gcm => ProtectionProfile::AeadAes256Gcm,
+        Profile::Aes128CmSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
+    };
+    let keys = SrtpKeys::split(profile, &material(profile), client).unwrap();
+    let provider = rtc_srtp::crypto::default_provider().unwrap();
+    let (key, salt) = &keys.local;
+    let (rtp, rtcp) = (srtp_replay_protection(128), srtcp_replay_protection(128));
+    Context::new(key, salt, theirs, Some(rtp), Some(rtcp), provider.crypto()).unwrap()
+}
+
+#[test]
+fn rtc_srtp_opens_what_we_seal_and_the_other_way_round() {
+    for profile in ALL {
+        let (mut ours, _) = pair(profile);
+        let mut theirs_in = reference(profile, true);
+        let mut theirs_out = reference(profile, false);
+        // Over a rollover, with a CSRC and an extension in the header.
+        for n in 65_530..65_545u32 {
+            let mut plain = rtp(7, n as u16);
+            plain[0] |= 0x11;
+            plain.splice(12..12, [1, 2, 3, 4, 0xBE, 0xDE, 0, 1, 0x10, 9, 0, 0]);
+            let opened = theirs_in.decrypt_rtp(&seal(&mut ours, &plain));
+            assert!(opened.is_ok_and(|opened| opened == plain), "{profile:?} {n}");
+            let sealed = theirs_out.encrypt_rtp(&plain).unwrap();
+            assert_eq!(open(&mut ours, &sealed).unwrap(), plain);
+            let mut report = rtcp(7);
+            report.extend([n as u8; 40]);
+            let sealed = seal_report(&mut ours, &report);
+            assert_eq!(theirs_in.decrypt_rtcp(&sealed).unwrap(), report);
+            let sealed = theirs_out.encrypt_rtcp(&report).unwrap();
+            assert_eq!(open_report(&mut ours, &sealed).unwrap(), report);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn noise_is_refused(mut data in prop::collection::vec(any::<u8>(), 0..80), rtcp: bool) {
+        if let Some(byte) = data.first_mut() {
+            *byte = 0x80 | *byte & 0x3F;
+        }
+        for profile in ALL {
+            let (_, mut b) = pair(profile);
+            let opened = if rtcp { open_report(&mut b, &data) } else { open(&mut b, &data) };
+            prop_assert!(opened.is_err());
+        }
+    }
+
+    #[test]
+    fn loss_and_disorder_of_any_kind_change_nothing(
+        order in prop::collection::vec(0u32..90, 1..200),
+        start in 65_400u32..65_536,
+    ) {
+        let (mut a, mut b) = pair(Profile::Aes128CmSha1_80);
+        let plain: Vec<_> = (0..90).map(|n| rtp(1, (start + n) as u16)).collect();
+        let sealed: Vec<_> = plain.iter().map(|plain| seal(&mut a, plain)).collect();
+        // A receiver cannot know of a rollover before its first packet, so that one is from before it.
+        let mut seen = std::collections::BTreeSet::new();
+        for n in [0].into_iter().chain(order) {
+            let opened = open(&mut b, &sealed[n as usize]);
+            if !seen.insert(n) {
+                prop_assert_eq!(opened, Err(Refused::Replay));
+            } else {
+                prop_assert_eq!(opened.as_deref(), Ok(plain[n as usize].as_slice()));
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+// Pictures of the pages in each of their states, to be looked at: `npm run screenshots [FOLDER]`.
+
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { Browser } from "./lib/browser.mjs";
+import { Demo } from "./lib/demo.mjs";
+import { call, openGadget, phase, signIn, text } from "./lib/gadget.mjs";
+
+const folder = process.argv[2] ?? fileURLToPath(new URL("../../test-results/screenshots", import.meta.url));
+await mkdir(folder, { recursive: true });
+
+const SIZES = { small: [320, 560], frame: [400, 640], tab: [1000, 640] };
+const demo = await Demo.start();
+const browser = await Browser.start(440);
+const other = await Browser.start(620);
+let page;
+
+async function shoot(name, sizes = Object.keys(SIZES)) {
+  for (const size of sizes) {
+    const [width, height] = SIZES[size];
+    await page.setViewport({ width, height });
+    for (const scheme of size === "frame" ? ["light", "dark"] : ["light"]) {
+      await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+      // The meters move, and the page is laid out anew.
+      await new Promise((resume) => setTimeout(resume, 300));
+      await page.screenshot({ path: join(folder, `gadget-${name}-${size}-${scheme}.png`), fullPage: true });
+    }
+  }
+}
+
+const gadget = (dn) => `${demo.url}gadget?audio=raw&dn=${dn}&lang=en`;
+try {
+  const second = await openGadget(await other.page(gadget("5002")), demo, "5002");
+  page = await browser.page(gadget("5001"));
+  await shoot("1-signed-out");
+  await signIn(page, "5001", `${demo.password}x`);
+  await text(page, "notice", "wrong");
+  await shoot("2-refused", ["small", "frame"]);
+  await openGadget(page, demo, "5001");
+  await shoot("3-ready");
+  await call(page, "602");
+  await phase(page, "calling");
+  await shoot("4-calling", ["frame"]);
+  await page.click("#hang-up");
+  await phase(page, "ready");
+  await call(second, "5001");
+  await phase(page, "ringing");
+  await shoot("5-ringing");
+  await page.click("#answer");
+  await phase(page, "talking");
+  await text(page, "quality-text", "Good");
+  await shoot("6-talking");
+  await page.click("#mute");
+  await shoot("7-muted", ["frame"]);
+  await page.click("#mute");
+  await page.click("#hold");
+  await text(page, "state", "On hold");
+  await shoot("8-held", ["frame"]);
+  await page.click("#hold");
+  await text(page, "state", "Connected");
+  await page.click("#sound summary");
+  await page.click("#keypad summary");
+  await shoot("9-sound");
+  await page.click("#sound summary");
+  await page.click("#keypad summary");
+  await second.click("#hang-up");
+  await text(page, "state", "hung up");
+  await shoot("a-hung-up", ["frame"]);
+  await call(page, "603");
+  await text(page, "notice", "busy");
+  await shoot("b-busy", ["small", "frame"]);
+  await demo.stop();
+  await text(page, "notice", "is lost");
+  await shoot("c-gateway-lost");
+} finally {
+  await browser.stop();
+  await other.stop();
+  await demo.stop();
+}

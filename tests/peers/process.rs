@@ -1,0 +1,104 @@
+//! Programs that run beside a test: started with their own folder and free ports, ended with the test.
+
+use std::fs::File;
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes on a busy two-core machine.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// A port that is free for UDP and for TCP now. Nothing keeps it so but the many there are.
+pub fn free_port() -> u16 {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
+        let port = udp.local_addr().expect("bound").port();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// An even port with the next one free too, for RTP.
+pub fn free_rtp_port() -> u16 {
+    loop {
+        let port = free_port() & !1;
+        if [port, port + 1].iter().all(|port| UdpSocket::bind(("127.0.0.1", *port)).is_ok()) {
+            return port;
+        }
+    }
+}
+
+/// A folder of a test's own, under the target folder. It stays, for who looks at a failure.
+pub fn folder(name: &str) -> PathBuf {
+    let unique = format!("{name}-{:08x}", rand::random::<u32>());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers").join(unique);
+    std::fs::create_dir_all(&folder).expect("a folder under target");
+    folder
+}
+
+pub struct Process {
+    child: Child,
+    name: String,
+    pub folder: PathBuf,
+}
+
+impl Process {
+    /// Output goes to `log` in the folder. The program ends with this process, however that ends.
+    pub fn start(name: &str, folder: &Path, arguments: &[&str]) -> Self {
+        let log = File::create(folder.join("log")).expect("a log file");
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", name])
+            .args(arguments)
+            .env("TERM", "xterm")
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().expect("a second handle"))
+            .stdout(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        Self { child, name: name.to_owned(), folder: folder.to_owned() }
+    }
+
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.folder.join("log")).unwrap_or_default();
+        // The end tells why.
+        let tail = &bytes[bytes.len().saturating_sub(4000)..];
+        String::from_utf8_lossy(tail).into_owned()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for the program to end by itself.
+    pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                return status;
+            }
+            assert!(Instant::now() < end, "{} goes on: {}", self.name, self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    // Nothing can be awaited here, and the port has to be free for who comes next.
+    #[allow(clippy::disallowed_methods)]
+    fn drop(&mut self) {
+        if !self.is_running() {
+            return;
+        }
+        // TERM, so that a parent ends its children.
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let end = Instant::now() + Duration::from_secs(5);
+        while self.is_running() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
