@@ -198,7 +198,7 @@ fn percentile(times: &mut [Duration], share: f64) -> f64 {
 }
 
 fn row(name: &str, value: &str) {
-    println!("| {name:<58} | {value:>24} |");
+    println!("| {name:<66} | {value:>24} |");
 }
 
 async fn load(
@@ -262,8 +262,8 @@ async fn main() -> Result<(), Fault> {
     let gateway = Gateway::start(&binary, &centre.addr().to_string())?;
     tokio::time::sleep(Duration::from_millis(500)).await;
 
-    println!("| {:<58} | {:>24} |", "measured", "value");
-    println!("|{:-<60}|{:->26}|", "", ":");
+    println!("| {:<66} | {:>24} |", "measured", "value");
+    println!("|{:-<68}|{:->26}|", "", ":");
     let empty = gateway.memory()?;
     let http = reqwest::Client::builder().pool_max_idle_per_host(AT_A_TIME).build()?;
     let (next, started) = (Arc::new(AtomicUsize::new(0)), Instant::now());
@@ -301,9 +301,10 @@ async fn main() -> Result<(), Fault> {
     row("memory per registered idle agent", &format!("{:.2} KiB", (full - empty) / agents as f64));
 
     ssids.sort_unstable();
+    let mut browsers = JoinSet::new();
     for (_, ssid) in ssids.iter().take(DESKS) {
         let (base, ssid) = (gateway.base.clone(), ssid.clone());
-        tokio::spawn(async move {
+        browsers.spawn(async move {
             if let Err(error) = browser(base, ssid).await {
                 eprintln!("a browser gave up: {error}");
             }
@@ -322,5 +323,6 @@ async fn main() -> Result<(), Fault> {
     load(&centre, &gateway, idle, "20 a second", 600, Duration::from_millis(50)).await?;
     let after = gateway.memory()?;
     row("memory after 800 calls", &format!("{:.1} MiB", after / 1024.0));
+    browsers.shutdown().await;
     Ok(())
 }

@@ -1,7 +1,6 @@
 'use strict';
 const $ = (id) => document.getElementById(id);
 let chosen = null;
-let follow = true;
 let last = null;
 
 async function post(path, body) {
@@ -43,7 +42,6 @@ function wanted() {
 async function start(path, more = {}) {
   try {
     chosen = (await post(path, { ...wanted(), ...more })).call;
-    follow = true;
     $('call-title').focus({ preventScroll: true });
   } catch (error) { complain(error); }
 }
@@ -130,7 +128,7 @@ function showCall(one, ladder) {
     arrow.append(...(rung.out ? [title, line, '▸'] : ['◂', line, title]));
     summary.append(element('time', `${(rung.at_us / 1000).toFixed(1)} ms`), arrow);
     summary.setAttribute('aria-label', `${rung.out ? 'to' : 'from'} the gateway: ${rung.title}${rung.lost ? ', lost' : ''}`);
-    details.append(summary, element('pre', rung.text));
+    details.append(summary, element('pre', rung.text.trimEnd()));
     const item = document.createElement('li');
     item.append(details);
     list.append(item);
