@@ -1,6 +1,8 @@
 //! `wrtc-gateway demo`: the gateway with the embedded SIP server, on loopback, no file needed.
 
 use std::fmt::Write;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Config, ConfigErrors};
 use crate::gateway::{self, Gateway, StartError};
+use crate::lab::centre::{Centre, Console, keyboard};
 use crate::lab::{Lab, LabConfig};
 use crate::secret::Secret;
 
@@ -45,6 +48,7 @@ pub struct Demo {
     lab: Lab,
     password: Secret,
     printing: Option<JoinHandle<()>>,
+    centre: Option<(Centre, Console)>,
 }
 
 /// Why the demo did not start.
@@ -52,6 +56,8 @@ pub struct Demo {
 pub enum DemoError {
     #[error("the embedded SIP server has no port on 127.0.0.1: {0}")]
     Lab(#[from] std::io::Error),
+    #[error("the contact centre has no port: {0}")]
+    Centre(std::io::Error),
     #[error(transparent)]
     Start(#[from] StartError),
 }
@@ -70,7 +76,7 @@ pub async fn start(mut config: Config, password: Option<Secret>) -> Result<Demo,
         server.port = Some(lab.sip_addr().port());
     }
     let running = gateway::start(config).await?;
-    Ok(Demo { running, lab, password, printing: None })
+    Ok(Demo { running, lab, password, printing: None, centre: None })
 }
 
 impl Demo {
@@ -88,6 +94,40 @@ impl Demo {
 
     pub fn gateway(&self) -> &Gateway {
         &self.running.gateway
+    }
+
+    /// Puts a contact centre beside the SIP server, and a console for it at `listen` (loopback).
+    pub async fn open_centre(&mut self, listen: SocketAddr) -> Result<&Centre, DemoError> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let centre = Centre::start(any).await.map_err(DemoError::Centre)?;
+        centre.follow(self.lab.registrations());
+        let console = Console::start(listen, centre.clone()).await.map_err(DemoError::Centre)?;
+        Ok(&self.centre.insert((centre, console)).0)
+    }
+
+    /// Takes commands for the contact centre from a terminal; a pipe is left alone.
+    pub fn listen_to_keyboard(&self) {
+        let Some((centre, _)) = &self.centre else { return };
+        if !std::io::stdin().is_terminal() {
+            return;
+        }
+        let centre = centre.clone();
+        let (lines, mut typed) = tokio::sync::mpsc::channel::<String>(8);
+        // A read of the terminal cannot be given up: it has a thread that ends with the process.
+        std::thread::spawn(move || {
+            for line in std::io::stdin().lines().map_while(Result::ok) {
+                if lines.blocking_send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        tokio::spawn(async move {
+            while let Some(line) = typed.recv().await {
+                if let Some(answer) = keyboard::command(&centre, &line).await {
+                    println!("{answer}");
+                }
+            }
+        });
     }
 
     /// What a person needs to know to try it.
@@ -112,6 +152,14 @@ impl Demo {
             "SIP       a phone of your own registers at {} over UDP, same DNs, same password",
             self.lab.sip_addr()
         );
+        if let Some((_, console)) = &self.centre {
+            let _ = writeln!(
+                text,
+                "centre    {} queues calls, sends talk, hold and transfer, shows the messages; \
+                 or type here: c queues a call, t talk, ? help",
+                console.url()
+            );
+        }
         let _ = writeln!(text, "stop      Ctrl-C");
         text
     }

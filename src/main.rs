@@ -1,5 +1,6 @@
 //! The command line: `serve`, `demo`, `check`.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -33,6 +34,16 @@ enum Command {
         /// Print each finished call as a line of JSON on standard output instead of a sentence.
         #[arg(long)]
         json: bool,
+        /// A contact centre that plays the flows of a Genesys SIP Server, with a console at this loopback
+        /// address (any free port unless given): queue a call, talk, hold, transfer.
+        #[arg(
+            long,
+            value_name = "ADDRESS",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = "127.0.0.1:0"
+        )]
+        contact_centre: Option<SocketAddr>,
     },
     /// Check a configuration: tells every fault, opens nothing.
     Check(#[command(flatten)] Source),
@@ -65,8 +76,8 @@ fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Serve(cli.source)) {
         Command::Check(source) => check(&source),
         Command::Serve(source) => serve(&source),
-        Command::Demo { source, password, json } => {
-            run_demo(&source, password.map(Secret::new), json)
+        Command::Demo { source, password, json, contact_centre } => {
+            run_demo(&source, password.map(Secret::new), json, contact_centre)
         }
     }
 }
@@ -97,14 +108,23 @@ fn serve(source: &Source) -> ExitCode {
     })
 }
 
-fn run_demo(source: &Source, password: Option<Secret>, json: bool) -> ExitCode {
+fn run_demo(
+    source: &Source,
+    password: Option<Secret>,
+    json: bool,
+    contact_centre: Option<SocketAddr>,
+) -> ExitCode {
     let config = match demo::config(source.config.as_deref(), environment(), &source.sets) {
         Ok(config) => config,
         Err(errors) => return fail(&errors),
     };
     in_runtime(&config, async |config| {
         let mut running = demo::start(config, password).await?;
+        if let Some(listen) = contact_centre {
+            running.open_centre(listen).await?;
+        }
         print!("{}", running.greeting());
+        running.listen_to_keyboard();
         running.report_calls(json);
         stop_signal().await;
         running.stop().await;

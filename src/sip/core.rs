@@ -252,10 +252,7 @@ impl Core {
         if (tells && code > 100 && code < 300) || code == 405 {
             response.headers.push(header("Allow", ALLOW));
         }
-        if (tells && code > 100 && code < 300)
-            || code == 489
-            || (code == 405 && request.method == Method::Subscribe)
-        {
+        if (tells && code > 100 && code < 300) || code == 489 {
             response.headers.push(header("Allow-Events", ALLOW_EVENTS));
         }
         if tells && code > 100 && code < 300 {

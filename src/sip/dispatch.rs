@@ -493,7 +493,8 @@ impl Shared {
             Method::Ack => return,
             Method::Options if !in_dialog => 200,
             Method::Invite | Method::Refer if !in_dialog => 404,
-            Method::Register | Method::Subscribe | Method::Publish | Method::Message => 405,
+            Method::Register | Method::Publish | Method::Message => 405,
+            Method::Subscribe => 489,
             _ => 481,
         };
         self.answer(state, tx, request, code, now);
@@ -515,6 +516,8 @@ impl Shared {
         response.headers_mut().push(header("Server", self.user_agent.as_str()));
         if matches!(code, 200 | 405) {
             response.headers_mut().push(header("Allow", ALLOW));
+        }
+        if matches!(code, 200 | 405 | 489) {
             response.headers_mut().push(header("Allow-Events", ALLOW_EVENTS));
         }
         if code == 200 {

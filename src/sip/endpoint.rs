@@ -222,7 +222,7 @@ impl Endpoint {
 
     /// The servers of the configuration as they are resolved now, each with the host of its URI: that is
     /// the name its certificate has to have. A hop that is not here is verified by its address.
-    /// Connections with these are kept however little is said.
+    /// Connections of ours to these are kept however little is said.
     pub fn set_servers(&self, servers: impl IntoIterator<Item = (Hop, String)>) {
         let mut names = HashMap::new();
         for (hop, name) in servers {

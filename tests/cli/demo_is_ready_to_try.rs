@@ -74,3 +74,49 @@ fn the_password_is_new_each_time() {
     one.stop();
     two.stop();
 }
+
+#[test]
+fn the_contact_centre_has_a_console() {
+    let demo = Demo::start(&["--contact-centre"]);
+    let url = demo.told("centre ");
+    let address = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let ask = |request: String| {
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+        answer
+    };
+    let get = |path: &str, host: &str| {
+        ask(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+    };
+    let page = get("/", &address);
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("<h1>Contact centre</h1>"), "{page}");
+    assert!(get("/api/cast", &address).contains("answered-in-wwe"));
+    // A page of the web reaches it neither under a name of its own nor with a plain POST.
+    assert!(get("/api/cast", "evil.example").starts_with("HTTP/1.1 403"));
+    let post = |more: &str| {
+        let body = r#"{"dn":"5001","number":"7001","name":null}"#;
+        ask(format!(
+            "POST /api/queue HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n{more}\
+             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    };
+    assert!(post("").starts_with("HTTP/1.1 403"));
+    let refused = post("X-Console: 1\r\n");
+    assert!(refused.starts_with("HTTP/1.1 404") && refused.contains("not signed in"), "{refused}");
+    demo.stop();
+}
+
+#[test]
+fn the_console_is_for_this_machine_only() {
+    let output = Command::new(env!("CARGO_BIN_EXE_wrtc-gateway"))
+        .args(["demo", "--set", "http.listen=127.0.0.1:0", "--contact-centre=0.0.0.0:0"])
+        .env_clear()
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("loopback"), "{told}");
+}

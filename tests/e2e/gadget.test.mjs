@@ -171,6 +171,33 @@ browserTest("a page around the gadget hears of a call and answers it", async ({ 
   assertTone(await hear(frame, AUDIO, 620, 2), 2, "620 Hz in the frame");
 });
 
+browserTest("in WWE, a call is toasted and the agent's state is shown", async ({ demo, browser }) => {
+  const [low, high] = await Promise.all([browser(440), browser(620)]);
+  const page = await low.page("about:blank");
+  // As much of WWE's Service Client API as the gadget speaks.
+  await page.evaluateOnNewDocument(() => {
+    if (window.parent !== window) return;
+    window.asked = [];
+    window.addEventListener("message", ({ data, origin, source }) => {
+      if (data?.event && data.data === "subscribe") window.asked.push(`subscribe ${data.event}`);
+      if (!data?.request) return;
+      window.asked.push(data.request);
+      const answers = { "system.getAllowedServices": ["system.popupToast", "agent.get"], "agent.get": { agentState: "Not Ready" } };
+      source.postMessage({ referenceId: data.referenceId, data: answers[data.request] ?? null }, origin);
+    });
+  });
+  await page.goto(address(demo));
+  const frame = await page.waitForFrame((frame) => frame.url().includes("/gadget"));
+  await page.waitForFunction(() => window.asked.includes("agent.get"));
+  await signIn(frame, "5016", demo.password);
+  await text(frame, "state", "Not Ready");
+  const caller = await openGadget(await high.page(own(demo, "5017")), demo, "5017");
+  await call(caller, "5016");
+  await phase(frame, "ringing");
+  await page.waitForFunction(() => window.asked.includes("system.popupToast"));
+  assert.ok((await page.evaluate(() => window.asked)).includes("subscribe agent"));
+});
+
 browserTest("a page of an origin that is not allowed cannot drive the gadget", async ({ demo, browser }) => {
   const page = await openGadget(await (await browser(440)).page(own(demo, "5016")), demo, "5016");
   const opened = await page.evaluate(async () => {

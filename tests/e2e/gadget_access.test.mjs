@@ -59,6 +59,7 @@ browserTest("the gadget works from the keyboard alone", async ({ demo, browser }
   await page.keyboard.type("604");
   await press("Enter");
   await phase(page, "talking");
+  await page.waitForFunction(() => window.e2e.connections.at(-1).getSenders()[0].dtmf.canInsertDTMF);
   await page.keyboard.type("5");
   await page.waitForFunction(() => document.getElementById("number").value === "5");
   await page.keyboard.down("Shift");

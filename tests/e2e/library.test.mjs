@@ -214,3 +214,29 @@ browserTest("the sound comes back by itself when ICE has failed", async ({ demo,
   assert.notEqual(after.local.ufrag, before.local.ufrag);
   assertTone(await hear(page, AUDIO, 440, 3), 3, "after the restart");
 });
+
+browserTest("a call that is rejected, and data to the far end", async ({ demo, browser }) => {
+  const [low, high] = await Promise.all([browser(440), browser(620)]);
+  const [caller, called] = await Promise.all([open(low, demo, "5004"), open(high, demo, "5005")]);
+  const rings = () => called.evaluate(() => {
+    window.ringing = window.next(window.client.onIncomingCall);
+  });
+  await rings();
+  await caller.evaluate(() => {
+    window.closing = window.next(window.client.onPeerClosing);
+    window.session.makeOffer("5005");
+  });
+  assert.deepEqual(await called.evaluate(() => window.ringing), { peer: "5004", event: "offer" });
+  await called.evaluate(() => window.session.rejectCall());
+  await caller.evaluate(() => window.closing);
+
+  await rings();
+  const talking = answered(caller, "session.makeOffer('5005')");
+  await called.evaluate(() => window.ringing.then(() => window.session.acceptCall()));
+  await talking;
+  for (const [from, to] of [[caller, called], [called, caller]]) {
+    await to.evaluate(() => { window.info = window.next(window.client.onInfoFromPeer); });
+    await from.evaluate(() => window.session.sendInfo({ note: "a b&c=d" }, false));
+    assert.deepEqual(await to.evaluate(() => window.info), { note: "a b&c=d" });
+  }
+});

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use rsipstack::sip::SipMessage;
 use wrtc_gateway::agent::Dialect;
-use wrtc_gateway::call::{CallConfig, CallEnd, InviteOffer, Line, MediaLocal, Output, Seed};
+use wrtc_gateway::call::{
+    CallConfig, CallEnd, DigitsBy, InviteOffer, Line, MediaLocal, Output, Seed,
+};
 use wrtc_gateway::lab::centre::{Caller, Player, Setup, Step};
 use wrtc_gateway::lab::{Paper, PhoneConfig};
 use wrtc_gateway::media::{BrowserLocal, Flow};
@@ -255,7 +257,11 @@ impl Desk {
     fn event(&mut self, event: Event) {
         let now = self.now;
         if let Event::Invited { session, invite } = event {
-            let config = CallConfig { codecs: Codec::ALL.to_vec(), ..CallConfig::default() };
+            let config = CallConfig {
+                codecs: Codec::ALL.to_vec(),
+                digits: DigitsBy::Auto,
+                attached_prefix: String::new(),
+            };
             let Ok(offer) = InviteOffer::parse(&invite, &config) else {
                 let text = String::new();
                 return self.ua.handle_command(Command::End { session, code: 488, text }, now);
@@ -300,9 +306,11 @@ impl Desk {
 
     /// What the JSAPI client does when it hears this.
     fn browser(&mut self, message: ToBrowser) {
-        let established = self.call.as_ref().is_some_and(|line| {
-            line.active().is_some_and(|s| ["established", "held"].contains(&line.state(s)))
-        });
+        let established = self
+            .call
+            .as_ref()
+            .and_then(|line| Some(line.state(line.active()?)))
+            .is_some_and(|state| matches!(state, "established" | "held"));
         match message {
             ToBrowser::Offer { ids, sdp, .. } => {
                 self.told.push("OFFER");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use wrtc_gateway::sip::{Command, EndedBy, Event, SessionId, Transport};
+use wrtc_gateway::sip::{Command, EndedBy, Endpoint, EndpointConfig, Event, SessionId, Transport};
 
 use super::streams::*;
 use super::support::*;
@@ -177,6 +177,15 @@ async fn connections_from_one_address_are_capped() {
 }
 
 #[tokio::test]
+async fn a_taken_port_is_told_by_its_key() {
+    let (_taken, hop) = listener().await;
+    let config = EndpointConfig::new(hop.addr, "test");
+    let Err(error) = Endpoint::open(config) else { panic!("TCP is taken there") };
+    let told = error.to_string();
+    assert!(told.starts_with(&format!("sip.listen = {}: ", hop.addr)), "{told}");
+}
+
+#[tokio::test]
 async fn all_sockets_close_with_the_last_handle() {
     let (listener, server) = listener().await;
     let endpoint = open(|_| {});
@@ -191,8 +200,5 @@ async fn all_sockets_close_with_the_last_handle() {
     assert!(peer.read().await.unwrap().starts_with("REGISTER "), "what was sent is sent");
     peer.closed().await;
     incoming.closed().await;
-    until("the port is free", || {
-        wrtc_gateway::sip::Endpoint::open(wrtc_gateway::sip::EndpointConfig::new(here, "t")).is_ok()
-    })
-    .await;
+    until("the port is free", || Endpoint::open(EndpointConfig::new(here, "t")).is_ok()).await;
 }

@@ -147,13 +147,17 @@ fn what_we_do_not_do_is_refused_by_the_book() {
     let (_, response) = bench.responses().remove(0);
     assert_eq!(response.status_code.code(), 489);
     assert_eq!(header(&response, "Allow-Events").as_deref(), Some("talk, hold"));
-    for method in [Method::Publish, Method::Message, Method::Subscribe] {
+    for method in [Method::Publish, Method::Message] {
         bench.receive(&peer.request(method, "", ""));
         let (_, response) = bench.responses().remove(0);
         assert_eq!(response.status_code.code(), 405, "{method}");
         let allow = header(&response, "Allow").unwrap();
         assert!(!allow.contains(&method.to_string()), "{allow}");
     }
+    bench.receive(&peer.request(Method::Subscribe, "Event: dialog\r\n", ""));
+    let (_, response) = bench.responses().remove(0);
+    assert_eq!(response.status_code.code(), 489);
+    assert!(header(&response, "Allow-Events").is_some());
     bench.receive(&peer.request(Method::Options, "", ""));
     let (_, ok) = bench.responses().remove(0);
     assert_eq!(ok.status_code.code(), 200);
@@ -183,7 +187,7 @@ fn outside_of_dialogs() {
         (Method::Notify, 481),
         (Method::Register, 405),
         (Method::Message, 405),
-        (Method::Subscribe, 405),
+        (Method::Subscribe, 489),
         (Method::Publish, 405),
     ] {
         bench.receive(&peer.request(method, "", ""));

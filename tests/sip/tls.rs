@@ -293,3 +293,48 @@ async fn faults_of_the_files_name_their_keys() {
     assert!(mismatch.contains("does not go with sip.tls_cert"), "{mismatch}");
     assert!(told(TlsFiles::default(), true).contains("set sip.tls_cert and sip.tls_key"));
 }
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_to_new_connections() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let (old, new) = (authority.certify("127.0.0.1"), authority.certify("127.0.0.1"));
+    let own = Some(old.files(&folder, "own"));
+    let files = TlsFiles { own, ..TlsFiles::default() };
+    let listening = open(|config| {
+        config.tls = Some(files.clone());
+        config.tls_listen = Some(addr("127.0.0.1:0").addr);
+    });
+    let hop = Hop::new(Transport::Tls, listening.tls_addr().unwrap());
+    // Takes the new one only.
+    let ca = Some(folder.write("none.pem", &Authority::new().0.pem()));
+    let pins = vec![Sha256::digest(&new.der).into()];
+    let strict = endpoint(TlsFiles { ca, pins, own: None });
+    let options = async |user: &str| {
+        let mut ua = driven(&strict, user, hop);
+        ua.command(Command::Register);
+        next(&mut ua).await
+    };
+    assert!(matches!(options("a").await, Event::RegistrationFailed { code: 503, .. }));
+    new.files(&folder, "own");
+    listening.reload_tls(&files).unwrap();
+    // Nobody is a registrar there: an answer is what shows that it was reached.
+    assert!(matches!(options("b").await, Event::RegistrationFailed { code: 405, .. }));
+    // Its certificate is not to be lost by a reload.
+    assert!(matches!(listening.reload_tls(&TlsFiles::default()), Err(TlsError::NothingToShow)));
+}
+
+/// "Messages are accepted from configured peers only": a stranger is turned away before TLS.
+#[tokio::test]
+async fn a_stranger_does_not_get_to_see_the_certificate() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let own = Some(authority.certify("127.0.0.1").files(&folder, "own"));
+    let listening = open(|config| {
+        config.tls = Some(TlsFiles { own, ..TlsFiles::default() });
+        config.tls_listen = Some(addr("127.0.0.1:0").addr);
+    });
+    listening.set_peers(Some(vec!["192.0.2.1".parse().unwrap()]));
+    let mut peer = connect(listening.tls_addr().unwrap()).await;
+    peer.closed().await;
+    let stats = listening.stats();
+    assert_eq!((stats.strangers, stats.accepted, stats.tls_failed), (1, 0, 0));
+}

@@ -88,6 +88,10 @@ declare class MediaSession$1 extends Emitter<SessionEmits> {
 	get peer(): string;
 	/** The caller's display name where the gateway tells, otherwise `""`. */
 	get peerName(): string;
+	/** Whom the caller had dialled before the call was diverted here; `""` when nobody was, or the gateway does not tell. */
+	get divertedFrom(): string;
+	/** The contact centre's id of the call, `""` where none is known. */
+	get callUuid(): string;
 	isEstablished(): boolean;
 	hasAudioEnabled(): boolean;
 	hasVideoEnabled(): boolean;

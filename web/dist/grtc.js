@@ -346,7 +346,9 @@
                 body,
                 peer: response.headers.get("Pragma") ?? "",
                 reason: response.headers.get("X-Wrtc-Reason") ?? "",
-                peerName: response.headers.get("X-Wrtc-Peer-Name") ?? ""
+                peerName: response.headers.get("X-Wrtc-Peer-Name") ?? "",
+                divertedFrom: response.headers.get("X-Wrtc-Diversion") ?? "",
+                callUuid: response.headers.get("X-Genesys-CallUUID") ?? ""
               });
             }
             continue;
@@ -1084,6 +1086,14 @@
     get peerName() {
       return this.#call?.partyName ?? "";
     }
+    /** Whom the caller had dialled before the call was diverted here; `""` when nobody was, or the gateway does not tell. */
+    get divertedFrom() {
+      return this.#call?.divertedFrom ?? "";
+    }
+    /** The contact centre's id of the call, `""` where none is known. */
+    get callUuid() {
+      return this.#call?.uuid ?? "";
+    }
     isEstablished() {
       return this.#call?.phase === "established";
     }
@@ -1365,19 +1375,21 @@
     }
     // ---------------------------------------------------------------- what comes in
     /** @internal */
-    deliver(message, { peer, peerName, reason }) {
+    deliver(message, delivery) {
+      const { peer, reason } = delivery;
       const call = this.#call;
+      if (call && delivery.callUuid !== "") call.uuid = delivery.callUuid;
       switch (message.type) {
         case "BYE":
           this.peerClosed(reason);
           return;
         case "OFFER":
           if (call && call.phase !== "ringing") this.#step(call, () => this.#answerOffer(call, message));
-          else this.#ring(peer, peerName, message);
+          else this.#ring(delivery, message);
           return;
         case "INVITE":
           if (call?.phase === "established") this.#renegotiate(call, {}, false);
-          else if (!call || call.phase === "ringing") this.#ring(peer, peerName, "invite");
+          else if (!call || call.phase === "ringing") this.#ring(delivery, "invite");
           else log.warn("an INVITE was ignored: a call is being set up");
           return;
         case "ANSWER":
@@ -1406,11 +1418,10 @@
       else if (call?.phase === "established" && call.flow.hold) this.resumeCall();
       else log.warn("EVENT-TALK: nothing rings and nothing is on hold");
     }
-    #ring(party, partyName, waiting) {
+    #ring({ peer: party, peerName, divertedFrom, callUuid }, waiting) {
       const again = this.#call?.phase === "ringing" && this.#call.party === party;
       const call = this.#begin(party, "ringing", { audio: true, video: false, hold: false });
-      call.partyName = partyName;
-      call.waiting = waiting;
+      Object.assign(call, { partyName: peerName, divertedFrom, uuid: callUuid, waiting });
       if (waiting !== "invite") {
         call.theirId = waiting.offererSessionId;
         call.seq = waiting.seq;
@@ -1497,6 +1508,8 @@
       const call = {
         party,
         partyName: "",
+        divertedFrom: "",
+        uuid: "",
         phase,
         flow,
         waiting: null,

@@ -62,10 +62,10 @@ test("no ANSWER in time fires onPeerNoanswer and hangs up", async () => {
 
 test("a call in: OFFER, acceptCall, ANSWER with the numbers of the offer", async () => {
   const { session, events } = await signedIn();
-  gateway.say(offer(), "5002", 200, { "X-Wrtc-Peer-Name": "Alice" });
+  gateway.say(offer(), "5002", 200, { "X-Wrtc-Peer-Name": "Alice", "X-Wrtc-Diversion": "4000", "X-Genesys-CallUUID": "0123" });
   await settle();
   expect(events.slice(1)).toEqual(["offer received", "incoming offer 5002"]);
-  expect([session.peer, session.peerName]).toEqual(["5002", "Alice"]);
+  expect([session.peer, session.peerName, session.divertedFrom, session.callUuid]).toEqual(["5002", "Alice", "4000", "0123"]);
   expect(session.getData()).toEqual([{ key: "CustomerId", value: "42" }]);
   session.acceptCall();
   await settle();

@@ -218,6 +218,10 @@ export class FakePeerConnection extends EventTarget {
     return Promise.resolve();
   }
 
+  /** What it counts; tests put it there. */
+  readonly statistics = new Map<string, unknown>();
+  getStats = () => Promise.resolve(this.statistics);
+
   ice(state: string): void {
     this.iceConnectionState = state;
     this.oniceconnectionstatechange?.();

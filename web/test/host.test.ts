@@ -12,7 +12,7 @@ const POLICY = "default-src 'self'; frame-ancestors 'self' https://crm.example h
 
 function model(part: Partial<Model> = {}): Model {
   return {
-    phase: "ready", dn: "5001", online: true, party: "", name: "", outgoing: false, rest: "Ready", talkingSince: null, lastDuration: null,
+    phase: "ready", dn: "5001", online: true, party: "", name: "", divertedFrom: "", outgoing: false, rest: "Ready", talkingSince: null, lastDuration: null,
     muted: false, held: false, heldByFarEnd: false, digitsSent: "", quality: { quality: "none", loss: 0, jitter: 0, delay: null },
     notice: null, ...part,
   };
@@ -22,7 +22,7 @@ function linked() {
   const phone = {
     model: model(), call: vi.fn(() => true), answer: vi.fn(() => true), reject: vi.fn(() => false), hangUp: vi.fn(() => true),
     setMuted: vi.fn(() => true), setHeld: vi.fn(() => true), sendKeys: vi.fn(() => true), data: vi.fn(() => [{ key: "a", value: "b" }]),
-    signIn: vi.fn(), signOut: vi.fn(),
+    callUuid: vi.fn(() => "0123"), signIn: vi.fn(), signOut: vi.fn(),
   };
   const setVolume = vi.fn();
   const link = new HostLink({ phone: phone as Drives, allowed: originsOf(POLICY, "https://gw.example"), setVolume });
@@ -99,7 +99,7 @@ test("a subscriber hears of each state once, of calls and of their ends, and of 
   link.tell(model({ party: "1003", lastDuration: 65.2 }));
   const told = host.postMessage.mock.calls.map(([message]) => message as Record<string, unknown>);
   expect(told.map(({ event }) => event)).toEqual(["state", "state", "incoming", "state", "ended"]);
-  expect(told[2]).toEqual({ from: "wrtc-gadget", event: "incoming", party: "1003", name: "Alice", data: [{ key: "a", value: "b" }] });
+  expect(told[2]).toEqual({ from: "wrtc-gadget", event: "incoming", party: "1003", name: "Alice", divertedFrom: "", callUuid: "0123", data: [{ key: "a", value: "b" }] });
   expect(told[4]).toMatchObject({ party: "1003", seconds: 65 });
   expect(host.postMessage.mock.calls.every(([, origin]) => origin === CRM)).toBe(true);
   tell({ action: "unsubscribe" });

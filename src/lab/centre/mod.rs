@@ -14,6 +14,7 @@ mod cast;
 mod console;
 mod dialog;
 mod far;
+pub mod keyboard;
 mod ladder;
 mod player;
 mod registrar;

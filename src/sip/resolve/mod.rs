@@ -211,8 +211,10 @@ impl Walk<'_> {
     async fn service(&mut self, transport: Transport, name: &str) -> Vec<Ranked<Hop>> {
         let answer = self.lookup.srv(name).await;
         // A single `.` says: this service is not to be had here (RFC 2782).
-        let records =
-            self.used(answer).into_iter().filter(|record| record.target.trim_matches('.') != "");
+        let records = self
+            .used(answer)
+            .into_iter()
+            .filter(|record| !record.target.trim_matches('.').is_empty());
         let records = ranked(records.collect(), &mut self.rng);
         let mut hops = Vec::new();
         for Ranked { rank, value: record } in records {

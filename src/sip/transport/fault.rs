@@ -39,7 +39,7 @@ pub enum ConnectionFault {
     NoPong,
     #[error("nothing was said for {} s", .0.as_secs_f32())]
     Idle(Duration),
-    #[error("it is no peer of ours any more")]
+    #[error("its address is not among the servers' nor in sip.networks")]
     Stranger,
     #[error("the endpoint is closed")]
     Stopped,

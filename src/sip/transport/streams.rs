@@ -187,12 +187,10 @@ impl Streams {
         self.servers.get(&hop).cloned().unwrap_or_else(|| hop.addr.ip().to_string())
     }
 
-    /// A connection with a configured server stays, however little is said.
+    /// A connection of ours to a configured server stays, however little is said. Its own to us it opens
+    /// again when it needs one, and one that leaks them is not to run into its cap.
     pub(crate) fn stays(&self, hop: Hop, incoming: bool) -> bool {
-        match incoming {
-            false => self.servers.contains_key(&hop),
-            true => self.servers.keys().any(|server| server.addr.ip() == hop.addr.ip()),
-        }
+        !incoming && self.servers.contains_key(&hop)
     }
 
     pub(crate) fn has_ponged(&self, hop: Hop) -> bool {

@@ -21,6 +21,8 @@ export interface Model {
   party: string;
   /** The caller's name, when it is known and more than the number. */
   name: string;
+  /** Whom the caller had dialled before the call was diverted here. */
+  divertedFrom: string;
   outgoing: boolean;
   /** Line above the party while there is no call. */
   rest: string;
@@ -49,7 +51,7 @@ const SAMPLES_PER_QUESTION = 5;
 
 export class AgentPhone {
   readonly model: Model = {
-    phase: "out", dn: "", online: true, party: "", name: "", outgoing: false, rest: "", talkingSince: null, lastDuration: null,
+    phase: "out", dn: "", online: true, party: "", name: "", divertedFrom: "", outgoing: false, rest: "", talkingSince: null, lastDuration: null,
     muted: false, held: false, heldByFarEnd: false, digitsSent: "", quality: UNMEASURED, notice: null,
   };
   readonly #gateway: string;
@@ -140,7 +142,7 @@ export class AgentPhone {
       this.#callWasLost = false;
       this.#change({ online: true, notice: signedInAgain ? { text, calm: true } : null });
     });
-    client.onIncomingCall.add(({ peer }) => this.#begin("ringing", peer, session.peerName));
+    client.onIncomingCall.add(({ peer }) => this.#begin("ringing", peer, session.peerName, session.divertedFrom));
     client.onCallEvent.add(({ event }) => {
       if (event === "answer received" || event === "answer sent") this.#connected();
     });
@@ -194,9 +196,9 @@ export class AgentPhone {
 
   // ---------------------------------------------------------------- calls
 
-  #begin(phase: "calling" | "ringing", party: string, name = ""): void {
+  #begin(phase: "calling" | "ringing", party: string, name = "", divertedFrom = ""): void {
     this.#change({
-      phase, party, name: name === party ? "" : name, outgoing: phase === "calling", notice: null, talkingSince: null,
+      phase, party, name: name === party ? "" : name, divertedFrom, outgoing: phase === "calling", notice: null, talkingSince: null,
       lastDuration: null, muted: false, held: false, heldByFarEnd: false, digitsSent: "", quality: UNMEASURED,
     });
   }
@@ -252,6 +254,11 @@ export class AgentPhone {
     }
     this.#change({ digitsSent: (this.model.digitsSent + keys).slice(-32) });
     return true;
+  }
+
+  /** The contact centre's id of the call, `""` where none is known. */
+  callUuid(): string {
+    return this.#session?.callUuid ?? "";
   }
 
   /** Data that came with the call. */

@@ -23,7 +23,7 @@ interface Command {
   volume?: unknown;
 }
 
-export type Drives = Pick<AgentPhone, "model" | "call" | "answer" | "reject" | "hangUp" | "setMuted" | "setHeld" | "sendKeys" | "data" | "signIn" | "signOut">;
+export type Drives = Pick<AgentPhone, "model" | "call" | "answer" | "reject" | "hangUp" | "setMuted" | "setHeld" | "sendKeys" | "data" | "callUuid" | "signIn" | "signOut">;
 
 export interface HostOptions {
   phone: Drives;
@@ -33,10 +33,10 @@ export interface HostOptions {
 
 /** What a host gets to see. */
 export function stateOf(model: Readonly<Model>) {
-  const { phase, dn, online, party, name, outgoing, muted, held, heldByFarEnd, quality, notice, talkingSince } = model;
+  const { phase, dn, online, party, name, divertedFrom, outgoing, muted, held, heldByFarEnd, quality, notice, talkingSince } = model;
   const seconds = talkingSince === null ? null : Math.floor((performance.now() - talkingSince) / 1000);
   return {
-    phase, dn, online, party, name, outgoing, muted, held, heldByFarEnd, seconds, quality: quality.quality, notice: notice?.text ?? null,
+    phase, dn, online, party, name, divertedFrom, outgoing, muted, held, heldByFarEnd, seconds, quality: quality.quality, notice: notice?.text ?? null,
   };
 }
 
@@ -127,7 +127,9 @@ export class HostLink {
     const before = this.#phase;
     this.#phase = model.phase;
     if (model.phase === "ringing" && before !== "ringing") {
-      this.#send({ event: "incoming", party: model.party, name: model.name, data: this.#options.phone.data() });
+      const { phone } = this.#options;
+      const { party, name, divertedFrom } = model;
+      this.#send({ event: "incoming", party, name, divertedFrom, callUuid: phone.callUuid(), data: phone.data() });
     }
     const inCall = ["calling", "ringing", "answering", "talking"];
     if (inCall.includes(before) && !inCall.includes(model.phase)) {

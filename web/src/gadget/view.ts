@@ -58,7 +58,8 @@ export function render(model: Readonly<Model>, words: Words): void {
   text(notice, model.notice?.text ?? "");
 
   text(state, stateLine(model, words));
-  text(party, model.party || words.noCall);
+  const named = model.phase === "ringing" && model.divertedFrom !== "" && model.name !== "";
+  text(party, named ? model.name : model.party || words.noCall);
   party.classList.toggle("none", model.party === "");
   renderClock(model, words);
 
@@ -99,6 +100,7 @@ function stateLine(model: Readonly<Model>, words: Words): string {
     case "calling":
       return words.calling;
     case "ringing":
+      if (model.divertedFrom !== "") return words.incomingFor(model.divertedFrom);
       return model.name ? words.incomingFrom(model.name) : words.incoming;
     case "answering":
       return words.answering;

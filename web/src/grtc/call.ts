@@ -33,6 +33,10 @@ export interface Call {
   party: string;
   /** The caller's display name, `""` where none is known. */
   partyName: string;
+  /** Whom the caller had dialled before, `""` where nobody diverted the call. */
+  divertedFrom: string;
+  /** `""` where none is known. */
+  uuid: string;
   phase: "dialling" | "ringing" | "answering" | "established";
   /** What rings: an offer to be answered, or an INVITE without one, which our offer answers. */
   waiting: RoapDescription | "invite" | null;

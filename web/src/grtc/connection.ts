@@ -28,6 +28,10 @@ export interface Delivery {
   reason: string;
   /** The caller's display name, where the gateway tells. */
   peerName: string;
+  /** Whom the caller had dialled before the call was diverted to us, where the gateway tells. */
+  divertedFrom: string;
+  /** The contact centre's id of the call, where the gateway tells. */
+  callUuid: string;
 }
 
 export interface ConnectionEvents {
@@ -241,6 +245,8 @@ export class Connection {
               peer: response.headers.get("Pragma") ?? "",
               reason: response.headers.get("X-Wrtc-Reason") ?? "",
               peerName: response.headers.get("X-Wrtc-Peer-Name") ?? "",
+              divertedFrom: response.headers.get("X-Wrtc-Diversion") ?? "",
+              callUuid: response.headers.get("X-Genesys-CallUUID") ?? "",
             });
           }
           continue;

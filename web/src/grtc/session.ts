@@ -58,6 +58,16 @@ export class MediaSession extends Emitter<SessionEmits> {
     return this.#call?.partyName ?? "";
   }
 
+  /** Whom the caller had dialled before the call was diverted here; `""` when nobody was, or the gateway does not tell. */
+  get divertedFrom(): string {
+    return this.#call?.divertedFrom ?? "";
+  }
+
+  /** The contact centre's id of the call, `""` where none is known. */
+  get callUuid(): string {
+    return this.#call?.uuid ?? "";
+  }
+
   isEstablished(): boolean {
     return this.#call?.phase === "established";
   }
@@ -382,19 +392,21 @@ export class MediaSession extends Emitter<SessionEmits> {
   // ---------------------------------------------------------------- what comes in
 
   /** @internal */
-  deliver(message: SessionMessage, { peer, peerName, reason }: Delivery): void {
+  deliver(message: SessionMessage, delivery: Delivery): void {
+    const { peer, reason } = delivery;
     const call = this.#call;
+    if (call && delivery.callUuid !== "") call.uuid = delivery.callUuid;
     switch (message.type) {
       case "BYE":
         this.peerClosed(reason);
         return;
       case "OFFER":
         if (call && call.phase !== "ringing") this.#step(call, () => this.#answerOffer(call, message));
-        else this.#ring(peer, peerName, message);
+        else this.#ring(delivery, message);
         return;
       case "INVITE":
         if (call?.phase === "established") this.#renegotiate(call, {}, false);
-        else if (!call || call.phase === "ringing") this.#ring(peer, peerName, "invite");
+        else if (!call || call.phase === "ringing") this.#ring(delivery, "invite");
         else log.warn("an INVITE was ignored: a call is being set up");
         return;
       case "ANSWER":
@@ -425,11 +437,10 @@ export class MediaSession extends Emitter<SessionEmits> {
     else log.warn("EVENT-TALK: nothing rings and nothing is on hold");
   }
 
-  #ring(party: string, partyName: string, waiting: RoapDescription | "invite"): void {
+  #ring({ peer: party, peerName, divertedFrom, callUuid }: Delivery, waiting: RoapDescription | "invite"): void {
     const again = this.#call?.phase === "ringing" && this.#call.party === party;
     const call = this.#begin(party, "ringing", { audio: true, video: false, hold: false });
-    call.partyName = partyName;
-    call.waiting = waiting;
+    Object.assign(call, { partyName: peerName, divertedFrom, uuid: callUuid, waiting });
     if (waiting !== "invite") {
       call.theirId = waiting.offererSessionId;
       call.seq = waiting.seq;
@@ -518,7 +529,7 @@ export class MediaSession extends Emitter<SessionEmits> {
   #begin(party: string, phase: Call["phase"], flow: Flow): Call {
     this.#dataIn = [];
     const call: Call = {
-      party, partyName: "", phase, flow, waiting: null, peer: null, ice: new IceKeeper(() => this.#restartIce(call)), myId: newSessionId(), theirId: null, seq: 0, outstanding: null,
+      party, partyName: "", divertedFrom: "", uuid: "", phase, flow, waiting: null, peer: null, ice: new IceKeeper(() => this.#restartIce(call)), myId: newSessionId(), theirId: null, seq: 0, outstanding: null,
       heldHere: false, heldByPeer: false,
     };
     this.#call = call;

@@ -22,6 +22,7 @@ export const en = {
   calling: "Calling…",
   incoming: "Incoming call",
   incomingFrom: (name: string) => `Incoming call from ${name}`,
+  incomingFor: (dialled: string) => `Incoming call for ${dialled}`,
   answering: "Answering…",
   connected: "Connected",
   muted: "Connected, microphone muted",
