@@ -454,6 +454,12 @@ impl Line {
 
     /// Drops the calls that are over, and sees to it that a waiting one gets the browser.
     fn sweep(&mut self) {
+        if self.legs.iter().all(|leg| leg.is_ended() || leg.role == Role::Replaced) {
+            // Nobody waits for the peer's good-bye when the agent may want to call.
+            for i in 0..self.legs.len() {
+                self.end(i, CallEndedBy::Gateway, 200, "another call took its place");
+            }
+        }
         self.legs.retain(|leg| !leg.is_ended());
         self.update_flow();
         let taken = self.active.is_some()

@@ -108,6 +108,13 @@ impl Line {
         leg.answered_at = Some(now);
         leg.deadline = None;
         self.succeed(i, now);
+        let session = self.legs[i].sip.session;
+        match self.active {
+            None => self.active = Some(session),
+            // The agent has gone back to another call meanwhile.
+            Some(active) if active != session => self.legs[i].held = true,
+            Some(_) => {}
+        }
         if self.active == Some(self.legs[i].sip.session) {
             let unanswered = matches!(self.browser.exchange, super::Exchange::Theirs { .. });
             self.answer_browser();

@@ -225,3 +225,44 @@ pub(super) fn new_seed() -> Seed {
         origins: [rand::random(), rand::random()],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::{Diversion, Identity};
+
+    fn party(number: &str, name: Option<&str>) -> Party {
+        let display_name = name.map(str::to_owned);
+        Party { display_name, number: number.into(), uri: format!("sip:{number}@x") }
+    }
+
+    fn shown(identity: Identity) -> CallInfo {
+        let from = Invited {
+            from: "7123".into(),
+            display_name: Some("Desk".into()),
+            identity,
+            ..Invited::default()
+        };
+        CallInfo::incoming(SessionId(1), from, Instant::now())
+    }
+
+    #[test]
+    fn what_the_network_asserts_goes_before_from() {
+        let call = shown(Identity::default());
+        assert_eq!((call.peer.as_str(), call.peer_name.as_deref()), ("7123", Some("Desk")));
+        let asserted = Some(party("+4930123", Some("Zoë")));
+        let diverted = ["5000", "5001"]
+            .map(|number| Diversion { party: party(number, None), reason: "no-answer".into() });
+        let call = shown(Identity { asserted, diverted: diverted.into(), private: false });
+        assert_eq!((call.peer.as_str(), call.peer_name.as_deref()), ("+4930123", Some("Zoë")));
+        assert_eq!(call.diverted_from.as_deref(), Some("5000"), "the latest");
+    }
+
+    #[test]
+    fn who_does_not_want_to_be_shown_is_not() {
+        let asserted = Some(party("+4930123", Some("Zoë")));
+        let call = shown(Identity { asserted, private: true, ..Identity::default() });
+        assert_eq!((call.peer.as_str(), call.peer_name), ("anonymous", None));
+        assert!(call.private);
+    }
+}

@@ -3,6 +3,7 @@
 mod support;
 
 mod any_order_of_events;
+mod any_order_of_two_calls;
 mod attached_data;
 mod call_waiting_for_the_browser;
 mod digits;

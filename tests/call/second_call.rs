@@ -260,3 +260,16 @@ fn the_end_of_everything_is_one_good_bye() {
     assert_eq!(bench.heard(), ["ended", "bye"]);
     assert!(!touched(&bench));
 }
+
+#[test]
+fn a_consultation_answered_after_the_agent_went_back_is_held() {
+    let mut bench = Bench::established();
+    bench.dialled("1004").unwrap();
+    agreed(&mut bench, SESSION, far(5, "recvonly"));
+    notified(&mut bench, SESSION, NotifyEvent::Talk);
+    bench.clear();
+    bench.sip(Event::Answered { session: SECOND, sdp: Some(far(8, "sendrecv")) });
+    assert_eq!((bench.line.active(), bench.line.state(SECOND)), (Some(SESSION), "held"));
+    assert_eq!(reinvited(&bench), [SECOND]);
+    assert!(bench.to_media.is_empty(), "{:?}", bench.to_media);
+}

@@ -184,3 +184,13 @@ fn a_second_refer_and_one_out_of_a_ringing_call_are_refused() {
     let mut bench = Bench::incoming(None);
     assert!(!bench.referred(&asked()));
 }
+
+#[test]
+fn an_agent_who_hangs_up_after_a_transfer_is_free_at_once() {
+    let mut bench = Bench::established();
+    bench.referred(&asked());
+    bench.sip(Event::Answered { session: SECOND, sdp: Some(far(9, "sendrecv")) });
+    bench.browser(FromBrowser::Bye).unwrap();
+    assert!(bench.line.is_over(), "the peer of the old call is not waited for");
+    assert_eq!(bench.over, [SECOND, SESSION]);
+}

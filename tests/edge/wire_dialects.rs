@@ -258,11 +258,16 @@ fn raw_bodies() {
     };
     assert_eq!(command("TRANSFER 1004"), transfer("1004", None));
     assert_eq!(command("TRANSFER 1004 REPLACES c-1"), transfer("1004", Some("c-1")));
+    assert_eq!(command("answer"), Some(FromBrowser::Accept));
+    assert_eq!(command("CALL 1004"), Some(FromBrowser::Call { to: "1004".into() }));
     for bad in [
         "",
         " ",
         "hello",
         "BYE now",
+        "ANSWER 1004",
+        "CALL",
+        "CALL 1 2",
         "DTMF",
         "DTMF 12x",
         "TRANSFER",
@@ -315,14 +320,14 @@ fn raw_messages() {
         peer_name: Some("Zoë".into()),
         call: "c-1".into(),
         call_uuid: Some("U".into()),
-        diverted_from: None,
-        private: false,
+        diverted_from: Some("5000".into()),
+        private: true,
         message: ToBrowser::Bye { code: 486, reason: "Busy Here".into() },
     };
     assert_eq!(
         rest::render_json(&envelope, 4).unwrap(),
         json!({"type": "bye", "seq": 4, "call": "c-1", "peer": "1003", "peerName": "Zoë",
-               "callUuid": "U", "code": 486, "reason": "Busy Here"})
+               "callUuid": "U", "divertedFrom": "5000", "private": true, "code": 486, "reason": "Busy Here"})
     );
     assert_eq!(rest::header_text("Zoë 100%\r\n"), "Zo%C3%AB 100%25");
 }

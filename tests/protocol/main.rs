@@ -11,6 +11,7 @@ mod genesys;
 mod in_call;
 mod renegotiation;
 mod rest;
+mod second_call;
 mod servers;
 mod signin;
 mod sip_over_tcp;
