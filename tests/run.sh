@@ -100,8 +100,13 @@ skip_peer() {
 
 asterisk_pid=
 stop_asterisk() {
-  [ -z "$asterisk_pid" ] || kill "$asterisk_pid" 2>/dev/null || true
+  local pid=$asterisk_pid
   asterisk_pid=
+  [ -n "$pid" ] && kill "$pid" 2>/dev/null || return 0
+  for _ in $(seq 50); do
+    kill -0 "$pid" 2>/dev/null || return 0
+    sleep 0.1
+  done
 }
 trap stop_asterisk EXIT
 

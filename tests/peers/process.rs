@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -53,6 +54,7 @@ impl Process {
             .args(arguments)
             .env("TERM", "xterm")
             .current_dir(folder)
+            .process_group(0)
             .stdin(Stdio::null())
             .stderr(log.try_clone().expect("a second handle"))
             .stdout(log)
@@ -89,16 +91,17 @@ impl Drop for Process {
     // Nothing can be awaited here, and the port has to be free for who comes next.
     #[allow(clippy::disallowed_methods)]
     fn drop(&mut self) {
-        if !self.is_running() {
-            return;
-        }
         // TERM, so that a parent ends its children.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        if self.is_running() {
+            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        }
         let end = Instant::now() + Duration::from_secs(5);
         while self.is_running() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(20));
         }
-        let _ = self.child.kill();
+        // Whatever is left of its process group: a child that it had just begun when it was ended.
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         let _ = self.child.wait();
     }
 }
