@@ -272,12 +272,13 @@ async fn sign_out_ends_the_hanging_poll() {
 async fn mailbox_that_runs_over_ends_the_session() {
     let gateway = Gateway::start(&[]).await;
     let (ssid, session) = gateway.jsapi_sign_in("5001").await;
+    let bye = || ToBrowser::Bye { code: 200, reason: "OK".to_owned() };
     for _ in 0..wrtc_gateway::agent::mailbox::CAPACITY {
-        session.post(envelope("1003", ToBrowser::Talk)).unwrap();
+        session.post(envelope("1003", bye())).unwrap();
     }
-    assert_eq!(session.post(envelope("", ToBrowser::Talk)), Err(PostError::MailboxFull));
+    assert_eq!(session.post(envelope("", bye())), Err(PostError::MailboxFull));
     assert_eq!(session.end_reason(), Some(EndReason::MailboxFull));
-    assert_eq!(session.post(envelope("", ToBrowser::Talk)), Err(PostError::Ended));
+    assert_eq!(session.post(envelope("", bye())), Err(PostError::Ended));
     let poll = get(&format!("/wait?id={ssid}"));
     assert_eq!(exchange(gateway.address, &poll).await.unwrap().0, 404);
 }

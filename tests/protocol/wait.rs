@@ -141,6 +141,8 @@ async fn a_poll_hung_up_while_a_message_is_written_neither_loses_nor_doubles_it(
     let sender = tokio::spawn(async move {
         for n in 0..MESSAGES {
             caller.posted(&format!("INFO-PEER n={n}")).await;
+            // A dialog takes twenty INFOs a second for long.
+            tokio::time::sleep(Duration::from_millis(if n < 40 { 0 } else { 55 })).await;
         }
         caller
     });
@@ -235,23 +237,24 @@ async fn nothing_depends_on_a_cookie() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_lets_its_messages_pile_up_loses_its_session() {
+async fn a_far_end_that_floods_a_slow_client_does_not_cost_it_its_session() {
     let demo = Demo::start().await;
     let (mut caller, mut callee) = in_a_call(&demo).await;
     callee.stop_polling().await;
     for n in 0..400 {
         let answer = caller.post(&format!("INFO-PEER n={n}")).await;
         assert_eq!(answer.status, 200);
-        if demo.health().await["active_calls"] != 2 {
-            break;
-        }
     }
-    // Its call is over, and the other side is told.
-    demo.idle().await;
-    caller.expect("BYE").await;
-    assert_eq!(callee.wire.wait(&callee.ssid).await.status, 404);
-    // It signs in again and is as good as new.
-    let mut callee = demo.phone("5002").await;
-    callee.connect("601").await;
-    callee.browser.hears(1000.0, 0.3).await;
+    // The first ones are kept in their order, the rest was dropped on the way.
+    for n in 0..20 {
+        assert_eq!(poll_body(&callee.wire, &callee.ssid).await, format!("INFO-PEER n={n}"));
+    }
+    assert_eq!(demo.health().await["active_calls"], 2);
+    // What matters finds its place all the same.
+    caller.posted("BYE").await;
+    let mut left = 0;
+    while poll_body(&callee.wire, &callee.ssid).await != "BYE" {
+        left += 1;
+        assert!(left < 256, "a BYE among them");
+    }
 }
