@@ -239,7 +239,7 @@ async fn nothing_depends_on_a_cookie() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_far_end_that_floods_a_slow_client_does_not_cost_it_its_session() {
     let demo = Demo::start().await;
-    let (mut caller, mut callee) = in_a_call(&demo).await;
+    let (caller, mut callee) = in_a_call(&demo).await;
     callee.stop_polling().await;
     for n in 0..400 {
         let answer = caller.post(&format!("INFO-PEER n={n}")).await;
