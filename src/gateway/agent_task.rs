@@ -65,7 +65,9 @@ impl AgentTask {
         }
     }
 
-    pub async fn run(mut self) {
+    /// By reference, as is [`Self::finish`]: a future keeps room for each place that a task is moved to,
+    /// and there are as many of these as agents.
+    pub async fn run(&mut self) {
         if self.registers {
             self.sip.command(Command::Register);
         } else {
@@ -223,7 +225,7 @@ impl AgentTask {
 
     /// The session is over: calls are released, and the DN is unregistered unless another session of
     /// it took over or the gateway is only restarted.
-    async fn finish(mut self) {
+    async fn finish(&mut self) {
         let why = self.session.end_reason().unwrap_or(EndReason::RegistrationLost);
         if let Some(line) = &mut self.line {
             line.line.release(480, why.sentence());

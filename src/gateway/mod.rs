@@ -213,9 +213,10 @@ impl Gateway {
         let _registering = shared.bindings.register(&request.identity).await;
         let session = Session::new(&request);
         let (outcome_tx, outcome) = oneshot::channel();
-        let task = AgentTask::new(Arc::clone(shared), Arc::clone(&session), config, outcome_tx);
+        let mut task = AgentTask::new(Arc::clone(shared), Arc::clone(&session), config, outcome_tx);
         shared.tasks.spawn(async move {
             task.run().await;
+            drop(task);
             drop(place);
         });
         match tokio::time::timeout(SIGN_IN_LIMIT, outcome).await {

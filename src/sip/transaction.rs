@@ -81,7 +81,9 @@ enum ClientState {
 struct Client {
     owner: Option<Owner>,
     tx: ClientTx,
-    request: Request,
+    /// Its CANCEL and the ACK of its refusal are made from it. Of other requests none is kept: thousands
+    /// of REGISTERs linger after a burst of sign-ins.
+    invite: Option<Box<Request>>,
     datagram: Bytes,
     to: Hop,
     state: ClientState,
@@ -100,7 +102,7 @@ impl Client {
     }
 
     fn is_invite(&self) -> bool {
-        self.request.method == Method::Invite
+        self.invite.is_some()
     }
 
     /// For a final answer.
@@ -233,7 +235,7 @@ impl Transactions {
         let client = Client {
             owner,
             tx,
-            request,
+            invite: (request.method == Method::Invite).then(|| Box::new(request)),
             datagram,
             to,
             state: ClientState::Calling,
@@ -264,7 +266,10 @@ impl Transactions {
         let Some(key) = self.client_keys.get(&(owner, invite)).cloned() else { return };
         if let Some(client) = self.clients.get_mut(&key) {
             to = client.to;
-            let via = client.request.headers.iter().find(|h| h.name() == "Via");
+            let via = client
+                .invite
+                .as_ref()
+                .and_then(|invite| invite.headers.iter().find(|h| h.name() == "Via"));
             let ours = request.headers.iter_mut().find(|h| h.name() == "Via");
             if let (Some(via), Some(ours)) = (via, ours) {
                 *ours = via.clone();
@@ -288,8 +293,8 @@ impl Transactions {
                 self.drop_client(&key, Some(TxFailure::Transport));
                 continue;
             };
-            client.request = *request;
-            client.datagram = Bytes::from(client.request.to_bytes());
+            client.datagram = Bytes::from(request.to_bytes());
+            client.invite = (request.method == Method::Invite).then_some(request);
             client.to = Hop::udp(hop.addr);
             client.pause = T1;
             client.resend = Some(now + T1);
@@ -370,8 +375,10 @@ impl Transactions {
                 deliver = true;
                 client.state = ClientState::Completed;
                 client.resend = None;
-                if client.is_invite() {
-                    let datagram = Bytes::from(refusal_ack(&client.request, &response).to_bytes());
+                client.datagram = Bytes::new();
+                client.by_udp = None;
+                if let Some(invite) = &client.invite {
+                    let datagram = Bytes::from(refusal_ack(invite, &response).to_bytes());
                     client.ack = Some(datagram.clone());
                     ack = Some(datagram);
                     client.deadline = now + unless_reliable(to, T1X64);
