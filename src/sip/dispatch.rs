@@ -33,6 +33,9 @@ use super::wire::{self, Fault};
 /// A request longer than this goes by TCP where the path's MTU is unknown (RFC 3261 18.1.1).
 const MTU_SAFE: usize = 1300;
 
+/// This part of an inbox is kept for final answers, a quarter.
+const RESERVED: usize = 4;
+
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) transactions: Transactions,
@@ -207,7 +210,7 @@ impl Shared {
                 let fault = ConnectionFault::QueueFull;
                 state.streams.kill(to);
                 self.note_end(state, to, &fault);
-                state.transactions.lost(to);
+                state.transactions.lost(to, Instant::now());
                 false
             }
         };
@@ -359,7 +362,7 @@ impl Shared {
         }
         let carried = closed == Some(true);
         if carried && up {
-            state.transactions.lost(hop);
+            state.transactions.lost(hop, now);
         } else if carried {
             if hop.transport == Transport::Tcp && !incoming {
                 let until = now + self.limits.refusal;
@@ -384,11 +387,11 @@ impl Shared {
     // In.
 
     pub(crate) fn datagram(&self, datagram: &[u8], from: SocketAddr, now: Instant) {
-        // A fault is counted, and ends nothing here.
-        let _ = self.message(datagram, Hop::udp(canonical(from)), now);
+        self.message(datagram, Hop::udp(canonical(from)), now);
     }
 
-    /// One message of a stream. What is no message ends the stream.
+    /// One message of a stream. One that cannot be read is counted and ends nothing: where the next one
+    /// begins is known, and the calls of all other DNs go over the same connection.
     pub(crate) fn stream_message(
         &self,
         message: &[u8],
@@ -399,16 +402,15 @@ impl Shared {
             count(&self.counters.strangers);
             return Err(ConnectionFault::Stranger);
         }
-        self.message(message, from, now).map_err(|_| ConnectionFault::Malformed)?;
+        self.message(message, from, now);
         self.timers.notify_one();
         Ok(())
     }
 
-    fn message(&self, message: &[u8], from: Hop, now: Instant) -> Result<(), Fault> {
+    fn message(&self, message: &[u8], from: Hop, now: Instant) {
         count(&self.counters.received);
         if !self.admits(from.addr.ip()) {
-            count(&self.counters.strangers);
-            return Ok(());
+            return count(&self.counters.strangers);
         }
         self.show(Direction::In, from, message);
         let parsed = wire::parse(message);
@@ -424,13 +426,11 @@ impl Shared {
             Err(Fault::Refused(request, code)) => self.refuse(state, *request, code, from),
             Err(Fault::UnknownMethod(request)) => self.unknown(state, *request, from, now),
             Err(Fault::KeepAlive) => {}
-            Err(fault) => {
+            Err(Fault::Malformed | Fault::TooBig | Fault::CutShort) => {
                 count(&self.counters.malformed);
-                return Err(fault);
             }
         }
         self.flush(state);
-        Ok(())
     }
 
     /// A request with a fault gets its answer and leaves nothing behind (RFC 3261 8.2.7): the same answer
@@ -469,7 +469,18 @@ impl Shared {
             Incoming::Request { tx, .. } => Some(*tx),
             _ => None,
         };
+        // Nothing repeats a final answer that was acknowledged already, and who waits for it for ever is
+        // a DN that never registers again: a flood of anything else leaves room for it.
+        let awaited = match &incoming {
+            Incoming::Request { .. } => false,
+            Incoming::Response { response, .. } => response.status_code.code() >= 200,
+            Incoming::Failed { .. } => true,
+        };
         let taken = match state.routes.inbox(owner) {
+            Some(inbox) if !awaited && inbox.capacity() <= inbox.max_capacity() / RESERVED => {
+                count(&self.counters.inbox_full);
+                false
+            }
             Some(inbox) => match inbox.try_send(Box::new(incoming)) {
                 Ok(()) => true,
                 Err(mpsc::error::TrySendError::Full(_)) => {

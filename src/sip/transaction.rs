@@ -90,6 +90,8 @@ struct Client {
     resend: Option<Instant>,
     pause: Duration,
     deadline: Instant,
+    /// The soonest timer that stands in the heap for it.
+    armed: Option<Instant>,
     cancelled: bool,
     ack: Option<Bytes>,
     /// The request as it goes by UDP, where it goes by TCP only for its size (18.1.1).
@@ -242,15 +244,16 @@ impl Transactions {
             resend: (!to.transport.is_reliable()).then_some(now + T1),
             pause: T1,
             deadline: now + T1X64,
+            armed: None,
             cancelled: false,
             ack: None,
             by_udp,
         };
-        self.arm(client.wake(), Timer::Client(key.clone()));
         if let Some(owner) = owner {
             self.client_keys.insert((owner, tx), key.clone());
         }
-        self.clients.insert(key, client);
+        self.clients.insert(key.clone(), client);
+        self.arm_client(&key);
     }
 
     /// CANCEL of an INVITE: a transaction whose answer nobody needs. It takes the INVITE's way, with its
@@ -277,8 +280,7 @@ impl Transactions {
             if client.waits() {
                 client.cancelled = true;
                 client.deadline = now + T1X64;
-                let wake = client.wake();
-                self.arm(wake, Timer::Client(key));
+                self.arm_client(&key);
             }
         }
         self.request(None, invite, request, to, now);
@@ -288,27 +290,39 @@ impl Transactions {
     /// what waits there has failed.
     pub fn unreachable(&mut self, hop: Hop, now: Instant) {
         for key in self.waiting_at(hop) {
-            let Some(client) = self.clients.get_mut(&key) else { continue };
-            let Some(request) = client.by_udp.take() else {
+            if !self.go_by_udp(&key, now) {
                 self.drop_client(&key, Some(TxFailure::Transport));
-                continue;
-            };
-            client.datagram = Bytes::from(request.to_bytes());
-            client.invite = (request.method == Method::Invite).then_some(request);
-            client.to = Hop::udp(hop.addr);
-            client.pause = T1;
-            client.resend = Some(now + T1);
-            let (to, datagram, wake) = (client.to, client.datagram.clone(), client.wake());
-            self.arm(wake, Timer::Client(key.clone()));
-            self.out.push_back(Output::Send { to, datagram, client: Some(key), instead: None });
+            }
         }
     }
 
-    /// The connection to `hop` is gone, and with it what waited for an answer there.
-    pub fn lost(&mut self, hop: Hop) {
+    /// The connection to `hop` is gone, and with it what waited for an answer there. What went by TCP for
+    /// its size and has not had a word goes by UDP now, for there are peers that take a connection and
+    /// reset it (18.1.1); to one that has read it, it is a repetition.
+    pub fn lost(&mut self, hop: Hop, now: Instant) {
         for key in self.waiting_at(hop) {
-            self.drop_client(&key, Some(TxFailure::Transport));
+            let unheard =
+                self.clients.get(&key).is_some_and(|client| client.state == ClientState::Calling);
+            if !(unheard && self.go_by_udp(&key, now)) {
+                self.drop_client(&key, Some(TxFailure::Transport));
+            }
         }
+    }
+
+    /// False where it went by TCP for another reason than its size.
+    fn go_by_udp(&mut self, key: &Key, now: Instant) -> bool {
+        let Some(client) = self.clients.get_mut(key) else { return true };
+        let Some(request) = client.by_udp.take() else { return false };
+        client.datagram = Bytes::from(request.to_bytes());
+        client.invite = (request.method == Method::Invite).then_some(request);
+        client.to = Hop::udp(client.to.addr);
+        client.pause = T1;
+        client.resend = Some(now + T1);
+        let (to, datagram) = (client.to, client.datagram.clone());
+        self.arm_client(key);
+        let client = Some(key.clone());
+        self.out.push_back(Output::Send { to, datagram, client, instead: None });
+        true
     }
 
     /// A walk through all of them: connections end rarely.
@@ -389,8 +403,7 @@ impl Transactions {
             (ClientState::Completed, 300..) => ack = client.ack.clone(),
             _ => {}
         }
-        let wake = client.wake();
-        self.arm(wake, Timer::Client(key));
+        self.arm_client(&key);
         if let Some(datagram) = ack {
             self.send(to, datagram);
         }
@@ -520,6 +533,17 @@ impl Transactions {
         self.timers.push(Reverse((at, timer)));
     }
 
+    /// Not where a sooner one stands already, which looks again when it is due: a peer that repeats its
+    /// answers does not fill the heap.
+    fn arm_client(&mut self, key: &Key) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let wake = client.wake();
+        if client.armed.is_none_or(|at| wake < at) {
+            client.armed = Some(wake);
+            self.arm(wake, Timer::Client(key.clone()));
+        }
+    }
+
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.peek().map(|Reverse((at, _))| *at)
     }
@@ -537,8 +561,12 @@ impl Transactions {
     fn client_timer(&mut self, key: Key, at: Instant, now: Instant) {
         let Some(client) = self.clients.get_mut(&key) else { return };
         // Timers are never taken off the heap; one that was moved finds another time here.
-        if client.wake() != at {
+        if client.armed != Some(at) {
             return;
+        }
+        client.armed = None;
+        if client.wake() > now {
+            return self.arm_client(&key);
         }
         if client.deadline <= now {
             let failure = client.waits().then_some(TxFailure::Timeout);
@@ -550,8 +578,8 @@ impl Transactions {
             client.pause = client.pause.min(T2);
         }
         client.resend = Some(now + client.pause);
-        let (to, datagram, wake) = (client.to, client.datagram.clone(), client.wake());
-        self.arm(wake, Timer::Client(key));
+        let (to, datagram) = (client.to, client.datagram.clone());
+        self.arm_client(&key);
         self.send(to, datagram);
     }
 
@@ -623,4 +651,33 @@ fn refusal_ack(invite: &Request, response: &Response) -> Request {
     ack.headers.push(header("CSeq", format!("{number} ACK")));
     message::set_body(&mut ack.headers, &mut ack.body, None);
     ack
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a peer repeats costs nothing beyond its answer.
+    #[test]
+    fn a_flood_of_provisional_answers_sets_no_timers() {
+        let (mut it, now) = (Transactions::default(), Instant::now());
+        let head = "Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\r\n";
+        let invite =
+            Request::try_from(format!("INVITE sip:a@h SIP/2.0\r\n{head}").as_str()).unwrap();
+        let to = Hop::udp("192.0.2.1:5060".parse().unwrap());
+        it.request(Some(1), ClientTx(1), invite, to, now);
+        let text = format!("SIP/2.0 180 Ringing\r\n{head}");
+        for second in 0..1000 {
+            let ringing = Response::try_from(text.as_str()).unwrap();
+            let now = now + Duration::from_secs(second);
+            it.handle_timeout(now);
+            assert!(it.response(ringing, to, now));
+            assert!(it.timers.len() <= 2, "{}", it.timers.len());
+        }
+        // The hour still runs from the last of them.
+        it.handle_timeout(now + Duration::from_secs(998) + RINGING);
+        assert_eq!(it.counts().0, 1);
+        it.handle_timeout(now + Duration::from_secs(999) + RINGING);
+        assert_eq!(it.counts().0, 0);
+    }
 }

@@ -3,9 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rsipstack::sip::Request;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
-use wrtc_gateway::sip::{Claim, Command, Direction, Driven, EndedBy, Endpoint, Event, SessionId};
+use wrtc_gateway::sip::port::{ClientTx, Incoming, Transmit};
+use wrtc_gateway::sip::{
+    Claim, Command, Direction, Driven, EndedBy, Endpoint, Event, Hop, SessionId,
+};
 
 use super::support::*;
 
@@ -233,4 +237,42 @@ async fn a_leg_takes_over_the_invite_somebody_else_received() {
     assert_eq!((end.by, end.code), (EndedBy::Peer, 487));
     timeout(PATIENCE, a.wind_down()).await.expect("487 ends it");
     assert!(inbox.try_recv().is_err(), "the server saw the INVITE alone");
+}
+
+/// A flood of requests does not cost a user agent the answer it waits for.
+#[tokio::test]
+async fn a_full_inbox_has_room_for_final_answers() {
+    let endpoint = Endpoint::bind(addr("127.0.0.1:0").addr, "test").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let here = socket.local_addr().unwrap();
+    let (inbox, mut received) = tokio::sync::mpsc::channel(8);
+    let port = endpoint.attach(Claim::User("1001".into()), inbox);
+    let register = "REGISTER sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKr;rport\r\n\
+        From: <sip:1001@h>;tag=1\r\nTo: <sip:1001@h>\r\nCall-ID: r\r\nCSeq: 1 REGISTER\r\n\r\n";
+    let request = Request::try_from(register).unwrap();
+    port.transmit(Transmit::Request { tx: ClientTx(1), request, to: Hop::udp(here) });
+    for n in 0..20 {
+        let options = format!(
+            "OPTIONS sip:1001@h SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{n}\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:1001@h>\r\nCall-ID: {n}\r\nCSeq: 1 OPTIONS\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        socket.send_to(options.as_bytes(), endpoint.local_addr()).await.unwrap();
+    }
+    let granted = register.split_once("\r\n").unwrap().1;
+    let granted = format!("SIP/2.0 200 OK\r\n{granted}");
+    socket.send_to(granted.as_bytes(), endpoint.local_addr()).await.unwrap();
+    let answered = async {
+        while endpoint.stats().received < 21 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        while let Some(incoming) = received.recv().await {
+            if matches!(*incoming, Incoming::Response { tx: ClientTx(1), .. }) {
+                break;
+            }
+        }
+    };
+
+    timeout(PATIENCE, answered).await.expect("the answer");
+    assert!(endpoint.stats().inbox_full >= 12, "{:?}", endpoint.stats());
 }

@@ -120,9 +120,9 @@ fn what_was_under_way_over_a_lost_connection_fails_at_once() {
     it.request(Some(OWNER), ClientTx(1), request("INVITE", "TCP"), to, now);
     it.response(response("INVITE", "180 Ringing"), to, now);
     pass(&mut it, now, 0);
-    it.lost(peer(Transport::Tls));
+    it.lost(peer(Transport::Tls), now);
     assert_eq!(pass(&mut it, now, 0).1.len(), 0, "another connection's");
-    it.lost(to);
+    it.lost(to, now);
     let (_, delivered) = pass(&mut it, now, 0);
     assert!(matches!(delivered[..], [Incoming::Failed { why: TxFailure::Transport, .. }]));
     assert_eq!(it.counts().0, 0);
@@ -145,4 +145,16 @@ fn a_large_request_that_finds_no_tcp_goes_on_by_udp() {
     let (sent, _) = pass(&mut it, now, 0);
     assert_eq!(sent.len(), 1);
     assert!(sent[0].0.transport == Udp && sent[0].1.contains("SIP/2.0/UDP"), "{sent:?}");
+}
+
+/// Over-MTU requests go to TCP: where that takes the connection and resets it, by UDP after all.
+#[test]
+fn a_large_request_whose_connection_is_reset_goes_on_by_udp() {
+    let (mut it, now) = (Transactions::default(), Instant::now());
+    let (large, small) = (request("INVITE", "TCP"), request("INVITE", "UDP"));
+    it.large_request(Some(OWNER), ClientTx(1), large, small, addr(PEER).addr, now);
+    it.lost(peer(Transport::Tcp), now);
+    let (sent, delivered) = pass(&mut it, now, 0);
+    let ways: Vec<Transport> = sent.iter().map(|(to, _)| to.transport).collect();
+    assert_eq!((ways, delivered.len()), (vec![Transport::Tcp, Transport::Udp], 0));
 }

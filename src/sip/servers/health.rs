@@ -183,10 +183,36 @@ impl Server {
                     self.up(now);
                 }
             }
+            // A connection that broke is made again; the ping tells whether that works.
+            News::Unsent if self.is_worth_another_ping() => self.ping_now(now),
             News::Unsent => self.unsent(now),
             News::Unavailable => self.complaint("it answers REGISTER with 503", now),
             News::Silent if !self.answered => self.complaint("it does not answer", now),
             News::Silent => {}
+        }
+    }
+
+    /// Nothing could be sent: a connection that is gone, or none to be had.
+    fn is_worth_another_ping(&self) -> bool {
+        self.answered && self.state == ServerState::Up && self.target.hop.transport.is_reliable()
+    }
+
+    fn ping_now(&mut self, now: Instant) {
+        if self.waiting.is_none() {
+            self.next_ping = Some(now);
+        }
+    }
+
+    /// A ping that could not be sent, or went down with its connection; the second in a row decides.
+    pub fn ping_unsent(&mut self, now: Instant) {
+        if self.is_worth_another_ping() && self.misses == 0 {
+            self.pings_missed += 1;
+            self.misses = 1;
+            self.goods = 0;
+            self.waiting = None;
+            self.ping_now(now);
+        } else {
+            self.unsent(now);
         }
     }
 

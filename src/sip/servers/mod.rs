@@ -181,7 +181,7 @@ impl Servers {
                 server.measured(rtt);
                 server.good(now);
             }
-            Outcome::Unsent => server.unsent(now),
+            Outcome::Unsent => server.ping_unsent(now),
         }
         self.choose(now);
     }

@@ -287,3 +287,31 @@ fn no_more_servers_are_watched_than_there_is_room_for() {
     servers.set_targets(targets, Instant::now());
     assert_eq!(servers.status().len(), MAX_SERVERS);
 }
+
+/// "dead connections are noticed and replaced": a reset is no outage, and costs no fail-over.
+#[test]
+fn a_connection_that_breaks_is_no_server_that_is_down() {
+    let (mut servers, mut now) = (Servers::new(Some(PING), 3), Instant::now());
+    let tcp = |number| Hop::new(crate::sip::Transport::Tcp, hop(number).addr);
+    let of = |number: u8| Target { hop: tcp(number), ..target(number, number.into()) };
+    servers.set_targets(vec![of(1), of(2)], now);
+    let good = Outcome::Answered { code: 200, rtt: RTT };
+    while let Some(to) = servers.poll_ping(now) {
+        servers.handle_ping(to, good, now);
+    }
+    // The REGISTERs that were under way fail, all together.
+    for _ in 0..100 {
+        servers.handle_news(tcp(1), News::Unsent, now);
+    }
+    assert_eq!(servers.poll_ping(now), Some(tcp(1)), "at once");
+    servers.handle_ping(tcp(1), good, now);
+    assert_eq!(servers.current(), Some(tcp(1)));
+    // Lost with a ping under way: one more.
+    now += PING * 2;
+    while servers.poll_ping(now).is_some() {}
+    servers.handle_ping(tcp(1), Outcome::Unsent, now);
+    assert_eq!(servers.poll_ping(now), Some(tcp(1)));
+    assert_eq!(servers.current(), Some(tcp(1)));
+    servers.handle_ping(tcp(1), Outcome::Unsent, now);
+    assert_eq!(servers.current(), Some(tcp(2)), "no connection to be had");
+}

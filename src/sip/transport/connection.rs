@@ -269,9 +269,10 @@ impl Input<'_> {
     /// Hands on what is whole; how many messages that were.
     fn take(&mut self, framer: &mut Framer, now: Instant) -> Result<usize, ConnectionFault> {
         let (mut messages, mut pong) = (0, false);
+        let had_ponged = self.keep.has_ponged();
         while let Some(frame) = framer.next_frame()? {
             match frame {
-                Frame::Blank => pong |= self.handle_blank(),
+                Frame::Blank => pong |= self.keep.handle_blank(),
                 Frame::Message(message) => {
                     messages += 1;
                     self.keep.handle_message();
@@ -280,23 +281,18 @@ impl Input<'_> {
                 }
             }
         }
+        self.keep.handle_pause();
+        if self.keep.has_ponged()
+            && !had_ponged
+            && let Some(shared) = self.shared.upgrade()
+        {
+            shared.connection_ponged(self.hop);
+        }
         // One for however many came at once.
         if pong {
             self.send(PONG);
         }
         Ok(messages)
-    }
-
-    fn handle_blank(&mut self) -> bool {
-        let before = self.keep.has_ponged();
-        let wants_pong = self.keep.handle_blank();
-        if self.keep.has_ponged()
-            && !before
-            && let Some(shared) = self.shared.upgrade()
-        {
-            shared.connection_ponged(self.hop);
-        }
-        wants_pong
     }
 
     fn keep_alive(&mut self, now: Instant) -> Result<(), ConnectionFault> {

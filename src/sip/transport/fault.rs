@@ -27,8 +27,6 @@ pub enum ConnectionFault {
     Io(io::Error),
     #[error("{0}; it cannot be read on")]
     Frame(#[from] FrameFault),
-    #[error("a message that cannot be understood")]
-    Malformed,
     #[error("a message that was not complete after {} s", .0.as_secs_f32())]
     Dawdling(Duration),
     #[error("the peer takes nothing: its queue is full")]
@@ -48,10 +46,7 @@ pub enum ConnectionFault {
 impl ConnectionFault {
     /// What a connection did wrong by itself, as opposed to ends that are everyday life.
     pub(crate) fn is_framing(&self) -> bool {
-        matches!(
-            self,
-            ConnectionFault::Frame(_) | ConnectionFault::Malformed | ConnectionFault::Dawdling(_)
-        )
+        matches!(self, ConnectionFault::Frame(_) | ConnectionFault::Dawdling(_))
     }
 
     /// Worth showing: somebody has to do something.

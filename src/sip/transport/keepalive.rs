@@ -36,12 +36,17 @@ impl KeepAlive {
 
     /// A blank line between messages. True: it makes a ping, and wants a pong.
     pub fn handle_blank(&mut self) -> bool {
-        if self.awaited.take().is_some() {
-            self.has_ponged = true;
-            return false;
-        }
         self.half = !self.half;
         !self.half
+    }
+
+    /// All that has come is dealt with: a blank line on its own is the pong that is waited for. Two
+    /// together are a ping, whatever is waited for: Asterisk pings and never pongs.
+    pub fn handle_pause(&mut self) {
+        if self.half && self.awaited.take().is_some() {
+            self.half = false;
+            self.has_ponged = true;
+        }
     }
 
     /// A message: the peer lives, and what was a half ping is none.
@@ -67,6 +72,8 @@ impl KeepAlive {
         }
         if self.next.is_some_and(|at| at <= now) {
             self.next = Some(now + interval);
+            // A blank line of before is no half of anything any more.
+            self.half = false;
             self.awaited.get_or_insert(now + patience);
             return Some(Due::Ping);
         }
@@ -94,8 +101,30 @@ mod tests {
         assert_eq!(due(&mut it), (EVERY + PATIENCE, Due::Missed { dead: false }));
         assert_eq!(due(&mut it), (2 * EVERY, Due::Ping));
         assert!(!it.handle_blank(), "a pong wants no pong");
+        it.handle_pause();
         assert_eq!(due(&mut it), (3 * EVERY, Due::Ping));
         assert_eq!(due(&mut it), (3 * EVERY + PATIENCE, Due::Missed { dead: true }));
+    }
+
+    /// "keep-alive": Asterisk sends pings of its own by TCP and answers none. Its connection stands.
+    #[test]
+    fn a_ping_of_the_peer_is_not_taken_for_its_pong() {
+        let start = Instant::now();
+        let mut it = KeepAlive::new(Some(start), false);
+        assert_eq!(it.handle_timeout(start, EVERY, PATIENCE), Some(Due::Ping));
+        assert!(!it.handle_blank());
+        assert!(it.handle_blank(), "it wants a pong");
+        it.handle_pause();
+        assert!(!it.has_ponged());
+        let missed = it.handle_timeout(start + PATIENCE, EVERY, PATIENCE);
+        assert_eq!(missed, Some(Due::Missed { dead: false }));
+        // A stray blank line between the pings does not hide the pong after it.
+        assert!(!it.handle_blank());
+        it.handle_pause();
+        assert_eq!(it.handle_timeout(start + EVERY, EVERY, PATIENCE), Some(Due::Ping));
+        assert!(!it.handle_blank());
+        it.handle_pause();
+        assert!(it.has_ponged());
     }
 
     #[test]
