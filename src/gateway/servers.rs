@@ -1,8 +1,8 @@
 //! The task that watches the SIP servers: names are resolved, servers pinged, the current one told to
 //! every agent, and its addresses to the endpoint, which takes SIP from nobody else.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,8 @@ use super::network;
 const INBOX: usize = 64;
 /// News of agents that wait. When all DNs fail together, a few of them tell enough.
 const NEWS: usize = 256;
-/// How long SIP is taken from an address that the names no longer resolve to: calls that were set up
-/// through it go on.
+/// How long SIP is taken from an address that the names no longer resolve to, from when it was last heard
+/// within a dialog: calls that were set up through it go on, and each refreshes its session sooner.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Such addresses at most, for names whose addresses change all the time. The oldest goes first.
 const MAX_PEERS: usize = 256;
@@ -53,8 +53,8 @@ pub(super) struct Watcher {
     connections: broadcast::Receiver<ConnectionEvent>,
     /// See [`Current::epoch`].
     epoch: u64,
-    /// When each was resolved last.
-    peers: BTreeMap<IpAddr, Instant>,
+    /// The name each had, and when it was resolved or used in a call last.
+    peers: HashMap<Hop, (String, Instant)>,
 }
 
 impl Watcher {
@@ -79,7 +79,7 @@ impl Watcher {
             status: Arc::clone(&status),
             connections: endpoint.connection_events(),
             epoch: 0,
-            peers: BTreeMap::new(),
+            peers: HashMap::new(),
         };
         watcher.renamed();
         watcher.publish();
@@ -161,15 +161,24 @@ impl Watcher {
     /// SIP is heard from these hosts, and from nobody who was never named: an open SIP port is scanned,
     /// and each scan would ring a telephone.
     fn take_from(&mut self, targets: &[Target], now: Instant) {
-        self.peers.extend(targets.iter().map(|target| (target.hop.addr.ip(), now)));
-        self.peers.retain(|_, seen| now.saturating_duration_since(*seen) < REMEMBERED);
+        for (hop, (_, seen)) in &mut self.peers {
+            let heard = self.endpoint.last_in_dialog(hop.addr.ip());
+            *seen = heard.map_or(*seen, |heard| heard.max(*seen));
+        }
+        // Backwards, so that of two names for one address the preferred server's stays.
+        for target in targets.iter().rev() {
+            self.peers.insert(target.hop, (target.host.clone(), now));
+        }
+        self.peers.retain(|_, (_, seen)| now.saturating_duration_since(*seen) < REMEMBERED);
         while self.peers.len() > MAX_PEERS {
-            let oldest = self.peers.iter().min_by_key(|(_, seen)| **seen).map(|(ip, _)| *ip);
+            let oldest = self.peers.iter().min_by_key(|(_, (_, seen))| *seen).map(|(hop, _)| *hop);
             let Some(oldest) = oldest else { break };
             self.peers.remove(&oldest);
         }
-        self.endpoint.set_peers(Some(self.peers.keys().copied().collect()));
-        self.endpoint.set_servers(targets.iter().map(|target| (target.hop, target.host.clone())));
+        self.endpoint.set_peers(Some(self.peers.keys().map(|hop| hop.addr.ip()).collect()));
+        // With those of before: by TLS their calls go on only under the name they were verified by.
+        let names = self.peers.iter().map(|(hop, (name, _))| (*hop, name.clone()));
+        self.endpoint.set_servers(names);
     }
 
     /// Tells what has changed.
@@ -215,7 +224,10 @@ impl Watcher {
 mod tests {
     use tokio::net::UdpSocket;
 
+    use rsipstack::sip::Request;
+
     use super::*;
+    use crate::sip::port::{ClientTx, Transmit};
     use crate::sip::resolve::SystemDns;
 
     fn at(address: &str) -> Vec<Target> {
@@ -263,6 +275,28 @@ mod tests {
         watcher.take_from(&at("192.0.2.1:5060"), now + REMEMBERED / 2);
         ask(true).await;
         watcher.take_from(&at("192.0.2.1:5060"), now + REMEMBERED);
+        ask(false).await;
+
+        // A call that goes on through it keeps it, for as long as it is heard.
+        watcher.take_from(&at("127.0.0.1:5060"), now);
+        let (inbox, mut received) = mpsc::channel(4);
+        let port = endpoint.attach(Claim::Nothing, inbox);
+        let head = "Via: SIP/2.0/UDP h;branch=z9hG4bKi\r\nCall-ID: long\r\nCSeq: 1 INVITE\r\n";
+        let invite = format!(
+            "INVITE sip:a@b SIP/2.0\r\n{head}From: <sip:c@d>;tag=ours\r\nTo: <sip:a@b>\r\n\r\n"
+        );
+        let request = Request::try_from(invite.as_str()).unwrap();
+        port.transmit(Transmit::Request { tx: ClientTx(1), request, to: Hop::udp(from) });
+        let update = format!(
+            "UPDATE sip:{here} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKu\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=ours\r\nCall-ID: long\r\nCSeq: 1 UPDATE\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        socket.send_to(update.as_bytes(), here).await.unwrap();
+        assert!(matches!(*received.recv().await.unwrap(), Incoming::Request { .. }));
+        watcher.take_from(&at("192.0.2.1:5060"), now + REMEMBERED);
+        ask(true).await;
+        watcher.take_from(&at("192.0.2.1:5060"), now + 2 * REMEMBERED);
         ask(false).await;
     }
 }

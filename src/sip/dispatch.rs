@@ -1,6 +1,6 @@
 //! Between sockets, transactions and ports: what an endpoint does with a message.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) transactions: Transactions,
     pub(crate) routes: Routes,
     pub(crate) streams: Streams,
+    /// When each of the peers was last heard within a dialog.
+    pub(crate) in_dialog: HashMap<IpAddr, Instant>,
 }
 
 pub(crate) struct Shared {
@@ -417,8 +419,14 @@ impl Shared {
         let mut guard = self.lock();
         let state = &mut *guard;
         match parsed {
-            Ok(SipMessage::Request(request)) => self.request(state, request, from, now),
+            Ok(SipMessage::Request(request)) => {
+                let ours = (message::call_id(&request), tag_of(&request, "To"));
+                self.note_dialog(state, ours, from, now);
+                self.request(state, request, from, now);
+            }
             Ok(SipMessage::Response(response)) => {
+                let ours = (message::call_id(&response), tag_of(&response, "From"));
+                self.note_dialog(state, ours, from, now);
                 if !state.transactions.response(response, from, now) {
                     count(&self.counters.stray_responses);
                 }
@@ -431,6 +439,22 @@ impl Shared {
             }
         }
         self.flush(state);
+    }
+
+    /// For whoever decides how long a peer is one. Those of the list only, so that it has their bound.
+    fn note_dialog(
+        &self,
+        state: &mut State,
+        (call_id, our_tag): (Option<&str>, Option<&str>),
+        from: Hop,
+        now: Instant,
+    ) {
+        let ip = from.addr.ip();
+        if self.peers.load().as_ref().is_some_and(|peers| peers.contains(&ip))
+            && state.routes.knows(call_id, our_tag)
+        {
+            state.in_dialog.insert(ip, now);
+        }
     }
 
     /// A request with a fault gets its answer and leaves nothing behind (RFC 3261 8.2.7): the same answer

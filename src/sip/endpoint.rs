@@ -1,6 +1,6 @@
 //! The tokio side: sockets and connections, their transactions, and who gets which message.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -216,8 +216,16 @@ impl Endpoint {
     /// [`EndpointConfig::also_from`]; None from everybody.
     pub fn set_peers(&self, peers: Option<Vec<IpAddr>>) {
         let canonical = |ip: IpAddr| ip.to_canonical();
-        let peers = peers.map(|peers| peers.into_iter().map(canonical).collect());
+        let peers: Option<HashSet<IpAddr>> =
+            peers.map(|peers| peers.into_iter().map(canonical).collect());
+        let listed = |ip: &IpAddr| peers.as_ref().is_some_and(|peers| peers.contains(ip));
+        self.shared.lock().in_dialog.retain(|ip, _| listed(ip));
         self.shared.peers.store(peers.map(Arc::new));
+    }
+
+    /// When a peer of [`Endpoint::set_peers`] was last heard within a dialog.
+    pub fn last_in_dialog(&self, peer: IpAddr) -> Option<Instant> {
+        self.shared.lock().in_dialog.get(&peer.to_canonical()).copied()
     }
 
     /// The servers of the configuration as they are resolved now, each with the host of its URI: that is

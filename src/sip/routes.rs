@@ -112,6 +112,12 @@ impl Routes {
         by_call_id.or_else(by_user).copied().or(self.everything)
     }
 
+    /// The dialog of that Call-ID and our tag stands, or stood not long ago.
+    pub(crate) fn knows(&self, call_id: Option<&str>, our_tag: Option<&str>) -> bool {
+        let (Some(call_id), Some(tag)) = (call_id, our_tag) else { return false };
+        self.by_dialog.contains_key(&(call_id.to_owned(), tag.to_owned()))
+    }
+
     pub(crate) fn inbox(&self, owner: Owner) -> Option<&Inbox> {
         self.ports.get(&owner).map(|entry| &entry.inbox)
     }
