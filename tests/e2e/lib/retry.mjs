@@ -32,12 +32,12 @@ async function connections(browsers) {
   return lines.join("\n");
 }
 
-/** A fresh demo and fresh browsers for each try; `run` gets what starts Chromium (`browser`) and Firefox. */
-export function browserTest(name, run) {
+/** A fresh demo, started with `args`, and fresh browsers for each try; `run` gets what starts Chromium (`browser`) and Firefox. */
+export function browserTest(name, run, args = []) {
   test(name, async (context) => {
     for (let tries = 1; ; tries += 1) {
       const browsers = [];
-      const demo = await Demo.start();
+      const demo = await Demo.start(args);
       const starts = (Kind) => async (hz) => {
         const started = await Kind.start(hz);
         browsers.push(started);
