@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::phone::{Hold, Phone, PhoneConfig};
 use crate::sdp::Codec;
-use crate::sip::{End, HeaderPair, NotifyEvent};
+use crate::sip::{End, HeaderPair, NotifyEvent, ReferId, Referred};
 
 /// Requests that wait for the server; it takes them at once.
 pub(super) const REQUESTS: usize = 64;
@@ -106,6 +106,17 @@ pub enum LegEvent {
         content_type: String,
         body: Vec<u8>,
     },
+    /// A REFER that came in; wants [`Leg::accept_refer`] or [`Leg::reject_refer`].
+    Referred {
+        refer: ReferId,
+        referred: Box<Referred>,
+    },
+    /// How our REFER goes.
+    Transferring {
+        code: u16,
+        text: String,
+        done: bool,
+    },
     /// The last one.
     Ended(End),
 }
@@ -117,6 +128,7 @@ pub(super) enum Request {
     Find { dn: String, reply: oneshot::Sender<Result<Leg, ControlError>> },
     Take { number: String, legs: mpsc::Sender<Leg> },
     Act { leg: LegId, act: Act },
+    Replaces { leg: LegId, reply: oneshot::Sender<Option<String>> },
     Stop { reply: oneshot::Sender<()> },
 }
 
@@ -130,6 +142,10 @@ pub(super) enum Act {
     Info { content_type: String, body: Vec<u8> },
     ReleaseAck(AckSdp),
     WithholdAck,
+    Refer { to: String },
+    AcceptRefer { refer: ReferId },
+    RejectRefer { refer: ReferId, code: u16 },
+    ReferProgress { refer: ReferId, code: u16, text: String },
     End { code: u16, text: String },
 }
 
@@ -275,6 +291,39 @@ impl Leg {
     /// CANCEL, a refusal with this code, or BYE, with a Reason header.
     pub async fn hang_up(&self, code: u16, text: &str) -> Result<(), ControlError> {
         self.act(Act::End { code, text: text.to_owned() }).await
+    }
+
+    /// REFER: the DN is asked to call this number or URI.
+    pub async fn refer(&self, to: &str) -> Result<(), ControlError> {
+        self.act(Act::Refer { to: to.to_owned() }).await
+    }
+
+    /// 202 to a REFER that came in.
+    pub async fn accept_refer(&self, refer: ReferId) -> Result<(), ControlError> {
+        self.act(Act::AcceptRefer { refer }).await
+    }
+
+    /// A refusal of a REFER that came in.
+    pub async fn reject_refer(&self, refer: ReferId, code: u16) -> Result<(), ControlError> {
+        self.act(Act::RejectRefer { refer, code }).await
+    }
+
+    /// NOTIFY with a sipfrag about the call that a REFER asked for.
+    pub async fn refer_progress(
+        &self,
+        refer: ReferId,
+        code: u16,
+        text: &str,
+    ) -> Result<(), ControlError> {
+        self.act(Act::ReferProgress { refer, code, text: text.to_owned() }).await
+    }
+
+    /// The Replaces header of an INVITE to the DN that is to take this call's place.
+    pub async fn replaces(&self) -> Result<String, ControlError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Replaces { leg: self.id, reply };
+        self.requests.send(request).await.map_err(|_| ControlError::Stopped)?;
+        answer.await.map_err(|_| ControlError::Stopped)?.ok_or(ControlError::NoSuchCall)
     }
 
     async fn act(&self, act: Act) -> Result<(), ControlError> {

@@ -204,12 +204,19 @@ impl PhoneLeg {
                 }
                 self.tell(LegEvent::Informed { content_type, body });
             }
+            Event::Referred { refer, referred, .. } => match self.script {
+                Script::Extension(_) => out.push(Command::RejectRefer { refer, code: 603 }),
+                Script::Calls | Script::Control => {
+                    self.tell(LegEvent::Referred { refer, referred });
+                }
+            },
+            Event::Transferring { code, text, done, .. } => {
+                self.tell(LegEvent::Transferring { code, text, done });
+            }
             Event::Ended { end, .. } => self.tell(LegEvent::Ended(end)),
             Event::Registered { .. }
             | Event::Redirected { .. }
             | Event::Identified { .. }
-            | Event::Transferring { .. }
-            | Event::Referred { .. }
             | Event::RegistrationFailed { .. }
             | Event::Unregistered
             | Event::InfoRefused { .. }
@@ -272,6 +279,12 @@ impl PhoneLeg {
                         self.answer_in_ack(&offer, out);
                     }
                 }
+            }
+            Act::Refer { to } => out.push(Command::Refer { session, to, replaces: None }),
+            Act::AcceptRefer { refer } => out.push(Command::AcceptRefer { refer }),
+            Act::RejectRefer { refer, code } => out.push(Command::RejectRefer { refer, code }),
+            Act::ReferProgress { refer, code, text } => {
+                out.push(Command::ReferProgress { refer, code, text });
             }
             Act::End { code, text } => out.push(Command::End { session, code, text }),
         }

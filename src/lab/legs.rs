@@ -10,7 +10,7 @@ use rsipstack::sip::{Header, HeadersExt, Method, Reason, Request};
 
 use super::control::LegId;
 use crate::sip::port::{ClientTx, Incoming, Transmit};
-use crate::sip::{Command, Event, UaConfig, UserAgent};
+use crate::sip::{Command, Event, SessionId, UaConfig, UserAgent};
 
 /// A leg that has ended stays for answers that come again, 32 s at most (RFC 3261 17.1.2.2, timer
 /// F); whatever it still waits for then does not come.
@@ -78,6 +78,11 @@ impl Legs {
 
     pub fn call_id(&self, leg: LegId) -> Option<&str> {
         self.legs.get(&leg)?.call_id.as_deref()
+    }
+
+    /// The Replaces header that names this leg's call to its peer.
+    pub fn replaces(&self, leg: LegId, session: SessionId) -> Option<String> {
+        self.legs.get(&leg)?.agent.replaces(session)
     }
 
     fn know(&mut self, id: LegId, request: &Request) {

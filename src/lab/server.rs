@@ -511,6 +511,10 @@ impl Server {
                 self.taken.insert(number, legs);
             }
             control::Request::Act { leg, act } => self.act(leg, act, now),
+            control::Request::Replaces { leg, reply } => {
+                let session = self.session_of(leg);
+                let _ = reply.send(session.and_then(|s| self.legs.replaces(leg, s)));
+            }
             control::Request::Stop { reply } => {
                 self.leaving = Some((now + LEAVE, reply));
                 self.call_backs.clear();

@@ -175,6 +175,12 @@ impl UserAgent {
         self.tidy(now);
     }
 
+    /// The Replaces header (RFC 3891) of an INVITE to this session's peer that is to take its place;
+    /// `None` unless the session is up.
+    pub fn replaces(&self, session: SessionId) -> Option<String> {
+        Some(self.sessions.get(&session)?.as_replaced()?.to_string())
+    }
+
     fn with(&mut self, id: SessionId, act: impl FnOnce(&mut Session, &mut Core)) {
         if let Some(session) = self.sessions.get_mut(&id) {
             act(session, &mut self.core);

@@ -17,4 +17,5 @@ mod signin;
 mod sip_over_tcp;
 mod support_selftest;
 mod third_party;
+mod transfers;
 mod wait;

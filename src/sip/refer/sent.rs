@@ -91,15 +91,8 @@ pub(crate) fn send(
 /// Refer-To with the dialog of `other` embedded, as that dialog's peer sees it (RFC 5589 7.1).
 fn attended(core: &Core, other: &Session, to: &str) -> Result<String, (u16, &'static str)> {
     let unanswered = (481, "the other call is not answered");
-    // An early dialog could not be replaced at its callee (RFC 3891 3).
-    let (Phase::Up, false) = (&other.phase, other.ended) else { return Err(unanswered) };
+    let replaces = other.as_replaced().ok_or(unanswered)?;
     let dialog = other.dialog.as_ref().ok_or(unanswered)?;
-    let replaces = Replaces {
-        call_id: dialog.call_id.clone(),
-        to_tag: dialog.remote_tag.clone().unwrap_or_else(|| "0".to_owned()),
-        from_tag: dialog.local_tag.clone(),
-        early_only: false,
-    };
     let uri = match to.trim() {
         "" => dialog.remote_party().and_then(|party| message::parse_uri(&party.uri)),
         to => target(to, &core.config.domain),
@@ -115,6 +108,20 @@ fn bare(mut uri: Uri) -> Uri {
 }
 
 impl Session {
+    /// Names the dialog as its peer sees it. An early one could not be replaced at its callee (RFC 3891
+    /// 3).
+    pub(crate) fn as_replaced(&self) -> Option<Replaces> {
+        let (Phase::Up, false, Some(dialog)) = (&self.phase, self.ended, &self.dialog) else {
+            return None;
+        };
+        Some(Replaces {
+            call_id: dialog.call_id.clone(),
+            to_tag: dialog.remote_tag.clone().unwrap_or_else(|| "0".to_owned()),
+            from_tag: dialog.local_tag.clone(),
+            early_only: false,
+        })
+    }
+
     fn refer(&mut self, core: &mut Core, refer_to: Result<String, (u16, &'static str)>) {
         if self.ended {
             return;
