@@ -527,7 +527,9 @@ impl Shared {
         let code = match request.method {
             Method::Ack => return,
             Method::Options if !in_dialog => 200,
-            Method::Invite | Method::Refer if !in_dialog => 404,
+            // A DN whose agent has not come back, after a restart: it is registered still.
+            Method::Invite if !in_dialog => 480,
+            Method::Refer if !in_dialog => 404,
             Method::Register | Method::Publish | Method::Message => 405,
             Method::Subscribe => 489,
             _ => 481,

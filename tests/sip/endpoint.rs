@@ -98,7 +98,7 @@ async fn what_nobody_claims_is_answered() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     for (method, to_tag, code) in [
         ("OPTIONS", "", "200"),
-        ("INVITE", "", "404"),
+        ("INVITE", "", "480"),
         ("BYE", ";tag=2", "481"),
         ("CANCEL", "", "481"),
         ("REGISTER", "", "405"),
