@@ -20,6 +20,7 @@ pub(super) enum Exchange {
     /// Ours.
     Ours {
         ids: RoapIds,
+        offered: Vec<Codec>,
     },
 }
 
@@ -169,16 +170,23 @@ impl BrowserLeg {
             side(&self.local, Setup::ActPass, self.direction.reversed(), &payloads),
             self.remote.as_ref().map_or(Shape::Fresh, Shape::Like),
         );
-        self.exchange = Exchange::Ours { ids };
+        self.exchange = Exchange::Ours { ids, offered: codecs.to_vec() };
         (ids, text)
     }
 
     /// Settles our offer with the browser's answer. `None` where no such offer is out.
-    pub fn settle(&mut self, ids: Option<RoapIds>, sdp: BrowserSdp) -> Option<BrowserRemote> {
+    ///
+    /// An answer may name formats that were not offered, but what is sent is of the offer (RFC 3264
+    /// 6.1): the offered ones come first, or each answer of that kind would cost one more OFFER.
+    pub fn settle(&mut self, ids: Option<RoapIds>, mut sdp: BrowserSdp) -> Option<BrowserRemote> {
         if !self.awaits_answer(ids) {
             return None;
         }
-        self.exchange = Exchange::Idle;
+        if let Exchange::Ours { offered, .. } =
+            std::mem::replace(&mut self.exchange, Exchange::Idle)
+        {
+            sdp.payloads.formats.sort_by_key(|format| !offered.contains(&format.codec));
+        }
         if let Some(answerer) = ids.and_then(|ids| ids.answerer) {
             self.their_id = Some(answerer);
         }

@@ -397,11 +397,11 @@ impl Line {
         let session = self.legs[i].sip.session;
         self.refer_ended(i, code, text);
         let stood = self.legs[i].is_established();
-        self.legs[i].phase = Phase::Ended;
         if matches!(by, CallEndedBy::Browser | CallEndedBy::Gateway) {
             // Whoever hangs up does not mean to be called on.
             self.end_successors(session, by, code, text);
         }
+        self.legs[i].phase = Phase::Ended;
         self.tell_end(i, stood, by, code, text);
         let leg = &mut self.legs[i];
         leg.deadline = None;
@@ -438,7 +438,13 @@ impl Line {
         if presented {
             self.active = heir;
         }
-        if heir.is_some() || self.legs[i].role != Role::Own {
+        let succeeds = match self.legs[i].role {
+            Role::Own => false,
+            Role::Replaced => true,
+            // Not where the call that it was to follow has ended before it.
+            Role::Successor { of, .. } => self.index(of).is_some(),
+        };
+        if heir.is_some() || succeeds {
             // The browser's call goes on with another SIP session.
         } else if others || !(presented || stood) {
             if by == CallEndedBy::Browser && presented && self.dialect == Dialect::Jsapi {

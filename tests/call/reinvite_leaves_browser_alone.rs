@@ -62,3 +62,19 @@ fn only_a_codec_that_cannot_be_bridged_costs_an_offer() {
     bench.answer(&browser_answer("u0", "sendrecv", "9 126"));
     assert_eq!(bench.heard(), ["offer", "ok"]);
 }
+
+/// A browser that answers with formats nobody offered does not get OFFER after OFFER.
+#[test]
+fn an_answer_with_more_than_was_offered_is_not_asked_again() {
+    for formats in ["0 9 126", "8 0 9 126", "0 8 126"] {
+        let mut bench = Bench::established();
+        bench.reinvited(Some(&sip_sdp("203.0.113.5:30000", "9 101", "sendrecv", 2)));
+        assert_eq!(bench.heard(), ["offer"]);
+        for _ in 0..3 {
+            if bench.heard().last() == Some(&"offer") {
+                bench.answer(&browser_answer("u0", "sendrecv", formats));
+            }
+        }
+        assert_eq!(bench.heard(), ["offer", "ok"], "{formats}");
+    }
+}

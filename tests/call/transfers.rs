@@ -166,6 +166,25 @@ fn one_that_refers_and_hangs_up_at_once_leaves_the_new_call_to_the_browser() {
     assert_eq!(bench.remote().target.unwrap().to_string(), "203.0.113.9:30000");
 }
 
+/// The agent is not left with a browser in a call that nobody is in.
+#[test]
+fn one_that_refers_and_hangs_up_at_once_to_a_target_that_refuses_ends_the_browsers_call() {
+    let mut bench = Bench::established();
+    bench.referred(&asked());
+    ended(&mut bench, SESSION, 200);
+    ended(&mut bench, SECOND, 486);
+    assert_eq!(progress(&bench), [100, 486]);
+    assert_eq!(bench.heard(), ["bye"]);
+    assert!(bench.line.is_over());
+    // Nobody answers either.
+    let mut bench = Bench::established();
+    bench.referred(&asked());
+    ended(&mut bench, SESSION, 200);
+    bench.wait(Duration::from_secs(300));
+    assert_eq!(bench.heard(), ["bye"]);
+    assert!(bench.line.is_over());
+}
+
 #[test]
 fn an_agent_who_hangs_up_is_not_called_on() {
     let mut bench = Bench::established();
