@@ -45,7 +45,10 @@ pub(super) fn caller(headers: &HeaderMap, origins: &Origins) -> Caller {
     };
     match origin.to_str() {
         // The own origin is echoed too: harmless, and right behind proxies that change the scheme.
-        Ok(text) if origins.allow(text) || is_own(text, headers) => Caller::Allowed(origin.clone()),
+        // A copy: a clone would keep the buffer that the request was read into while a poll hangs.
+        Ok(text) if origins.allow(text) || is_own(text, headers) => {
+            HeaderValue::from_str(text).map_or(Caller::Foreign, Caller::Allowed)
+        }
         _ => Caller::Foreign,
     }
 }

@@ -108,6 +108,8 @@ pub(super) async fn wait(
         return wrong_method("GET, OPTIONS");
     }
     let Some(session) = session(&app, &request, "id") else { return unknown_session() };
+    // Its headers keep a buffer of hyper's, for minutes.
+    drop(request);
     let poll = Poll {
         ack: None,
         deadline: Instant::now() + LONGEST_HANG,

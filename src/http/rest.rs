@@ -204,7 +204,13 @@ pub(super) async fn message(
 ) -> Response {
     match *request.method() {
         Method::GET => {
-            answer(poll(&app, &conn, request.uri().clone(), accepts_json(request.headers())).await)
+            let asked = wanted(&app, &request);
+            // Its headers keep a buffer of hyper's, as long as the poll hangs.
+            drop(request);
+            match asked {
+                Ok((session, poll, json)) => answer(hang(&app, &conn, session, poll, json).await),
+                Err(problem) => problem.into_response(),
+            }
         }
         Method::POST => answer(post(&app, request).await),
         _ => wrong_method("GET, POST, OPTIONS"),
@@ -252,8 +258,10 @@ async fn post(app: &App, request: Request) -> Result<Response, Problem> {
     Ok(reply::ok())
 }
 
-async fn poll(app: &App, conn: &Arc<Conn>, uri: Uri, json: bool) -> Result<Response, Problem> {
-    let (session, parameters) = session(app, &uri, "id")?;
+/// Whose poll it is, what it wants, and whether as JSON.
+fn wanted(app: &App, request: &Request) -> Result<(Arc<Session>, Poll, bool), Problem> {
+    let json = accepts_json(request.headers());
+    let (session, parameters) = session(app, request.uri(), "id")?;
     let wait = match parameters.get("wait") {
         None => DEFAULT_WAIT,
         Some(text) => text
@@ -277,6 +285,16 @@ async fn poll(app: &App, conn: &Arc<Conn>, uri: Uri, json: bool) -> Result<Respo
             |envelope| wire::is_sdp(&envelope.message)
         },
     };
+    Ok((session, poll, json))
+}
+
+async fn hang(
+    app: &App,
+    conn: &Arc<Conn>,
+    session: Arc<Session>,
+    poll: Poll,
+    json: bool,
+) -> Result<Response, Problem> {
     let polled = tokio::select! {
         polled = session.poll(poll) => polled,
         () = app.draining.cancelled() => Polled::Nothing,

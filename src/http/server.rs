@@ -206,7 +206,8 @@ async fn connection(
         None => http(stream, conn, router, drain).await,
         Some(acceptor) => {
             match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => http(stream, conn, router, drain).await,
+                // Boxed: it would take its room in every connection's task, without TLS as well.
+                Ok(Ok(stream)) => Box::pin(http(stream, conn, router, drain)).await,
                 Ok(Err(error)) => tracing::debug!(%remote, %error, "TLS handshake failed"),
                 Err(_elapsed) => tracing::debug!(%remote, "TLS handshake took too long"),
             }
