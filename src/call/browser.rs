@@ -210,6 +210,11 @@ impl BrowserLeg {
         }
     }
 
+    /// The codec that the browser sends.
+    pub fn sends(&self) -> Option<Codec> {
+        self.payloads.preferred().map(|format| format.codec)
+    }
+
     /// Codecs the browser has said it can do, ours in our order until it has said anything.
     pub fn codecs(&self, configured: &[Codec]) -> Vec<Codec> {
         let known = match &self.exchange {

@@ -67,8 +67,10 @@ impl Line {
             }
             return self.first_offer_of_incoming(i, now);
         };
-        // Only a change is the agent's word: an ICE restart of a held call resumes nothing.
-        if received != receives && !self.is_echo(receives, now) {
+        // Only a change is the agent's word: an ICE restart of a held call resumes nothing. A call that
+        // is being retrieved is held by itself where the browser was with another one meanwhile.
+        let word = received != receives || (receives && self.legs[i].retrieving);
+        if word && !self.is_echo(receives, now) {
             self.legs[i].held = !receives;
             if receives && self.legs[i].is_established() {
                 self.activate(i);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::agent::{Dialect, MessageError};
-use crate::sdp::{Codec, SdpError, SipSdp};
+use crate::sdp::{Codec, SdpError, SipSdp, negotiate};
 use crate::sip::{self, Invited, SessionId};
 use crate::wire::{DataPair, RoapError, RoapIds, ToBrowser};
 
@@ -179,7 +179,11 @@ impl Line {
                 self.reconcile();
             }
             None => {
-                let codecs = self.browser.codecs(&self.config.codecs);
+                let mut codecs = self.browser.codecs(&self.config.codecs);
+                // A second call shall need nothing of the browser.
+                if let Some(sending) = self.browser.sends() {
+                    codecs = negotiate::preferring(&codecs, sending);
+                }
                 let leg = &mut self.legs[i];
                 let sdp = leg.sip.offer(&codecs, wanted);
                 leg.answered_at = Some(now);
@@ -194,12 +198,12 @@ impl Line {
     /// else the first that the browser knows at all.
     pub(super) fn answer_codec(&self, offer: &SipSdp) -> Option<Codec> {
         let offered = || offer.payloads.formats.iter().map(|format| format.codec);
-        let sending = self.browser.payloads.preferred().map(|format| format.codec);
+        let sending = self.browser.sends();
         let can = self.browser.codecs(&self.config.codecs);
         match sending {
             Some(sending) => offered()
                 .find(|codec| *codec == sending)
-                .or_else(|| offered().find(|c| crate::sdp::negotiate::bridgeable(*c, sending)))
+                .or_else(|| offered().find(|c| negotiate::bridgeable(*c, sending)))
                 .or_else(|| offered().find(|codec| can.contains(codec))),
             None => offered().find(|codec| can.contains(codec)),
         }

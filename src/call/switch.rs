@@ -151,7 +151,10 @@ impl Line {
     pub(super) fn answer_browser(&mut self) {
         let Some(i) = self.active_index().or_else(|| self.chosen(None)) else { return };
         let first = self.browser.remote.is_none();
-        let Some((ids, sdp, remote)) = self.browser.answer(self.legs[i].sip.codec()) else {
+        // Before the far end has said its own (3pcc), what the browser sends already: anything else
+        // would have to be changed by another OFFER.
+        let codec = self.legs[i].sip.codec().or_else(|| self.browser.sends());
+        let Some((ids, sdp, remote)) = self.browser.answer(codec) else {
             return;
         };
         let early = self.legs[i].phase == Phase::Calling && first;

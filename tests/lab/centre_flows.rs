@@ -2,18 +2,20 @@
 //! Tests say in the words of sip-behaviour.md which of its lines they hold.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wrtc_gateway::call::CallEndedBy;
-use wrtc_gateway::lab::Hold;
 use wrtc_gateway::lab::centre::{
     Body, Caller, Expect, Names, OFFERLESS_AFTER, SOON, Stage, Step, media_address, origin,
     receives, scenario,
 };
+use wrtc_gateway::lab::{Hold, Paper};
 use wrtc_gateway::sdp::{Codec, Direction};
 
 use super::desk::{CUSTOMER, Desk, paper};
 
+const COLLEAGUE: &str = "198.51.100.8:17000";
 const A_MOMENT: Duration = Duration::from_millis(2);
 
 fn header<'a>(message: &'a str, name: &str) -> Option<&'a str> {
@@ -433,4 +435,106 @@ fn a_script_that_waits_in_vain_says_so() {
     desk.passes(SOON);
     let failure = desk.player.failure().unwrap().to_string();
     assert!(failure.contains("183 to the INVITE") && failure.contains("180"), "{failure}");
+}
+
+/// The agent has a customer, who is held, and asks a colleague: a second call without an offer, answered
+/// by the server's talk.
+fn consults() -> (Desk, Arc<Paper>) {
+    let mut desk = in_a_call();
+    desk.plays(scenario::hold());
+    let before = desk.told.len();
+    let colleague = paper(COLLEAGUE);
+    desk.calls_again(Caller::new("7100"), colleague.clone());
+    desk.plays([scenario::ring_offerless(), scenario::talk_offerless()].concat());
+    assert!(desk.between("NOTIFY talk", "200 OK (INVITE)") < A_MOMENT);
+    desk.plays(vec![Step::Wait(Duration::from_secs(8)), Step::Ack(Body::Answer)]);
+    desk.passes(Duration::from_secs(1));
+    // No OFFER, no INVITE: its peer connection is what it was.
+    // (The JSAPI has no word for a call that waits; the gadget has.)
+    assert_eq!(desk.told[before..], ["WAITING", "EVENT-TALK", "ANSWER"], "{:?}", desk.told);
+    assert_eq!(colleague.target(), Some("192.0.2.20:20000".parse().unwrap()));
+    assert_eq!(desk.customer.target(), None, "the customer is held");
+    assert!(desk.flow.to_browser && desk.flow.to_sip);
+    assert!(!desk.player.agent_holds() && desk.other.as_ref().unwrap().agent_holds());
+    (desk, colleague)
+}
+
+/// One OFFER, that of the first ring.
+fn the_browser_is_left_alone(desk: &Desk) {
+    let offers = desk.told.iter().filter(|told| **told == "OFFER").count();
+    assert_eq!((offers, desk.renewed), (1, 0), "{:?}", desk.told);
+}
+
+/// "Call from the agent, dialled in WWE (3pcc)", "Hold from WWE", "Retrieve": a consultation that ends.
+#[test]
+fn a_consultation_ends_and_the_customer_is_retrieved() {
+    for offerless in [false, true] {
+        let (mut desk, _) = consults();
+        desk.plays(scenario::hang_up());
+        assert!(!desk.flow.to_sip && !desk.flow.to_browser, "the customer is still held");
+        desk.turns();
+        desk.plays(if offerless { scenario::offerless() } else { scenario::retrieve() });
+        desk.passes(Duration::from_secs(1));
+        assert!(!desk.player.agent_holds());
+        assert_eq!(desk.customer.direction(), Direction::SendRecv);
+        assert_eq!(desk.customer.target(), Some("192.0.2.20:20000".parse().unwrap()));
+        assert!(desk.flow.to_browser && desk.flow.to_sip);
+        the_browser_is_left_alone(&desk);
+        desk.plays(scenario::hang_up());
+        desk.passes(Duration::from_secs(40));
+        assert_eq!(desk.told.last(), Some(&"BYE"));
+        assert!(desk.call.as_ref().unwrap().is_over());
+    }
+}
+
+/// "Genesys mostly transfers by re-INVITE": the first call gets the colleague's end while the agent holds
+/// it ("our own hold must survive the peer's"), the consultation is over, and talk brings the sound.
+#[test]
+fn a_transfer_after_a_consultation_is_completed_by_re_invite() {
+    for bye_first in [false, true] {
+        let (mut desk, _) = consults();
+        if bye_first {
+            desk.plays(scenario::hang_up());
+            desk.turns();
+        } else {
+            desk.turns();
+        }
+        let third = paper("198.51.100.9:18000");
+        desk.plays([vec![Step::Connect(third.clone())], scenario::renew()].concat());
+        let answer = desk.player.sdps().next_back().unwrap();
+        assert!(!receives(answer), "our hold survives: {answer}");
+        if !bye_first {
+            assert!(desk.flow.to_browser && desk.flow.to_sip, "the consultation is not disturbed");
+            desk.turns();
+            desk.plays(scenario::hang_up());
+            desk.turns();
+        }
+        assert!(!desk.flow.to_sip);
+        desk.plays(scenario::retrieve());
+        desk.passes(Duration::from_secs(1));
+        assert_eq!(third.direction(), Direction::SendRecv);
+        assert_eq!(third.target(), Some("192.0.2.20:20000".parse().unwrap()));
+        assert!(desk.flow.to_browser && desk.flow.to_sip);
+        the_browser_is_left_alone(&desk);
+    }
+}
+
+/// A consultation that fails: "ACK with the gateway's own SDP echoed back or with a black hole, then BYE
+/// with `Reason: SIP;cause=403`". The customer is there as before.
+#[test]
+fn a_consultation_that_fails_leaves_the_customer_held() {
+    for sdp in [Body::Mirrored, Body::BlackHole] {
+        let mut desk = in_a_call();
+        desk.plays(scenario::hold());
+        desk.calls_again(Caller::new("7006"), paper(COLLEAGUE));
+        desk.plays([scenario::ring_offerless(), scenario::talk_offerless()].concat());
+        desk.plays(scenario::fail(sdp));
+        assert!(!desk.flow.to_sip, "the customer is still held");
+        desk.turns();
+        desk.plays(scenario::retrieve());
+        desk.passes(Duration::from_secs(1));
+        assert!(desk.flow.to_browser && desk.flow.to_sip);
+        assert_eq!(desk.customer.target(), Some("192.0.2.20:20000".parse().unwrap()));
+        the_browser_is_left_alone(&desk);
+    }
 }

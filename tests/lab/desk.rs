@@ -12,13 +12,13 @@ use wrtc_gateway::agent::Dialect;
 use wrtc_gateway::call::{
     CallConfig, CallEnd, DigitsBy, InviteOffer, Line, MediaLocal, Output, Seed,
 };
-use wrtc_gateway::lab::centre::{Caller, Player, Setup, Step};
+use wrtc_gateway::lab::centre::{Caller, Player, Setup, Step, Text};
 use wrtc_gateway::lab::{Paper, PhoneConfig};
 use wrtc_gateway::media::{BrowserLocal, Flow};
 use wrtc_gateway::sdp::{Codec, Fingerprint, IceCredentials};
 use wrtc_gateway::sip::port::{Incoming, Transmit};
 use wrtc_gateway::sip::transaction::{self, Arrival, Transactions};
-use wrtc_gateway::sip::{Command, Event, Hop, Invited, UaConfig, UserAgent, wire};
+use wrtc_gateway::sip::{Command, Event, Hop, Invited, SessionId, UaConfig, UserAgent, wire};
 use wrtc_gateway::wire::{FromBrowser, RoapIds, ToBrowser};
 
 pub const CENTRE: &str = "192.0.2.10:5060";
@@ -33,13 +33,18 @@ pub fn paper(address: &str) -> Arc<Paper> {
 pub struct Desk {
     pub now: Instant,
     pub player: Player,
+    /// The player of another call to the same DN.
+    pub other: Option<Player>,
     pub customer: Arc<Paper>,
     pub call: Option<Line>,
     pub flow: Flow,
+    /// How often the browser's connection was made anew.
+    pub renewed: u32,
     /// What the browser was told.
     pub told: Vec<&'static str>,
     pub invited: Option<Invited>,
     pub end: Option<CallEnd>,
+    over: Vec<SessionId>,
     /// The browser answers nothing by itself.
     pub browser_sleeps: bool,
     ua: UserAgent,
@@ -71,18 +76,19 @@ impl Desk {
             (CENTRE.parse().unwrap(), GATEWAY.parse().unwrap());
         let now = Instant::now();
         let customer = paper(CUSTOMER);
-        let contact = format!("sip:5001@{GATEWAY}");
-        let setup = Setup { caller, me, dn: "5001".into(), contact, addr };
         let config = UaConfig::new("5001", "example.org", Hop::udp(me), addr);
         Self {
             now,
-            player: Player::new(setup, customer.clone(), now),
+            player: player(caller, customer.clone(), now),
             customer,
+            other: None,
             call: None,
             flow: Flow::default(),
+            renewed: 0,
             told: Vec::new(),
             invited: None,
             end: None,
+            over: Vec::new(),
             browser_sleeps: false,
             ua: UserAgent::new(config, 5),
             transactions: Transactions::default(),
@@ -92,6 +98,18 @@ impl Desk {
             flying: VecDeque::new(),
             travel: Duration::from_micros(200),
         }
+    }
+
+    /// The server calls the DN once more. From now on the script is that call's, and with
+    /// [`Desk::turns`] the first one's again.
+    pub fn calls_again(&mut self, caller: Caller, far: Arc<Paper>) {
+        assert!(self.other.is_none(), "two calls are all that this desk has");
+        let first = std::mem::replace(&mut self.player, player(caller, far, self.now));
+        self.other = Some(first);
+    }
+
+    pub fn turns(&mut self) {
+        std::mem::swap(&mut self.player, self.other.as_mut().expect("another call"));
     }
 
     /// Adds to the script, and runs until it is done or nothing happens any more.
@@ -162,6 +180,9 @@ impl Desk {
                 self.arrives(&text);
             }
             self.player.handle_timeout(self.now);
+            if let Some(other) = &mut self.other {
+                other.handle_timeout(self.now);
+            }
             self.ua.handle_timeout(self.now);
             self.transactions.handle_timeout(self.now);
             if let Some(call) = &mut self.call {
@@ -171,11 +192,12 @@ impl Desk {
         self.now = self.now.max(end);
     }
 
-    /// Of the network, the player, the user agent, its transactions and the call.
-    fn timers(&self) -> [Option<Instant>; 5] {
+    /// Of the network, the players, the user agent, its transactions and the call.
+    fn timers(&self) -> [Option<Instant>; 6] {
         [
             self.flying.front().map(|(at, _)| *at),
             self.player.poll_timeout(),
+            self.other.as_ref().and_then(Player::poll_timeout),
             self.ua.poll_timeout(),
             self.transactions.poll_timeout(),
             self.call.as_ref().and_then(Line::poll_timeout),
@@ -201,14 +223,24 @@ impl Desk {
         }
     }
 
+    /// From the gateway, to the player whose call it is about.
+    fn returns(&mut self, datagram: &[u8]) {
+        let message = Text::parse(datagram).expect("the centre reads what the gateway writes");
+        let players = std::iter::once(&mut self.player).chain(&mut self.other);
+        let mut of = players.filter(|player| message.call_id() == Some(player.call_id()));
+        of.next().expect("a call").handle_datagram(datagram, self.now);
+    }
+
     /// Carries out what everybody wants until nobody wants anything more.
     fn settle(&mut self) {
         loop {
             let mut idle = true;
             assert!(self.told.len() < 200, "no end of it: {:?}", &self.told[..20]);
-            while let Some((_, text)) = self.player.poll_transmit() {
-                idle = false;
-                self.flying.push_back((self.now + self.travel, text));
+            for player in std::iter::once(&mut self.player).chain(&mut self.other) {
+                while let Some((_, text)) = player.poll_transmit() {
+                    idle = false;
+                    self.flying.push_back((self.now + self.travel, text));
+                }
             }
             while let Some(transmit) = self.ua.poll_transmit() {
                 idle = false;
@@ -218,7 +250,7 @@ impl Desk {
                 idle = false;
                 match output {
                     transaction::Output::Send { datagram, .. } => {
-                        self.player.handle_datagram(&datagram, self.now);
+                        self.returns(&datagram);
                     }
                     transaction::Output::Deliver { incoming, .. } => {
                         self.ua.handle_incoming(incoming, self.now);
@@ -246,7 +278,7 @@ impl Desk {
                 self.transactions.cancel(0, invite, request, to, now);
             }
             Transmit::Ack { request, .. } => {
-                self.player.handle_datagram(&request.to_bytes(), now);
+                self.returns(&request.to_bytes());
             }
             Transmit::Response { tx, response } => {
                 self.transactions.respond(tx, &response, now);
@@ -266,9 +298,12 @@ impl Desk {
                 let text = String::new();
                 return self.ua.handle_command(Command::End { session, code: 488, text }, now);
             };
+            self.invited = Some(*invite);
+            if let Some(line) = &mut self.call {
+                return line.invited(session, offer, now);
+            }
             let local = MediaLocal { browser: local(), rtp: "192.0.2.20:20000".parse().unwrap() };
             let seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2] };
-            self.invited = Some(*invite);
             let call = Line::incoming(config, Dialect::Jsapi, session, offer, local, seed, now);
             self.call = Some(call);
         } else if let Some(call) = &mut self.call {
@@ -284,8 +319,9 @@ impl Desk {
                 Output::Sip(command) => self.ua.handle_command(command, self.now),
                 Output::Media(command) => self.media(command),
                 Output::Browser(_, message) => self.browser(message),
-                Output::Ended(_, end) => {
-                    assert!(self.end.is_none(), "a call ends once");
+                Output::Ended(session, end) => {
+                    assert!(!self.over.contains(&session), "a call ends once");
+                    self.over.push(session);
                     self.end = Some(end);
                 }
             }
@@ -298,6 +334,7 @@ impl Desk {
         match command {
             SetFlow(flow) => self.flow = flow,
             RestartIce | RenewBrowser => {
+                self.renewed += 1;
                 self.call.as_mut().unwrap().handle_media_local(local());
             }
             _ => {}
@@ -350,6 +387,8 @@ impl Desk {
             ToBrowser::Ok { .. } => self.told.push("OK"),
             ToBrowser::Bye { .. } => self.told.push("BYE"),
             ToBrowser::Error { detail, .. } => panic!("the browser was told an ERROR: {detail}"),
+            ToBrowser::Waiting => self.told.push("WAITING"),
+            ToBrowser::Ended { .. } => self.told.push("ENDED"),
             _ => self.told.push("else"),
         }
     }
@@ -392,6 +431,12 @@ impl Desk {
         let now = self.now;
         self.call.as_mut().expect("a call").handle_browser(None, message, now).expect("taken");
     }
+}
+
+fn player(caller: Caller, far: Arc<Paper>, now: Instant) -> Player {
+    let (me, addr) = (CENTRE.parse().unwrap(), GATEWAY.parse().unwrap());
+    let contact = format!("sip:5001@{GATEWAY}");
+    Player::new(Setup { caller, me, dn: "5001".into(), contact, addr }, far, now)
 }
 
 fn local() -> BrowserLocal {

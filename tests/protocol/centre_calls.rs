@@ -24,6 +24,10 @@ struct Desk {
     invited: bool,
     talked: bool,
     connected: bool,
+    /// Sessions that were begun, with an OFFER or an INVITE.
+    begun: u32,
+    /// What the last message was about, by the server's id.
+    call_uuid: Option<String>,
     demo: Demo,
 }
 
@@ -39,14 +43,17 @@ impl Desk {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let (offer, invited, talked, connected) = (None, false, false, false);
-        Self { centre, phone, offer, invited, talked, connected, demo }
+        let (begun, call_uuid) = (0, None);
+        Self { centre, phone, offer, invited, talked, connected, begun, call_uuid, demo }
     }
 
     /// Does what the JSAPI client does with a message.
     async fn reacts(&mut self, message: Delivered) {
+        self.call_uuid.clone_from(&message.call_uuid);
         if let Some(roap) = message.roap() {
             match roap.kind.as_str() {
                 "OFFER" => {
+                    self.begun += 1;
                     self.phone.peer = message.peer;
                     self.offer = Some(roap);
                 }
@@ -63,6 +70,7 @@ impl Desk {
             match message.body.as_str() {
                 "INVITE" if self.connected => self.offers("sendrecv").await,
                 "INVITE" => {
+                    self.begun += 1;
                     self.phone.peer = message.peer;
                     self.invited = true;
                 }
@@ -215,9 +223,71 @@ async fn a_customer_is_answered_in_wwe_and_both_hear_each_other() {
     for title in wanted {
         assert!(titles.any(|t| t == title), "{title} is not in its place\n{}", desk.ladder(call));
     }
+    assert_eq!(desk.call_uuid.as_deref(), Some(view.uuid.as_str()), "the browser is told");
     assert!(view.ring_ms.is_some() && view.answer_ms.is_some(), "{view:?}");
     desk.centre.hang_up(call).expect("it is up");
     desk.settles(call).await;
+    desk.until("the end", |desk| !desk.connected).await;
+    assert_eq!(desk.call_uuid.as_deref(), Some(view.uuid.as_str()), "of its end, too");
+    desk.demo.idle().await;
+}
+
+/// "A browser that is not there: 480 at once."
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queued_call_to_an_agent_whose_browser_is_gone_is_480() {
+    let mut desk = Desk::new().await;
+    desk.phone.stop_polling().await;
+    // It may have gone to fetch its next poll, for a moment.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let call = desk.centre.queue("5001", Caller::new("7001")).await.expect("still registered");
+    let limit = Instant::now() + LIMIT;
+    while desk.centre.call(call).expect("a call").state != "ended" {
+        assert!(Instant::now() < limit, "{}", desk.ladder(call));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let titles: Vec<_> =
+        desk.centre.call(call).expect("a call").rungs.into_iter().map(|rung| rung.title).collect();
+    assert!(titles.iter().any(|title| title.starts_with("480 ")), "{titles:?}");
+    assert!(!titles.iter().any(|title| title.starts_with("180 ")), "it never rang: {titles:?}");
+    desk.demo.idle().await;
+}
+
+/// A consultation, which is why an agent has several calls: the customer is held, the colleague comes as a
+/// second call without an offer, "no human involved". It ends and the customer is retrieved; or the first
+/// call gets the colleague's end by re-INVITE and the other one is over. All of it is one session of the
+/// browser's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_colleague_is_consulted_and_the_transfer_is_completed() {
+    let mut desk = Desk::new().await;
+    let customer = desk.answered_call().await;
+    desk.both_hear(customer, CUSTOMER).await;
+    for completed in [false, true] {
+        desk.centre.hold(customer).expect("it is up");
+        desk.settles(customer).await;
+        let held = desk.centre.phone(customer).expect("a far end");
+        let consulted = desk.centre.dial("5001", Caller::new("7100")).await.expect("dialled");
+        desk.settles(consulted).await;
+        held.listen_afresh();
+        desk.both_hear(consulted, COLLEAGUE).await;
+        assert_eq!(held.heard_afresh().tone_near(VOICE, 30.0).seconds, 0.0, "the customer is held");
+        let uuid = desk.centre.call(consulted).expect("a call").uuid;
+        assert_eq!(desk.call_uuid, Some(uuid), "the browser is told which call it is with");
+        assert_eq!(desk.demo.health().await["active_calls"], 2);
+        if completed {
+            desk.centre.transfer(customer, "7100").await.expect("it is up");
+            desk.settles(customer).await;
+            desk.both_hear(consulted, COLLEAGUE).await;
+        }
+        desk.centre.hang_up(consulted).expect("it is up");
+        desk.settles(consulted).await;
+        desk.silence(customer).await;
+        desk.centre.talk(customer).expect("it is held");
+        desk.settles(customer).await;
+        desk.both_hear(customer, if completed { COLLEAGUE } else { CUSTOMER }).await;
+    }
+    assert_eq!(desk.begun, 1, "one session, one peer connection");
+    desk.centre.hang_up(customer).expect("it is up");
+    desk.settles(customer).await;
     desk.until("the end", |desk| !desk.connected).await;
     desk.demo.idle().await;
 }
@@ -376,6 +446,8 @@ async fn a_customer_with_a_name_gives_up() {
     desk.settles(call).await;
     desk.until("487", |desk| desk.centre.look(call, |player| player.has_ended()) == Some(true))
         .await;
-    assert_eq!(desk.centre.call(call).expect("a call").state, "ended");
+    let view = desk.centre.call(call).expect("a call");
+    assert_eq!(view.state, "ended");
+    assert!(view.rungs.iter().any(|rung| rung.title.starts_with("487 ")), "{}", desk.ladder(call));
     desk.demo.idle().await;
 }

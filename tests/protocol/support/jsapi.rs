@@ -19,6 +19,8 @@ use super::wire::{Answer, Wire};
 pub struct Delivered {
     /// The `Pragma` header: the other party.
     pub peer: String,
+    /// `X-Genesys-CallUUID`, where the call has one.
+    pub call_uuid: Option<String>,
     pub body: String,
 }
 
@@ -313,6 +315,7 @@ async fn poll(
             Ok(Ok(answer)) if answer.body.is_empty() => continue,
             Ok(Ok(answer)) => Polled::Message(Delivered {
                 peer: answer.header("Pragma").unwrap_or_default().to_owned(),
+                call_uuid: answer.header("X-Genesys-CallUUID").map(str::to_owned),
                 body: answer.body,
             }),
         };
