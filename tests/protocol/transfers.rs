@@ -183,3 +183,35 @@ async fn an_invite_with_replaces_takes_the_sound_and_not_the_browsers_time() {
     demo.idle().await;
     demo.until_no_media().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_refers_and_hangs_up_at_once_leaves_no_call_behind_when_the_target_refuses() {
+    let demo = Demo::start().await;
+    let mut legs = demo.take("7000").await;
+    let (mut phone, mut far) = talking(&demo).await;
+    far.leg.refer("7000").await.expect("REFER");
+    let second = dialled(&mut legs).await;
+    far.hang_up().await;
+    far.ended().await;
+    assert!(phone.within(QUIET).await.is_none(), "the new call may still be answered");
+    second.leg.hang_up(486, "Busy Here").await.expect("486");
+    phone.expect("BYE").await;
+    demo.idle().await;
+    demo.until_no_media().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_may_hang_up_while_the_target_of_a_refer_rings_alone() {
+    let demo = Demo::start().await;
+    let mut legs = demo.take("7000").await;
+    let (mut phone, mut far) = talking(&demo).await;
+    far.leg.refer("7000").await.expect("REFER");
+    let mut second = dialled(&mut legs).await;
+    second.leg.progress(180, false).await.expect("180");
+    far.hang_up().await;
+    far.ended().await;
+    phone.hang_up().await;
+    second.ended().await;
+    demo.idle().await;
+    demo.until_no_media().await;
+}
