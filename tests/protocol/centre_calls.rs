@@ -200,7 +200,7 @@ impl Desk {
 
 /// The whole of "Call to the agent, answered in WWE": 180, NOTIFY talk, 200, ACK, the offerless
 /// re-INVITE, and its ACK with the far endpoint's SDP; then "X-Genesys-CallUUID (hand it to the browser)"
-/// stands in the record.
+/// with its messages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_customer_is_answered_in_wwe_and_both_hear_each_other() {
     let mut desk = Desk::new().await;
