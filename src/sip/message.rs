@@ -14,8 +14,8 @@ use super::hop::{Hop, Transport};
 /// Methods we answer with something better than 405.
 pub(crate) const ALLOW: &str =
     "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, INFO, UPDATE, PRACK, REFER";
-/// What NOTIFY may tell us without a subscription (Genesys remote control). Not `refer`: nobody can subscribe to
-/// that one, and what a SIP server looks for here are these two.
+/// What NOTIFY may tell us without a subscription (Genesys remote control). Not `refer`: nobody can
+/// subscribe to that one, and what a SIP server looks for here are these two.
 pub(crate) const ALLOW_EVENTS: &str = "talk, hold";
 /// Option tags we always support; `100rel` is a matter of configuration.
 pub(crate) const EXTENSIONS: &[&str] = &["timer", "replaces", "norefersub", "uui"];
