@@ -19,8 +19,6 @@ mod peer;
 mod ports;
 mod reception;
 mod relay;
-#[cfg(test)]
-mod relay_tests;
 mod rtcp;
 mod rtp;
 mod socket;

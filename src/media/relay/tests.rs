@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::dtmf::Event;
-use super::relay::{PACKET, Relay};
-use super::rtp::Packet;
-use super::stream::{Stream, units};
-use super::types::{Flow, MediaEvent};
+use super::{PACKET, Relay};
+use crate::media::dtmf::Event;
+use crate::media::rtp::Packet;
+use crate::media::stream::{Stream, units};
+use crate::media::types::{Flow, MediaEvent};
 use crate::sdp::{Codec, Format, PayloadMap};
 
 const FRAME: Duration = Duration::from_millis(20);

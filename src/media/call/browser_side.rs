@@ -1,0 +1,145 @@
+//! What comes from the browser.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Call, Sink};
+use crate::media::ice::{Check, Outcome};
+use crate::media::relay::PACKET;
+use crate::media::rtcp;
+use crate::media::rtp::{Class, Packet};
+use crate::media::srtp::Refused;
+use crate::media::types::MediaEvent;
+
+impl Call {
+    /// A binding request with one of this call's ufrags.
+    pub fn handle_check(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        check: &mut Check,
+        sink: &mut dyn Sink,
+    ) {
+        let is_renewed = self
+            .renewed
+            .as_ref()
+            .is_some_and(|peer| peer.ice.ufrags().any(|ufrag| ufrag == check.ufrag()));
+        let peer = match &mut self.renewed {
+            Some(peer) if is_renewed => peer,
+            _ => &mut self.peer,
+        };
+        let before: Vec<String> = peer.ice.ufrags().map(str::to_owned).collect();
+        match peer.handle_check(now, from, check) {
+            Outcome::Answer { response, connected, promoted, evicted } => {
+                sink.to_browser(from, &response);
+                if let Some(evicted) = evicted {
+                    sink.forgotten(evicted);
+                }
+                sink.learned(from);
+                if promoted {
+                    let now_known: Vec<&str> = peer.ice.ufrags().collect();
+                    for void in before.iter().filter(|u| !now_known.contains(&u.as_str())) {
+                        sink.void(void);
+                    }
+                }
+                if connected {
+                    sink.event(MediaEvent::IceConnected { remote: from });
+                }
+            }
+            Outcome::Refuse(response) => sink.to_browser(from, &response),
+            Outcome::BadIntegrity => self.stats.stun_bad_integrity += 1,
+            Outcome::Silent => {}
+        }
+        self.flush(now, sink);
+    }
+
+    /// Anything but STUN from an address that leads here.
+    pub fn handle_browser(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        data: &mut [u8],
+        sink: &mut dyn Sink,
+    ) {
+        let is_renewed = self.renewed.as_ref().is_some_and(|peer| peer.ice.is_valid(from));
+        let peer = match &mut self.renewed {
+            Some(peer) if is_renewed => peer,
+            _ if self.peer.ice.is_valid(from) => &mut self.peer,
+            _ => {
+                self.stats.malformed += 1;
+                return;
+            }
+        };
+        match Class::of(data) {
+            Class::Dtls => {
+                let notice = peer.handle_handshake(now, from, data);
+                self.notice(notice, is_renewed, sink);
+                self.flush(now, sink);
+            }
+            Class::Rtp => {
+                let opened = peer.open_rtp(data);
+                if let Some(plain) = self.opened(opened) {
+                    self.browser_rtp(now, plain, sink);
+                }
+            }
+            Class::Rtcp => {
+                let opened = peer.open_rtcp(data);
+                if let Some(plain) = self.opened(opened) {
+                    self.browser_rtcp(now, plain);
+                }
+            }
+            Class::Stun | Class::Unknown => self.stats.malformed += 1,
+        }
+    }
+
+    fn opened<'a>(&mut self, opened: Option<Result<&'a [u8], Refused>>) -> Option<&'a [u8]> {
+        match opened? {
+            Ok(plain) => return Some(plain),
+            Err(Refused::Authentication | Refused::TooManyStreams) => {
+                self.stats.srtp_auth_failures += 1;
+            }
+            Err(Refused::Replay) => self.stats.srtp_replays += 1,
+            Err(Refused::Malformed) => self.stats.malformed += 1,
+        }
+        None
+    }
+
+    fn browser_rtp(&mut self, now: Instant, plain: &[u8], sink: &mut dyn Sink) {
+        let Some(packet) = Packet::parse(plain) else {
+            self.stats.malformed += 1;
+            return;
+        };
+        let event = self.relay.is_browser_event(packet.payload_type);
+        self.from_browser.received(
+            now,
+            packet.ssrc,
+            packet.sequence,
+            packet.timestamp,
+            packet.payload.len(),
+            event,
+        );
+        let mut buffer = [0; PACKET];
+        let out = self.relay.forward_to_sip(now, &packet, &mut buffer);
+        if let Some(len) = out.map(<[u8]>::len) {
+            self.send_sip(&buffer, len, sink);
+        }
+        self.digits(sink);
+    }
+
+    fn browser_rtcp(&mut self, now: Instant, plain: &[u8]) {
+        let ours = self.relay.to_browser().ssrc();
+        let Some(heard) = rtcp::read(self.clock.ntp(now), ours, plain) else {
+            self.stats.malformed += 1;
+            return;
+        };
+        if let Some(report) = heard.sender_report {
+            self.browser_report = Some((report, now));
+        }
+        if let Some(lost) = heard.lost {
+            self.stats.browser_reported_lost = lost;
+        }
+        if let Some(rtt) = heard.rtt {
+            self.rtt.measured(rtt);
+        }
+    }
+}

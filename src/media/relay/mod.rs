@@ -1,0 +1,175 @@
+//! What becomes of a packet between the two sides: payload types, codecs, digits, silence.
+//! Works on plain RTP; knows neither sockets nor keys.
+
+mod forward;
+mod own;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::sdp::PayloadMap;
+
+use crate::media::dtmf::{Event, Keypad, Listener};
+use crate::media::rtp::{HEADER, Packet};
+use crate::media::stream::{Place, Stream};
+use crate::media::types::{Flow, MediaEvent};
+
+/// Comfort noise (RFC 3389): swallowed, for it is never negotiated.
+const COMFORT_NOISE: u8 = 13;
+
+/// A browser that is expected to speak is covered for after this long: ten frames, so that no
+/// jitter sets it off.
+const COVER_AFTER: Duration = Duration::from_millis(200);
+
+/// What a silence frame may span: what phones take, and what fits the buffer.
+const PTIME: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_millis(100);
+
+/// Late by more than this, silence goes on from now instead of catching up.
+const MAX_LAG: Duration = Duration::from_millis(200);
+
+/// Events that wait for the caller: digits, of which a call has few at a time.
+const MAX_EVENTS: usize = 32;
+
+/// Room for any packet we write.
+pub const PACKET: usize = 1500;
+
+/// The two outgoing streams of a call and the mapping between its sides.
+pub struct Relay {
+    browser: PayloadMap,
+    sip: PayloadMap,
+    ptime: Duration,
+    flow: Flow,
+    to_browser: Stream,
+    to_sip: Stream,
+    browser_ear: Listener,
+    sip_ear: Listener,
+    keypad: Keypad,
+    keypad_timestamp: u32,
+    /// The next frame of silence toward SIP; later again with each packet that is passed on.
+    silence_at: Option<Instant>,
+    unknown_payload: u64,
+    events: VecDeque<MediaEvent>,
+}
+
+impl Relay {
+    pub fn new(to_browser: Stream, to_sip: Stream) -> Self {
+        Relay {
+            browser: PayloadMap::default(),
+            sip: PayloadMap::default(),
+            ptime: Duration::from_millis(20),
+            flow: Flow::default(),
+            to_browser,
+            to_sip,
+            browser_ear: Listener::default(),
+            sip_ear: Listener::default(),
+            keypad: Keypad::default(),
+            keypad_timestamp: 0,
+            silence_at: None,
+            unknown_payload: 0,
+            events: VecDeque::new(),
+        }
+    }
+
+    pub fn to_browser(&self) -> &Stream {
+        &self.to_browser
+    }
+
+    pub fn to_sip(&self) -> &Stream {
+        &self.to_sip
+    }
+
+    /// Packets of a payload type nobody negotiated, or that cannot be said in the other side's.
+    pub fn unknown_payload(&self) -> u64 {
+        self.unknown_payload
+    }
+
+    pub fn set_browser(&mut self, payloads: PayloadMap) {
+        self.browser = payloads;
+    }
+
+    pub fn set_sip(&mut self, now: Instant, payloads: PayloadMap, ptime: Duration) {
+        self.sip = payloads;
+        if self.sip.telephone_event.is_none() {
+            self.keypad.clear();
+        }
+        self.ptime = ptime.clamp(*PTIME.start(), *PTIME.end());
+        self.arm_silence(now);
+    }
+
+    pub fn set_flow(&mut self, now: Instant, flow: Flow) {
+        let before = std::mem::replace(&mut self.flow, flow);
+        if !flow.to_browser {
+            self.to_browser.detach();
+        }
+        if !flow.to_sip {
+            self.to_sip.detach();
+        }
+        if !self.may_send() {
+            self.keypad.clear();
+        }
+        if before.to_sip != flow.to_sip || before.keep_alive != flow.keep_alive {
+            self.silence_at = None;
+            self.arm_silence(now);
+        }
+    }
+
+    pub fn press(&mut self, now: Instant, digits: &str) {
+        if self.sip.telephone_event.is_none() {
+            self.unknown_payload += 1;
+            return;
+        }
+        if !self.may_send() {
+            return;
+        }
+        self.keypad.press(now, digits);
+    }
+
+    /// True when packets of this payload type are something the SIP side negotiated.
+    pub fn knows_sip_payload(&self, payload_type: u8) -> bool {
+        self.sip.codec_of(payload_type).is_some()
+            || self.sip.telephone_event == Some(payload_type)
+            || payload_type == COMFORT_NOISE
+    }
+
+    pub fn is_sip_event(&self, payload_type: u8) -> bool {
+        self.sip.telephone_event == Some(payload_type)
+    }
+
+    pub fn is_browser_event(&self, payload_type: u8) -> bool {
+        self.browser.telephone_event == Some(payload_type)
+    }
+
+    pub fn poll_event(&mut self) -> Option<MediaEvent> {
+        self.events.pop_front()
+    }
+
+    fn report(&mut self, timestamp: u32, event: Event, from_sip: bool) {
+        let ear = if from_sip { &mut self.sip_ear } else { &mut self.browser_ear };
+        if let Some((digit, duration)) = ear.hear(timestamp, event)
+            && self.events.len() < MAX_EVENTS
+        {
+            self.events.push_back(MediaEvent::Digit { digit, duration, from_sip });
+        }
+    }
+}
+
+fn write<'b>(
+    place: Place,
+    payload_type: u8,
+    payload: &[u8],
+    table: Option<&[u8; 256]>,
+    buffer: &'b mut [u8; PACKET],
+) -> Option<&'b [u8]> {
+    let Place { ssrc, sequence, timestamp, marker } = place;
+    let packet = Packet { payload_type, marker, sequence, timestamp, ssrc, payload };
+    let len = packet.write(buffer)?.len();
+    if let Some(table) = table {
+        for byte in buffer.get_mut(HEADER..len)? {
+            *byte = table[usize::from(*byte)];
+        }
+    }
+    buffer.get(..len)
+}

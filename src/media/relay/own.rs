@@ -1,0 +1,54 @@
+//! What we make ourselves: digits, silence.
+
+use std::time::{Duration, Instant};
+
+use super::{COVER_AFTER, MAX_LAG, PACKET, Relay, write};
+use crate::media::stream::{Place, units};
+use crate::sdp::Format;
+
+impl Relay {
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let keypad = self.keypad.poll_timeout();
+        let silence = self.silence_at.filter(|_| !self.keypad.is_sounding());
+        keypad.into_iter().chain(silence).min()
+    }
+
+    /// A packet of our own for SIP that is due: a digit's, or silence. To be asked until `None`.
+    pub fn poll_sip<'b>(&mut self, now: Instant, buffer: &'b mut [u8; PACKET]) -> Option<&'b [u8]> {
+        if let Some(payload_type) = self.sip.telephone_event
+            && let Some(due) = self.keypad.poll(now)
+        {
+            let place = if due.first {
+                let place = self.to_sip.insert(now, 0);
+                self.keypad_timestamp = place.timestamp;
+                Place { marker: true, ..place }
+            } else {
+                self.to_sip.repeat(now, self.keypad_timestamp)
+            };
+            return write(place, payload_type, &due.event.payload(), None, buffer);
+        }
+        let at = self.silence_at.filter(|at| *at <= now && !self.keypad.is_sounding())?;
+        let Format { codec, payload } = self.sip.preferred()?;
+        let next = at + self.ptime;
+        self.silence_at =
+            Some(if now.saturating_duration_since(next) > MAX_LAG { now } else { next });
+        let samples = units(self.ptime);
+        let frame = [codec.silence_byte(); 1000];
+        let place = self.to_sip.insert(at, samples);
+        write(place, payload, frame.get(..samples as usize)?, None, buffer)
+    }
+
+    /// The SIP side takes something from us.
+    pub(super) fn may_send(&self) -> bool {
+        self.flow.to_sip || self.flow.keep_alive
+    }
+
+    pub(super) fn arm_silence(&mut self, now: Instant) {
+        if !self.flow.keep_alive || self.sip.preferred().is_none() {
+            self.silence_at = None;
+        } else if self.silence_at.is_none() {
+            let pause = if self.flow.to_sip { COVER_AFTER } else { Duration::ZERO };
+            self.silence_at = Some(now + pause);
+        }
+    }
+}

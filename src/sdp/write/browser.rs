@@ -1,0 +1,100 @@
+//! The side toward a browser: DTLS-SRTP, ICE-lite, one BUNDLE.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Origin, family, media_line, refused, rtpmaps};
+use crate::sdp::{BrowserSdp, Direction, Fingerprint, IceCredentials, Line, PayloadMap, Setup};
+
+/// Our own side toward a browser.
+#[derive(Debug, Clone, Copy)]
+pub struct BrowserSide<'a> {
+    pub ice: &'a IceCredentials,
+    pub fingerprint: Fingerprint,
+    pub candidates: &'a [SocketAddr],
+    pub ssrc: u32,
+    pub cname: &'a str,
+    /// `ActPass` in offers, `Passive` in answers unless the browser insists on being passive itself.
+    pub setup: Setup,
+    pub direction: Direction,
+    pub payloads: &'a PayloadMap,
+}
+
+/// Where the m-lines of a description for the browser come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape<'a> {
+    /// Our first offer: one audio.
+    Fresh,
+    /// An answer, or a later offer: the m-lines stand as this description has them (RFC 8829 5.2.2).
+    Like(&'a BrowserSdp),
+}
+
+/// A description for the browser: an offer or an answer, by `setup` and `shape`.
+pub fn browser(origin: &mut Origin, side: BrowserSide<'_>, shape: Shape<'_>) -> String {
+    let fresh = [Line {
+        kind: "audio".to_owned(),
+        proto: "UDP/TLS/RTP/SAVPF".to_owned(),
+        formats: String::new(),
+        mid: Some("0".to_owned()),
+    }];
+    let (lines, audio, bundled) = match shape {
+        Shape::Fresh => (&fresh[..], 0, true),
+        Shape::Like(theirs) => (&theirs.lines[..], theirs.audio, theirs.bundled),
+    };
+    let address = side.candidates.first().map_or(IpAddr::from([127, 0, 0, 1]), SocketAddr::ip);
+    let mut text = String::from("t=0 0\r\n");
+    if bundled && let Some(mid) = lines.get(audio).and_then(|line| line.mid.as_deref()) {
+        let _ = write!(text, "a=group:BUNDLE {mid}\r\n");
+    }
+    text.push_str("a=ice-lite\r\na=msid-semantic: WMS *\r\n");
+    for (index, line) in lines.iter().enumerate() {
+        if index == audio {
+            browser_audio(&mut text, line, side);
+        } else {
+            refused(&mut text, line);
+        }
+    }
+    origin.finish(address, text)
+}
+
+fn browser_audio(text: &mut String, line: &Line, side: BrowserSide<'_>) {
+    let default = side.candidates.first().copied();
+    let default = default.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 9)));
+    media_line(text, default.port(), &line.proto, side.payloads);
+    let _ = write!(text, "c=IN {} {}\r\n", family(default.ip()), default.ip());
+    let _ =
+        write!(text, "a=rtcp:{} IN {} {}\r\n", default.port(), family(default.ip()), default.ip());
+    for (index, candidate) in side.candidates.iter().enumerate() {
+        let _ = write!(
+            text,
+            "a=candidate:{} 1 udp {} {} {} typ host\r\n",
+            index + 1,
+            candidate_priority(index),
+            candidate.ip(),
+            candidate.port()
+        );
+    }
+    text.push_str("a=end-of-candidates\r\n");
+    let _ = write!(text, "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", side.ice.ufrag, side.ice.pwd);
+    let _ = write!(text, "a=fingerprint:sha-256 {}\r\n", side.fingerprint);
+    let setup = match side.setup {
+        Setup::Active => "active",
+        Setup::Passive => "passive",
+        Setup::ActPass => "actpass",
+    };
+    let _ = write!(text, "a=setup:{setup}\r\n");
+    if let Some(mid) = &line.mid {
+        let _ = write!(text, "a=mid:{mid}\r\n");
+    }
+    let _ = write!(text, "a={}\r\na=rtcp-mux\r\n", side.direction.attribute());
+    rtpmaps(text, side.payloads);
+    text.push_str("a=ptime:20\r\n");
+    // On hold too: Chromium takes a stream apart whose SSRC is gone, and does not put it together again.
+    let _ = write!(text, "a=msid:{0} audio\r\na=ssrc:{1} cname:{0}\r\n", side.cname, side.ssrc);
+}
+
+/// RFC 8445 5.1.2.1: type preference 126 (host), component 1, the earlier address preferred.
+fn candidate_priority(index: usize) -> u32 {
+    let local = 65_535 - u32::try_from(index).unwrap_or(65_535).min(65_535);
+    (126 << 24) | (local << 8) | 255
+}

@@ -1,0 +1,96 @@
+//! Writing descriptions from our own model.
+
+mod browser;
+mod sip;
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use super::{Codec, Format, Line, PayloadMap};
+
+pub use browser::{BrowserSide, Shape, browser};
+pub use sip::{SipSide, sip};
+
+/// The `o=` line of one side of a call. The version counts up whenever what follows it changes, and
+/// stays when it does not: a session refresh must look like one (RFC 3264 8, RFC 4028 7.4).
+#[derive(Debug, Clone)]
+pub struct Origin {
+    id: u64,
+    version: u64,
+    last: Option<String>,
+}
+
+impl Origin {
+    /// `id` stays below 2^62, as JSEP asks (RFC 8829 5.2.1).
+    pub fn new(id: u64) -> Self {
+        Self { id: id & (u64::MAX >> 2), version: 1, last: None }
+    }
+
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn finish(&mut self, address: IpAddr, rest: String) -> String {
+        match &self.last {
+            Some(last) if *last == rest => {}
+            Some(_) => {
+                self.version += 1;
+                self.last = Some(rest.clone());
+            }
+            None => self.last = Some(rest.clone()),
+        }
+        format!(
+            "v=0\r\no=- {} {} IN {} {}\r\ns=-\r\n{}",
+            self.id,
+            self.version,
+            family(address),
+            address,
+            rest
+        )
+    }
+}
+
+fn media_line(text: &mut String, port: u16, proto: &str, payloads: &PayloadMap) {
+    let _ = write!(text, "m=audio {port} {proto}");
+    for format in &payloads.formats {
+        let _ = write!(text, " {}", format.payload);
+    }
+    if let Some(payload) = payloads.telephone_event {
+        let _ = write!(text, " {payload}");
+    }
+    text.push_str("\r\n");
+}
+
+fn rtpmaps(text: &mut String, payloads: &PayloadMap) {
+    for Format { codec, payload } in &payloads.formats {
+        let _ = write!(text, "a=rtpmap:{payload} {codec}/{}\r\n", codec.clock_rate());
+    }
+    if let Some(payload) = payloads.telephone_event {
+        let _ =
+            write!(text, "a=rtpmap:{payload} telephone-event/8000\r\na=fmtp:{payload} 0-15\r\n");
+    }
+}
+
+/// A rejected m-line: port 0, its own profile and formats (RFC 3264 6).
+fn refused(text: &mut String, line: &Line) {
+    let formats = if line.formats.is_empty() { "0" } else { &line.formats };
+    let _ = write!(text, "m={} 0 {} {}\r\n", line.kind, line.proto, formats);
+    if let Some(mid) = &line.mid {
+        let _ = write!(text, "c=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=inactive\r\n");
+    }
+}
+
+fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IP4" } else { "IP6" }
+}
+
+/// The payload map we offer: static numbers, telephone-event under 101 as SIP phones write it.
+pub fn offered(codecs: &[Codec]) -> PayloadMap {
+    PayloadMap {
+        formats: codecs
+            .iter()
+            .map(|codec| Format { codec: *codec, payload: codec.static_payload() })
+            .collect(),
+        telephone_event: Some(101),
+    }
+}
