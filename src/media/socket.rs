@@ -255,8 +255,8 @@ impl Epoll {
     }
 
     /// Watches for reading, level-triggered. Closing the descriptor ends it.
-    pub fn add(&self, socket: &impl AsRawFd, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
+    pub fn add(&self, socket: &impl AsRawFd, token: impl Into<u64>) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token.into() };
         // SAFETY: both descriptors are open, the event lives through the call.
         let done = unsafe {
             libc::epoll_ctl(
@@ -417,7 +417,7 @@ mod tests {
             assert_eq!(send.flush(&a), 0);
             assert_eq!(send.flush(&a), 0);
             let mut epoll = Epoll::new().unwrap();
-            epoll.add(&b, 7).unwrap();
+            epoll.add(&b, 7u64).unwrap();
             recv_all(&mut RecvBatch::new(), &b, &mut epoll, 100);
         }
     }
@@ -430,7 +430,7 @@ mod tests {
         send.push(b.local_addr().unwrap(), &[0; 172]);
         assert_eq!(send.flush(&a), 1);
         let mut epoll = Epoll::new().unwrap();
-        epoll.add(&b, 7).unwrap();
+        epoll.add(&b, 7u64).unwrap();
         recv_all(&mut RecvBatch::new(), &b, &mut epoll, 1);
     }
 
@@ -439,7 +439,7 @@ mod tests {
         let (a, b) = pair("127.0.0.1:0");
         a.send_to(&[1; DATAGRAM + 1], b.local_addr().unwrap()).unwrap();
         let mut epoll = Epoll::new().unwrap();
-        epoll.add(&b, 7).unwrap();
+        epoll.add(&b, 7u64).unwrap();
         epoll.wait(Some(Duration::from_secs(10)), &mut Vec::new()).unwrap();
         let mut batch = RecvBatch::new();
         assert_eq!(batch.recv(&b).unwrap(), 1);
@@ -467,7 +467,7 @@ mod tests {
     fn a_waker_is_heard_until_it_is_cleared() {
         let waker = Waker::new().unwrap();
         let mut epoll = Epoll::new().unwrap();
-        epoll.add(&waker, 3).unwrap();
+        epoll.add(&waker, 3u64).unwrap();
         waker.wake();
         let mut ready = Vec::new();
         epoll.wait(Some(Duration::from_secs(10)), &mut ready).unwrap();

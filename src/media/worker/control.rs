@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::orders::{Command, Opening};
 use super::seat::{Faults, Seat};
+use super::token::Token;
 use super::{MAX_EVENTS, Worker};
 use crate::media::types::MediaId;
 
@@ -47,8 +48,10 @@ impl Worker {
             self.seats.push(None);
             self.seats.len() - 1
         });
-        let token = (index as u64 + 1) << 1;
-        let added = self.epoll.add(&rtp, token).and_then(|()| self.epoll.add(&rtcp, token | 1));
+        let added = self
+            .epoll
+            .add(&rtp, Token::Rtp(index))
+            .and_then(|()| self.epoll.add(&rtcp, Token::Rtcp(index)));
         if let Err(error) = added {
             tracing::error!(%error, call = id.0, "cannot watch the RTP sockets of a call");
         }

@@ -5,6 +5,7 @@ mod orders;
 mod receive;
 mod routes;
 mod seat;
+mod token;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -23,6 +24,7 @@ use super::types::{MediaEvent, MediaId};
 pub use orders::{Command, Opening, Orders};
 use routes::Routes;
 use seat::{Exit, Seat};
+use token::Token;
 
 /// From this many packets a second on, packets gather for a tick instead of waking us one by one:
 /// some ten calls. Below, nothing is gained and latency lost.
@@ -41,9 +43,6 @@ const EVENTS_PER: Duration = Duration::from_secs(10);
 /// The least time to a deadline. A call that had one which nothing moves would cost us wake-ups,
 /// and not the worker with all its calls.
 const MIN_TIMER: Duration = Duration::from_millis(1);
-
-const CONTROL: u64 = 0;
-const BROWSER: u64 = 1;
 
 pub struct Worker {
     socket: UdpSocket,
@@ -71,8 +70,8 @@ impl Worker {
         ports: Arc<Mutex<PortPool>>,
     ) -> std::io::Result<Self> {
         let epoll = Epoll::new()?;
-        epoll.add(&orders.waker, CONTROL)?;
-        epoll.add(&socket, BROWSER)?;
+        epoll.add(&orders.waker, Token::Control)?;
+        epoll.add(&socket, Token::Browser)?;
         Ok(Worker {
             socket,
             epoll,
@@ -118,7 +117,7 @@ impl Worker {
             let now = Instant::now();
             self.earliest = now + MIN_TIMER;
             // Quiet first, then look: an order that comes in between wakes us again.
-            if ready.contains(&CONTROL) {
+            if ready.contains(&Token::Control.into()) {
                 self.orders.waker.clear();
             }
             // Before the sockets: what an order announces may be here already. A token of a call
@@ -127,10 +126,11 @@ impl Worker {
                 return;
             }
             for token in &ready {
-                match *token {
-                    CONTROL => {}
-                    BROWSER => self.drain_browser(now),
-                    token => self.drain_sip(now, token),
+                match Token::of(*token) {
+                    Some(Token::Browser) => self.drain_browser(now),
+                    Some(Token::Rtp(seat)) => self.drain_sip(now, seat, false),
+                    Some(Token::Rtcp(seat)) => self.drain_sip(now, seat, true),
+                    Some(Token::Control) | None => {}
                 }
             }
             self.expire(now);

@@ -79,9 +79,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn drain_sip(&mut self, now: Instant, token: u64) {
-        let Some(index) = (token >> 1).checked_sub(1).map(|i| i as usize) else { return };
-        let is_rtcp = token & 1 == 1;
+    pub(super) fn drain_sip(&mut self, now: Instant, index: usize, is_rtcp: bool) {
         for _ in 0..MAX_ROUNDS {
             let Some(Some(seat)) = self.seats.get(index) else { return };
             let socket = if is_rtcp { &seat.rtcp } else { &seat.rtp };
