@@ -1,6 +1,5 @@
 //! An ICE-lite responder (RFC 8445 2.5): it answers checks and never makes any.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rtc_stun::attributes::{
@@ -14,6 +13,8 @@ use rtc_stun::message::{BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, Message
 use rtc_stun::xoraddr::XorMappedAddress;
 
 use crate::sdp::IceCredentials;
+
+use super::path::Path;
 
 /// Without a check for this long the browser no longer consents to our packets (RFC 7675 5.1).
 const CONSENT: Duration = Duration::from_secs(30);
@@ -87,7 +88,7 @@ pub enum Outcome {
         /// The check was the first with new credentials of ours: the old ones are void.
         promoted: bool,
         /// An address that had to make room for this one.
-        evicted: Option<SocketAddr>,
+        evicted: Option<Path>,
     },
     /// To be answered with these bytes, and that is all.
     Refuse(Vec<u8>),
@@ -114,8 +115,8 @@ pub struct Ice {
     next: Option<IceCredentials>,
     remote: Remote,
     /// Addresses whose checks were right, with the time of the last.
-    valid: Vec<(SocketAddr, Instant)>,
-    selected: Option<SocketAddr>,
+    valid: Vec<(Path, Instant)>,
+    selected: Option<Path>,
     /// Consent ran out; a check from the selected address gives it back.
     expired: bool,
     /// The browser was told that these credentials are connected.
@@ -159,31 +160,31 @@ impl Ice {
     }
 
     /// Where packets for the browser go: where it nominated.
-    pub fn selected(&self) -> Option<SocketAddr> {
+    pub fn selected(&self) -> Option<Path> {
         self.selected.filter(|_| !self.expired)
     }
 
-    /// The same, with an address to use as long as nothing was nominated, if it is valid: a browser
+    /// The same, with an path to use as long as nothing was nominated, if it is valid: a browser
     /// may be done with its handshake before it nominates.
-    pub fn destination(&self, before: Option<SocketAddr>) -> Option<SocketAddr> {
+    pub fn destination(&self, before: Option<Path>) -> Option<Path> {
         match self.selected {
             None => before.filter(|addr| self.is_valid(*addr)),
             Some(_) => self.selected(),
         }
     }
 
-    pub fn is_valid(&self, from: SocketAddr) -> bool {
+    pub fn is_valid(&self, from: Path) -> bool {
         self.valid.iter().any(|(addr, _)| *addr == from)
     }
 
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+    pub fn paths(&self) -> impl Iterator<Item = Path> {
         self.valid.iter().map(|(addr, _)| *addr)
     }
 
     pub fn handle_check(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         check: &mut Check,
         crypto: &dyn RTCCrypto,
     ) -> Outcome {
@@ -212,7 +213,8 @@ impl Ice {
                 None => Outcome::Silent,
             };
         }
-        let mapped = XorMappedAddress { ip: from.ip().to_canonical(), port: from.port() };
+        let peer = from.peer();
+        let mapped = XorMappedAddress { ip: peer.ip(), port: peer.port() };
         let Some(response) = respond(&[&BINDING_SUCCESS, &id, &mapped], key, crypto) else {
             return Outcome::Silent;
         };
@@ -246,7 +248,7 @@ impl Ice {
         true
     }
 
-    fn touch(&mut self, now: Instant, from: SocketAddr) -> Option<SocketAddr> {
+    fn touch(&mut self, now: Instant, from: Path) -> Option<Path> {
         if let Some((_, at)) = self.valid.iter_mut().find(|(addr, _)| *addr == from) {
             *at = now;
             return None;
@@ -288,6 +290,8 @@ pub fn random_text(len: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use proptest::prelude::*;
     use rtc_stun::crypto::default_provider;
@@ -307,8 +311,8 @@ mod tests {
         IceCredentials { ufrag: "next".into(), pwd: "abcdefghijklmnopqrstuvwx".into() }
     }
 
-    fn from(port: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], port))
+    fn from(port: u16) -> Path {
+        Path::Udp(SocketAddr::from(([192, 0, 2, 1], port)))
     }
 
     fn request(credentials: &IceCredentials, nominate: bool) -> Vec<u8> {
@@ -428,7 +432,7 @@ mod tests {
             let oldest = port.checked_sub(MAX_ADDRESSES as u16).filter(|p| *p > 0);
             assert_eq!(evicted, oldest.map(from));
         }
-        assert_eq!(ice.addresses().count(), MAX_ADDRESSES);
+        assert_eq!(ice.paths().count(), MAX_ADDRESSES);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod g711;
 mod hello;
 mod ice;
 mod latch;
+mod path;
 mod peer;
 mod ports;
 mod reception;

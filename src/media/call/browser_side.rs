@@ -1,10 +1,10 @@
 //! What comes from the browser.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Call, Sink};
 use crate::media::ice::{Check, Outcome};
+use crate::media::path::Path;
 use crate::media::relay::PACKET;
 use crate::media::rtcp;
 use crate::media::rtp::{Class, Packet};
@@ -16,7 +16,7 @@ impl Call {
     pub fn handle_check(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         check: &mut Check,
         sink: &mut dyn Sink,
     ) {
@@ -43,7 +43,7 @@ impl Call {
                     }
                 }
                 if connected {
-                    sink.event(MediaEvent::IceConnected { remote: from });
+                    sink.event(MediaEvent::IceConnected { remote: from.peer() });
                 }
             }
             Outcome::Refuse(response) => sink.to_browser(from, &response),
@@ -57,7 +57,7 @@ impl Call {
     pub fn handle_browser(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         data: &mut [u8],
         sink: &mut dyn Sink,
     ) {
