@@ -30,11 +30,8 @@ impl Call {
         };
         let before: Vec<String> = peer.ice.ufrags().map(str::to_owned).collect();
         match peer.handle_check(now, from, check) {
-            Outcome::Answer { response, connected, promoted, evicted } => {
+            Outcome::Answer { response, connected, promoted } => {
                 sink.to_browser(from, &response);
-                if let Some(evicted) = evicted {
-                    sink.forgotten(evicted);
-                }
                 sink.learned(from);
                 if promoted {
                     let now_known: Vec<&str> = peer.ice.ufrags().collect();
@@ -47,9 +44,15 @@ impl Call {
                 }
             }
             Outcome::Refuse(response) => sink.to_browser(from, &response),
-            Outcome::BadIntegrity => self.stats.stun_bad_integrity += 1,
+            Outcome::BadIntegrity(refusal) => {
+                self.stats.stun_bad_integrity += 1;
+                if let Some(refusal) = refusal {
+                    sink.to_browser(from, &refusal);
+                }
+            }
             Outcome::Silent => {}
         }
+        self.forget(sink);
         self.flush(now, sink);
     }
 

@@ -192,11 +192,24 @@ impl Call {
                 self.notice(notice, true, sink);
             }
         }
+        self.forget(sink);
         if now >= self.report_at {
             self.report_at = now + REPORTS;
             self.report(now, sink);
         }
         self.flush(now, sink);
+    }
+
+    /// Lets go of paths that no peer connection has any more.
+    fn forget(&mut self, sink: &mut dyn Sink) {
+        while let Some(path) =
+            self.peer.ice.poll_forgotten().or_else(|| self.renewed.as_mut()?.ice.poll_forgotten())
+        {
+            let peers = std::iter::once(&self.peer).chain(&self.renewed);
+            if !peers.into_iter().any(|peer| peer.ice.is_valid(path)) {
+                sink.forgotten(path);
+            }
+        }
     }
 
     /// Sends what is due: handshake flights, digits, silence.

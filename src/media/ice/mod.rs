@@ -7,23 +7,23 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use rtc_stun::crypto::RTCCrypto;
-use rtc_stun::error_code::{ErrorCode, ErrorCodeAttribute};
-use rtc_stun::integrity::MessageIntegrity;
-use rtc_stun::message::{BINDING_ERROR, BINDING_SUCCESS};
-use rtc_stun::xoraddr::XorMappedAddress;
 
 use crate::sdp::IceCredentials;
 
 use super::path::Path;
 
-use check::respond;
+use check::Fault;
 pub use check::{Check, NoCheck};
 
 /// Without a check for this long the browser no longer consents to our packets (RFC 7675 5.1).
 const CONSENT: Duration = Duration::from_secs(30);
 
-/// Addresses a browser may check from at a time: interfaces times NAT bindings of a laptop.
-const MAX_ADDRESSES: usize = 8;
+/// Paths a browser may check at a time: interfaces times NAT bindings of a laptop.
+const MAX_PATHS: usize = 8;
+
+/// A browser that nominates every pair that answers (aggressively, as Firefox does) has nominated
+/// the slower ones, TCP among them, by then.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// What came of a check.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,14 +35,13 @@ pub enum Outcome {
         connected: bool,
         /// The check was the first with new credentials of ours: the old ones are void.
         promoted: bool,
-        /// An address that had to make room for this one.
-        evicted: Option<Path>,
     },
     /// To be answered with these bytes, and that is all.
     Refuse(Vec<u8>),
-    /// The password is another one: no answer, which would only confirm that we exist.
-    BadIntegrity,
-    /// Nothing is answered: the browser's description has no ICE.
+    /// The password is another one. The answer gives nothing away: whoever knows the ufrag has seen
+    /// our description.
+    BadIntegrity(Option<Vec<u8>>),
+    /// Nothing is answered: the browser's description has no ICE, or none of our ufrags is meant.
     Silent,
 }
 
@@ -62,13 +61,30 @@ pub struct Ice {
     /// Credentials that were offered for a restart and not used yet.
     next: Option<IceCredentials>,
     remote: Remote,
-    /// Addresses whose checks were right, with the time of the last.
+    /// Paths whose checks were right, with the time of the last.
     valid: Vec<(Path, Instant)>,
-    selected: Option<Path>,
-    /// Consent ran out; a check from the selected address gives it back.
+    selected: Option<Selected>,
+    /// Consent ran out; a check by the selected path gives it back.
     expired: bool,
     /// The browser was told that these credentials are connected.
     announced: bool,
+    /// Paths that are no longer valid, until somebody asks.
+    forgotten: Vec<Path>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Selected {
+    path: Path,
+    since: Instant,
+}
+
+impl Selected {
+    /// The last nomination counts, since that is how a browser tells that it has moved. But where it
+    /// nominates all there is, TCP comes last and is not what it means.
+    fn yields_to(self, path: Path, now: Instant) -> bool {
+        let settling = now.saturating_duration_since(self.since) < SETTLING;
+        self.path != path && !(settling && path.is_tcp() && !self.path.is_tcp())
+    }
 }
 
 impl Ice {
@@ -81,6 +97,7 @@ impl Ice {
             selected: None,
             expired: false,
             announced: false,
+            forgotten: Vec::new(),
         }
     }
 
@@ -109,10 +126,10 @@ impl Ice {
 
     /// Where packets for the browser go: where it nominated.
     pub fn selected(&self) -> Option<Path> {
-        self.selected.filter(|_| !self.expired)
+        self.selected.map(|selected| selected.path).filter(|_| !self.expired)
     }
 
-    /// The same, with an path to use as long as nothing was nominated, if it is valid: a browser
+    /// The same, with a path to use as long as nothing was nominated, if it is valid: a browser
     /// may be done with its handshake before it nominates.
     pub fn destination(&self, before: Option<Path>) -> Option<Path> {
         match self.selected {
@@ -139,77 +156,116 @@ impl Ice {
         if self.remote == Remote::Absent {
             return Outcome::Silent;
         }
-        let promoted = self.next.as_ref().is_some_and(|next| next.ufrag == check.ufrag);
+        let promoted = self.next.as_ref().is_some_and(|next| next.ufrag == check.ufrag());
         let credentials = match &self.next {
             Some(next) if promoted => next,
             _ => &self.local,
         };
-        if credentials.ufrag != check.ufrag {
-            return Outcome::BadIntegrity;
+        if credentials.ufrag != check.ufrag() {
+            return Outcome::Silent;
         }
-        let key = credentials.pwd.as_bytes();
-        if MessageIntegrity::check(&mut check.message, key, crypto).is_err() {
-            return Outcome::BadIntegrity;
-        }
-        let id = check.message.transaction_id;
-        if check.controlled {
-            // We are lite and so never controlling: 487 makes the browser change its mind.
-            let conflict =
-                ErrorCodeAttribute { code: ErrorCode(487), reason: b"Role Conflict".to_vec() };
-            return match respond(&[&BINDING_ERROR, &id, &conflict], key, crypto) {
-                Some(response) => Outcome::Refuse(response),
-                None => Outcome::Silent,
+        let password = &credentials.pwd;
+        if let Err(fault) = check.verify(password, crypto) {
+            let refusal = check.refusal(fault, password, crypto);
+            return match (fault, refusal) {
+                (Fault::Unauthenticated, refusal) => Outcome::BadIntegrity(refusal),
+                (_, Some(refusal)) => Outcome::Refuse(refusal),
+                (_, None) => Outcome::Silent,
             };
         }
-        let peer = from.peer();
-        let mapped = XorMappedAddress { ip: peer.ip(), port: peer.port() };
-        let Some(response) = respond(&[&BINDING_SUCCESS, &id, &mapped], key, crypto) else {
+        let Some(response) = check.success(from, password, crypto) else {
             return Outcome::Silent;
         };
         if promoted && let Some(next) = self.next.take() {
             self.local = next;
             self.announced = false;
         }
-        let evicted = self.touch(now, from);
-        let mut connected = false;
-        if check.nominated || self.selected == Some(from) {
-            self.selected = Some(from);
-            self.expired = false;
-            connected = !std::mem::replace(&mut self.announced, true);
-        }
-        Outcome::Answer { response, connected, promoted, evicted }
+        self.touch(now, from);
+        let connected = self.take_nomination(now, from, check.nominated);
+        Outcome::Answer { response, connected, promoted }
     }
 
-    /// When consent may run out.
+    /// When a path may be forgotten.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.selected()?;
-        self.valid.iter().map(|(_, at)| *at + CONSENT).max()
+        self.valid.iter().map(|(_, at)| *at + CONSENT).min()
     }
 
-    /// True when consent has just run out; nothing is sent any more until the next check.
+    /// Forgets the paths by which no check has come for too long: somebody else may have that address
+    /// by now. True when consent has just run out; nothing is sent any more until the next check.
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
-        if self.poll_timeout().is_none_or(|at| at > now) {
+        let forgotten = &mut self.forgotten;
+        self.valid.retain(|(path, at)| {
+            let stays = *at + CONSENT > now;
+            if !stays {
+                forgotten.push(*path);
+            }
+            stays
+        });
+        let Some(selected) = self.selected.filter(|s| !self.expired && !self.is_valid(s.path))
+        else {
+            return false;
+        };
+        // A browser that goes on checking elsewhere is there, if it has not said so.
+        match self.valid.iter().max_by_key(|(_, at)| *at) {
+            Some((path, _)) => {
+                self.selected = Some(Selected { path: *path, ..selected });
+                false
+            }
+            None => {
+                self.expired = true;
+                self.announced = false;
+                true
+            }
+        }
+    }
+
+    /// A path that is no longer valid, each once.
+    pub fn poll_forgotten(&mut self) -> Option<Path> {
+        self.forgotten.pop()
+    }
+
+    /// The connection is gone. Where it was the only path, consent runs out in its own time: the
+    /// browser may connect again.
+    pub fn handle_closed(&mut self, path: Path) {
+        let others = self.valid.iter().filter(|(known, _)| *known != path);
+        let Some((freshest, _)) = others.max_by_key(|(_, at)| *at).copied() else { return };
+        self.valid.retain(|(known, _)| *known != path);
+        if let Some(selected) = &mut self.selected
+            && selected.path == path
+        {
+            selected.path = freshest;
+        }
+    }
+
+    fn touch(&mut self, now: Instant, from: Path) {
+        if let Some((_, at)) = self.valid.iter_mut().find(|(path, _)| *path == from) {
+            *at = now;
+            return;
+        }
+        if self.valid.len() >= MAX_PATHS {
+            let selected = self.selected.map(|selected| selected.path);
+            let others = self.valid.iter().enumerate().filter(|(_, (p, _))| Some(*p) != selected);
+            if let Some(oldest) = others.min_by_key(|(_, (_, at))| *at).map(|(i, _)| i) {
+                self.forgotten.push(self.valid.swap_remove(oldest).0);
+            }
+        }
+        // It may have come back before anybody asked.
+        self.forgotten.retain(|path| *path != from);
+        self.valid.push((from, now));
+    }
+
+    /// True for the first nomination with these credentials.
+    fn take_nomination(&mut self, now: Instant, from: Path, nominated: bool) -> bool {
+        let moved =
+            nominated && self.selected.is_none_or(|s| self.expired || s.yields_to(from, now));
+        if moved {
+            self.selected = Some(Selected { path: from, since: now });
+        }
+        if self.selected.is_none_or(|selected| selected.path != from) {
             return false;
         }
-        self.expired = true;
-        self.announced = false;
-        true
-    }
-
-    fn touch(&mut self, now: Instant, from: Path) -> Option<Path> {
-        if let Some((_, at)) = self.valid.iter_mut().find(|(addr, _)| *addr == from) {
-            *at = now;
-            return None;
-        }
-        let mut evicted = None;
-        if self.valid.len() >= MAX_ADDRESSES
-            && let Some(oldest) =
-                self.valid.iter().enumerate().min_by_key(|(_, (_, at))| *at).map(|(i, _)| i)
-        {
-            evicted = Some(self.valid.swap_remove(oldest).0);
-        }
-        self.valid.push((from, now));
-        evicted
+        self.expired = false;
+        !std::mem::replace(&mut self.announced, true)
     }
 }
 
