@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::sdp::{Fingerprint, IceCredentials, PayloadMap, RtpTarget, Setup};
+use crate::sdp::{Candidate, Fingerprint, IceCredentials, PayloadMap, RtpTarget, Setup};
 
 /// One call's media. Unique as long as the process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,8 +28,8 @@ pub struct MediaConfig {
 pub struct BrowserLocal {
     pub ice: IceCredentials,
     pub fingerprint: Fingerprint,
-    /// One ICE-lite host candidate each, UDP, component 1.
-    pub candidates: Vec<SocketAddr>,
+    /// Never empty, the default one first.
+    pub candidates: Vec<Candidate>,
     /// The one SSRC the browser sees, and its CNAME.
     pub ssrc: u32,
     pub cname: String,
