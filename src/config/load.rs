@@ -13,6 +13,7 @@ use super::fault::{ConfigErrors, Fault, Origin};
 use super::keys::{self, KEYS};
 use super::parse::{self, Raw, Wrong};
 use super::types::*;
+use crate::media::TonePlan;
 use crate::sdp::Codec;
 
 const ENVIRONMENT: &str = "WRTC_";
@@ -35,6 +36,11 @@ const REGISTER_RATE: std::ops::RangeInclusive<u64> = 1..=10_000;
 
 /// RFC 4028 allows nothing below 90 s.
 const SESSION_EXPIRES: std::ops::RangeInclusive<u64> = 90..=86_400;
+
+/// Below some seconds every pause for breath of an announcement would be an alarm.
+const SILENCE_ALARM: std::ops::RangeInclusive<u64> = 5..=3600;
+
+const DEFAULT_TONES: &str = "us";
 
 const MAX_WORKERS: u64 = 64;
 const AUTOMATIC_WORKERS: usize = 4;
@@ -356,6 +362,15 @@ impl Loader {
             rtp_ports: self.take("media.rtp_ports", parse::port_range).unwrap_or(20_000..=29_999),
             workers: if workers == 0 { cores.min(AUTOMATIC_WORKERS) } else { workers },
             codecs: self.take("media.codecs", parse::codecs).unwrap_or_else(|| Codec::ALL.to_vec()),
+            tones: self
+                .take("media.tones", parse::tones)
+                .unwrap_or_else(|| TonePlan::of(DEFAULT_TONES)),
+            hold_music: self.take("media.hold_music", parse::sound_file),
+            silence_alarm: self
+                .take("media.silence_alarm_seconds", |raw| {
+                    parse::seconds_or_none(raw, SILENCE_ALARM)
+                })
+                .unwrap_or(Some(Duration::from_secs(30))),
         }
     }
 

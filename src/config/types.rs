@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::media::TonePlan;
 use crate::sdp::Codec;
 
 /// All of it. Made by [`Config::load`]; every value has passed validation.
@@ -235,6 +236,12 @@ pub struct Media {
     pub workers: usize,
     /// In order of preference, never empty, no doubles.
     pub codecs: Vec<Codec>,
+    /// The country whose ringing tone the browser hears; `None`: none.
+    pub tones: Option<&'static TonePlan>,
+    /// WAV; `None`: who is held hears silence.
+    pub hold_music: Option<PathBuf>,
+    /// No RTP for this long, where it is expected, is worth a warning; `None`: never.
+    pub silence_alarm: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

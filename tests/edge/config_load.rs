@@ -136,6 +136,9 @@ fn every_key_can_come_from_everywhere() {
         ("media.rtp_ports", "10000-10999", "\"10000-10999\""),
         ("media.workers", "3", "3"),
         ("media.codecs", "PCMA,g722", "[\"PCMA\", \"g722\"]"),
+        ("media.tones", "de", "\"de\""),
+        ("media.hold_music", "/etc/gw/hold.wav", "\"/etc/gw/hold.wav\""),
+        ("media.silence_alarm_seconds", "60", "60"),
         ("agents.lease_seconds", "30", "30"),
         ("agents.max_calls", "2", "2"),
         ("log.level", "info,wrtc_gateway::sip=debug", "\"info,wrtc_gateway::sip=debug\""),
@@ -273,6 +276,9 @@ fn values_that_are_refused() {
         "media.workers=-1",
         "media.codecs=PCMU,PCMU",
         "media.codecs=",
+        "media.tones=atlantis",
+        "media.hold_music=",
+        "media.silence_alarm_seconds=4",
         "agents.lease_seconds=9",
         "agents.max_calls=0",
         // More than a user agent has sessions for.
@@ -305,6 +311,9 @@ fn values_that_are_taken() {
         "media.listen=127.0.0.1:0",
         "media.rtp_ports=20000-20001",
         "media.workers=0",
+        "media.tones=off",
+        "media.tones=GB",
+        "media.silence_alarm_seconds=0",
         "log.level=debug",
     ] {
         with(good).unwrap_or_else(|errors| panic!("{good}: {errors}"));
