@@ -85,7 +85,7 @@ impl Config {
 }
 
 #[derive(Default)]
-struct Loader {
+pub(super) struct Loader {
     values: BTreeMap<String, (Origin, Raw)>,
     faults: Vec<Fault>,
 }
@@ -94,7 +94,7 @@ impl Loader {
     fn fault(&mut self, key: &str, value: Option<String>, origin: Origin, wrong: Wrong) {
         self.faults.push(Fault {
             key: key.to_owned(),
-            value,
+            value: value.filter(|_| !keys::is_secret(key)),
             origin,
             reason: wrong.reason,
             remedy: wrong.remedy,
@@ -192,7 +192,11 @@ impl Loader {
     }
 
     /// The value of a key, if it was given and is right.
-    fn take<T>(&mut self, key: &str, parse: impl FnOnce(&Raw) -> Result<T, Wrong>) -> Option<T> {
+    pub(super) fn take<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&Raw) -> Result<T, Wrong>,
+    ) -> Option<T> {
         let (origin, raw) = self.values.get(key).cloned()?;
         match parse(&raw) {
             Ok(value) => Some(value),
@@ -204,7 +208,12 @@ impl Loader {
     }
 
     /// A fault that shows only when several keys are seen together; told of the one named.
-    fn clash(&mut self, key: &str, reason: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn clash(
+        &mut self,
+        key: &str,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let (origin, value) = match self.values.get(key) {
             Some((origin, raw)) => (origin.clone(), Some(raw.shown())),
             None => (Origin::Default, None),
@@ -212,10 +221,15 @@ impl Loader {
         self.fault(key, value, origin, parse::wrong(reason, remedy));
     }
 
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
     fn build(&mut self) -> Option<Config> {
         let http = self.http();
         let sip = self.sip();
         let media = self.media();
+        let turn = self.turn(&http, &media);
         let agents = Agents {
             lease: self
                 .take("agents.lease_seconds", |raw| parse::seconds(raw, LEASE))
@@ -231,7 +245,7 @@ impl Loader {
         };
         let sip = sip?;
         self.check_ports(&sip, &media);
-        Some(Config { http, sip, media, agents, log })
+        Some(Config { http, sip, media, turn, agents, log })
     }
 
     fn http(&mut self) -> Http {
@@ -338,7 +352,7 @@ impl Loader {
         SipTls { ca, pins, own: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }) }
     }
 
-    fn both_or_neither(&mut self, one: &str, other: &str) {
+    pub(super) fn both_or_neither(&mut self, one: &str, other: &str) {
         for (given, missing) in [(one, other), (other, one)] {
             if self.values.contains_key(given) && !self.values.contains_key(missing) {
                 self.clash(given, format!("{missing} is missing"), "give both, or neither");
