@@ -33,6 +33,7 @@ pub const KEYS: &[&str] = &[
     "media.rtp_ports",
     "media.workers",
     "media.codecs",
+    "media.srtp",
     "agents.lease_seconds",
     "agents.max_calls",
     "log.level",

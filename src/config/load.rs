@@ -13,7 +13,7 @@ use super::fault::{ConfigErrors, Fault, Origin};
 use super::keys::{self, KEYS};
 use super::parse::{self, Raw, Wrong};
 use super::types::*;
-use crate::sdp::Codec;
+use crate::sdp::{Codec, SrtpPolicy};
 
 const ENVIRONMENT: &str = "WRTC_";
 
@@ -345,6 +345,11 @@ impl Loader {
             .take("media.workers", |raw| parse::count(raw, 0..=MAX_WORKERS, "; 0 is automatic"))
             .and_then(|workers| usize::try_from(workers).ok())
             .unwrap_or(0);
+        let srtp = [
+            ("off", SrtpPolicy::Off),
+            ("preferred", SrtpPolicy::Preferred),
+            ("required", SrtpPolicy::Required),
+        ];
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Media {
             // Below the ports that Linux gives to clients (32768 on), above the RTP range.
@@ -356,6 +361,7 @@ impl Loader {
             rtp_ports: self.take("media.rtp_ports", parse::port_range).unwrap_or(20_000..=29_999),
             workers: if workers == 0 { cores.min(AUTOMATIC_WORKERS) } else { workers },
             codecs: self.take("media.codecs", parse::codecs).unwrap_or_else(|| Codec::ALL.to_vec()),
+            srtp: self.take("media.srtp", |raw| parse::word(raw, &srtp)).unwrap_or_default(),
         }
     }
 

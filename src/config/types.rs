@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::sdp::Codec;
+use crate::sdp::{Codec, SrtpPolicy};
 
 /// All of it. Made by [`Config::load`]; every value has passed validation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,6 +235,8 @@ pub struct Media {
     pub workers: usize,
     /// In order of preference, never empty, no doubles.
     pub codecs: Vec<Codec>,
+    /// SRTP toward SIP.
+    pub srtp: SrtpPolicy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
