@@ -47,6 +47,7 @@ pub const KEYS: &[&str] = &[
     "turn.credential_seconds",
     "turn.max_allocations",
     "turn.external",
+    "media.srtp",
     "agents.lease_seconds",
     "agents.max_calls",
     "log.level",

@@ -15,6 +15,7 @@ use super::parse::{self, Raw, Wrong};
 use super::types::*;
 use crate::media::TonePlan;
 use crate::sdp::Codec;
+use crate::sdp::{Codec, SrtpPolicy};
 
 const ENVIRONMENT: &str = "WRTC_";
 
@@ -365,6 +366,11 @@ impl Loader {
             .take("media.workers", |raw| parse::count(raw, 0..=MAX_WORKERS, "; 0 is automatic"))
             .and_then(|workers| usize::try_from(workers).ok())
             .unwrap_or(0);
+        let srtp = [
+            ("off", SrtpPolicy::Off),
+            ("preferred", SrtpPolicy::Preferred),
+            ("required", SrtpPolicy::Required),
+        ];
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Media {
             // Below the ports that Linux gives to clients (32768 on), above the RTP range.
@@ -385,6 +391,7 @@ impl Loader {
                     parse::seconds_or_none(raw, SILENCE_ALARM)
                 })
                 .unwrap_or(Some(Duration::from_secs(30))),
+            srtp: self.take("media.srtp", |raw| parse::word(raw, &srtp)).unwrap_or_default(),
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::media::TonePlan;
 use crate::sdp::Codec;
 use crate::secret::Secret;
+use crate::sdp::{Codec, SrtpPolicy};
 
 /// All of it. Made by [`Config::load`]; every value has passed validation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -275,6 +276,8 @@ pub enum TurnSecret {
     Given(Secret),
     /// Its first line.
     File(PathBuf),
+    /// SRTP toward SIP.
+    pub srtp: SrtpPolicy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
