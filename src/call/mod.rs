@@ -517,9 +517,7 @@ impl Line {
 fn sdp_fault(error: SdpError) -> MessageError {
     match error {
         SdpError::NotSdp(_) | SdpError::TooLarge => MessageError::BadRequest(error.to_string()),
-        SdpError::NoAudio | SdpError::NoCommonCodec | SdpError::Profile(_) => {
-            MessageError::UnusableSdp(error.to_string())
-        }
+        _ => MessageError::UnusableSdp(error.to_string()),
     }
 }
 

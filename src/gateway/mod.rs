@@ -351,6 +351,7 @@ fn call_config(config: &Config) -> CallConfig {
             DtmfBy::Info => DigitsBy::Info,
         },
         attached_prefix: config.sip.attached_prefix.clone(),
+        srtp: config.media.srtp,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::stream::units;
+use super::stream::{CLOCK, units};
 use super::types::StreamStats;
 
 /// Jumps further than this start the count anew (RFC 3550 A.1).
@@ -88,13 +88,16 @@ impl Reception {
     }
 
     pub fn stats(&self) -> StreamStats {
-        let (lost, jitter) =
-            self.source.as_ref().map_or((0, 0), |s| (s.lost_so_far(), s.jitter >> 4));
+        let (lost, jitter) = self
+            .source
+            .as_ref()
+            .map_or((0, Duration::ZERO), |s| (s.lost_so_far(), s.jitter_time()));
         StreamStats {
             packets: self.packets,
             bytes: self.bytes,
             lost: self.lost_before + lost,
             jitter,
+            ..StreamStats::default()
         }
     }
 
@@ -127,6 +130,10 @@ impl Reception {
 impl Counted {
     fn expected(&self) -> u32 {
         self.highest.wrapping_sub(self.base).wrapping_add(1)
+    }
+
+    fn jitter_time(&self) -> Duration {
+        Duration::from_micros(u64::from(self.jitter >> 4) * 1_000_000 / u64::from(CLOCK))
     }
 
     fn lost_so_far(&self) -> u64 {
@@ -165,7 +172,7 @@ mod tests {
         let mut reception = Reception::default();
         feed(&mut reception, Instant::now(), (65_000..66_000).filter(|n| n % 10 != 0));
         let stats = reception.stats();
-        assert_eq!((stats.packets, stats.lost, stats.jitter), (900, 99, 0));
+        assert_eq!((stats.packets, stats.lost, stats.jitter), (900, 99, Duration::ZERO));
         let report = reception.report().unwrap();
         assert_eq!((report.lost, report.fraction_lost), (99, 25));
         assert_eq!(report.highest, 65_999);
@@ -192,7 +199,7 @@ mod tests {
             reception.received(start + FRAME * n + late, 1, n as u16, n * 160, 160, false);
         }
         // 10 ms each way, 80 units: the estimate converges there.
-        let jitter = reception.stats().jitter;
+        let jitter = reception.stats().jitter.as_micros() / 125;
         assert!((75..=80).contains(&jitter), "{jitter}");
     }
 

@@ -139,7 +139,7 @@ impl Call {
             self.browser_report = Some((report, now));
         }
         if let Some(lost) = heard.lost {
-            self.stats.browser_reported_lost = lost;
+            self.stats.to_browser.lost = lost;
         }
         if let Some(rtt) = heard.rtt {
             self.rtt.measured(rtt);

@@ -18,7 +18,7 @@ use crate::media::reception::Reception;
 use crate::media::relay::{PACKET, Relay};
 use crate::media::rtcp::Clock;
 use crate::media::stream::Stream;
-use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote};
+use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, StreamStats};
 
 use report::{Outgoing, REPORTS, Rtt};
 
@@ -108,12 +108,10 @@ impl Call {
         let renewed = self.renewed.as_ref().map_or(0, Peer::malformed);
         CallStats {
             from_browser: self.from_browser.stats(),
-            to_browser: self.to_browser.stats(),
+            to_browser: StreamStats { lost: self.stats.to_browser.lost, ..self.to_browser.stats() },
             from_sip: self.from_sip.stats(),
             to_sip: self.to_sip.stats(),
-            rtt: self.rtt.last,
-            rtt_max: self.rtt.max,
-            rtt_average: self.rtt.sum.checked_div(self.rtt.count),
+            browser_rtt: self.rtt.stats(),
             unknown_payload: self.relay.unknown_payload() + self.stats.unknown_payload,
             malformed: self.stats.malformed + self.peer.malformed() + renewed,
             ..self.stats
