@@ -29,6 +29,8 @@ mod tones;
 mod types;
 mod worker;
 
+#[doc(hidden)]
+pub use call::bench;
 pub use engine::{Bridge, Engine};
 pub use music::{Music, MusicError};
 pub use tones::TonePlan;
