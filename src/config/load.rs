@@ -14,7 +14,6 @@ use super::keys::{self, KEYS};
 use super::parse::{self, Raw, Wrong};
 use super::types::*;
 use crate::media::TonePlan;
-use crate::sdp::Codec;
 use crate::sdp::{Codec, SrtpPolicy};
 
 const ENVIRONMENT: &str = "WRTC_";

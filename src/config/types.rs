@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::media::TonePlan;
-use crate::sdp::Codec;
-use crate::secret::Secret;
 use crate::sdp::{Codec, SrtpPolicy};
+use crate::secret::Secret;
 
 /// All of it. Made by [`Config::load`]; every value has passed validation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,6 +244,8 @@ pub struct Media {
     pub hold_music: Option<PathBuf>,
     /// No RTP for this long, where it is expected, is worth a warning; `None`: never.
     pub silence_alarm: Option<Duration>,
+    /// SRTP toward SIP.
+    pub srtp: SrtpPolicy,
 }
 
 /// The embedded TURN server, and what browsers are told of others.
@@ -276,8 +277,6 @@ pub enum TurnSecret {
     Given(Secret),
     /// Its first line.
     File(PathBuf),
-    /// SRTP toward SIP.
-    pub srtp: SrtpPolicy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

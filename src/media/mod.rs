@@ -8,6 +8,7 @@
 //! SIP side is) and `relay` (what becomes of a packet between the two).
 
 mod call;
+mod codec;
 mod dtls;
 mod dtmf;
 mod engine;

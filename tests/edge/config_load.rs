@@ -186,7 +186,7 @@ fn every_key_can_come_from_everywhere() {
 fn every_fault_is_told_with_its_line() {
     let file = File::new(
         "[http]\nlisten = \"localhost\"\nlisen = 1\ntls_cert = \"c.pem\"\n\n[sip]\nregister_expires = 5\n\n\
-         [media]\nrtp_ports = \"20001-20010\"\ncodecs = [\"PCMU\", \"OPUS\"]\n[medai]\nx = 1\n",
+         [media]\nrtp_ports = \"20001-20010\"\ncodecs = [\"PCMU\", \"iLBC\"]\n[medai]\nx = 1\n",
     );
     let errors = file
         .load(
