@@ -52,6 +52,7 @@ struct Inner {
     carrier: Option<(Ticket, Arc<dyn Evidence>)>,
     last_seen: Instant,
     awaited_answer: Option<String>,
+    dials: bool,
 }
 
 /// One poll.
@@ -95,6 +96,7 @@ impl Session {
                 carrier: None,
                 last_seen: now,
                 awaited_answer: None,
+                dials: false,
             }),
         })
     }
@@ -185,6 +187,17 @@ impl Session {
 
     pub fn awaited_answer(&self) -> Option<String> {
         self.lock().awaited_answer.clone()
+    }
+
+    /// Whether the client, by its last poll, calls when it is told to ([`ToBrowser::Dial`]).
+    ///
+    /// [`ToBrowser::Dial`]: crate::wire::ToBrowser::Dial
+    pub fn set_dials(&self, dials: bool) {
+        self.lock().dials = dials;
+    }
+
+    pub fn dials(&self) -> bool {
+        self.lock().dials
     }
 
     /// Messages that wait or whose arrival is not certain yet.

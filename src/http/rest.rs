@@ -275,12 +275,17 @@ fn wanted(app: &App, request: &Request) -> Result<(Arc<Session>, Poll, bool), Pr
             Some(text.parse().map_err(|_| malformed("`ack` is the X-Wrtc-Seq last received"))?)
         }
     };
-    let events = json || parameters.get("events").is_some_and(|value| value != "0");
+    let asked = |name| parameters.get(name).is_some_and(|value| value != "0");
+    let dials = asked("dial");
+    session.set_dials(dials);
+    let events = json || dials || asked("events");
     let poll = Poll {
         ack,
         deadline: Instant::now() + Duration::from_secs(wait),
-        wants: if events {
+        wants: if dials {
             |envelope| wire::kind(&envelope.message).is_some()
+        } else if events {
+            |envelope| wire::is_event(&envelope.message)
         } else {
             |envelope| wire::is_sdp(&envelope.message)
         },
