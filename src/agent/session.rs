@@ -42,6 +42,7 @@ pub struct Session {
     created: Instant,
     ended: CancellationToken,
     end_reason: OnceLock<EndReason>,
+    connector_token: OnceLock<Secret>,
     changed: Notify,
     inner: Mutex<Inner>,
 }
@@ -90,6 +91,7 @@ impl Session {
             created: now,
             ended: CancellationToken::new(),
             end_reason: OnceLock::new(),
+            connector_token: OnceLock::new(),
             changed: Notify::new(),
             inner: Mutex::new(Inner {
                 mailbox: Mailbox::default(),
@@ -104,6 +106,12 @@ impl Session {
     /// Bearer secret: 192 random bits, only characters that need no escaping in a URL.
     pub fn ssid(&self) -> &Secret {
         &self.ssid
+    }
+
+    /// For the connector: drives the DN's phone, but does not hear its messages as the SSID does. Drawn
+    /// when it is first asked for.
+    pub fn connector_token(&self) -> Secret {
+        self.connector_token.get_or_init(fresh_ssid).clone()
     }
 
     pub fn identity(&self) -> &Identity {

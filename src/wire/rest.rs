@@ -96,7 +96,7 @@ pub fn parse_body(body: &str) -> Result<Body, BadBody> {
     parsed
 }
 
-fn dtmf(rest: &str) -> Result<Body, BadBody> {
+pub(super) fn dtmf(rest: &str) -> Result<Body, BadBody> {
     let digits: String =
         rest.chars().filter(|c| *c != ' ').map(|c| c.to_ascii_uppercase()).collect();
     let known = |c: char| c.is_ascii_digit() || "*#ABCD".contains(c);
