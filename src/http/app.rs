@@ -100,7 +100,9 @@ async fn every(
     let mut response = if method == Method::OPTIONS {
         let mut response = Response::new(Body::empty());
         // WWE wants a 200.
-        let connector = path.strip_prefix(&app.base_path).is_some_and(connector::is_path);
+        let connector = path
+            .strip_prefix(&app.base_path)
+            .is_some_and(|path| connector::is_path(path) || app.connectors.could_be_meant(path));
         *response.status_mut() = if connector { StatusCode::OK } else { StatusCode::NO_CONTENT };
         cors::add_preflight_headers(&caller, request.headers(), response.headers_mut());
         response

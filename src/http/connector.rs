@@ -448,3 +448,20 @@ pub(super) async fn token(State(app): Shared, request: Request) -> Response {
     let body = wire::token_reply(token.expose(), &app.base_path, session.identity().user());
     reply::with_type(StatusCode::OK, "application/json", body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_stay_out_of_the_log() {
+        for (path, shown) in [
+            ("/connector/s3cret/Ping", Some("/connector/.../Ping")),
+            ("/gw/connector/s3cret/Ping/", Some("/gw/connector/.../Ping/")),
+            ("/connector/s3cret", Some("/connector/.../")),
+            ("/Ping", None),
+        ] {
+            assert_eq!(without_token(path).as_deref(), shown);
+        }
+    }
+}
