@@ -17,6 +17,7 @@ mod hello;
 mod ice;
 mod latch;
 mod music;
+mod path;
 mod peer;
 mod ports;
 mod reception;
