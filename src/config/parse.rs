@@ -178,6 +178,8 @@ pub(super) fn tones(raw: &Raw) -> Result<Option<&'static TonePlan>, Wrong> {
             format!("choose off, or a country of {}", known.join(", ")),
         )
     })
+}
+
 /// Shortest and longest token of a connector. 16 characters at random are 96 bits.
 const TOKEN: RangeInclusive<usize> = 16..=128;
 
