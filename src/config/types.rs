@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use crate::media::TonePlan;
 use crate::sdp::{Codec, SrtpPolicy};
-use crate::sdp::Codec;
 use crate::secret::Secret;
 
 /// All of it. Made by [`Config::load`]; every value has passed validation.
