@@ -35,6 +35,7 @@ pub fn config() -> CallConfig {
         codecs: ALL.to_vec(),
         digits: DigitsBy::Auto,
         attached_prefix: "X-Attached-".into(),
+        ..CallConfig::default()
     }
 }
 
@@ -52,7 +53,7 @@ pub fn media_local() -> MediaLocal {
     MediaLocal { browser: local("gw0"), rtp: "192.0.2.9:20000".parse().unwrap() }
 }
 
-pub const SEED: Seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2] };
+pub const SEED: Seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2], keys: [3; 32] };
 
 impl Bench {
     fn with(line: Line) -> Self {
@@ -331,6 +332,7 @@ impl Bench {
                 ToBrowser::PeerResume => "peer-resume",
                 ToBrowser::InfoPeer(_) => "info",
                 ToBrowser::Stats(_) => "stats",
+                ToBrowser::Dial { .. } => "dial",
                 ToBrowser::Replaced => "replaced",
             })
             .collect()

@@ -293,6 +293,7 @@ impl Desk {
                 codecs: Codec::ALL.to_vec(),
                 digits: DigitsBy::Auto,
                 attached_prefix: String::new(),
+                ..CallConfig::default()
             };
             let Ok(offer) = InviteOffer::parse(&invite, &config) else {
                 let text = String::new();
@@ -303,7 +304,7 @@ impl Desk {
                 return line.invited(session, offer, now);
             }
             let local = MediaLocal { browser: local(), rtp: "192.0.2.20:20000".parse().unwrap() };
-            let seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2] };
+            let seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2], keys: [3; 32] };
             let call = Line::incoming(config, Dialect::Jsapi, session, offer, local, seed, now);
             self.call = Some(call);
         } else if let Some(call) = &mut self.call {
