@@ -49,18 +49,21 @@ impl SipLeg {
 
     /// Can digits be sent as RFC 4733 events?
     pub fn takes_digits(&self) -> bool {
-        self.remote.as_ref().is_some_and(|remote| remote.payloads.telephone_event.is_some())
+        self.remote.as_ref().is_some_and(|remote| remote.payloads.has_events())
     }
 
     /// An offer with these codecs, the preferred first.
     pub fn offer(&mut self, codecs: &[Codec], wanted: Direction) -> String {
         let mut payloads = write::offered(codecs);
         // Numbers in use keep their meaning (RFC 3264 8.3.2).
-        if let Some(number) = self.local.telephone_event {
-            payloads.telephone_event = Some(number);
+        for format in &mut payloads.formats {
+            format.payload = self.local.payload_of(format.codec).unwrap_or(format.payload);
         }
+        payloads.telephone_event = self.local.telephone_event.or(payloads.telephone_event);
+        payloads.telephone_event_48k =
+            self.local.telephone_event_48k.or(payloads.telephone_event_48k);
         if !self.events {
-            payloads.telephone_event = None;
+            payloads = payloads.without_events();
         }
         self.local = payloads;
         self.wanted = wanted;
@@ -88,7 +91,7 @@ impl SipLeg {
     pub fn answer(&mut self, offer: SipSdp, codec: Codec, wanted: Direction) -> String {
         self.local = negotiate::only(&offer.payloads, codec);
         if !self.events {
-            self.local.telephone_event = None;
+            self.local = std::mem::take(&mut self.local).without_events();
         }
         self.wanted = wanted;
         self.agreed = negotiate::answer_direction(offer.direction, wanted);
@@ -109,7 +112,7 @@ impl SipLeg {
             answer.target = None;
         }
         if !self.events {
-            answer.payloads.telephone_event = None;
+            answer.payloads = answer.payloads.without_events();
         }
         self.agreed = negotiate::answer_direction(answer.direction, self.wanted);
         self.remote = Some(answer);

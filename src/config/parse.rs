@@ -334,7 +334,7 @@ pub(super) fn port_range(raw: &Raw) -> Result<RangeInclusive<u16>, Wrong> {
 }
 
 pub(super) fn codecs(raw: &Raw) -> Result<Vec<Codec>, Wrong> {
-    let remedy = "choose from PCMU, PCMA and G722, each once, the preferred first";
+    let remedy = "choose from PCMU, PCMA, G722 and OPUS, each once, the preferred first";
     let mut codecs: Vec<Codec> = Vec::new();
     for entry in raw.list()? {
         let codec: Codec = entry

@@ -112,14 +112,14 @@ impl Call {
             self.stats.malformed += 1;
             return;
         };
-        let event = self.relay.is_browser_event(packet.payload_type);
+        let clock = self.relay.browser_clock_of(packet.payload_type);
         self.from_browser.received(
             now,
             packet.ssrc,
             packet.sequence,
             packet.timestamp,
             packet.payload.len(),
-            event,
+            clock,
         );
         let mut buffer = [0; PACKET];
         let out = self.relay.forward_to_sip(now, &packet, &mut buffer);

@@ -1,5 +1,7 @@
 //! One call's media without its sockets: datagrams and instants in, datagrams and events out.
 
+#[doc(hidden)]
+pub mod bench;
 mod browser_side;
 mod report;
 mod sip_side;
