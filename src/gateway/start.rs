@@ -75,6 +75,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let engine = Engine::start(MediaConfig {
         listen,
+        tcp_listen: config.media.tcp_listen,
         advertise,
         rtp_address,
         rtp_ports: config.media.rtp_ports.clone(),
@@ -92,6 +93,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         http = %http_addr,
         sip = %gateway.sip_addr(),
         media = ?engine.browser_ports(),
+        media_tcp = ?engine.tcp_port(),
         rtp = %rtp_address,
         "serving"
     );

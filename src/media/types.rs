@@ -19,7 +19,10 @@ pub struct MediaId(pub u64);
 pub struct MediaConfig {
     /// First browser-side port; worker `n` takes `listen.port() + n` (port 0: any free port each).
     pub listen: SocketAddr,
-    /// Addresses for the ICE candidates; the port is the worker's own. Empty: `listen`'s address.
+    /// Where media over TCP is taken (RFC 6544, passive), one port for all workers; `None`: nowhere.
+    pub tcp_listen: Option<SocketAddr>,
+    /// Addresses for the ICE candidates; the port is the worker's own, or that of `tcp_listen`. Empty:
+    /// `listen`'s address.
     pub advertise: Vec<IpAddr>,
     /// Where RTP sockets are bound and what the SDP toward SIP says.
     pub rtp_address: IpAddr,
@@ -223,6 +226,12 @@ pub struct EngineStats {
     pub malformed: u64,
     /// Handshakes refused because of a wrong certificate.
     pub fingerprint_mismatches: u64,
+    /// Connections that carry a call's media now.
+    pub tcp_connections: u64,
+    /// Connections that named no call of ours, or were not heard of in time.
+    pub tcp_refused: u64,
+    /// Datagrams that a connection had no room for.
+    pub tcp_dropped: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -249,6 +258,8 @@ pub enum StartError {
     NothingToAdvertise(SocketAddr),
     #[error("cannot bind the browser-side port {address}: {source}")]
     Bind { address: SocketAddr, source: std::io::Error },
+    #[error("cannot listen for media over TCP at {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot set up a media worker: {0}")]
     Worker(std::io::Error),
     #[error("cannot make the DTLS certificate: {0}")]

@@ -43,7 +43,7 @@ pub fn local(ufrag: &str) -> BrowserLocal {
     BrowserLocal {
         ice: IceCredentials { ufrag: ufrag.into(), pwd: "gatewaypasswordgatewaypw".into() },
         fingerprint: Fingerprint([7; 32]),
-        candidates: Candidate::hosts(&["192.0.2.9".parse().unwrap()], 40_000, None),
+        candidates: Candidate::hosts(&["192.0.2.9:40000".parse().unwrap()], &[]),
         ssrc: 4242,
         cname: "gw".into(),
     }

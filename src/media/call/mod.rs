@@ -136,6 +136,18 @@ impl Call {
             .any(|peer| peer.ice.selected() == Some(path))
     }
 
+    /// True for a path by which a right check has come.
+    pub fn is_valid(&self, path: Path) -> bool {
+        std::iter::once(&self.peer).chain(&self.renewed).any(|peer| peer.ice.is_valid(path))
+    }
+
+    /// The connection has ended.
+    pub fn handle_closed(&mut self, path: Path) {
+        for peer in std::iter::once(&mut self.peer).chain(&mut self.renewed) {
+            peer.ice.handle_closed(path);
+        }
+    }
+
     pub fn handle_order(&mut self, now: Instant, order: Order, sink: &mut dyn Sink) {
         match order {
             Order::SetBrowser(remote) => {
@@ -202,11 +214,12 @@ impl Call {
 
     /// Lets go of paths that no peer connection has any more.
     fn forget(&mut self, sink: &mut dyn Sink) {
-        while let Some(path) =
-            self.peer.ice.poll_forgotten().or_else(|| self.renewed.as_mut()?.ice.poll_forgotten())
-        {
-            let peers = std::iter::once(&self.peer).chain(&self.renewed);
-            if !peers.into_iter().any(|peer| peer.ice.is_valid(path)) {
+        loop {
+            let peers = std::iter::once(&mut self.peer).chain(&mut self.renewed);
+            let Some(path) = peers.into_iter().find_map(|peer| peer.ice.poll_forgotten()) else {
+                return;
+            };
+            if !self.is_valid(path) {
                 sink.forgotten(path);
             }
         }

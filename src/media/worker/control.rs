@@ -37,6 +37,7 @@ impl Worker {
                 }
             }
             Command::Close(id) => self.close(now, id),
+            Command::Adopt(connection) => self.adopt(now, *connection),
             Command::Stop => return false,
         }
         true
@@ -85,6 +86,7 @@ impl Worker {
             }
             for path in paths {
                 self.routes.forget(path, index);
+                self.tcp.outbox.close(path);
             }
             let port = seat.port;
             seat.publish(&self.orders.counters);

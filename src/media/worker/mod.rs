@@ -5,6 +5,7 @@ mod orders;
 mod receive;
 mod routes;
 mod seat;
+mod tcp;
 mod token;
 
 use std::cmp::Reverse;
@@ -24,6 +25,7 @@ use super::types::{MediaEvent, MediaId};
 pub use orders::{Command, Opening, Orders};
 use routes::Routes;
 use seat::{Exit, Seat};
+use tcp::Table;
 use token::Token;
 
 /// From this many packets a second on, packets gather for a tick instead of waking us one by one:
@@ -57,6 +59,7 @@ pub struct Worker {
     deadlines: BinaryHeap<Reverse<(Instant, usize, MediaId)>>,
     recv: RecvBatch,
     send: SendBatch,
+    tcp: Table,
     packets: u64,
     /// No deadline is armed before this.
     earliest: Instant,
@@ -85,6 +88,7 @@ impl Worker {
             deadlines: BinaryHeap::new(),
             recv: RecvBatch::new(),
             send: SendBatch::default(),
+            tcp: Table::default(),
             packets: 0,
             earliest: Instant::now(),
         })
@@ -128,6 +132,7 @@ impl Worker {
             for token in &ready {
                 match Token::of(*token) {
                     Some(Token::Browser) => self.drain_browser(now),
+                    Some(Token::Tcp(place)) => self.drain_tcp(now, place),
                     Some(Token::Rtp(seat)) => self.drain_sip(now, seat, false),
                     Some(Token::Rtcp(seat)) => self.drain_sip(now, seat, true),
                     Some(Token::Control) | None => {}
@@ -135,6 +140,7 @@ impl Worker {
             }
             self.expire(now);
             self.send.flush(&self.socket);
+            self.flush_tcp();
             if now >= publish_at {
                 let packets = self.packets - packets_before;
                 packets_before = self.packets;
@@ -170,6 +176,7 @@ impl Worker {
             seat: index,
             id: seat.id,
             send: &mut self.send,
+            tcp: &mut self.tcp.outbox,
             routes: &mut self.routes,
             rtp: &seat.rtp,
             rtcp: &seat.rtcp,

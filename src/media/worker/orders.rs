@@ -9,6 +9,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::media::call::{Call, Order};
 use crate::media::socket::Waker;
+use crate::media::tcp::Connection;
 use crate::media::types::{CallStats, MediaEvent, MediaId};
 
 /// Orders that fit the ring; more wait in a list. Calls have some ten in all.
@@ -27,6 +28,8 @@ pub enum Command {
         ufrag: Option<String>,
     },
     Close(MediaId),
+    /// A connection whose first frame is a check with one of this worker's ufrags.
+    Adopt(Box<Connection>),
     Stop,
 }
 
@@ -49,6 +52,9 @@ pub struct Counters {
     pub stun_bad_integrity: AtomicU64,
     pub malformed: AtomicU64,
     pub fingerprint_mismatches: AtomicU64,
+    pub tcp_connections: AtomicU64,
+    pub tcp_refused: AtomicU64,
+    pub tcp_dropped: AtomicU64,
 }
 
 impl Counters {

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::orders::Counters;
 use super::routes::Routes;
+use super::tcp::Outbox;
 use crate::media::call::{Call, Sink};
 use crate::media::path::Path;
 use crate::media::socket::SendBatch;
@@ -62,6 +63,7 @@ pub struct Exit<'a> {
     pub seat: usize,
     pub id: MediaId,
     pub send: &'a mut SendBatch,
+    pub tcp: &'a mut Outbox,
     pub routes: &'a mut Routes,
     pub rtp: &'a UdpSocket,
     pub rtcp: &'a UdpSocket,
@@ -74,7 +76,7 @@ impl Sink for Exit<'_> {
     fn to_browser(&mut self, to: Path, data: &[u8]) {
         match to {
             Path::Udp(to) => self.send.push(to, data),
-            Path::Tcp { .. } => {}
+            Path::Tcp { connection, .. } => self.tcp.push(connection, data),
         }
     }
 
@@ -105,6 +107,7 @@ impl Sink for Exit<'_> {
 
     fn forgotten(&mut self, path: Path) {
         self.routes.forget(path, self.seat);
+        self.tcp.close(path);
     }
 
     fn void(&mut self, ufrag: &str) {

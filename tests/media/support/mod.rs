@@ -35,6 +35,7 @@ pub fn config() -> MediaConfig {
     let first = 10_000 + block * 20;
     MediaConfig {
         listen: SocketAddr::new(LOOPBACK, 0),
+        tcp_listen: None,
         advertise: Vec::new(),
         rtp_address: LOOPBACK,
         rtp_ports: first..=first + 19,
