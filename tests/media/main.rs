@@ -2,6 +2,7 @@
 
 mod support;
 
+mod address_change;
 mod call;
 mod hostile;
 mod load;
