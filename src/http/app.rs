@@ -17,7 +17,7 @@ use super::conn::Conn;
 use super::cors::{self, Caller};
 use super::reply::{self, Problem};
 use super::throttle::Throttle;
-use super::{assets, jsapi, rest};
+use super::{assets, ice, jsapi, rest};
 use crate::agent::Backend;
 use crate::config;
 
@@ -61,6 +61,7 @@ pub(super) fn router(
         .route("/api/webrtc/sign_in", any(rest::sign_in))
         .route("/api/webrtc/sign_out", any(rest::sign_out))
         .route("/api/webrtc/message", any(rest::message))
+        .route("/api/ice", any(ice::servers))
         .route("/api/health", any(health))
         .route("/api", any(no_such_api))
         .route("/api/", any(no_such_api))

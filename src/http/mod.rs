@@ -7,6 +7,7 @@ mod assets;
 mod body;
 mod conn;
 mod cors;
+mod ice;
 mod io;
 mod jsapi;
 mod reply;
