@@ -17,6 +17,7 @@ mod ice;
 mod latch;
 mod peer;
 mod ports;
+mod quality;
 mod reception;
 mod relay;
 mod rtcp;
