@@ -33,12 +33,31 @@ pub const KEYS: &[&str] = &[
     "media.rtp_ports",
     "media.workers",
     "media.codecs",
+    "media.tones",
+    "media.hold_music",
+    "media.silence_alarm_seconds",
+    "turn.listen",
+    "turn.tls_listen",
+    "turn.tls_cert",
+    "turn.tls_key",
+    "turn.advertise",
+    "turn.realm",
+    "turn.secret",
+    "turn.secret_file",
+    "turn.credential_seconds",
+    "turn.max_allocations",
+    "turn.external",
     "media.srtp",
     "agents.lease_seconds",
     "agents.max_calls",
     "log.level",
     "log.format",
 ];
+
+/// Whether its value must not be shown, not even in a fault.
+pub(super) fn is_secret(key: &str) -> bool {
+    key == "turn.secret"
+}
 
 /// `WRTC_HTTP__LISTEN` for `http.listen`.
 pub fn environment_name(key: &str) -> String {

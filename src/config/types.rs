@@ -6,6 +6,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::media::TonePlan;
+use crate::sdp::Codec;
+use crate::secret::Secret;
 use crate::sdp::{Codec, SrtpPolicy};
 
 /// All of it. Made by [`Config::load`]; every value has passed validation.
@@ -14,6 +17,7 @@ pub struct Config {
     pub http: Http,
     pub sip: Sip,
     pub media: Media,
+    pub turn: Turn,
     pub agents: Agents,
     pub log: Log,
 }
@@ -235,6 +239,43 @@ pub struct Media {
     pub workers: usize,
     /// In order of preference, never empty, no doubles.
     pub codecs: Vec<Codec>,
+    /// The country whose ringing tone the browser hears; `None`: none.
+    pub tones: Option<&'static TonePlan>,
+    /// WAV; `None`: who is held hears silence.
+    pub hold_music: Option<PathBuf>,
+    /// No RTP for this long, where it is expected, is worth a warning; `None`: never.
+    pub silence_alarm: Option<Duration>,
+}
+
+/// The embedded TURN server, and what browsers are told of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// UDP and TCP; port 0: any that is free for both. `None`: neither.
+    pub listen: Option<SocketAddr>,
+    /// `None`: no TLS.
+    pub tls_listen: Option<SocketAddr>,
+    /// Its own files, or those of [`Http::tls`].
+    pub tls: Option<TlsFiles>,
+    /// Names and addresses (IPv6 without brackets) that browsers are told; empty: the listening
+    /// address, or that of the media's candidates.
+    pub advertise: Vec<String>,
+    pub realm: String,
+    pub secret: TurnSecret,
+    /// For how long the credentials of `GET /api/ice` open an allocation.
+    pub credential_life: Duration,
+    pub max_allocations: usize,
+    /// URIs of other servers (RFC 7064, 7065). Those for TURN take the same secret.
+    pub external: Vec<String>,
+}
+
+/// What TURN credentials are made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TurnSecret {
+    /// A new one at each start: nobody else needs to know it.
+    Random,
+    Given(Secret),
+    /// Its first line.
+    File(PathBuf),
     /// SRTP toward SIP.
     pub srtp: SrtpPolicy,
 }

@@ -1,9 +1,15 @@
 //! What passes between the media plane and those above it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sdp::{Fingerprint, IceCredentials, PayloadMap, RtcpTarget, RtpTarget, Setup, SrtpPair};
+use crate::sdp::{
+    Candidate, Fingerprint, IceCredentials, PayloadMap, RtcpTarget, RtpTarget, Setup, SrtpPair,
+};
+
+use super::music::Music;
+use super::tones::TonePlan;
 
 /// One call's media. Unique as long as the process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +27,19 @@ pub struct MediaConfig {
     pub workers: usize,
     /// How long a released RTP port rests before it is used again.
     pub port_rest: Duration,
+    /// What the gateway lets be heard itself.
+    pub sounds: Sounds,
+    /// No RTP for this long, where it is expected, is told by [`MediaEvent::Silent`]; `None`: never.
+    pub silence_alarm: Option<Duration>,
+}
+
+/// What the gateway lets be heard itself; shared by all calls.
+#[derive(Debug, Clone, Default)]
+pub struct Sounds {
+    /// The tones of a country; `None`: the browser hears nothing while the far end rings.
+    pub tones: Option<&'static TonePlan>,
+    /// `None`: who is held hears silence.
+    pub music: Option<Arc<Music>>,
 }
 
 /// Our own parameters of a call's browser side, for the SDP.
@@ -28,8 +47,8 @@ pub struct MediaConfig {
 pub struct BrowserLocal {
     pub ice: IceCredentials,
     pub fingerprint: Fingerprint,
-    /// One ICE-lite host candidate each, UDP, component 1.
-    pub candidates: Vec<SocketAddr>,
+    /// Never empty, the default one first.
+    pub candidates: Vec<Candidate>,
     /// The one SSRC the browser sees, and its CNAME.
     pub ssrc: u32,
     pub cname: String,
@@ -60,7 +79,7 @@ pub struct SipRemote {
     pub ptime: Duration,
 }
 
-/// What is let through, each way.
+/// What is let through, each way, and what the gateway makes itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flow {
     /// Browser to SIP. Where false but `keep_alive` true, silence frames go out instead.
@@ -69,6 +88,27 @@ pub struct Flow {
     pub to_browser: bool,
     /// The SIP side is entitled to media from us (our direction there says send).
     pub keep_alive: bool,
+    /// What the browser hears of the gateway's own, until something is heard from the far end.
+    pub tone: Option<Signal>,
+    /// We hold the SIP side: it hears the hold music, where there is one, instead of silence.
+    pub music: bool,
+}
+
+impl Flow {
+    pub const NONE: Flow =
+        Flow { to_sip: false, to_browser: false, keep_alive: false, tone: None, music: false };
+    /// A conversation.
+    pub const BOTH: Flow = Flow { to_sip: true, to_browser: true, keep_alive: true, ..Flow::NONE };
+}
+
+/// A tone that tells how a call stands (ITU-T E.180).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// The far end rings.
+    Ringback,
+    Busy,
+    /// It could not be reached.
+    Congestion,
 }
 
 /// Something a worker noticed.
@@ -86,6 +126,11 @@ pub enum MediaEvent {
     SipMedia { from: SocketAddr },
     /// A digit that the browser (or with `from_sip` the SIP side) finished; de-duplicated (RFC 4733).
     Digit { digit: char, duration: Duration, from_sip: bool },
+    /// Nothing has come from a side for [`MediaConfig::silence_alarm`] though the flow lets it speak.
+    /// For alarms: it ends nothing.
+    Silent { from_sip: bool, time: Duration },
+    /// After [`MediaEvent::Silent`] that side is heard again.
+    HeardAgain { from_sip: bool, after: Duration },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

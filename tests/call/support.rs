@@ -8,7 +8,7 @@ use wrtc_gateway::call::{
     Seed,
 };
 use wrtc_gateway::media::{BrowserLocal, Flow, SipRemote};
-use wrtc_gateway::sdp::{BrowserSdp, Codec, Fingerprint, IceCredentials, SipSdp};
+use wrtc_gateway::sdp::{BrowserSdp, Candidate, Codec, Fingerprint, IceCredentials, SipSdp};
 use wrtc_gateway::sip::{
     self, Command, End, EndedBy, Event, Invited, NotifyEvent, ReferId, Referred, SessionId,
 };
@@ -43,7 +43,7 @@ pub fn local(ufrag: &str) -> BrowserLocal {
     BrowserLocal {
         ice: IceCredentials { ufrag: ufrag.into(), pwd: "gatewaypasswordgatewaypw".into() },
         fingerprint: Fingerprint([7; 32]),
-        candidates: vec!["192.0.2.9:40000".parse().unwrap()],
+        candidates: Candidate::hosts(&["192.0.2.9".parse().unwrap()], 40_000, None),
         ssrc: 4242,
         cname: "gw".into(),
     }

@@ -15,7 +15,7 @@ use wrtc_gateway::call::{
 use wrtc_gateway::lab::centre::{Caller, Player, Setup, Step, Text};
 use wrtc_gateway::lab::{Paper, PhoneConfig};
 use wrtc_gateway::media::{BrowserLocal, Flow};
-use wrtc_gateway::sdp::{Codec, Fingerprint, IceCredentials};
+use wrtc_gateway::sdp::{Candidate, Codec, Fingerprint, IceCredentials};
 use wrtc_gateway::sip::port::{Incoming, Transmit};
 use wrtc_gateway::sip::transaction::{self, Arrival, Transactions};
 use wrtc_gateway::sip::{Command, Event, Hop, Invited, SessionId, UaConfig, UserAgent, wire};
@@ -444,7 +444,7 @@ fn local() -> BrowserLocal {
     BrowserLocal {
         ice: IceCredentials { ufrag: "gw".into(), pwd: "gatewaypasswordgatewaypw".into() },
         fingerprint: Fingerprint([7; 32]),
-        candidates: vec!["192.0.2.20:40000".parse().unwrap()],
+        candidates: Candidate::hosts(&["192.0.2.20".parse().unwrap()], 40_000, None),
         ssrc: 4242,
         cname: "gw".into(),
     }

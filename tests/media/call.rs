@@ -92,7 +92,7 @@ fn a_held_call_sends_silence_and_hears_nothing() {
     let mut call = established();
     call.talk(Duration::from_millis(400));
     let heard = call.browser.heard.len();
-    call.bridge.set_flow(Flow { to_sip: false, to_browser: false, keep_alive: true });
+    call.bridge.set_flow(Flow { keep_alive: true, ..Flow::NONE });
     call.phone.heard.clear();
     call.talk(Duration::from_secs(1));
     let silent = |h: &Heard| h.payload.iter().all(|byte| *byte == 0xFF);

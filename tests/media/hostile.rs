@@ -252,7 +252,7 @@ fn advertised_addresses_become_candidates() {
     let bridge = engine.open(channel(64).0).unwrap();
     let local = bridge.browser_local();
     let port = engine.browser_ports()[0].port();
-    assert_eq!(local.candidates.iter().map(|c| c.ip()).collect::<Vec<_>>(), advertise);
-    assert!(local.candidates.iter().all(|c| c.port() == port));
+    assert_eq!(local.candidates.iter().map(|c| c.address.ip()).collect::<Vec<_>>(), advertise);
+    assert!(local.candidates.iter().all(|c| c.address.port() == port));
     bridge.set_flow(FLOW);
 }

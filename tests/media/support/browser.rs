@@ -125,7 +125,7 @@ impl Browser {
 
     /// Checks until an answer that validates came; true when one did within `patience`.
     pub fn ping(&mut self, local: &BrowserLocal, patience: Duration) -> bool {
-        let gateway = local.candidates[0];
+        let gateway = local.candidates[0].address;
         self.gateway = Some(gateway);
         let deadline = Instant::now() + patience;
         let before = self.stun_answers;
