@@ -68,7 +68,7 @@ impl SipLeg {
 
     /// Can digits be sent as RFC 4733 events?
     pub fn takes_digits(&self) -> bool {
-        self.remote.as_ref().is_some_and(|remote| remote.payloads.telephone_event.is_some())
+        self.remote.as_ref().is_some_and(|remote| remote.payloads.has_events())
     }
 
     /// What an offer of ours says: as the peer has it, or else by the policy. A plain m-line with keys
@@ -100,11 +100,14 @@ impl SipLeg {
     pub fn offer(&mut self, codecs: &[Codec], wanted: Direction) -> String {
         let mut payloads = write::offered(codecs);
         // Numbers in use keep their meaning (RFC 3264 8.3.2).
-        if let Some(number) = self.local.telephone_event {
-            payloads.telephone_event = Some(number);
+        for format in &mut payloads.formats {
+            format.payload = self.local.payload_of(format.codec).unwrap_or(format.payload);
         }
+        payloads.telephone_event = self.local.telephone_event.or(payloads.telephone_event);
+        payloads.telephone_event_48k =
+            self.local.telephone_event_48k.or(payloads.telephone_event_48k);
         if !self.events {
-            payloads.telephone_event = None;
+            payloads = payloads.without_events();
         }
         self.local = payloads;
         self.crypto = match self.srtp {
@@ -126,7 +129,7 @@ impl SipLeg {
     pub fn answer(&mut self, offer: SipSdp, codec: Codec, wanted: Direction) -> String {
         self.local = negotiate::only(&offer.payloads, codec);
         if !self.events {
-            self.local.telephone_event = None;
+            self.local = std::mem::take(&mut self.local).without_events();
         }
         self.wanted = wanted;
         self.agreed = negotiate::answer_direction(offer.direction, wanted);
@@ -181,7 +184,7 @@ impl SipLeg {
             answer.target = None;
         }
         if !self.events {
-            answer.payloads.telephone_event = None;
+            answer.payloads = answer.payloads.without_events();
         }
         if answer.rtcp == RtcpTarget::Mux {
             // We have not asked for it.

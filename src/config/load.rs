@@ -14,7 +14,6 @@ use super::keys::{self, KEYS};
 use super::parse::{self, Raw, Wrong};
 use super::types::*;
 use crate::media::TonePlan;
-use crate::sdp::Codec;
 use crate::sdp::{Codec, SrtpPolicy};
 
 const ENVIRONMENT: &str = "WRTC_";
@@ -208,6 +207,16 @@ impl Loader {
         }
     }
 
+    /// The same for a value that no log line may have.
+    fn take_secret<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&Raw) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let (origin, raw) = self.values.get(key).cloned()?;
+        parse(&raw).map_err(|wrong| self.fault(key, None, origin, wrong)).ok()
+    }
+
     /// A fault that shows only when several keys are seen together; told of the one named.
     pub(super) fn clash(
         &mut self,
@@ -262,7 +271,21 @@ impl Loader {
                 .take("http.allowed_origins", parse::origins)
                 .unwrap_or_else(|| Origins::List(vec![OriginRule::Loopback])),
             tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
+            connector: self.connector(),
         }
+    }
+
+    fn connector(&mut self) -> Connector {
+        let mut tokens = self.take_secret("connector.tokens", parse::tokens).unwrap_or_default();
+        let more = self.take("connector.tokens_file", parse::tokens_file).unwrap_or_default();
+        if more.iter().any(|(token, _)| tokens.iter().any(|(known, _)| known == token)) {
+            let reason = "it has a token that connector.tokens has too";
+            self.clash("connector.tokens_file", reason, "leave one of them out");
+        }
+        tokens.extend(more);
+        let words = [("auto", BarePaths::Auto), ("on", BarePaths::On), ("off", BarePaths::Off)];
+        let bare = self.take("connector.bare_paths", |raw| parse::word(raw, &words));
+        Connector { tokens, bare_paths: bare.unwrap_or_default() }
     }
 
     fn sip(&mut self) -> Option<Sip> {

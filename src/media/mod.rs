@@ -8,6 +8,7 @@
 //! SIP side is) and `relay` (what becomes of a packet between the two).
 
 mod call;
+mod codec;
 mod dtls;
 mod dtmf;
 mod engine;
@@ -16,6 +17,7 @@ mod hello;
 mod ice;
 mod latch;
 mod music;
+mod path;
 mod peer;
 mod ports;
 mod quality;

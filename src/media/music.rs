@@ -10,7 +10,9 @@ use hound::{SampleFormat, WavReader, WavSpec};
 use crate::sdp::Codec;
 
 use super::g711::{alaw_from_linear, ulaw_from_linear};
-use super::stream::CLOCK;
+
+/// Hz: what a telephone hears.
+const CLOCK: u32 = 8000;
 
 /// A piece that is longer is cut nowhere but refused: ten minutes are 4.8 MB in each G.711 law, and
 /// whoever holds longer hears it again.

@@ -32,7 +32,7 @@ pub enum SdpError {
     TooLarge,
     #[error("the SDP has no usable audio")]
     NoAudio,
-    #[error("the SDP's audio has none of the codecs PCMU, PCMA, G722 that are configured here")]
+    #[error("the SDP's audio has none of the codecs that are configured here")]
     NoCommonCodec,
     #[error("the audio wants the profile {0}, which this side does not speak")]
     Profile(String),
@@ -301,8 +301,10 @@ fn payloads(media: &Media, codecs: &[Codec]) -> PayloadMap {
         }
         let Some((name, clock)) = encoding(media, payload) else { continue };
         if name.eq_ignore_ascii_case("telephone-event") {
-            if clock == 8000 && map.telephone_event.is_none() {
-                map.telephone_event = Some(payload);
+            match clock {
+                8000 => _ = map.telephone_event.get_or_insert(payload),
+                48_000 => _ = map.telephone_event_48k.get_or_insert(payload),
+                _ => {}
             }
             continue;
         }
@@ -327,7 +329,7 @@ fn encoding(media: &Media, payload: u8) -> Option<(String, u32)> {
         let clock = parts.next()?.trim().parse().ok()?;
         return Some((name.to_owned(), clock));
     }
-    let codec = Codec::ALL.into_iter().find(|codec| codec.static_payload() == payload)?;
+    let codec = Codec::ALL.into_iter().find(|codec| codec.static_payload() == Some(payload))?;
     Some((codec.name().to_owned(), codec.clock_rate()))
 }
 

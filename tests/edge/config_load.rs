@@ -102,6 +102,9 @@ fn every_key_can_come_from_everywhere() {
         ),
         ("http.tls_cert", "/etc/gw/cert.pem", "\"/etc/gw/cert.pem\""),
         ("http.tls_key", "/etc/gw/key.pem", "\"/etc/gw/key.pem\""),
+        ("connector.tokens", "0123456789abcdef=5001", "[\"0123456789abcdef=5001\"]"),
+        ("connector.tokens_file", "/dev/null", "\"/dev/null\""),
+        ("connector.bare_paths", "on", "\"on\""),
         (
             "sip.servers",
             "sip:a.example,sip:b.example:5070;transport=udp",
@@ -186,7 +189,7 @@ fn every_key_can_come_from_everywhere() {
 fn every_fault_is_told_with_its_line() {
     let file = File::new(
         "[http]\nlisten = \"localhost\"\nlisen = 1\ntls_cert = \"c.pem\"\n\n[sip]\nregister_expires = 5\n\n\
-         [media]\nrtp_ports = \"20001-20010\"\ncodecs = [\"PCMU\", \"OPUS\"]\n[medai]\nx = 1\n",
+         [media]\nrtp_ports = \"20001-20010\"\ncodecs = [\"PCMU\", \"iLBC\"]\n[medai]\nx = 1\n",
     );
     let errors = file
         .load(

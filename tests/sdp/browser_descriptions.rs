@@ -42,8 +42,14 @@ fn answer(offer: &BrowserSdp, codec: Codec) -> String {
 fn chromium_is_understood() {
     let sdp = BrowserSdp::parse(OFFER, &Codec::ALL).unwrap();
     let codecs: Vec<Codec> = sdp.payloads.formats.iter().map(|f| f.codec).collect();
-    assert_eq!(codecs, [Codec::G722, Codec::Pcmu, Codec::Pcma]);
+    assert_eq!(codecs, [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma]);
     assert_eq!(sdp.payloads.telephone_event, Some(126), "the one at 8 kHz");
+    assert_eq!(sdp.payloads.telephone_event_48k, Some(110));
+    // Each goes with the audio of its clock.
+    let narrow = negotiate::only(&sdp.payloads, Codec::Pcma);
+    assert_eq!((narrow.telephone_event, narrow.telephone_event_48k), (Some(126), None));
+    let wide = negotiate::only(&sdp.payloads, Codec::Opus);
+    assert_eq!((wide.telephone_event, wide.telephone_event_48k), (None, Some(110)));
     assert_eq!(sdp.fingerprint.unwrap().0[31], 0x20);
     assert_eq!(sdp.ice.unwrap().ufrag, "D0xq");
     assert!(sdp.bundled);

@@ -42,6 +42,7 @@ proptest! {
                 .map(|(i, codec)| Format { codec: *codec, payload: first + i as u8 })
                 .collect(),
             telephone_event: Some(121),
+            telephone_event_48k: None,
         };
         let answer = negotiate::common(&offer, &ours);
         let expected: Vec<Codec> = offered.iter().copied().filter(|c| ours.contains(c)).collect();

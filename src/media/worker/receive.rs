@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Worker;
 use super::orders::Counters;
 use crate::media::ice::{Check, NoCheck};
+use crate::media::path::Path;
 use crate::media::rtp::Class;
 use crate::media::socket::BATCH;
 
@@ -48,7 +49,7 @@ impl Worker {
                 Ok(mut check) => match self.routes.by_ufrag.get(check.ufrag()) {
                     Some(&seat) if self.may_use(from, seat) => {
                         self.with(seat, |call, exit| {
-                            call.handle_check(now, from, &mut check, exit);
+                            call.handle_check(now, Path::Udp(from), &mut check, exit);
                         });
                     }
                     _ => Counters::add(&counters.unknown_datagrams, 1),
@@ -60,7 +61,7 @@ impl Worker {
         }
         match self.routes.by_address.get(&from) {
             Some(&seat) => {
-                self.with(seat, |call, exit| call.handle_browser(now, from, data, exit));
+                self.with(seat, |call, exit| call.handle_browser(now, Path::Udp(from), data, exit));
             }
             None => Counters::add(&counters.unknown_datagrams, 1),
         }
@@ -74,7 +75,7 @@ impl Worker {
                 .seats
                 .get(owner)
                 .and_then(Option::as_ref)
-                .is_some_and(|owner| owner.call.is_reached_at(from)),
+                .is_some_and(|owner| owner.call.is_reached_by(Path::Udp(from))),
             _ => true,
         }
     }

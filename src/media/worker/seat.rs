@@ -9,6 +9,7 @@ use tokio::sync::mpsc::Sender;
 use super::orders::Counters;
 use super::routes::Routes;
 use crate::media::call::{Call, Sink};
+use crate::media::path::Path;
 use crate::media::socket::SendBatch;
 use crate::media::types::{CallStats, DtlsFailure, MediaEvent, MediaId};
 
@@ -70,8 +71,11 @@ pub struct Exit<'a> {
 }
 
 impl Sink for Exit<'_> {
-    fn to_browser(&mut self, to: SocketAddr, data: &[u8]) {
-        self.send.push(to, data);
+    fn to_browser(&mut self, to: Path, data: &[u8]) {
+        match to {
+            Path::Udp(to) => self.send.push(to, data),
+            Path::Tcp { .. } => {}
+        }
     }
 
     // What the kernel refuses is lost, as on any network.
@@ -93,14 +97,14 @@ impl Sink for Exit<'_> {
         }
     }
 
-    fn learned(&mut self, address: SocketAddr) {
-        self.routes.by_address.insert(address, self.seat);
+    fn learned(&mut self, path: Path) {
+        if let Path::Udp(address) = path {
+            self.routes.by_address.insert(address, self.seat);
+        }
     }
 
-    fn forgotten(&mut self, address: SocketAddr) {
-        if self.routes.by_address.get(&address) == Some(&self.seat) {
-            self.routes.by_address.remove(&address);
-        }
+    fn forgotten(&mut self, path: Path) {
+        self.routes.forget(path, self.seat);
     }
 
     fn void(&mut self, ufrag: &str) {

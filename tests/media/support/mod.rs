@@ -47,7 +47,7 @@ pub fn config() -> MediaConfig {
 
 pub fn map(formats: &[(Codec, u8)], telephone_event: Option<u8>) -> PayloadMap {
     let formats = formats.iter().map(|&(codec, payload)| Format { codec, payload }).collect();
-    PayloadMap { formats, telephone_event }
+    PayloadMap { formats, telephone_event, ..PayloadMap::default() }
 }
 
 pub const FLOW: Flow = Flow::BOTH;
