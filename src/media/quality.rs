@@ -145,6 +145,11 @@ impl Meter {
         self.mos
     }
 
+    /// The stream begins to be counted here.
+    pub fn start(&mut self, expected: u64, lost: u64) {
+        (self.expected, self.lost) = (expected, lost);
+    }
+
     /// An interval is over. `expected` and `lost` are packets from the stream's beginning; where they went
     /// back, it has begun anew.
     pub fn interval(&mut self, expected: u64, lost: u64, way: impl FnOnce(f64) -> Way) {
