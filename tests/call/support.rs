@@ -332,6 +332,7 @@ impl Bench {
                 ToBrowser::PeerResume => "peer-resume",
                 ToBrowser::InfoPeer(_) => "info",
                 ToBrowser::Stats(_) => "stats",
+                ToBrowser::Dial { .. } => "dial",
                 ToBrowser::Replaced => "replaced",
             })
             .collect()
