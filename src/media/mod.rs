@@ -12,6 +12,7 @@ mod dtls;
 mod dtmf;
 mod engine;
 mod g711;
+mod handshake;
 mod hello;
 mod ice;
 mod latch;

@@ -1,11 +1,42 @@
-//! From a datagram to its call.
+//! From a datagram to its call, and back to the address it came to.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Which call a datagram belongs to.
 #[derive(Default)]
 pub struct Routes {
     pub by_ufrag: HashMap<String, usize>,
-    pub by_address: HashMap<SocketAddr, usize>,
+    pub by_address: HashMap<SocketAddr, Route>,
+    /// The browser-side socket is bound to a wildcard: of the host's addresses the kernel would
+    /// choose one by the route, and a browser takes answers only from the one that it asked.
+    pub local_matters: bool,
+}
+
+/// What leads from a browser's address to its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    pub seat: usize,
+    /// The address of ours that the browser uses; `None` where there is only one.
+    pub local: Option<IpAddr>,
+}
+
+impl Routes {
+    pub fn local_for(&self, to: SocketAddr) -> Option<IpAddr> {
+        self.by_address.get(&to)?.local
+    }
+
+    /// The browser at `from` has moved to another of our addresses.
+    pub fn moved(&mut self, from: SocketAddr, local: IpAddr) {
+        if let Some(route) = self.by_address.get_mut(&from) {
+            route.local = Some(local);
+        }
+    }
+
+    /// Unless the address is another call's by now.
+    pub fn forget(&mut self, address: SocketAddr, seat: usize) {
+        if self.by_address.get(&address).is_some_and(|route| route.seat == seat) {
+            self.by_address.remove(&address);
+        }
+    }
 }
