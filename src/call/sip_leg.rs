@@ -69,7 +69,7 @@ impl SipLeg {
         self.wanted = wanted;
         write::sip(
             &mut self.origin,
-            SipSide { rtp: self.rtp, direction: wanted, payloads: &self.local },
+            SipSide { direction: wanted, ..SipSide::plain(self.rtp, &self.local) },
             None,
         )
     }
@@ -82,7 +82,7 @@ impl SipLeg {
         self.wanted = wanted;
         write::sip(
             &mut self.origin,
-            SipSide { rtp: self.rtp, direction: wanted, payloads: &self.local },
+            SipSide { direction: wanted, ..SipSide::plain(self.rtp, &self.local) },
             None,
         )
     }
@@ -97,7 +97,7 @@ impl SipLeg {
         self.agreed = negotiate::answer_direction(offer.direction, wanted);
         let text = write::sip(
             &mut self.origin,
-            SipSide { rtp: self.rtp, direction: self.agreed, payloads: &self.local },
+            SipSide { direction: self.agreed, ..SipSide::plain(self.rtp, &self.local) },
             Some((&offer.lines, offer.audio)),
         );
         let payloads = self.local.clone();
@@ -122,6 +122,8 @@ impl SipLeg {
         let remote = self.remote.as_ref()?;
         Some(SipRemote {
             target: remote.target,
+            rtcp: remote.rtcp,
+            srtp: None,
             payloads: remote.payloads.clone(),
             ptime: remote.ptime,
         })

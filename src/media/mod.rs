@@ -16,6 +16,8 @@ mod g711;
 mod hello;
 mod ice;
 mod latch;
+mod music;
+mod path;
 mod peer;
 mod ports;
 mod reception;
@@ -25,8 +27,13 @@ mod rtp;
 mod socket;
 mod srtp;
 mod stream;
+mod tones;
 mod types;
 mod worker;
 
+#[doc(hidden)]
+pub use call::bench;
 pub use engine::{Bridge, Engine};
+pub use music::{Music, MusicError};
+pub use tones::TonePlan;
 pub use types::*;

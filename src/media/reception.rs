@@ -92,13 +92,16 @@ impl Reception {
     }
 
     pub fn stats(&self) -> StreamStats {
-        let (lost, jitter) =
-            self.source.as_ref().map_or((0, 0), |s| (s.lost_so_far(), s.jitter_at(8000)));
+        let (lost, jitter) = self
+            .source
+            .as_ref()
+            .map_or((0, Duration::ZERO), |s| (s.lost_so_far(), s.jitter_time()));
         StreamStats {
             packets: self.packets,
             bytes: self.bytes,
             lost: self.lost_before + lost,
             jitter,
+            ..StreamStats::default()
         }
     }
 
@@ -133,13 +136,12 @@ impl Counted {
         self.highest.wrapping_sub(self.base).wrapping_add(1)
     }
 
-    fn lost_so_far(&self) -> u64 {
-        u64::from(self.expected().saturating_sub(self.received))
+    fn jitter_time(&self) -> Duration {
+        Duration::from_micros(u64::from(self.jitter >> 4) * 1_000_000 / u64::from(self.clock))
     }
 
-    fn jitter_at(&self, clock: u32) -> u32 {
-        let jitter = u64::from(self.jitter >> 4) * u64::from(clock) / u64::from(self.clock);
-        jitter.min(u64::from(u32::MAX)) as u32
+    fn lost_so_far(&self) -> u64 {
+        u64::from(self.expected().saturating_sub(self.received))
     }
 
     fn time(&mut self, now: Instant, timestamp: u32, clock: u32) {
@@ -181,7 +183,7 @@ mod tests {
         let mut reception = Reception::default();
         feed(&mut reception, Instant::now(), (65_000..66_000).filter(|n| n % 10 != 0));
         let stats = reception.stats();
-        assert_eq!((stats.packets, stats.lost, stats.jitter), (900, 99, 0));
+        assert_eq!((stats.packets, stats.lost, stats.jitter), (900, 99, Duration::ZERO));
         let report = reception.report().unwrap();
         assert_eq!((report.lost, report.fraction_lost), (99, 25));
         assert_eq!(report.highest, 65_999);
@@ -208,7 +210,7 @@ mod tests {
             reception.received(start + FRAME * n + late, 1, n as u16, n * 160, 160, Some(8000));
         }
         // 10 ms each way, 80 units: the estimate converges there.
-        let jitter = reception.stats().jitter;
+        let jitter = reception.stats().jitter.as_micros() / 125;
         assert!((75..=80).contains(&jitter), "{jitter}");
     }
 

@@ -278,3 +278,15 @@ impl PayloadMap {
 /// The far end of an RTP stream as its SDP names it: `None` for a black hole
 /// (`c=0.0.0.0`, RFC 3264 8.4) or port 0.
 pub type RtpTarget = Option<SocketAddr>;
+
+/// Where a side wants its RTCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RtcpTarget {
+    /// The port above that of RTP (RFC 3550 11).
+    #[default]
+    NextPort,
+    /// The port of RTP itself (RFC 5761).
+    Mux,
+    /// What `a=rtcp` says (RFC 3605).
+    At(SocketAddr),
+}

@@ -2,7 +2,7 @@
 
 use wrtc_gateway::sdp::write::{self, BrowserSide, Shape};
 use wrtc_gateway::sdp::{
-    BrowserSdp, Codec, Direction, Fingerprint, IceCredentials, Origin, Setup, negotiate,
+    BrowserSdp, Candidate, Codec, Direction, Fingerprint, IceCredentials, Origin, Setup, negotiate,
 };
 
 const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
@@ -23,7 +23,11 @@ fn answer(offer: &BrowserSdp, codec: Codec) -> String {
         BrowserSide {
             ice: &ice,
             fingerprint: Fingerprint([0xAB; 32]),
-            candidates: &["192.0.2.1:40000".parse().unwrap(), "10.0.0.1:40000".parse().unwrap()],
+            candidates: &Candidate::hosts(
+                &["192.0.2.1".parse().unwrap(), "10.0.0.1".parse().unwrap()],
+                40_000,
+                None,
+            ),
             ssrc: 77,
             cname: "gw",
             setup: Setup::Passive,
