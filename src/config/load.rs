@@ -12,8 +12,10 @@ use figment::{Profile, Provider};
 use super::fault::{ConfigErrors, Fault, Origin};
 use super::keys::{self, KEYS};
 use super::parse::{self, Raw, Wrong};
+use super::tokens;
 use super::types::*;
-use crate::sdp::Codec;
+use crate::media::TonePlan;
+use crate::sdp::{Codec, SrtpPolicy};
 
 const ENVIRONMENT: &str = "WRTC_";
 
@@ -35,6 +37,11 @@ const REGISTER_RATE: std::ops::RangeInclusive<u64> = 1..=10_000;
 
 /// RFC 4028 allows nothing below 90 s.
 const SESSION_EXPIRES: std::ops::RangeInclusive<u64> = 90..=86_400;
+
+/// Below some seconds every pause for breath of an announcement would be an alarm.
+const SILENCE_ALARM: std::ops::RangeInclusive<u64> = 5..=3600;
+
+const DEFAULT_TONES: &str = "us";
 
 const MAX_WORKERS: u64 = 64;
 const AUTOMATIC_WORKERS: usize = 4;
@@ -201,6 +208,16 @@ impl Loader {
         }
     }
 
+    /// The same for a value that no log line may have.
+    fn take_secret<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&Raw) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let (origin, raw) = self.values.get(key).cloned()?;
+        parse(&raw).map_err(|wrong| self.fault(key, None, origin, wrong)).ok()
+    }
+
     /// A fault that shows only when several keys are seen together; told of the one named.
     pub(super) fn clash(
         &mut self,
@@ -255,7 +272,21 @@ impl Loader {
                 .take("http.allowed_origins", parse::origins)
                 .unwrap_or_else(|| Origins::List(vec![OriginRule::Loopback])),
             tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
+            connector: self.connector(),
         }
+    }
+
+    fn connector(&mut self) -> Connector {
+        let mut tokens = self.take_secret("connector.tokens", tokens::list).unwrap_or_default();
+        let more = self.take("connector.tokens_file", tokens::file).unwrap_or_default();
+        if more.iter().any(|(token, _)| tokens.iter().any(|(known, _)| known == token)) {
+            let reason = "it has a token that connector.tokens has too";
+            self.clash("connector.tokens_file", reason, "leave one of them out");
+        }
+        tokens.extend(more);
+        let words = [("auto", BarePaths::Auto), ("on", BarePaths::On), ("off", BarePaths::Off)];
+        let bare = self.take("connector.bare_paths", |raw| parse::word(raw, &words));
+        Connector { tokens, bare_paths: bare.unwrap_or_default() }
     }
 
     fn sip(&mut self) -> Option<Sip> {
@@ -359,6 +390,11 @@ impl Loader {
             .take("media.workers", |raw| parse::count(raw, 0..=MAX_WORKERS, "; 0 is automatic"))
             .and_then(|workers| usize::try_from(workers).ok())
             .unwrap_or(0);
+        let srtp = [
+            ("off", SrtpPolicy::Off),
+            ("preferred", SrtpPolicy::Preferred),
+            ("required", SrtpPolicy::Required),
+        ];
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Media {
             // Below the ports that Linux gives to clients (32768 on), above the RTP range.
@@ -370,6 +406,16 @@ impl Loader {
             rtp_ports: self.take("media.rtp_ports", parse::port_range).unwrap_or(20_000..=29_999),
             workers: if workers == 0 { cores.min(AUTOMATIC_WORKERS) } else { workers },
             codecs: self.take("media.codecs", parse::codecs).unwrap_or_else(|| Codec::ALL.to_vec()),
+            tones: self
+                .take("media.tones", parse::tones)
+                .unwrap_or_else(|| TonePlan::of(DEFAULT_TONES)),
+            hold_music: self.take("media.hold_music", parse::sound_file),
+            silence_alarm: self
+                .take("media.silence_alarm_seconds", |raw| {
+                    parse::seconds_or_none(raw, SILENCE_ALARM)
+                })
+                .unwrap_or(Some(Duration::from_secs(30))),
+            srtp: self.take("media.srtp", |raw| parse::word(raw, &srtp)).unwrap_or_default(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use figment::value::Value;
 
 use super::types::{Advertise, LogFormat, Network, OriginRule, Origins, SipServer, SipTransport};
+use crate::media::TonePlan;
 use crate::sdp::Codec;
 
 /// A value as its source has it.
@@ -154,6 +155,28 @@ pub(super) fn path(raw: &Raw) -> Result<PathBuf, Wrong> {
         "" => Err(wrong("it is empty", "name a PEM file, or leave the key out")),
         path => Ok(PathBuf::from(path)),
     }
+}
+
+pub(super) fn sound_file(raw: &Raw) -> Result<PathBuf, Wrong> {
+    match raw.text()? {
+        "" => Err(wrong("it is empty", "name a WAV file, or leave the key out")),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
+/// A country's tones, or `off`.
+pub(super) fn tones(raw: &Raw) -> Result<Option<&'static TonePlan>, Wrong> {
+    let text = raw.text()?;
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    TonePlan::of(text).map(Some).ok_or_else(|| {
+        let known: Vec<&str> = TonePlan::all().iter().map(|plan| plan.country).collect();
+        wrong(
+            format!("the tones of `{text}` are not known"),
+            format!("choose off, or a country of {}", known.join(", ")),
+        )
+    })
 }
 
 pub(super) fn sip_servers(raw: &Raw) -> Result<Vec<SipServer>, Wrong> {
@@ -311,7 +334,7 @@ pub(super) fn port_range(raw: &Raw) -> Result<RangeInclusive<u16>, Wrong> {
 }
 
 pub(super) fn codecs(raw: &Raw) -> Result<Vec<Codec>, Wrong> {
-    let remedy = "choose from PCMU, PCMA and G722, each once, the preferred first";
+    let remedy = "choose from PCMU, PCMA, G722 and OPUS, each once, the preferred first";
     let mut codecs: Vec<Codec> = Vec::new();
     for entry in raw.list()? {
         let codec: Codec = entry

@@ -100,7 +100,7 @@ for (const transport of ["udp", "tcp"]) {
 }
 
 browserTest("a call through TURN over TLS: sound both ways", async ({ demo, browser }) => {
-  const page = await (await browser(440, certificate.trusting)).page(demo.url);
+  const page = await (await browser(440, { switches: certificate.trusting })).page(demo.url);
   const used = await callThrough(page, demo, "5014", "turns", "tcp");
   assert.deepEqual([used.local, used.relayProtocol], ["relay", "tls"]);
 }, () => [

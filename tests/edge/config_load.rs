@@ -102,6 +102,9 @@ fn every_key_can_come_from_everywhere() {
         ),
         ("http.tls_cert", "/etc/gw/cert.pem", "\"/etc/gw/cert.pem\""),
         ("http.tls_key", "/etc/gw/key.pem", "\"/etc/gw/key.pem\""),
+        ("connector.tokens", "0123456789abcdef=5001", "[\"0123456789abcdef=5001\"]"),
+        ("connector.tokens_file", "/dev/null", "\"/dev/null\""),
+        ("connector.bare_paths", "on", "\"on\""),
         (
             "sip.servers",
             "sip:a.example,sip:b.example:5070;transport=udp",
@@ -136,6 +139,9 @@ fn every_key_can_come_from_everywhere() {
         ("media.rtp_ports", "10000-10999", "\"10000-10999\""),
         ("media.workers", "3", "3"),
         ("media.codecs", "PCMA,g722", "[\"PCMA\", \"g722\"]"),
+        ("media.tones", "de", "\"de\""),
+        ("media.hold_music", "/etc/gw/hold.wav", "\"/etc/gw/hold.wav\""),
+        ("media.silence_alarm_seconds", "60", "60"),
         ("turn.listen", "0.0.0.0:3479", "\"0.0.0.0:3479\""),
         ("turn.tls_listen", "0.0.0.0:443", "\"0.0.0.0:443\""),
         ("turn.tls_cert", "/etc/gw/turn.pem", "\"/etc/gw/turn.pem\""),
@@ -183,7 +189,7 @@ fn every_key_can_come_from_everywhere() {
 fn every_fault_is_told_with_its_line() {
     let file = File::new(
         "[http]\nlisten = \"localhost\"\nlisen = 1\ntls_cert = \"c.pem\"\n\n[sip]\nregister_expires = 5\n\n\
-         [media]\nrtp_ports = \"20001-20010\"\ncodecs = [\"PCMU\", \"OPUS\"]\n[medai]\nx = 1\n",
+         [media]\nrtp_ports = \"20001-20010\"\ncodecs = [\"PCMU\", \"iLBC\"]\n[medai]\nx = 1\n",
     );
     let errors = file
         .load(
@@ -291,6 +297,9 @@ fn values_that_are_refused() {
         "media.workers=-1",
         "media.codecs=PCMU,PCMU",
         "media.codecs=",
+        "media.tones=atlantis",
+        "media.hold_music=",
+        "media.silence_alarm_seconds=4",
         "turn.tls_listen=0.0.0.0:5349",
         "turn.tls_cert=cert.pem",
         "turn.listen=0.0.0.0:30000",
@@ -339,6 +348,9 @@ fn values_that_are_taken() {
         "media.listen=127.0.0.1:0",
         "media.rtp_ports=20000-20001",
         "media.workers=0",
+        "media.tones=off",
+        "media.tones=GB",
+        "media.silence_alarm_seconds=0",
         "turn.listen=[::]:0",
         "turn.advertise=2001:db8::1",
         "turn.secret_file=/etc/secret",

@@ -38,8 +38,8 @@ export function browserTest(name, run, args = []) {
     for (let tries = 1; ; tries += 1) {
       const browsers = [];
       const demo = await Demo.start(typeof args === "function" ? args() : args);
-      const starts = (Kind) => async (hz, more) => {
-        const started = await Kind.start(hz, more);
+      const starts = (Kind) => async (hz, options) => {
+        const started = await Kind.start(hz, options);
         browsers.push(started);
         return started;
       };
