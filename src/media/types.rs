@@ -232,6 +232,10 @@ pub struct EngineStats {
     pub tcp_refused: u64,
     /// Datagrams that a connection had no room for.
     pub tcp_dropped: u64,
+    /// Work of handshakes that was put off because too much of it waited already.
+    pub refused_handshakes: u64,
+    /// ICMP reports that nobody takes RTP where a phone is said to be.
+    pub sip_unreachable: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

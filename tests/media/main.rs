@@ -3,7 +3,9 @@
 mod support;
 
 mod address_change;
+mod burst;
 mod call;
 mod hostile;
 mod load;
+mod source;
 mod tcp;

@@ -8,6 +8,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::sync::mpsc::Sender;
 
 use crate::media::call::{Call, Order};
+use crate::media::handshake::Done;
 use crate::media::socket::Waker;
 use crate::media::tcp::Connection;
 use crate::media::types::{CallStats, MediaEvent, MediaId};
@@ -26,6 +27,11 @@ pub enum Command {
         id: MediaId,
         order: Order,
         ufrag: Option<String>,
+    },
+    /// The work of a call's handshake is done.
+    Handshaken {
+        id: MediaId,
+        done: Box<Done>,
     },
     Close(MediaId),
     /// A connection whose first frame is a check with one of this worker's ufrags.
@@ -55,6 +61,10 @@ pub struct Counters {
     pub tcp_connections: AtomicU64,
     pub tcp_refused: AtomicU64,
     pub tcp_dropped: AtomicU64,
+    pub unreachable: AtomicU64,
+    pub refused_handshakes: AtomicU64,
+    /// What the thread uses of a core: microseconds in a second, lately.
+    pub busy: AtomicU64,
 }
 
 impl Counters {

@@ -106,7 +106,7 @@ impl Worker {
     pub(super) fn drain_tcp(&mut self, now: Instant, place: usize) {
         // It is out of the table while calls are served, and what they answer waits in the outbox.
         let Some(mut slot) = self.tcp.slots.get_mut(place).and_then(Option::take) else { return };
-        let goes_on = self.write_rest(&mut slot, place) && self.serve(now, &mut slot);
+        let goes_on = self.write_rest(&mut slot, place) && self.serve_connection(now, &mut slot);
         let (path, call) = (slot.path(), slot.call);
         if let Some(empty) = self.tcp.slots.get_mut(place) {
             *empty = Some(slot);
@@ -120,7 +120,7 @@ impl Worker {
             None => Counters::add(&self.orders.counters.tcp_refused, 1),
             Some(id) => {
                 if let Some(&seat) = self.by_id.get(&id) {
-                    self.with(seat, |call, _| call.handle_closed(path));
+                    self.with(seat, None, |call, _| call.handle_closed(path));
                 }
             }
         }
@@ -142,7 +142,7 @@ impl Worker {
     }
 
     /// Reads what there is, within bounds; false where the connection has ended, or has to.
-    fn serve(&mut self, now: Instant, slot: &mut Slot) -> bool {
+    fn serve_connection(&mut self, now: Instant, slot: &mut Slot) -> bool {
         let path = slot.path();
         for round in 0..=MAX_ROUNDS {
             // What came with the check that brought the connection here is served first.
@@ -189,7 +189,7 @@ impl Worker {
             return owner.is_some();
         }
         let Some(&seat) = owner.as_ref().and_then(|id| self.by_id.get(id)) else { return false };
-        self.with(seat, |call, exit| call.handle_browser(now, path, data, exit));
+        self.with(seat, None, |call, exit| call.handle_browser(now, path, data, exit));
         true
     }
 
@@ -205,7 +205,7 @@ impl Worker {
         match found {
             // A connection has one call.
             Some((seat, id)) if owner.is_none_or(|owner| owner == id) => {
-                self.with(seat, |call, exit| call.handle_check(now, path, &mut check, exit));
+                self.with(seat, None, |call, exit| call.handle_check(now, path, &mut check, exit));
                 let seated = self.seats.get(seat).and_then(Option::as_ref);
                 if seated.is_some_and(|seated| seated.id == id && seated.call.is_valid(path)) {
                     *owner = Some(id);
