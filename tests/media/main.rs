@@ -5,3 +5,4 @@ mod support;
 mod call;
 mod hostile;
 mod load;
+mod sdes;
