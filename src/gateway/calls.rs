@@ -149,8 +149,14 @@ impl ActiveLine {
             duration: answered.map_or(0, |at| {
                 u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX)
             }),
-            audio: audio(stats.browser_rtt, &stats.from_browser, &stats.to_browser),
-            sip: audio(stats.sip_rtt, &stats.from_sip, &stats.to_sip),
+            audio: AudioStatistics {
+                encrypted: true,
+                ..audio(stats.browser_rtt, &stats.from_browser, &stats.to_browser)
+            },
+            sip: AudioStatistics {
+                encrypted: stats.sip_encrypted,
+                ..audio(stats.sip_rtt, &stats.from_sip, &stats.to_sip)
+            },
         }
     }
 
@@ -182,6 +188,7 @@ impl ActiveLine {
             transfer = end.transfer,
             digits = end.digits,
             codec = ?end.codec,
+            sip_encrypted = stats.sip_encrypted,
             browser_rtt_ms = ms(stats.browser_rtt.average),
             browser_rx = browser_rx.packets,
             browser_lost = browser_rx.lost,
@@ -233,6 +240,7 @@ fn audio(rtt: RoundTrips, rx: &StreamStats, tx: &StreamStats) -> AudioStatistics
         rtt: ms(rtt.last).unwrap_or(0.0),
         rtt_max: ms(rtt.max).unwrap_or(0.0),
         rtt_average: ms(rtt.average).unwrap_or(0.0),
+        encrypted: false,
         rx: stream(rx),
         tx: stream(tx),
     }

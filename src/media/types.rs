@@ -209,6 +209,8 @@ pub struct CallStats {
     pub to_sip: StreamStats,
     pub browser_rtt: RoundTrips,
     pub sip_rtt: RoundTrips,
+    /// The SIP side speaks SRTP now.
+    pub sip_encrypted: bool,
     pub srtp_auth_failures: u64,
     pub srtp_replays: u64,
     /// The same of the SIP side, where that speaks SRTP.

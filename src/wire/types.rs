@@ -189,6 +189,8 @@ pub struct AudioStatistics {
     pub rtt: f64,
     pub rtt_max: f64,
     pub rtt_average: f64,
+    /// The browser's always is, the SIP side's may be.
+    pub encrypted: bool,
     /// What the gateway received from this side.
     pub rx: StreamStatistics,
     /// What the gateway sent to it; loss and jitter as it reports them.

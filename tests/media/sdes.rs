@@ -47,6 +47,7 @@ fn tones_pass_both_ways_with_each_suite() {
         assert_eq!((call.browser.heard.len(), failed(&call)), (60, 0), "{}", suite.name());
         let stats = call.await_stats("all packets", |s| s.from_sip.packets == 60);
         assert_eq!((stats.sip_auth_failures, stats.sip_replays, stats.malformed), (0, 0, 0));
+        assert!(stats.sip_encrypted);
     }
 }
 
