@@ -12,6 +12,7 @@ use figment::{Profile, Provider};
 use super::fault::{ConfigErrors, Fault, Origin};
 use super::keys::{self, KEYS};
 use super::parse::{self, Raw, Wrong};
+use super::tokens;
 use super::types::*;
 use crate::media::TonePlan;
 use crate::sdp::{Codec, SrtpPolicy};
@@ -276,8 +277,8 @@ impl Loader {
     }
 
     fn connector(&mut self) -> Connector {
-        let mut tokens = self.take_secret("connector.tokens", parse::tokens).unwrap_or_default();
-        let more = self.take("connector.tokens_file", parse::tokens_file).unwrap_or_default();
+        let mut tokens = self.take_secret("connector.tokens", tokens::list).unwrap_or_default();
+        let more = self.take("connector.tokens_file", tokens::file).unwrap_or_default();
         if more.iter().any(|(token, _)| tokens.iter().any(|(known, _)| known == token)) {
             let reason = "it has a token that connector.tokens has too";
             self.clash("connector.tokens_file", reason, "leave one of them out");

@@ -4,6 +4,7 @@ mod fault;
 mod keys;
 mod load;
 mod parse;
+mod tokens;
 mod turn;
 mod types;
 

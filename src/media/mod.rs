@@ -13,6 +13,7 @@ mod dtls;
 mod dtmf;
 mod engine;
 mod g711;
+mod handshake;
 mod hello;
 mod ice;
 mod latch;
@@ -32,6 +33,8 @@ mod tones;
 mod types;
 mod worker;
 
+#[doc(hidden)]
+pub use call::bench;
 pub use engine::{Bridge, Engine};
 pub use music::{Music, MusicError};
 pub use tones::TonePlan;

@@ -2,7 +2,9 @@
 
 mod support;
 
+mod burst;
 mod call;
 mod hostile;
 mod load;
 mod sdes;
+mod source;
