@@ -183,6 +183,15 @@ impl Mos {
     pub fn average(&self) -> Option<f64> {
         (self.intervals > 0).then(|| self.sum / f64::from(self.intervals))
     }
+
+    /// What came after `before`. Which interval was the worst is known only from the beginning on.
+    pub fn since(&self, before: &Mos) -> Mos {
+        Mos {
+            intervals: self.intervals.saturating_sub(before.intervals),
+            sum: self.sum - before.sum,
+            worst: self.worst.filter(|_| before.intervals == 0),
+        }
+    }
 }
 
 /// Round trips of one leg, from RTCP; `None` until one was measured.
@@ -203,6 +212,8 @@ pub struct CallStats {
     pub to_sip: StreamStats,
     pub browser_rtt: RoundTrips,
     pub sip_rtt: RoundTrips,
+    /// The SIP side speaks SRTP now.
+    pub sip_encrypted: bool,
     pub srtp_auth_failures: u64,
     pub srtp_replays: u64,
     /// The same of the SIP side, where that speaks SRTP.

@@ -198,6 +198,8 @@ fn other_messages_to_the_browser() {
     let stats = render(ToBrowser::Stats(Default::default())).unwrap();
     let stats: Value = serde_json::from_str(stats.strip_prefix("PUT-STATS ").unwrap()).unwrap();
     assert_eq!(stats["audio"]["rx"]["packets"], 0);
+    assert_eq!(stats["sip"]["tx"]["lost"], 0);
+    assert_eq!(stats["sip"]["tx"].get("mos"), None, "not known is not zero");
     for silent in
         [ToBrowser::Ringing, ToBrowser::PeerHold, ToBrowser::PeerResume, ToBrowser::Replaced]
     {

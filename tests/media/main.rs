@@ -7,5 +7,6 @@ mod burst;
 mod call;
 mod hostile;
 mod load;
+mod sdes;
 mod source;
 mod tcp;

@@ -131,6 +131,7 @@ impl Call {
             to_sip: self.to_sip.stats(),
             browser_rtt: self.browser_rtt.stats(),
             sip_rtt: self.sip_rtt.stats(),
+            sip_encrypted: self.secure.as_ref().is_some_and(|secure| secure.is_active()),
             unknown_payload: self.relay.unknown_payload() + self.stats.unknown_payload,
             malformed: self.stats.malformed + self.peer.malformed() + renewed,
             ..self.stats
