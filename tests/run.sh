@@ -73,7 +73,7 @@ step_web() {
 
 step_e2e() {
   node_ready
-  apt_install chromium firefox-esr pulseaudio
+  apt_install chromium firefox-esr pulseaudio openssl
   say "browsers against the demo"
   cargo build --locked
   (cd tests/e2e && npm ci --silent && npm test)
