@@ -21,7 +21,7 @@ use super::cors::{self, Caller};
 use super::reply::{self, Problem};
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
-use super::{assets, jsapi, openapi, rest};
+use super::{assets, ice, jsapi, openapi, rest};
 use crate::agent::Backend;
 use crate::config;
 use crate::wire::connector::Action;
@@ -98,6 +98,7 @@ pub(super) fn table() -> Table {
         .on(Verb::Get, "/api/webrtc/sign_out", rest::sign_out)
         .on(Verb::Post, "/api/webrtc/sign_out", rest::sign_out_by_beacon)
         .on(Verb::Post, "/api/connector/token", connector::token)
+        .on(Verb::Get, "/api/ice", ice::servers)
         .on(Verb::GetAndHead, "/api/health", health)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
 }

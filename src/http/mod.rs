@@ -10,6 +10,7 @@ mod conn;
 mod connector;
 mod cors;
 mod faults;
+mod ice;
 mod io;
 mod jsapi;
 pub mod openapi;

@@ -10,7 +10,7 @@ use utoipa::openapi::path::{ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi as Document, RefOr, Server};
 
 use super::app::{self, Shared};
-use super::{connector, jsapi, reply, rest};
+use super::{connector, ice, jsapi, reply, rest};
 use crate::wire::connector::FaultReply;
 
 const TOKEN: &str = "/connector/{token}";
@@ -34,7 +34,7 @@ const TOKEN: &str = "/connector/{token}";
         connector::actions::set_ping_period, connector::actions::ping, connector::actions::unregister_dn, connector::actions::make_call,
         connector::actions::answer_call, connector::actions::hang_up, connector::actions::hold, connector::actions::retrieve,
         connector::actions::send_dtmf, connector::actions::get_incoming_call, connector::actions::get_call_status,
-        app::health, document,
+        app::health, ice::servers, document,
     ),
     components(schemas(FaultReply<'static>)),
     tags(

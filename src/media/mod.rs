@@ -13,6 +13,7 @@ mod dtls;
 mod dtmf;
 mod engine;
 mod g711;
+mod handshake;
 mod hello;
 mod ice;
 mod latch;
@@ -20,6 +21,7 @@ mod music;
 mod path;
 mod peer;
 mod ports;
+mod quality;
 mod reception;
 mod relay;
 mod rtcp;
@@ -31,6 +33,8 @@ mod tones;
 mod types;
 mod worker;
 
+#[doc(hidden)]
+pub use call::bench;
 pub use engine::{Bridge, Engine};
 pub use music::{Music, MusicError};
 pub use tones::TonePlan;
