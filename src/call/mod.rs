@@ -331,6 +331,38 @@ impl Line {
         }
     }
 
+    /// As NOTIFY talk does it: answers the call that rings, or takes one off hold.
+    ///
+    /// # Errors
+    /// `WrongState` without such a call.
+    pub fn talk(&mut self, on: SessionId, now: Instant) -> Result<(), MessageError> {
+        let i = self.index(on).ok_or_else(|| wrong_state("there is no such call"))?;
+        self.notified_talk(i, now);
+        self.sweep();
+        Ok(())
+    }
+
+    /// As NOTIFY hold does it.
+    ///
+    /// # Errors
+    /// `WrongState` where that call is not up.
+    pub fn hold(&mut self, on: SessionId, now: Instant) -> Result<(), MessageError> {
+        let i = self.index(on).filter(|i| self.legs[*i].is_established());
+        let i = i.ok_or_else(|| wrong_state("there is no established call"))?;
+        self.notified_hold(i, now);
+        self.sweep();
+        Ok(())
+    }
+
+    /// Ends one call from here, and tells the browser.
+    pub fn hang_up(&mut self, on: SessionId, text: &str) {
+        if let Some(i) = self.index(on) {
+            let code = if self.legs[i].is_ringing() { 603 } else { 200 };
+            self.end(i, CallEndedBy::Gateway, code, text);
+        }
+        self.sweep();
+    }
+
     /// Ends all calls from here: sign-out, a lost browser, shutdown.
     pub fn release(&mut self, code: u16, text: &str) {
         // The active one last, for its good-bye is the browser's.
@@ -517,9 +549,7 @@ impl Line {
 fn sdp_fault(error: SdpError) -> MessageError {
     match error {
         SdpError::NotSdp(_) | SdpError::TooLarge => MessageError::BadRequest(error.to_string()),
-        SdpError::NoAudio | SdpError::NoCommonCodec | SdpError::Profile(_) => {
-            MessageError::UnusableSdp(error.to_string())
-        }
+        _ => MessageError::UnusableSdp(error.to_string()),
     }
 }
 

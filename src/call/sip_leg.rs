@@ -49,24 +49,27 @@ impl SipLeg {
 
     /// Can digits be sent as RFC 4733 events?
     pub fn takes_digits(&self) -> bool {
-        self.remote.as_ref().is_some_and(|remote| remote.payloads.telephone_event.is_some())
+        self.remote.as_ref().is_some_and(|remote| remote.payloads.has_events())
     }
 
     /// An offer with these codecs, the preferred first.
     pub fn offer(&mut self, codecs: &[Codec], wanted: Direction) -> String {
         let mut payloads = write::offered(codecs);
         // Numbers in use keep their meaning (RFC 3264 8.3.2).
-        if let Some(number) = self.local.telephone_event {
-            payloads.telephone_event = Some(number);
+        for format in &mut payloads.formats {
+            format.payload = self.local.payload_of(format.codec).unwrap_or(format.payload);
         }
+        payloads.telephone_event = self.local.telephone_event.or(payloads.telephone_event);
+        payloads.telephone_event_48k =
+            self.local.telephone_event_48k.or(payloads.telephone_event_48k);
         if !self.events {
-            payloads.telephone_event = None;
+            payloads = payloads.without_events();
         }
         self.local = payloads;
         self.wanted = wanted;
         write::sip(
             &mut self.origin,
-            SipSide { rtp: self.rtp, direction: wanted, payloads: &self.local },
+            SipSide { direction: wanted, ..SipSide::plain(self.rtp, &self.local) },
             None,
         )
     }
@@ -79,7 +82,7 @@ impl SipLeg {
         self.wanted = wanted;
         write::sip(
             &mut self.origin,
-            SipSide { rtp: self.rtp, direction: wanted, payloads: &self.local },
+            SipSide { direction: wanted, ..SipSide::plain(self.rtp, &self.local) },
             None,
         )
     }
@@ -88,13 +91,13 @@ impl SipLeg {
     pub fn answer(&mut self, offer: SipSdp, codec: Codec, wanted: Direction) -> String {
         self.local = negotiate::only(&offer.payloads, codec);
         if !self.events {
-            self.local.telephone_event = None;
+            self.local = std::mem::take(&mut self.local).without_events();
         }
         self.wanted = wanted;
         self.agreed = negotiate::answer_direction(offer.direction, wanted);
         let text = write::sip(
             &mut self.origin,
-            SipSide { rtp: self.rtp, direction: self.agreed, payloads: &self.local },
+            SipSide { direction: self.agreed, ..SipSide::plain(self.rtp, &self.local) },
             Some((&offer.lines, offer.audio)),
         );
         let payloads = self.local.clone();
@@ -109,7 +112,7 @@ impl SipLeg {
             answer.target = None;
         }
         if !self.events {
-            answer.payloads.telephone_event = None;
+            answer.payloads = answer.payloads.without_events();
         }
         self.agreed = negotiate::answer_direction(answer.direction, self.wanted);
         self.remote = Some(answer);
@@ -119,6 +122,8 @@ impl SipLeg {
         let remote = self.remote.as_ref()?;
         Some(SipRemote {
             target: remote.target,
+            rtcp: remote.rtcp,
+            srtp: None,
             payloads: remote.payloads.clone(),
             ptime: remote.ptime,
         })

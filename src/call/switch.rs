@@ -181,6 +181,8 @@ impl Line {
             to_sip: !leg.held && leg.sip.agreed.sends() && browser.sends(),
             to_browser: !leg.held && leg.sip.agreed.receives() && browser.receives(),
             keep_alive: leg.sip.agreed.sends(),
+            tone: None,
+            music: leg.held && leg.sip.agreed.sends(),
         });
         if flow != self.flow {
             self.flow = flow;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use figment::value::Value;
 
 use super::types::{Advertise, LogFormat, Network, OriginRule, Origins, SipServer, SipTransport};
+use crate::media::TonePlan;
 use crate::sdp::Codec;
 
 /// A value as its source has it.
@@ -43,7 +44,7 @@ impl Raw {
         }
     }
 
-    fn text(&self) -> Result<&str, Wrong> {
+    pub(super) fn text(&self) -> Result<&str, Wrong> {
         match self {
             Raw::Text(text) => Ok(text.trim()),
             Raw::Toml(Value::String(_, text)) => Ok(text.trim()),
@@ -51,7 +52,7 @@ impl Raw {
         }
     }
 
-    fn list(&self) -> Result<Vec<String>, Wrong> {
+    pub(super) fn list(&self) -> Result<Vec<String>, Wrong> {
         match self {
             Raw::Toml(Value::Array(_, entries)) => {
                 let text = |entry: &Value| entry.as_str().map(|text| text.trim().to_owned());
@@ -156,6 +157,28 @@ pub(super) fn path(raw: &Raw) -> Result<PathBuf, Wrong> {
     }
 }
 
+pub(super) fn sound_file(raw: &Raw) -> Result<PathBuf, Wrong> {
+    match raw.text()? {
+        "" => Err(wrong("it is empty", "name a WAV file, or leave the key out")),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
+/// A country's tones, or `off`.
+pub(super) fn tones(raw: &Raw) -> Result<Option<&'static TonePlan>, Wrong> {
+    let text = raw.text()?;
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    TonePlan::of(text).map(Some).ok_or_else(|| {
+        let known: Vec<&str> = TonePlan::all().iter().map(|plan| plan.country).collect();
+        wrong(
+            format!("the tones of `{text}` are not known"),
+            format!("choose off, or a country of {}", known.join(", ")),
+        )
+    })
+}
+
 pub(super) fn sip_servers(raw: &Raw) -> Result<Vec<SipServer>, Wrong> {
     let mut servers = Vec::new();
     for entry in raw.list()? {
@@ -204,7 +227,7 @@ fn sip_server(text: &str) -> Result<SipServer, Wrong> {
 }
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port`, `v6`.
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (host, after) = rest.split_once(']')?;
         if after.is_empty() { (host, None) } else { (host, Some(after.strip_prefix(':')?)) }
@@ -221,7 +244,7 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
 }
 
 /// An address, or a name (RFC 1123 2.1), lower case.
-fn host(text: &str) -> Option<String> {
+pub(super) fn host(text: &str) -> Option<String> {
     if text.parse::<IpAddr>().is_ok() {
         return Some(text.to_owned());
     }
@@ -311,7 +334,7 @@ pub(super) fn port_range(raw: &Raw) -> Result<RangeInclusive<u16>, Wrong> {
 }
 
 pub(super) fn codecs(raw: &Raw) -> Result<Vec<Codec>, Wrong> {
-    let remedy = "choose from PCMU, PCMA and G722, each once, the preferred first";
+    let remedy = "choose from PCMU, PCMA, G722 and OPUS, each once, the preferred first";
     let mut codecs: Vec<Codec> = Vec::new();
     for entry in raw.list()? {
         let codec: Codec = entry

@@ -8,6 +8,7 @@ mod agent_calls;
 mod agent_task;
 mod bindings;
 mod calls;
+mod commands;
 mod names;
 mod network;
 mod servers;
@@ -26,8 +27,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::agent::{
-    Answer, Backend, EndReason, Health, Identity, MessageError, Session, Sessions, SignIn,
-    SignInError,
+    Answer, Backend, EndReason, Health, Identity, LineCommand, LineState, MessageError, Session,
+    Sessions, SignIn, SignInError,
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
@@ -68,6 +69,13 @@ enum Request {
         /// Boxed: a channel keeps 32 places ready, and most agents use none of them.
         message: Box<(Option<String>, FromBrowser)>,
         reply: oneshot::Sender<Result<(), MessageError>>,
+    },
+    Command {
+        command: LineCommand,
+        reply: oneshot::Sender<Result<(), MessageError>>,
+    },
+    State {
+        reply: oneshot::Sender<LineState>,
     },
     SignOut {
         done: oneshot::Sender<()>,
@@ -320,6 +328,33 @@ impl Backend for Gateway {
         self.shared.sessions.by_client_id(id)
     }
 
+    fn by_dn(&self, dn: &str) -> Option<Arc<Session>> {
+        self.shared.sessions.by_dn(dn)
+    }
+
+    fn signed_in(&self, most: usize) -> Vec<Arc<Session>> {
+        self.shared.sessions.of_dns(most)
+    }
+
+    fn line<'a>(&'a self, session: &'a Arc<Session>) -> Answer<'a, Option<LineState>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.ask(session, Request::State { reply }, answer).await
+        })
+    }
+
+    fn command<'a>(
+        &'a self,
+        session: &'a Arc<Session>,
+        command: LineCommand,
+    ) -> Answer<'a, Result<(), MessageError>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let asked = self.ask(session, Request::Command { command, reply }, answer);
+            asked.await.unwrap_or(Err(MessageError::NotSignedIn))
+        })
+    }
+
     fn health(&self) -> Health {
         Health {
             registered_agents: self.shared.registered.load(Ordering::Relaxed),
@@ -351,6 +386,7 @@ fn call_config(config: &Config) -> CallConfig {
             DtmfBy::Info => DigitsBy::Info,
         },
         attached_prefix: config.sip.attached_prefix.clone(),
+        srtp: config.media.srtp,
     }
 }
 

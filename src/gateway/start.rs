@@ -1,6 +1,7 @@
 //! Starting and stopping: every port is opened here, in an order in which each fault has its key.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tracing::info;
 
 use crate::config::{self, Config};
 use crate::http::{BindError, Server};
-use crate::media::{self, Engine, MediaConfig};
+use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds};
 use crate::sip::resolve::SystemDns;
 use crate::sip::transport::tls::{OwnCertificate, TlsFiles};
 use crate::sip::{Endpoint, EndpointConfig, OpenError};
@@ -42,6 +43,8 @@ pub enum StartError {
     Media(#[from] media::StartError),
     #[error(transparent)]
     Network(#[from] network::NetworkError),
+    #[error("media.hold_music = \"{}\": {error}", file.display())]
+    HoldMusic { file: PathBuf, error: MusicError },
 }
 
 /// A gateway that serves.
@@ -77,6 +80,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         rtp_ports: config.media.rtp_ports.clone(),
         workers: config.media.workers,
         port_rest: PORT_REST,
+        sounds: Sounds { tones: config.media.tones, music: hold_music(&config.media)? },
+        silence_alarm: config.media.silence_alarm,
     })?;
     let endpoint = Endpoint::open(endpoint_config(&config.sip))?;
     let http = config.http.clone();
@@ -94,6 +99,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let task = tokio::spawn(server.run(stop_http.clone()));
     let base_path = http.base_path;
     Ok(Running { gateway, http_addr, scheme, base_path, stop_http, http: task })
+}
+
+fn hold_music(media: &config::Media) -> Result<Option<Arc<Music>>, StartError> {
+    let Some(file) = &media.hold_music else { return Ok(None) };
+    match Music::read(file) {
+        Ok(music) => Ok(Some(Arc::new(music))),
+        Err(error) => Err(StartError::HoldMusic { file: file.clone(), error }),
+    }
 }
 
 /// What the SIP endpoint is told of the configuration.

@@ -233,6 +233,17 @@ fn session(
     Ok((session, parameters))
 }
 
+/// Of `id`, an SSID or a client's own id.
+pub(super) fn session_of_any_dialect(app: &App, uri: &Uri) -> Result<Arc<Session>, Problem> {
+    let parameters = Parameters::of_query(uri)?;
+    let id = parameters.require("id", &["id"])?;
+    let found = app.backend.by_ssid(id).or_else(|| app.backend.by_client_id(id));
+    let session = found.filter(|session| !session.ended().is_cancelled());
+    let session = session.ok_or_else(not_signed_in)?;
+    session.touch(Instant::now());
+    Ok(session)
+}
+
 async fn post(app: &App, request: Request) -> Result<Response, Problem> {
     let (session, parameters) = session(app, request.uri(), "from")?;
     let to = parameters.get("to").filter(|to| !to.is_empty()).map(str::to_owned);
@@ -275,12 +286,17 @@ fn wanted(app: &App, request: &Request) -> Result<(Arc<Session>, Poll, bool), Pr
             Some(text.parse().map_err(|_| malformed("`ack` is the X-Wrtc-Seq last received"))?)
         }
     };
-    let events = json || parameters.get("events").is_some_and(|value| value != "0");
+    let asked = |name| parameters.get(name).is_some_and(|value| value != "0");
+    let dials = asked("dial");
+    session.set_dials(dials);
+    let events = json || dials || asked("events");
     let poll = Poll {
         ack,
         deadline: Instant::now() + Duration::from_secs(wait),
-        wants: if events {
+        wants: if dials {
             |envelope| wire::kind(&envelope.message).is_some()
+        } else if events {
+            |envelope| wire::is_event(&envelope.message)
         } else {
             |envelope| wire::is_sdp(&envelope.message)
         },

@@ -8,6 +8,7 @@
 //! SIP side is) and `relay` (what becomes of a packet between the two).
 
 mod call;
+mod codec;
 mod dtls;
 mod dtmf;
 mod engine;
@@ -16,6 +17,8 @@ mod handshake;
 mod hello;
 mod ice;
 mod latch;
+mod music;
+mod path;
 mod peer;
 mod ports;
 mod reception;
@@ -25,8 +28,13 @@ mod rtp;
 mod socket;
 mod srtp;
 mod stream;
+mod tones;
 mod types;
 mod worker;
 
+#[doc(hidden)]
+pub use call::bench;
 pub use engine::{Bridge, Engine};
+pub use music::{Music, MusicError};
+pub use tones::TonePlan;
 pub use types::*;

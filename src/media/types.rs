@@ -1,9 +1,15 @@
 //! What passes between the media plane and those above it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sdp::{Fingerprint, IceCredentials, PayloadMap, RtpTarget, Setup};
+use crate::sdp::{
+    Candidate, Fingerprint, IceCredentials, PayloadMap, RtcpTarget, RtpTarget, Setup, SrtpPair,
+};
+
+use super::music::Music;
+use super::tones::TonePlan;
 
 /// One call's media. Unique as long as the process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +27,19 @@ pub struct MediaConfig {
     pub workers: usize,
     /// How long a released RTP port rests before it is used again.
     pub port_rest: Duration,
+    /// What the gateway lets be heard itself.
+    pub sounds: Sounds,
+    /// No RTP for this long, where it is expected, is told by [`MediaEvent::Silent`]; `None`: never.
+    pub silence_alarm: Option<Duration>,
+}
+
+/// What the gateway lets be heard itself; shared by all calls.
+#[derive(Debug, Clone, Default)]
+pub struct Sounds {
+    /// The tones of a country; `None`: the browser hears nothing while the far end rings.
+    pub tones: Option<&'static TonePlan>,
+    /// `None`: who is held hears silence.
+    pub music: Option<Arc<Music>>,
 }
 
 /// Our own parameters of a call's browser side, for the SDP.
@@ -28,8 +47,8 @@ pub struct MediaConfig {
 pub struct BrowserLocal {
     pub ice: IceCredentials,
     pub fingerprint: Fingerprint,
-    /// One ICE-lite host candidate each, UDP, component 1.
-    pub candidates: Vec<SocketAddr>,
+    /// Never empty, the default one first.
+    pub candidates: Vec<Candidate>,
     /// The one SSRC the browser sees, and its CNAME.
     pub ssrc: u32,
     pub cname: String,
@@ -51,13 +70,16 @@ pub struct BrowserRemote {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SipRemote {
     pub target: RtpTarget,
+    pub rtcp: RtcpTarget,
+    /// `None` for plain RTP. The same pair again goes on where it was.
+    pub srtp: Option<SrtpPair>,
     /// The codec in use is the preferred one.
     pub payloads: PayloadMap,
     /// `a=ptime`, 20 ms by default.
     pub ptime: Duration,
 }
 
-/// What is let through, each way.
+/// What is let through, each way, and what the gateway makes itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flow {
     /// Browser to SIP. Where false but `keep_alive` true, silence frames go out instead.
@@ -66,6 +88,27 @@ pub struct Flow {
     pub to_browser: bool,
     /// The SIP side is entitled to media from us (our direction there says send).
     pub keep_alive: bool,
+    /// What the browser hears of the gateway's own, until something is heard from the far end.
+    pub tone: Option<Signal>,
+    /// We hold the SIP side: it hears the hold music, where there is one, instead of silence.
+    pub music: bool,
+}
+
+impl Flow {
+    pub const NONE: Flow =
+        Flow { to_sip: false, to_browser: false, keep_alive: false, tone: None, music: false };
+    /// A conversation.
+    pub const BOTH: Flow = Flow { to_sip: true, to_browser: true, keep_alive: true, ..Flow::NONE };
+}
+
+/// A tone that tells how a call stands (ITU-T E.180).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// The far end rings.
+    Ringback,
+    Busy,
+    /// It could not be reached.
+    Congestion,
 }
 
 /// Something a worker noticed.
@@ -83,6 +126,11 @@ pub enum MediaEvent {
     SipMedia { from: SocketAddr },
     /// A digit that the browser (or with `from_sip` the SIP side) finished; de-duplicated (RFC 4733).
     Digit { digit: char, duration: Duration, from_sip: bool },
+    /// Nothing has come from a side for [`MediaConfig::silence_alarm`] though the flow lets it speak.
+    /// For alarms: it ends nothing.
+    Silent { from_sip: bool, time: Duration },
+    /// After [`MediaEvent::Silent`] that side is heard again.
+    HeardAgain { from_sip: bool, after: Duration },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,15 +141,54 @@ pub enum DtlsFailure {
     Timeout,
 }
 
-/// Counters of one direction of one leg.
+/// Counters of one direction of one leg. Of a stream that we send, loss and jitter are what the other
+/// side reports.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct StreamStats {
     pub packets: u64,
     pub bytes: u64,
     /// Packets that never came, by sequence number.
     pub lost: u64,
-    /// Interarrival jitter in RTP units of 1/8000 s (RFC 3550 6.4.1).
-    pub jitter: u32,
+    /// Interarrival jitter (RFC 3550 6.4.1).
+    pub jitter: Duration,
+    /// Packets that came after a later one, and those that came again.
+    pub reordered: u64,
+    pub duplicates: u64,
+    /// Frames that were made up for ones that did not come in time.
+    pub concealed: u64,
+    pub mos: Mos,
+}
+
+impl StreamStats {
+    /// The part of the packets that never came, 0 to 1.
+    pub fn loss(&self) -> f64 {
+        let all = self.packets + self.lost;
+        if all == 0 { 0.0 } else { self.lost as f64 / all as f64 }
+    }
+}
+
+/// Listening quality of the intervals of 5 s in which the stream was heard, as mean opinion scores of 1
+/// to 4.5 by the E-model (ITU-T G.107).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Mos {
+    pub intervals: u32,
+    pub sum: f64,
+    pub worst: Option<f64>,
+}
+
+impl Mos {
+    pub fn average(&self) -> Option<f64> {
+        (self.intervals > 0).then(|| self.sum / f64::from(self.intervals))
+    }
+}
+
+/// Round trips of one leg, from RTCP; `None` until one was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RoundTrips {
+    pub last: Option<Duration>,
+    pub max: Option<Duration>,
+    /// Mean of all.
+    pub average: Option<Duration>,
 }
 
 /// Counters of one call; all faults are counted here and end nothing.
@@ -111,15 +198,13 @@ pub struct CallStats {
     pub to_browser: StreamStats,
     pub from_sip: StreamStats,
     pub to_sip: StreamStats,
-    /// Last and largest round trip of the browser leg, from RTCP; `None` until one was measured.
-    pub rtt: Option<Duration>,
-    pub rtt_max: Option<Duration>,
-    /// Mean of all round trips measured.
-    pub rtt_average: Option<Duration>,
-    /// Loss of our stream as the browser's receiver reports say, in packets.
-    pub browser_reported_lost: u64,
+    pub browser_rtt: RoundTrips,
+    pub sip_rtt: RoundTrips,
     pub srtp_auth_failures: u64,
     pub srtp_replays: u64,
+    /// The same of the SIP side, where that speaks SRTP.
+    pub sip_auth_failures: u64,
+    pub sip_replays: u64,
     pub stun_bad_integrity: u64,
     pub unknown_payload: u64,
     /// RTP from an address other than the learned one.

@@ -7,7 +7,7 @@ use wrtc_gateway::sdp::Codec;
 use wrtc_gateway::sip::Event;
 use wrtc_gateway::wire::{FromBrowser, ToBrowser};
 
-const BOTH: Flow = Flow { to_sip: true, to_browser: true, keep_alive: true };
+const BOTH: Flow = Flow::BOTH;
 
 fn far(host: u8, formats: &str) -> String {
     sip_sdp(&format!("203.0.113.{host}:30000"), formats, "sendrecv", 1)

@@ -92,7 +92,7 @@ fn a_held_call_sends_silence_and_hears_nothing() {
     let mut call = established();
     call.talk(Duration::from_millis(400));
     let heard = call.browser.heard.len();
-    call.bridge.set_flow(Flow { to_sip: false, to_browser: false, keep_alive: true });
+    call.bridge.set_flow(Flow { keep_alive: true, ..Flow::NONE });
     call.phone.heard.clear();
     call.talk(Duration::from_secs(1));
     let silent = |h: &Heard| h.payload.iter().all(|byte| *byte == 0xFF);
@@ -328,9 +328,10 @@ fn reports_are_exchanged_and_the_round_trip_is_measured() {
     answer.extend(((sender.ntp_time >> 16) as u32).to_be_bytes());
     answer.extend([0; 4]);
     call.browser.send_rtcp(&answer);
-    let stats = call.await_stats("a round trip", |s| s.rtt.is_some());
-    assert_eq!(stats.browser_reported_lost, 4);
-    assert_eq!((stats.rtt_max, stats.rtt_average), (stats.rtt, stats.rtt));
+    let stats = call.await_stats("a round trip", |s| s.browser_rtt.last.is_some());
+    assert_eq!(stats.to_browser.lost, 4);
+    let rtt = stats.browser_rtt;
+    assert_eq!((rtt.max, rtt.average), (rtt.last, rtt.last));
 }
 
 #[test]

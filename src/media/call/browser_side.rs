@@ -1,10 +1,10 @@
 //! What comes from the browser.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Call, Sink};
 use crate::media::ice::{Check, Outcome};
+use crate::media::path::Path;
 use crate::media::relay::PACKET;
 use crate::media::rtcp;
 use crate::media::rtp::{Class, Packet};
@@ -16,7 +16,7 @@ impl Call {
     pub fn handle_check(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         check: &mut Check,
         sink: &mut dyn Sink,
     ) {
@@ -30,11 +30,8 @@ impl Call {
         };
         let before: Vec<String> = peer.ice.ufrags().map(str::to_owned).collect();
         match peer.handle_check(now, from, check) {
-            Outcome::Answer { response, connected, promoted, evicted } => {
+            Outcome::Answer { response, connected, promoted } => {
                 sink.to_browser(from, &response);
-                if let Some(evicted) = evicted {
-                    sink.forgotten(evicted);
-                }
                 sink.learned(from);
                 if promoted {
                     let now_known: Vec<&str> = peer.ice.ufrags().collect();
@@ -43,13 +40,19 @@ impl Call {
                     }
                 }
                 if connected {
-                    sink.event(MediaEvent::IceConnected { remote: from });
+                    sink.event(MediaEvent::IceConnected { remote: from.peer() });
                 }
             }
             Outcome::Refuse(response) => sink.to_browser(from, &response),
-            Outcome::BadIntegrity => self.stats.stun_bad_integrity += 1,
+            Outcome::BadIntegrity(refusal) => {
+                self.stats.stun_bad_integrity += 1;
+                if let Some(refusal) = refusal {
+                    sink.to_browser(from, &refusal);
+                }
+            }
             Outcome::Silent => {}
         }
+        self.forget(sink);
         self.flush(now, sink);
     }
 
@@ -57,7 +60,7 @@ impl Call {
     pub fn handle_browser(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         data: &mut [u8],
         sink: &mut dyn Sink,
     ) {
@@ -109,14 +112,14 @@ impl Call {
             self.stats.malformed += 1;
             return;
         };
-        let event = self.relay.is_browser_event(packet.payload_type);
+        let clock = self.relay.browser_clock_of(packet.payload_type);
         self.from_browser.received(
             now,
             packet.ssrc,
             packet.sequence,
             packet.timestamp,
             packet.payload.len(),
-            event,
+            clock,
         );
         let mut buffer = [0; PACKET];
         let out = self.relay.forward_to_sip(now, &packet, &mut buffer);
@@ -136,7 +139,7 @@ impl Call {
             self.browser_report = Some((report, now));
         }
         if let Some(lost) = heard.lost {
-            self.stats.browser_reported_lost = lost;
+            self.stats.to_browser.lost = lost;
         }
         if let Some(rtt) = heard.rtt {
             self.rtt.measured(rtt);

@@ -1,5 +1,7 @@
 //! One call's media without its sockets: datagrams and instants in, datagrams and events out.
 
+#[doc(hidden)]
+pub mod bench;
 mod browser_side;
 mod report;
 mod sip_side;
@@ -13,27 +15,28 @@ use crate::sdp::IceCredentials;
 use crate::media::dtls::Identity;
 use crate::media::handshake::{Done, Job};
 use crate::media::latch::Latch;
+use crate::media::path::Path;
 use crate::media::peer::{Notice, Peer};
 use crate::media::reception::Reception;
 use crate::media::relay::{PACKET, Relay};
 use crate::media::rtcp::Clock;
 use crate::media::stream::Stream;
-use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote};
+use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, StreamStats};
 
 use report::{Outgoing, REPORTS, Rtt};
 
 /// Where a call's datagrams go.
 pub trait Sink {
     /// From the worker's port to the browser.
-    fn to_browser(&mut self, to: SocketAddr, data: &[u8]);
+    fn to_browser(&mut self, to: Path, data: &[u8]);
     /// From the call's RTP port.
     fn rtp(&mut self, to: SocketAddr, data: &[u8]);
     /// From the call's RTCP port.
     fn rtcp(&mut self, to: SocketAddr, data: &[u8]);
     fn event(&mut self, event: MediaEvent);
-    /// An address whose datagrams are this call's from now on.
-    fn learned(&mut self, address: SocketAddr);
-    fn forgotten(&mut self, address: SocketAddr);
+    /// What comes by it is this call's from now on.
+    fn learned(&mut self, path: Path);
+    fn forgotten(&mut self, path: Path);
     /// A ufrag that leads here no more.
     fn void(&mut self, ufrag: &str);
     /// Work of a handshake that would keep media waiting. It comes back by
@@ -114,32 +117,30 @@ impl Call {
         let renewed = self.renewed.as_ref().map_or(0, Peer::malformed);
         CallStats {
             from_browser: self.from_browser.stats(),
-            to_browser: self.to_browser.stats(),
+            to_browser: StreamStats { lost: self.stats.to_browser.lost, ..self.to_browser.stats() },
             from_sip: self.from_sip.stats(),
             to_sip: self.to_sip.stats(),
-            rtt: self.rtt.last,
-            rtt_max: self.rtt.max,
-            rtt_average: self.rtt.sum.checked_div(self.rtt.count),
+            browser_rtt: self.rtt.stats(),
             unknown_payload: self.relay.unknown_payload() + self.stats.unknown_payload,
             malformed: self.stats.malformed + self.peer.malformed() + renewed,
             ..self.stats
         }
     }
 
-    /// The ufrags and addresses that lead here, for the caller to forget at the end.
-    pub fn routes(&self) -> (Vec<String>, Vec<SocketAddr>) {
+    /// The ufrags and paths that lead here, for the caller to forget at the end.
+    pub fn routes(&self) -> (Vec<String>, Vec<Path>) {
         let peers = || std::iter::once(&self.peer).chain(&self.renewed);
         (
             peers().flat_map(|p| p.ice.ufrags().map(str::to_owned)).collect(),
-            peers().flat_map(|p| p.ice.addresses()).collect(),
+            peers().flat_map(|p| p.ice.paths()).collect(),
         )
     }
 
-    /// True while the browser consents to packets at this address.
-    pub fn is_reached_at(&self, address: SocketAddr) -> bool {
+    /// True while the browser consents to packets this way.
+    pub fn is_reached_by(&self, path: Path) -> bool {
         std::iter::once(&self.peer)
             .chain(&self.renewed)
-            .any(|peer| peer.ice.selected() == Some(address))
+            .any(|peer| peer.ice.selected() == Some(path))
     }
 
     /// The only source of RTP from SIP that is taken from now on, once it is certain.
@@ -217,11 +218,24 @@ impl Call {
                 self.notice(notice, true, sink);
             }
         }
+        self.forget(sink);
         if now >= self.report_at {
             self.report_at = now + REPORTS;
             self.report(now, sink);
         }
         self.flush(now, sink);
+    }
+
+    /// Lets go of paths that no peer connection has any more.
+    fn forget(&mut self, sink: &mut dyn Sink) {
+        while let Some(path) =
+            self.peer.ice.poll_forgotten().or_else(|| self.renewed.as_mut()?.ice.poll_forgotten())
+        {
+            let peers = std::iter::once(&self.peer).chain(&self.renewed);
+            if !peers.into_iter().any(|peer| peer.ice.is_valid(path)) {
+                sink.forgotten(path);
+            }
+        }
     }
 
     /// Sends what is due: handshake flights, digits, silence.
@@ -277,10 +291,10 @@ impl Call {
                         sink.to_browser(to, &data);
                     }
                     let old = std::mem::replace(&mut self.peer, new);
-                    let kept: Vec<SocketAddr> = self.peer.ice.addresses().collect();
+                    let kept: Vec<Path> = self.peer.ice.paths().collect();
                     drop_routes(&old, sink);
-                    for address in kept {
-                        sink.learned(address);
+                    for path in kept {
+                        sink.learned(path);
                     }
                 }
                 sink.event(event);
@@ -293,7 +307,7 @@ fn drop_routes(peer: &Peer, sink: &mut dyn Sink) {
     for ufrag in peer.ice.ufrags() {
         sink.void(ufrag);
     }
-    for address in peer.ice.addresses() {
-        sink.forgotten(address);
+    for path in peer.ice.paths() {
+        sink.forgotten(path);
     }
 }

@@ -7,7 +7,7 @@ use crate::media::relay::PACKET;
 use crate::media::rtcp;
 use crate::media::rtp::HEADER;
 use crate::media::srtp::OVERHEAD;
-use crate::media::types::StreamStats;
+use crate::media::types::{RoundTrips, StreamStats};
 
 /// Between our reports, each way (RFC 3550 6.2 has 5 s as the least for two parties).
 pub(super) const REPORTS: Duration = Duration::from_secs(5);
@@ -43,10 +43,10 @@ impl Outgoing {
 
 #[derive(Default)]
 pub(super) struct Rtt {
-    pub last: Option<Duration>,
-    pub max: Option<Duration>,
-    pub sum: Duration,
-    pub count: u32,
+    last: Option<Duration>,
+    max: Option<Duration>,
+    sum: Duration,
+    count: u32,
 }
 
 impl Rtt {
@@ -55,6 +55,11 @@ impl Rtt {
         self.max = self.max.max(Some(rtt));
         self.sum += rtt;
         self.count += 1;
+    }
+
+    pub fn stats(&self) -> RoundTrips {
+        let average = self.sum.checked_div(self.count);
+        RoundTrips { last: self.last, max: self.max, average }
     }
 }
 

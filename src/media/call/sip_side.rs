@@ -33,14 +33,14 @@ impl Call {
             Verdict::Accept { first: true } => sink.event(MediaEvent::SipMedia { from }),
             Verdict::Accept { first: false } => {}
         }
-        let event = self.relay.is_sip_event(packet.payload_type);
+        let clock = self.relay.sip_clock_of(packet.payload_type);
         self.from_sip.received(
             now,
             packet.ssrc,
             packet.sequence,
             packet.timestamp,
             packet.payload.len(),
-            event,
+            clock,
         );
         let mut buffer = [0; PACKET + OVERHEAD];
         let out = buffer

@@ -1,6 +1,7 @@
 //! What becomes of a packet between the two sides: payload types, codecs, digits, silence.
 //! Works on plain RTP; knows neither sockets nor keys.
 
+mod event;
 mod forward;
 mod own;
 #[cfg(test)]
@@ -9,12 +10,14 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::sdp::PayloadMap;
+use crate::sdp::{Codec, PayloadMap};
 
-use crate::media::dtmf::{Event, Keypad, Listener};
+use crate::media::dtmf::{self, Event, Keypad, Listener};
 use crate::media::rtp::{HEADER, Packet};
 use crate::media::stream::{Place, Stream};
 use crate::media::types::{Flow, MediaEvent};
+
+use event::Renamed;
 
 /// Comfort noise (RFC 3389): swallowed, for it is never negotiated.
 const COMFORT_NOISE: u8 = 13;
@@ -46,6 +49,9 @@ pub struct Relay {
     to_sip: Stream,
     browser_ear: Listener,
     sip_ear: Listener,
+    /// Events that go on under timestamps of ours.
+    browser_event: Option<Renamed>,
+    sip_event: Option<Renamed>,
     keypad: Keypad,
     keypad_timestamp: u32,
     /// The next frame of silence toward SIP; later again with each packet that is passed on.
@@ -65,6 +71,8 @@ impl Relay {
             to_sip,
             browser_ear: Listener::default(),
             sip_ear: Listener::default(),
+            browser_event: None,
+            sip_event: None,
             keypad: Keypad::default(),
             keypad_timestamp: 0,
             silence_at: None,
@@ -92,7 +100,7 @@ impl Relay {
 
     pub fn set_sip(&mut self, now: Instant, payloads: PayloadMap, ptime: Duration) {
         self.sip = payloads;
-        if self.sip.telephone_event.is_none() {
+        if !self.sip.has_events() {
             self.keypad.clear();
         }
         self.ptime = ptime.clamp(*PTIME.start(), *PTIME.end());
@@ -117,7 +125,7 @@ impl Relay {
     }
 
     pub fn press(&mut self, now: Instant, digits: &str) {
-        if self.sip.telephone_event.is_none() {
+        if !self.sip.has_events() {
             self.unknown_payload += 1;
             return;
         }
@@ -130,23 +138,36 @@ impl Relay {
     /// True when packets of this payload type are something the SIP side negotiated.
     pub fn knows_sip_payload(&self, payload_type: u8) -> bool {
         self.sip.codec_of(payload_type).is_some()
-            || self.sip.telephone_event == Some(payload_type)
+            || self.sip.event_clock(payload_type).is_some()
             || payload_type == COMFORT_NOISE
     }
 
-    pub fn is_sip_event(&self, payload_type: u8) -> bool {
-        self.sip.telephone_event == Some(payload_type)
+    /// The clock of audio with that payload type; `None` for events and what is not known.
+    pub fn sip_clock_of(&self, payload_type: u8) -> Option<u32> {
+        self.sip.codec_of(payload_type).map(Codec::clock_rate)
     }
 
-    pub fn is_browser_event(&self, payload_type: u8) -> bool {
-        self.browser.telephone_event == Some(payload_type)
+    pub fn browser_clock_of(&self, payload_type: u8) -> Option<u32> {
+        self.browser.codec_of(payload_type).map(Codec::clock_rate)
+    }
+
+    /// RTP units per second of audio toward SIP.
+    fn sip_clock(&self) -> u32 {
+        self.sip.preferred().map_or(8000, |format| format.codec.clock_rate())
+    }
+
+    /// How events go out toward SIP: payload type and clock.
+    fn keypad_event(&self) -> Option<(u8, u32)> {
+        self.sip.event_beside(self.sip_clock())
     }
 
     pub fn poll_event(&mut self) -> Option<MediaEvent> {
         self.events.pop_front()
     }
 
-    fn report(&mut self, timestamp: u32, event: Event, from_sip: bool) {
+    /// `clock` is the event's.
+    fn report(&mut self, timestamp: u32, event: Event, clock: u32, from_sip: bool) {
+        let event = event.at(clock, dtmf::CLOCK);
         let ear = if from_sip { &mut self.sip_ear } else { &mut self.browser_ear };
         if let Some((digit, duration)) = ear.hear(timestamp, event)
             && self.events.len() < MAX_EVENTS

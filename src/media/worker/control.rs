@@ -90,12 +90,12 @@ impl Worker {
         // What the call still wanted to say leaves first.
         self.send.flush(&self.socket);
         if let Some(mut seat) = self.seats[index].take() {
-            let (ufrags, addresses) = seat.call.routes();
+            let (ufrags, paths) = seat.call.routes();
             for ufrag in ufrags {
                 self.routes.by_ufrag.remove(&ufrag);
             }
-            for address in addresses {
-                self.routes.forget(address, index);
+            for path in paths {
+                self.routes.forget(path, index);
             }
             let port = seat.port;
             seat.publish(&self.orders.counters);

@@ -8,6 +8,7 @@ use super::Worker;
 use super::orders::Counters;
 use super::routes::Route;
 use crate::media::ice::{Check, NoCheck};
+use crate::media::path::Path;
 use crate::media::rtp::Class;
 use crate::media::socket::{BATCH, Received};
 
@@ -58,7 +59,7 @@ impl Worker {
                 Ok(mut check) => match self.routes.by_ufrag.get(check.ufrag()) {
                     Some(&seat) if self.may_use(from, seat) => {
                         self.with(seat, answering, |call, exit| {
-                            call.handle_check(now, from, &mut check, exit);
+                            call.handle_check(now, Path::Udp(from), &mut check, exit);
                         });
                     }
                     _ => Counters::add(&counters.unknown_datagrams, 1),
@@ -71,7 +72,7 @@ impl Worker {
         match self.routes.by_address.get(&from) {
             Some(&Route { seat, local: before }) => {
                 self.with(seat, answering, |call, exit| {
-                    call.handle_browser(now, from, data, exit);
+                    call.handle_browser(now, Path::Udp(from), data, exit);
                 });
                 // Its media, and not its checks, which go to all our addresses, say which of them
                 // it uses.
@@ -93,7 +94,7 @@ impl Worker {
                 .seats
                 .get(route.seat)
                 .and_then(Option::as_ref)
-                .is_some_and(|owner| owner.call.is_reached_at(from)),
+                .is_some_and(|owner| owner.call.is_reached_by(Path::Udp(from))),
             _ => true,
         }
     }

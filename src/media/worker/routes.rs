@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::media::path::Path;
+
 /// Which call a datagram belongs to.
 #[derive(Default)]
 pub struct Routes {
@@ -33,9 +35,11 @@ impl Routes {
         }
     }
 
-    /// Unless the address is another call's by now.
-    pub fn forget(&mut self, address: SocketAddr, seat: usize) {
-        if self.by_address.get(&address).is_some_and(|route| route.seat == seat) {
+    /// What comes by this path is no longer that seat's, if it was.
+    pub fn forget(&mut self, path: Path, seat: usize) {
+        if let Path::Udp(address) = path
+            && self.by_address.get(&address).is_some_and(|route| route.seat == seat)
+        {
             self.by_address.remove(&address);
         }
     }

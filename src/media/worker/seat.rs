@@ -12,6 +12,7 @@ use super::orders::{Counters, Orders};
 use super::routes::{Route, Routes};
 use crate::media::call::{Call, Sink};
 use crate::media::handshake::Job;
+use crate::media::path::Path;
 use crate::media::socket::{SendBatch, disconnect};
 use crate::media::types::{CallStats, DtlsFailure, MediaEvent, MediaId};
 
@@ -104,13 +105,18 @@ pub struct Exit<'a> {
 }
 
 impl Sink for Exit<'_> {
-    fn to_browser(&mut self, to: SocketAddr, data: &[u8]) {
-        let from = match self.answering {
-            Some((asker, local)) if asker == to => Some(local),
-            _ if self.routes.local_matters => self.routes.local_for(to),
-            _ => None,
-        };
-        self.send.push(to, from, data);
+    fn to_browser(&mut self, to: Path, data: &[u8]) {
+        match to {
+            Path::Udp(to) => {
+                let from = match self.answering {
+                    Some((asker, local)) if asker == to => Some(local),
+                    _ if self.routes.local_matters => self.routes.local_for(to),
+                    _ => None,
+                };
+                self.send.push(to, from, data);
+            }
+            Path::Tcp { .. } => {}
+        }
     }
 
     // What the kernel refuses is lost, as on any network.
@@ -140,15 +146,16 @@ impl Sink for Exit<'_> {
         }
     }
 
-    fn learned(&mut self, address: SocketAddr) {
+    fn learned(&mut self, path: Path) {
+        let Path::Udp(address) = path else { return };
         let asked = self.answering.filter(|(asker, _)| *asker == address).map(|(_, local)| local);
         let known = self.routes.by_address.get(&address).filter(|route| route.seat == self.seat);
         let local = known.and_then(|route| route.local).or(asked);
         self.routes.by_address.insert(address, Route { seat: self.seat, local });
     }
 
-    fn forgotten(&mut self, address: SocketAddr) {
-        self.routes.forget(address, self.seat);
+    fn forgotten(&mut self, path: Path) {
+        self.routes.forget(path, self.seat);
     }
 
     fn void(&mut self, ufrag: &str) {

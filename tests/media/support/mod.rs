@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{Receiver, channel};
 use wrtc_gateway::media::{
-    Bridge, CallStats, Engine, Flow, MediaConfig, MediaEvent, MediaId, SipRemote,
+    Bridge, CallStats, Engine, Flow, MediaConfig, MediaEvent, MediaId, SipRemote, Sounds,
 };
-use wrtc_gateway::sdp::{Codec, Format, PayloadMap};
+use wrtc_gateway::sdp::{Codec, Format, PayloadMap, RtcpTarget};
 
 use browser::Browser;
 use phone::Phone;
@@ -40,15 +40,17 @@ pub fn config() -> MediaConfig {
         rtp_ports: first..=first + 19,
         workers: 1,
         port_rest: Duration::from_millis(200),
+        sounds: Sounds::default(),
+        silence_alarm: None,
     }
 }
 
 pub fn map(formats: &[(Codec, u8)], telephone_event: Option<u8>) -> PayloadMap {
     let formats = formats.iter().map(|&(codec, payload)| Format { codec, payload }).collect();
-    PayloadMap { formats, telephone_event }
+    PayloadMap { formats, telephone_event, ..PayloadMap::default() }
 }
 
-pub const FLOW: Flow = Flow { to_sip: true, to_browser: true, keep_alive: true };
+pub const FLOW: Flow = Flow::BOTH;
 
 /// A call over a running engine with a browser and a phone at its ends.
 pub struct Call {
@@ -155,5 +157,11 @@ impl Call {
 }
 
 pub fn sip_remote(target: Option<SocketAddr>, payloads: PayloadMap) -> SipRemote {
-    SipRemote { target, payloads, ptime: Duration::from_millis(20) }
+    SipRemote {
+        target,
+        rtcp: RtcpTarget::NextPort,
+        srtp: None,
+        payloads,
+        ptime: Duration::from_millis(20),
+    }
 }
