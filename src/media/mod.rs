@@ -21,6 +21,7 @@ mod music;
 mod path;
 mod peer;
 mod ports;
+mod quality;
 mod reception;
 mod relay;
 mod rtcp;

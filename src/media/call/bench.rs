@@ -116,8 +116,8 @@ impl Rig {
     /// `None` when the call does not come about, which a benchmark has to complain of.
     pub fn new(profile: Profile) -> Option<Self> {
         let now = Instant::now();
-        let browser = Path::Udp("192.0.2.1:5000".parse().ok()?);
-        let phone = "192.0.2.2:6000".parse().ok()?;
+        let (browser, phone) =
+            (Path::Udp("192.0.2.1:5000".parse().ok()?), "192.0.2.2:6000".parse().ok()?);
         let identity = Arc::new(Identity::generate().ok()?);
         let ours = IceCredentials { ufrag: "ours".to_owned(), pwd: "p".repeat(24) };
         let theirs = IceCredentials { ufrag: "them".to_owned(), pwd: "q".repeat(24) };
@@ -136,10 +136,10 @@ impl Rig {
         };
         let sip = SipRemote {
             target: Some(phone),
-            rtcp: RtcpTarget::default(),
-            srtp: None,
             payloads,
             ptime: MS20,
+            rtcp: RtcpTarget::default(),
+            srtp: None,
         };
         let flow = Flow { to_sip: true, to_browser: true, keep_alive: true, ..Flow::default() };
         for order in [
@@ -177,7 +177,7 @@ impl Rig {
     }
 
     /// An RTP packet of the telephone's; the bytes that went to the browser for it.
-    pub fn from_sip(&mut self, data: &[u8]) -> usize {
+    pub fn from_sip(&mut self, data: &mut [u8]) -> usize {
         self.now += MS20;
         self.exit.bytes = 0;
         self.call.handle_rtp(self.now, self.phone, data, &mut self.exit);

@@ -87,6 +87,7 @@ impl Worker {
 
     pub(super) fn close(&mut self, now: Instant, id: MediaId) {
         let Some(index) = self.by_id.remove(&id) else { return };
+        self.with(index, None, |call, exit| call.say_goodbye(now, exit));
         // What the call still wanted to say leaves first.
         self.send.flush(&self.socket);
         if let Some(mut seat) = self.seats[index].take() {
