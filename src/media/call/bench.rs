@@ -45,6 +45,9 @@ impl Sink for Exit {
         self.bytes += data.len();
     }
     fn event(&mut self, _: MediaEvent) {}
+    fn handshake(&mut self, job: Job) -> Result<(), Job> {
+        Err(job)
+    }
     fn learned(&mut self, _: Path) {}
     fn forgotten(&mut self, _: Path) {}
     fn void(&mut self, _: &str) {}

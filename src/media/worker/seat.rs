@@ -106,17 +106,16 @@ pub struct Exit<'a> {
 
 impl Sink for Exit<'_> {
     fn to_browser(&mut self, to: Path, data: &[u8]) {
-        match to {
-            Path::Udp(to) => {
-                let from = match self.answering {
-                    Some((asker, local)) if asker == to => Some(local),
-                    _ if self.routes.local_matters => self.routes.local_for(to),
-                    _ => None,
-                };
-                self.send.push(to, from, data);
-            }
-            Path::Tcp { .. } => {}
-        }
+        let to = match to {
+            Path::Udp(to) => to,
+            Path::Tcp { .. } => return,
+        };
+        let from = match self.answering {
+            Some((asker, local)) if asker == to => Some(local),
+            _ if self.routes.local_matters => self.routes.local_for(to),
+            _ => None,
+        };
+        self.send.push(to, from, data);
     }
 
     // What the kernel refuses is lost, as on any network.
