@@ -97,6 +97,19 @@ impl Music {
         })
     }
 
+    /// A second of a tone, for tests.
+    #[cfg(test)]
+    pub fn of_a_tone(hertz: u32) -> Music {
+        let sample = |n: u32| {
+            let angle = std::f32::consts::TAU * (n * hertz % CLOCK) as f32 / CLOCK as f32;
+            (8000.0 * angle.sin()) as i16
+        };
+        Music {
+            ulaw: (0..CLOCK).map(|n| ulaw_from_linear(sample(n))).collect(),
+            alaw: (0..CLOCK).map(|n| alaw_from_linear(sample(n))).collect(),
+        }
+    }
+
     /// Fills a frame from `position` on, which moves along. False where the codec is none it is
     /// kept in.
     pub fn play(&self, codec: Codec, position: &mut usize, frame: &mut [u8]) -> bool {

@@ -82,6 +82,8 @@ pub struct Stream {
     window: u64,
     first_timestamp: u32,
     sent: Option<Sent>,
+    /// A timestamp and when its time was, for [`Stream::lead`].
+    clock: Option<(Instant, u32)>,
     followed: Option<Followed>,
     /// The source that was attached last, be it detached since.
     last_source: Option<u32>,
@@ -98,6 +100,7 @@ impl Stream {
             window: 0,
             first_timestamp: timestamp,
             sent: None,
+            clock: None,
             followed: None,
             last_source: None,
             fresh_ssrc: false,
@@ -117,6 +120,30 @@ impl Stream {
     pub fn timestamp_at(&self, now: Instant) -> Option<u32> {
         let sent = self.sent.as_ref()?;
         Some(sent.timestamp.wrapping_add(units(now.saturating_duration_since(sent.at))))
+    }
+
+    /// A source is attached, and nothing of our own has come after it.
+    pub fn is_following(&self) -> bool {
+        self.followed.is_some()
+    }
+
+    /// How far what was sent reaches beyond `now`, reckoned from where the two last agreed.
+    pub fn lead(&mut self, now: Instant) -> Duration {
+        let Some(sent) = &self.sent else { return Duration::ZERO };
+        let end = sent.timestamp.wrapping_add(sent.samples);
+        let (at, timestamp) = *self.clock.get_or_insert((sent.at, sent.timestamp));
+        let due = timestamp.wrapping_add(units(now.saturating_duration_since(at)));
+        let lead = end.wrapping_sub(due) as i32;
+        match u64::try_from(lead) {
+            Ok(lead) if lead < u64::from(units(MAX_DRIFT)) => {
+                Duration::from_micros(lead * 1_000_000 / u64::from(CLOCK))
+            }
+            // Late, or the source has run away.
+            _ => {
+                self.clock = Some((now, end));
+                Duration::ZERO
+            }
+        }
     }
 
     /// The place of a packet that is passed on; `None` for a repeated or too late one.
@@ -147,8 +174,13 @@ impl Stream {
 
     /// The place of a packet of our own making, right after what was sent before.
     pub fn insert(&mut self, now: Instant, samples: u32) -> Place {
+        self.insert_after(now, Duration::ZERO, samples)
+    }
+
+    /// The same for a packet that has waited for the clock to catch up with the stream.
+    pub fn insert_after(&mut self, now: Instant, waited: Duration, samples: u32) -> Place {
         let started = self.followed.take().is_some() || self.sent.is_none();
-        let timestamp = self.next_timestamp(now);
+        let timestamp = self.next_timestamp(now.checked_sub(waited).unwrap_or(now));
         self.place(now, timestamp, samples, started)
     }
 

@@ -3,10 +3,11 @@
 mod browser_side;
 mod report;
 mod sip_side;
+mod vigil;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::sdp::IceCredentials;
 
@@ -16,10 +17,12 @@ use crate::media::peer::{Notice, Peer};
 use crate::media::reception::Reception;
 use crate::media::relay::{PACKET, Relay};
 use crate::media::rtcp::Clock;
+use crate::media::srtp::OVERHEAD;
 use crate::media::stream::Stream;
-use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote};
+use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds};
 
 use report::{Outgoing, REPORTS, Rtt};
+use vigil::Vigil;
 
 /// Where a call's datagrams go.
 pub trait Sink {
@@ -48,6 +51,8 @@ pub enum Order {
     SetSip(Box<SipRemote>),
     SetFlow(Flow),
     SendDigits(String),
+    /// A digit of the far end's that did not come by RTP.
+    PlayDigit(char),
 }
 
 pub struct Call {
@@ -69,6 +74,7 @@ pub struct Call {
     report_at: Instant,
     rtt: Rtt,
     stats: CallStats,
+    vigil: Option<Vigil>,
 }
 
 impl Call {
@@ -100,7 +106,15 @@ impl Call {
             report_at: now + REPORTS,
             rtt: Rtt::default(),
             stats: CallStats::default(),
+            vigil: None,
         }
+    }
+
+    /// With what the gateway lets be heard itself, and the time after which silence is told.
+    pub fn with(mut self, sounds: Sounds, silence_alarm: Option<Duration>) -> Self {
+        self.relay = self.relay.with_sounds(sounds);
+        self.vigil = silence_alarm.map(Vigil::new);
+        self
     }
 
     pub fn stats(&self) -> CallStats {
@@ -167,6 +181,7 @@ impl Call {
                 self.relay.set_flow(now, flow);
             }
             Order::SendDigits(digits) => self.relay.press(now, &digits),
+            Order::PlayDigit(digit) => self.relay.play_digit(now, digit),
         }
         self.flush(now, sink);
     }
@@ -194,11 +209,12 @@ impl Call {
         if now >= self.report_at {
             self.report_at = now + REPORTS;
             self.report(now, sink);
+            self.keep_vigil(now, sink);
         }
         self.flush(now, sink);
     }
 
-    /// Sends what is due: handshake flights, digits, silence.
+    /// Sends what is due: handshake flights, digits, tones, silence.
     fn flush(&mut self, now: Instant, sink: &mut dyn Sink) {
         for peer in std::iter::once(&mut self.peer).chain(&mut self.renewed) {
             while let Some((to, data)) = peer.poll_transmit() {
@@ -208,6 +224,17 @@ impl Call {
         let mut buffer = [0; PACKET];
         while let Some(len) = self.relay.poll_sip(now, &mut buffer).map(<[u8]>::len) {
             self.send_sip(&buffer, len, sink);
+        }
+        self.flush_browser(now, sink);
+    }
+
+    /// Sends what is due of our own to the browser.
+    fn flush_browser(&mut self, now: Instant, sink: &mut dyn Sink) {
+        let mut buffer = [0; PACKET + OVERHEAD];
+        while let Some(plain) = buffer.first_chunk_mut()
+            && let Some(len) = self.relay.poll_browser(now, plain).map(<[u8]>::len)
+        {
+            self.send_browser(&mut buffer, len, sink);
         }
     }
 

@@ -42,6 +42,10 @@ impl Call {
             packet.payload.len(),
             event,
         );
+        if self.relay.is_filling() && self.relay.is_sound(packet.payload_type) {
+            self.relay.make_way();
+            self.flush_browser(now, sink);
+        }
         let mut buffer = [0; PACKET + OVERHEAD];
         let out = buffer
             .first_chunk_mut()

@@ -58,6 +58,7 @@ impl Relay {
         if self.sip.telephone_event == Some(packet.payload_type) {
             let event = Event::parse(packet.payload)?;
             self.report(packet.timestamp, event, true);
+            self.heard = Some(now);
             let Some(payload_type) = self.browser.telephone_event else {
                 self.to_browser.swallow(now, source(packet, 0));
                 return None;
@@ -67,10 +68,18 @@ impl Relay {
         }
         let samples = packet.payload.len();
         let Some(way) = way(&self.sip, &self.browser, packet.payload_type) else {
-            self.unknown_payload += u64::from(packet.payload_type != COMFORT_NOISE);
+            if packet.payload_type == COMFORT_NOISE {
+                self.cover(now);
+            } else {
+                self.unknown_payload += 1;
+            }
             self.to_browser.swallow(now, source(packet, samples));
             return None;
         };
+        self.heard = Some(now);
+        if self.browser_keypad.is_sounding() {
+            return None;
+        }
         let place = self.to_browser.follow(now, source(packet, samples))?;
         write(place, way.payload_type, packet.payload, way.table, buffer)
     }

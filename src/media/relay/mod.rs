@@ -1,6 +1,7 @@
 //! What becomes of a packet between the two sides: payload types, codecs, digits, silence.
 //! Works on plain RTP; knows neither sockets nor keys.
 
+mod filler;
 mod forward;
 mod own;
 #[cfg(test)]
@@ -14,7 +15,9 @@ use crate::sdp::PayloadMap;
 use crate::media::dtmf::{Event, Keypad, Listener};
 use crate::media::rtp::{HEADER, Packet};
 use crate::media::stream::{Place, Stream};
-use crate::media::types::{Flow, MediaEvent};
+use crate::media::types::{Flow, MediaEvent, Sounds};
+
+use filler::Filler;
 
 /// Comfort noise (RFC 3389): swallowed, for it is never negotiated.
 const COMFORT_NOISE: u8 = 13;
@@ -50,6 +53,15 @@ pub struct Relay {
     keypad_timestamp: u32,
     /// The next frame of silence toward SIP; later again with each packet that is passed on.
     silence_at: Option<Instant>,
+    /// When the far end was heard last.
+    heard: Option<Instant>,
+    /// What the browser hears while the far end says nothing.
+    filler: Filler,
+    browser_keypad: Keypad,
+    browser_keypad_timestamp: u32,
+    sounds: Sounds,
+    /// How far the hold music has come.
+    music_position: usize,
     unknown_payload: u64,
     events: VecDeque<MediaEvent>,
 }
@@ -68,9 +80,19 @@ impl Relay {
             keypad: Keypad::default(),
             keypad_timestamp: 0,
             silence_at: None,
+            heard: None,
+            filler: Filler::Off,
+            browser_keypad: Keypad::default(),
+            browser_keypad_timestamp: 0,
+            sounds: Sounds::default(),
+            music_position: 0,
             unknown_payload: 0,
             events: VecDeque::new(),
         }
+    }
+
+    pub fn with_sounds(self, sounds: Sounds) -> Self {
+        Relay { sounds, ..self }
     }
 
     pub fn to_browser(&self) -> &Stream {
@@ -88,6 +110,9 @@ impl Relay {
 
     pub fn set_browser(&mut self, payloads: PayloadMap) {
         self.browser = payloads;
+        if self.browser.telephone_event.is_none() {
+            self.browser_keypad.clear();
+        }
     }
 
     pub fn set_sip(&mut self, now: Instant, payloads: PayloadMap, ptime: Duration) {
@@ -103,6 +128,13 @@ impl Relay {
         let before = std::mem::replace(&mut self.flow, flow);
         if !flow.to_browser {
             self.to_browser.detach();
+            self.browser_keypad.clear();
+            if matches!(self.filler, Filler::Silence { .. }) {
+                self.filler = Filler::Off;
+            }
+        }
+        if before.tone != flow.tone {
+            self.set_tone(now, flow.tone);
         }
         if !flow.to_sip {
             self.to_sip.detach();
@@ -132,6 +164,12 @@ impl Relay {
         self.sip.codec_of(payload_type).is_some()
             || self.sip.telephone_event == Some(payload_type)
             || payload_type == COMFORT_NOISE
+    }
+
+    /// True for the SIP side's packets that the browser is to hear, comfort noise not among them.
+    pub fn is_sound(&self, payload_type: u8) -> bool {
+        self.flow.to_browser
+            && (self.sip.codec_of(payload_type).is_some() || self.is_sip_event(payload_type))
     }
 
     pub fn is_sip_event(&self, payload_type: u8) -> bool {

@@ -1,4 +1,4 @@
-//! What we make ourselves: digits, silence.
+//! What we make ourselves for SIP: digits, silence, music.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ impl Relay {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let keypad = self.keypad.poll_timeout();
         let silence = self.silence_at.filter(|_| !self.keypad.is_sounding());
-        keypad.into_iter().chain(silence).min()
+        keypad.into_iter().chain(silence).chain(self.browser_timeout()).min()
     }
 
     /// A packet of our own for SIP that is due: a digit's, or silence. To be asked until `None`.
@@ -33,9 +33,16 @@ impl Relay {
         self.silence_at =
             Some(if now.saturating_duration_since(next) > MAX_LAG { now } else { next });
         let samples = units(self.ptime);
-        let frame = [codec.silence_byte(); 1000];
+        let mut frame = [codec.silence_byte(); 1000];
+        let frame = frame.get_mut(..samples as usize)?;
+        if self.flow.music
+            && let Some(music) = &self.sounds.music
+        {
+            // Where it is not kept in this codec, it stays silence.
+            music.play(codec, &mut self.music_position, frame);
+        }
         let place = self.to_sip.insert(at, samples);
-        write(place, payload, frame.get(..samples as usize)?, None, buffer)
+        write(place, payload, frame, None, buffer)
     }
 
     /// The SIP side takes something from us.

@@ -1,0 +1,174 @@
+//! What the browser hears while the far end says nothing: a tone, silence, a digit that came by INFO.
+
+use std::time::{Duration, Instant};
+
+use super::{MAX_LAG, PACKET, Relay, write};
+use crate::media::g711::{alaw_from_linear, ulaw_from_linear};
+use crate::media::stream::{CLOCK, Place};
+use crate::media::tones::Player;
+use crate::media::types::Signal;
+use crate::sdp::{Codec, Format};
+
+/// The frames that browsers themselves send.
+const FRAME: Duration = Duration::from_millis(20);
+const SAMPLES: usize = (CLOCK / 50) as usize;
+
+/// A far end whose stream stops is covered for after this long: no jitter is as long, and a browser
+/// has concealed what it could.
+const COVER_AFTER: Duration = Duration::from_secs(1);
+
+/// What stands in for the far end.
+#[derive(Debug, Default)]
+pub(super) enum Filler {
+    /// It speaks itself, or may not.
+    #[default]
+    Off,
+    Tone {
+        player: Player,
+        at: Instant,
+    },
+    /// The last of a tone.
+    Fading {
+        player: Player,
+    },
+    /// It sends comfort noise, or nothing at all.
+    Silence {
+        at: Instant,
+        /// How long the first frame has waited.
+        waited: Duration,
+    },
+}
+
+impl Filler {
+    fn due(&self) -> Option<Instant> {
+        match self {
+            Filler::Off | Filler::Fading { .. } => None,
+            Filler::Tone { at, .. } | Filler::Silence { at, .. } => Some(*at),
+        }
+    }
+}
+
+impl Relay {
+    pub(super) fn browser_timeout(&self) -> Option<Instant> {
+        let keypad = self.browser_keypad.poll_timeout();
+        let filler = self.filler.due().filter(|_| !self.browser_keypad.is_sounding());
+        keypad.into_iter().chain(filler).min()
+    }
+
+    /// A packet of our own for the browser that is due. To be asked until `None`.
+    pub fn poll_browser<'b>(
+        &mut self,
+        now: Instant,
+        buffer: &'b mut [u8; PACKET],
+    ) -> Option<&'b [u8]> {
+        if let Some(payload_type) = self.browser.telephone_event
+            && let Some(due) = self.browser_keypad.poll(now)
+        {
+            let place = if due.first {
+                let place = self.to_browser.insert(now, 0);
+                self.browser_keypad_timestamp = place.timestamp;
+                Place { marker: true, ..place }
+            } else {
+                self.to_browser.repeat(now, self.browser_keypad_timestamp)
+            };
+            return write(place, payload_type, &due.event.payload(), None, buffer);
+        }
+        if self.browser_keypad.is_sounding() {
+            return None;
+        }
+        if self.flow.to_browser && self.to_browser.is_following() && !self.was_heard(now) {
+            self.cover(now);
+        }
+        let mut samples = [0; SAMPLES];
+        let (mut count, mut waited) = (SAMPLES, Duration::ZERO);
+        let at = match &mut self.filler {
+            Filler::Off => return None,
+            Filler::Tone { player, at } if *at <= now => {
+                player.fill(&mut samples);
+                advance(at, now)
+            }
+            Filler::Silence { at, waited: first } if *at <= now => {
+                waited = std::mem::take(first);
+                advance(at, now)
+            }
+            Filler::Tone { .. } | Filler::Silence { .. } => return None,
+            Filler::Fading { .. } => {
+                let Filler::Fading { player } = std::mem::take(&mut self.filler) else {
+                    return None;
+                };
+                if !player.finish(&mut samples) {
+                    return None;
+                }
+                // Enough for the ramp; the far end waits for it.
+                count = SAMPLES / 2;
+                now
+            }
+        };
+        let Format { codec, payload } = self.browser.preferred()?;
+        let frame = encoded(codec, &samples)?;
+        let place = self.to_browser.insert_after(at, waited, count as u32);
+        write(place, payload, frame.get(..count)?, None, buffer)
+    }
+
+    /// Sounds a digit for the browser, where it knows telephone-event.
+    pub fn play_digit(&mut self, now: Instant, digit: char) {
+        if self.browser.telephone_event.is_some() {
+            self.browser_keypad.press(now, digit.encode_utf8(&mut [0; 4]));
+        }
+    }
+
+    /// True while something stands in for the far end, which has to make way when that speaks.
+    pub fn is_filling(&self) -> bool {
+        !matches!(self.filler, Filler::Off)
+    }
+
+    /// The far end speaks: what stood in for it makes way.
+    pub fn make_way(&mut self) {
+        self.filler = match std::mem::take(&mut self.filler) {
+            Filler::Tone { player, .. } | Filler::Fading { player } => Filler::Fading { player },
+            Filler::Off | Filler::Silence { .. } => Filler::Off,
+        };
+    }
+
+    fn was_heard(&self, now: Instant) -> bool {
+        self.heard.is_some_and(|at| now.saturating_duration_since(at) < COVER_AFTER)
+    }
+
+    pub(super) fn set_tone(&mut self, now: Instant, tone: Option<Signal>) {
+        match tone.zip(self.sounds.tones) {
+            // The network has its own to say.
+            Some(_) if self.flow.to_browser && self.was_heard(now) => {}
+            Some((signal, plan)) => {
+                let player = Player::new(plan, signal, CLOCK);
+                self.filler = Filler::Tone { player, at: now };
+            }
+            None => self.make_way(),
+        }
+    }
+
+    /// Silence from now on, until the far end speaks. Each exchange of the two may bring the stream
+    /// ahead of the clock by a part of a frame; here it waits for the clock again.
+    pub(super) fn cover(&mut self, now: Instant) {
+        if matches!(self.filler, Filler::Off) {
+            let waited = self.to_browser.lead(now).min(FRAME);
+            self.filler = Filler::Silence { at: now + waited, waited };
+        }
+    }
+}
+
+/// When the frame was due, which is when the next one will be.
+fn advance(at: &mut Instant, now: Instant) -> Instant {
+    let due = *at;
+    let next = due + FRAME;
+    *at = if now.saturating_duration_since(next) > MAX_LAG { now } else { next };
+    due
+}
+
+fn encoded(codec: Codec, samples: &[i16; SAMPLES]) -> Option<[u8; SAMPLES]> {
+    match codec {
+        Codec::Pcmu => Some(samples.map(ulaw_from_linear)),
+        Codec::Pcma => Some(samples.map(alaw_from_linear)),
+        // What it says for silence; it has no tone until it has a coder.
+        Codec::G722 => samples.iter().all(|s| *s == 0).then_some([codec.silence_byte(); SAMPLES]),
+    }
+}
