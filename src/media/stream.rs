@@ -64,6 +64,26 @@ struct Followed {
     highest: u16,
     timestamp: u32,
     at: Instant,
+    /// The last two packets that were swallowed, the later first: what is late and came before them had
+    /// another offset.
+    swallowed: [Option<u16>; 2],
+}
+
+impl Followed {
+    /// What makes a late packet's number one of ours; `None` where that is no longer known.
+    fn offset_before(&self, sequence: u16) -> Option<u16> {
+        let is_after = |swallowed: &Option<u16>| {
+            swallowed.is_some_and(|swallowed| {
+                let recent = self.highest.wrapping_sub(swallowed) <= 2 * MAX_BEHIND as u16;
+                recent && (sequence.wrapping_sub(swallowed) as i16) < 0
+            })
+        };
+        match self.swallowed.iter().filter(|swallowed| is_after(swallowed)).count() {
+            0 => Some(self.sequence_offset),
+            1 => Some(self.sequence_offset.wrapping_add(1)),
+            _ => None,
+        }
+    }
 }
 
 /// What was sent last.
@@ -148,13 +168,16 @@ impl Stream {
 
     /// The place of a packet that is passed on; `None` for a repeated or too late one.
     pub fn follow(&mut self, now: Instant, packet: Source) -> Option<Place> {
-        match self.advance(now, &packet) {
+        let step = self.advance(now, &packet);
+        let followed = self.followed.as_ref();
+        let offset = match step {
             Step::Broken => return Some(self.anchor(now, packet)),
             Step::Nonsense => return None,
-            Step::Next | Step::Late => {}
-        }
-        let followed = self.followed.as_ref()?;
-        let sequence = packet.sequence.wrapping_add(followed.sequence_offset);
+            Step::Next => followed?.sequence_offset,
+            Step::Late => followed?.offset_before(packet.sequence)?,
+        };
+        let followed = followed?;
+        let sequence = packet.sequence.wrapping_add(offset);
         let timestamp = packet.timestamp.wrapping_add(followed.timestamp_offset);
         if !self.mark(sequence) {
             return None;
@@ -169,6 +192,7 @@ impl Stream {
             && let Some(followed) = &mut self.followed
         {
             followed.sequence_offset = followed.sequence_offset.wrapping_sub(1);
+            followed.swallowed = [Some(packet.sequence), followed.swallowed[0]];
         }
     }
 
@@ -243,6 +267,7 @@ impl Stream {
             highest: packet.sequence,
             timestamp: packet.timestamp,
             at: now,
+            swallowed: [None; 2],
         });
         place
     }

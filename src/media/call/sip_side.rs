@@ -23,6 +23,9 @@ impl Call {
         };
         if !self.relay.knows_sip_payload(packet.payload_type) {
             self.stats.unknown_payload += 1;
+            if self.latch.is_known(from) {
+                self.relay.pass_over(now, &packet);
+            }
             return;
         }
         match self.latch.judge(now, from) {

@@ -46,6 +46,13 @@ impl Filler {
             Filler::Tone { at, .. } | Filler::Silence { at, .. } => Some(*at),
         }
     }
+
+    /// What was not heard meanwhile is not made up for.
+    fn postpone(&mut self, until: Instant) {
+        if let Filler::Tone { at, .. } | Filler::Silence { at, .. } = self {
+            *at = until.max(*at);
+        }
+    }
 }
 
 impl Relay {
@@ -74,6 +81,7 @@ impl Relay {
             return write(place, payload_type, &due.event.payload(), None, buffer);
         }
         if self.browser_keypad.is_sounding() {
+            self.filler.postpone(now + FRAME);
             return None;
         }
         if self.flow.to_browser && self.to_browser.is_following() && !self.was_heard(now) {

@@ -85,6 +85,16 @@ impl Relay {
     }
 }
 
+impl Relay {
+    /// A packet of the SIP side's that nobody can use, and that is to leave no hole in the browser's
+    /// numbers.
+    pub fn pass_over(&mut self, now: Instant, packet: &Packet<'_>) {
+        if self.flow.to_browser {
+            self.to_browser.swallow(now, source(packet, 0));
+        }
+    }
+}
+
 /// How a payload type of one side is said on the other.
 struct Way {
     payload_type: u8,

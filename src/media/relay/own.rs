@@ -27,7 +27,12 @@ impl Relay {
             };
             return write(place, payload_type, &due.event.payload(), None, buffer);
         }
-        let at = self.silence_at.filter(|at| *at <= now && !self.keypad.is_sounding())?;
+        if self.keypad.is_sounding() {
+            // Nothing is made up for when the digit is over.
+            self.silence_at = self.silence_at.map(|at| at.max(now + self.ptime));
+            return None;
+        }
+        let at = self.silence_at.filter(|at| *at <= now)?;
         let Format { codec, payload } = self.sip.preferred()?;
         let next = at + self.ptime;
         self.silence_at =

@@ -213,6 +213,25 @@ fn loss_shows_and_repeated_or_late_packets_are_not_sent_twice() {
     assert_eq!(bench.to_browser[4].payload, [1; 160]);
 }
 
+/// The network repeats a packet, and one in between is not passed on.
+#[test]
+fn a_repeated_packet_is_not_sent_again_under_a_number_that_was_skipped() {
+    let mut bench = Bench::new();
+    let mut speaker = Speaker::new(1, 100, 0);
+    bench.sip_talks(&mut speaker, 3);
+    let _lost = speaker.next(&[1; 160]);
+    let repeated = speaker.next(&[2; 160]);
+    bench.sip(repeated);
+    speaker.payload_type = 18;
+    bench.sip(speaker.next(&[3; 20]));
+    bench.sip(repeated);
+    speaker.payload_type = 0;
+    bench.sip_talks(&mut speaker, 1);
+    let numbers: Vec<u16> =
+        bench.to_browser.iter().map(|p| p.sequence.wrapping_sub(65_531)).collect();
+    assert_eq!(numbers, [0, 1, 2, 4, 5]);
+}
+
 #[test]
 fn comfort_noise_becomes_silence_and_unknown_payloads_are_counted() {
     let mut bench = Bench::new();
