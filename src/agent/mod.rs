@@ -7,9 +7,11 @@ mod delivery;
 pub mod mailbox;
 mod session;
 mod sessions;
+mod softphone;
 mod types;
 
 pub use delivery::{Delivery, Evidence, Verdict};
 pub use session::{Poll, Polled, Session};
 pub use sessions::Sessions;
+pub use softphone::Softphone;
 pub use types::*;

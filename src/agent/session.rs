@@ -42,6 +42,7 @@ pub struct Session {
     created: Instant,
     ended: CancellationToken,
     end_reason: OnceLock<EndReason>,
+    connector_token: OnceLock<Secret>,
     changed: Notify,
     inner: Mutex<Inner>,
 }
@@ -52,6 +53,7 @@ struct Inner {
     carrier: Option<(Ticket, Arc<dyn Evidence>)>,
     last_seen: Instant,
     awaited_answer: Option<String>,
+    dials: bool,
 }
 
 /// One poll.
@@ -89,12 +91,14 @@ impl Session {
             created: now,
             ended: CancellationToken::new(),
             end_reason: OnceLock::new(),
+            connector_token: OnceLock::new(),
             changed: Notify::new(),
             inner: Mutex::new(Inner {
                 mailbox: Mailbox::default(),
                 carrier: None,
                 last_seen: now,
                 awaited_answer: None,
+                dials: false,
             }),
         })
     }
@@ -102,6 +106,12 @@ impl Session {
     /// Bearer secret: 192 random bits, only characters that need no escaping in a URL.
     pub fn ssid(&self) -> &Secret {
         &self.ssid
+    }
+
+    /// For the connector: drives the DN's phone, but does not hear its messages as the SSID does. Drawn
+    /// when it is first asked for.
+    pub fn connector_token(&self) -> Secret {
+        self.connector_token.get_or_init(fresh_ssid).clone()
     }
 
     pub fn identity(&self) -> &Identity {
@@ -185,6 +195,17 @@ impl Session {
 
     pub fn awaited_answer(&self) -> Option<String> {
         self.lock().awaited_answer.clone()
+    }
+
+    /// Whether the client, by its last poll, calls when it is told to ([`ToBrowser::Dial`]).
+    ///
+    /// [`ToBrowser::Dial`]: crate::wire::ToBrowser::Dial
+    pub fn set_dials(&self, dials: bool) {
+        self.lock().dials = dials;
+    }
+
+    pub fn dials(&self) -> bool {
+        self.lock().dials
     }
 
     /// Messages that wait or whose arrival is not certain yet.

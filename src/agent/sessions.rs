@@ -74,6 +74,13 @@ impl Sessions {
         self.read().by_identity.get(identity).cloned()
     }
 
+    /// Sessions of DNs, `most` of them at most.
+    pub fn of_dns(&self, most: usize) -> Vec<Arc<Session>> {
+        let tables = self.read();
+        let dns = tables.by_identity.iter().filter(|(who, _)| matches!(who, Identity::Dn(_)));
+        dns.take(most).map(|(_, session)| Arc::clone(session)).collect()
+    }
+
     /// Sessions whose client has not been heard of for `lease`. They stay in the table.
     pub fn expired(&self, now: Instant, lease: Duration) -> Vec<Arc<Session>> {
         self.read()

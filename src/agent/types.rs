@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::secret::Secret;
 use crate::wire::FromBrowser;
@@ -144,11 +145,82 @@ pub enum PostError {
     Ended,
 }
 
+/// How an agent's line stands, for those who look from beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LineState {
+    /// The SIP server has accepted the last REGISTER of the DN.
+    pub registered: bool,
+    /// In the order in which they began.
+    pub calls: Vec<CallState>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallState {
+    pub id: String,
+    pub peer: String,
+    /// `calling`, `ringing`, `waiting`, `established`, `held` or `ended`.
+    pub state: &'static str,
+    pub started: SystemTime,
+}
+
+impl LineState {
+    /// The call that waits for the agent, the oldest.
+    pub fn ringing(&self) -> Option<&CallState> {
+        self.calls.iter().find(|call| matches!(call.state, "ringing" | "waiting"))
+    }
+
+    /// A call that is set up or up.
+    pub fn active(&self) -> Option<&CallState> {
+        let up = |call: &&CallState| matches!(call.state, "calling" | "established" | "held");
+        self.calls.iter().find(up)
+    }
+}
+
+/// What somebody other than the agent's page wants its line to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LineCommand {
+    /// The page is told to call: it alone has a microphone.
+    Call {
+        to: String,
+    },
+    /// As NOTIFY talk does it.
+    Answer,
+    HangUp,
+    /// As NOTIFY hold does it.
+    Hold,
+    /// As NOTIFY talk does it.
+    Retrieve,
+    Dtmf(String),
+}
+
 /// `/api/health`, counted part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Health {
     pub registered_agents: usize,
     pub active_calls: usize,
+}
+
+/// STUN and TURN servers for a browser's peer connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IceServers {
+    pub servers: Vec<IceServer>,
+    /// For how long the credentials open relays; zero where there are none.
+    pub ttl: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IceServer {
+    pub urls: Vec<String>,
+    /// What TURN wants and STUN does not.
+    pub login: Option<IceLogin>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IceLogin {
+    pub username: String,
+    pub credential: Secret,
+    /// Unix time.
+    pub expires: u64,
 }
 
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -176,5 +248,26 @@ pub trait Backend: Send + Sync + 'static {
     /// Raw-SDP dialect: by the client's id.
     fn by_client_id(&self, id: &str) -> Option<Arc<Session>>;
 
+    /// The session that owns a DN.
+    fn by_dn(&self, dn: &str) -> Option<Arc<Session>>;
+
+    /// Sessions of DNs, `most` of them at most and in no order.
+    fn signed_in(&self, most: usize) -> Vec<Arc<Session>>;
+
+    /// `None` for a session that has ended.
+    fn line<'a>(&'a self, session: &'a Arc<Session>) -> Answer<'a, Option<LineState>>;
+
+    /// The answer is about whether the line could begin with it.
+    fn command<'a>(
+        &'a self,
+        session: &'a Arc<Session>,
+        command: LineCommand,
+    ) -> Answer<'a, Result<(), MessageError>>;
+
     fn health(&self) -> Health;
+
+    /// The STUN and TURN servers that this user's browser may use, none unless configured.
+    fn ice_servers(&self, _user: &Identity) -> IceServers {
+        IceServers::default()
+    }
 }

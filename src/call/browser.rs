@@ -5,7 +5,7 @@ use crate::sdp::write::{self, BrowserSide, Shape};
 use crate::sdp::{BrowserSdp, Codec, Direction, Origin, PayloadMap, Setup, negotiate};
 use crate::wire::RoapIds;
 
-/// The number browsers know telephone-event at 8 kHz by.
+/// The number Chromium knows telephone-event at 8 kHz by.
 const TELEPHONE_EVENT: u8 = 126;
 
 /// An offer on its way between us and the browser. One at a time.
@@ -153,7 +153,7 @@ impl BrowserLeg {
         self.seq += 1;
         let ids = RoapIds { offerer: self.our_id, answerer: self.their_id, seq: self.seq };
         let mut payloads = write::offered(codecs);
-        payloads.telephone_event = Some(TELEPHONE_EVENT);
+        payloads.telephone_event = payloads.telephone_event.map(|_| TELEPHONE_EVENT);
         if let Some(remote) = &self.remote {
             // Numbers once given must not change their meaning within a session.
             for format in &mut payloads.formats {
@@ -161,8 +161,9 @@ impl BrowserLeg {
                     format.payload = number;
                 }
             }
-            if remote.payloads.telephone_event.is_some() {
+            if remote.payloads.has_events() {
                 payloads.telephone_event = remote.payloads.telephone_event;
+                payloads.telephone_event_48k = remote.payloads.telephone_event_48k;
             }
         }
         let text = write::browser(

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::media::{BrowserLocal, BrowserRemote, Flow, SipRemote};
-use crate::sdp::Codec;
+use crate::sdp::{Codec, SrtpPolicy};
 use crate::sip::{self, SessionId};
 use crate::wire::ToBrowser;
 
@@ -16,6 +16,8 @@ pub struct CallConfig {
     pub digits: DigitsBy,
     /// What stands before a key of attached data to make a header's name of it. Empty: none is made.
     pub attached_prefix: String,
+    /// SRTP toward SIP.
+    pub srtp: SrtpPolicy,
 }
 
 /// How a digit reaches the SIP side.
@@ -37,14 +39,16 @@ pub struct MediaLocal {
     pub rtp: SocketAddr,
 }
 
-/// Random numbers of a call, drawn outside so that the core stays pure.
-#[derive(Debug, Clone, Copy)]
+/// Random numbers of a call, drawn outside so that the core stays pure. Secret: no `Debug`.
+#[derive(Clone, Copy)]
 pub struct Seed {
     /// Our ROAP session number.
     pub roap: u32,
     pub tiebreaker: u32,
     /// `o=` session ids toward the browser and toward SIP.
     pub origins: [u64; 2],
+    /// For the SRTP keys toward SIP.
+    pub keys: [u8; 32],
 }
 
 /// What a line wants done, in order.

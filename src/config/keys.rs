@@ -7,6 +7,9 @@ pub const KEYS: &[&str] = &[
     "http.allowed_origins",
     "http.tls_cert",
     "http.tls_key",
+    "connector.tokens",
+    "connector.tokens_file",
+    "connector.bare_paths",
     "sip.servers",
     "sip.domain",
     "sip.listen",
@@ -36,11 +39,28 @@ pub const KEYS: &[&str] = &[
     "media.tones",
     "media.hold_music",
     "media.silence_alarm_seconds",
+    "media.srtp",
+    "turn.listen",
+    "turn.tls_listen",
+    "turn.tls_cert",
+    "turn.tls_key",
+    "turn.advertise",
+    "turn.realm",
+    "turn.secret",
+    "turn.secret_file",
+    "turn.credential_seconds",
+    "turn.max_allocations",
+    "turn.external",
     "agents.lease_seconds",
     "agents.max_calls",
     "log.level",
     "log.format",
 ];
+
+/// Whether its value must not be shown, not even in a fault.
+pub(super) fn is_secret(key: &str) -> bool {
+    key == "turn.secret"
+}
 
 /// `WRTC_HTTP__LISTEN` for `http.listen`.
 pub fn environment_name(key: &str) -> String {

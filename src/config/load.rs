@@ -12,9 +12,10 @@ use figment::{Profile, Provider};
 use super::fault::{ConfigErrors, Fault, Origin};
 use super::keys::{self, KEYS};
 use super::parse::{self, Raw, Wrong};
+use super::tokens;
 use super::types::*;
 use crate::media::TonePlan;
-use crate::sdp::Codec;
+use crate::sdp::{Codec, SrtpPolicy};
 
 const ENVIRONMENT: &str = "WRTC_";
 
@@ -85,7 +86,7 @@ impl Config {
 }
 
 #[derive(Default)]
-struct Loader {
+pub(super) struct Loader {
     values: BTreeMap<String, (Origin, Raw)>,
     faults: Vec<Fault>,
 }
@@ -94,7 +95,7 @@ impl Loader {
     fn fault(&mut self, key: &str, value: Option<String>, origin: Origin, wrong: Wrong) {
         self.faults.push(Fault {
             key: key.to_owned(),
-            value,
+            value: value.filter(|_| !keys::is_secret(key)),
             origin,
             reason: wrong.reason,
             remedy: wrong.remedy,
@@ -192,7 +193,11 @@ impl Loader {
     }
 
     /// The value of a key, if it was given and is right.
-    fn take<T>(&mut self, key: &str, parse: impl FnOnce(&Raw) -> Result<T, Wrong>) -> Option<T> {
+    pub(super) fn take<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&Raw) -> Result<T, Wrong>,
+    ) -> Option<T> {
         let (origin, raw) = self.values.get(key).cloned()?;
         match parse(&raw) {
             Ok(value) => Some(value),
@@ -203,8 +208,23 @@ impl Loader {
         }
     }
 
+    /// The same for a value that no log line may have.
+    fn take_secret<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&Raw) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let (origin, raw) = self.values.get(key).cloned()?;
+        parse(&raw).map_err(|wrong| self.fault(key, None, origin, wrong)).ok()
+    }
+
     /// A fault that shows only when several keys are seen together; told of the one named.
-    fn clash(&mut self, key: &str, reason: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn clash(
+        &mut self,
+        key: &str,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let (origin, value) = match self.values.get(key) {
             Some((origin, raw)) => (origin.clone(), Some(raw.shown())),
             None => (Origin::Default, None),
@@ -212,10 +232,15 @@ impl Loader {
         self.fault(key, value, origin, parse::wrong(reason, remedy));
     }
 
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
     fn build(&mut self) -> Option<Config> {
         let http = self.http();
         let sip = self.sip();
         let media = self.media();
+        let turn = self.turn(&http, &media);
         let agents = Agents {
             lease: self
                 .take("agents.lease_seconds", |raw| parse::seconds(raw, LEASE))
@@ -231,7 +256,7 @@ impl Loader {
         };
         let sip = sip?;
         self.check_ports(&sip, &media);
-        Some(Config { http, sip, media, agents, log })
+        Some(Config { http, sip, media, turn, agents, log })
     }
 
     fn http(&mut self) -> Http {
@@ -247,7 +272,21 @@ impl Loader {
                 .take("http.allowed_origins", parse::origins)
                 .unwrap_or_else(|| Origins::List(vec![OriginRule::Loopback])),
             tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
+            connector: self.connector(),
         }
+    }
+
+    fn connector(&mut self) -> Connector {
+        let mut tokens = self.take_secret("connector.tokens", tokens::list).unwrap_or_default();
+        let more = self.take("connector.tokens_file", tokens::file).unwrap_or_default();
+        if more.iter().any(|(token, _)| tokens.iter().any(|(known, _)| known == token)) {
+            let reason = "it has a token that connector.tokens has too";
+            self.clash("connector.tokens_file", reason, "leave one of them out");
+        }
+        tokens.extend(more);
+        let words = [("auto", BarePaths::Auto), ("on", BarePaths::On), ("off", BarePaths::Off)];
+        let bare = self.take("connector.bare_paths", |raw| parse::word(raw, &words));
+        Connector { tokens, bare_paths: bare.unwrap_or_default() }
     }
 
     fn sip(&mut self) -> Option<Sip> {
@@ -338,7 +377,7 @@ impl Loader {
         SipTls { ca, pins, own: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }) }
     }
 
-    fn both_or_neither(&mut self, one: &str, other: &str) {
+    pub(super) fn both_or_neither(&mut self, one: &str, other: &str) {
         for (given, missing) in [(one, other), (other, one)] {
             if self.values.contains_key(given) && !self.values.contains_key(missing) {
                 self.clash(given, format!("{missing} is missing"), "give both, or neither");
@@ -351,6 +390,11 @@ impl Loader {
             .take("media.workers", |raw| parse::count(raw, 0..=MAX_WORKERS, "; 0 is automatic"))
             .and_then(|workers| usize::try_from(workers).ok())
             .unwrap_or(0);
+        let srtp = [
+            ("off", SrtpPolicy::Off),
+            ("preferred", SrtpPolicy::Preferred),
+            ("required", SrtpPolicy::Required),
+        ];
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Media {
             // Below the ports that Linux gives to clients (32768 on), above the RTP range.
@@ -371,6 +415,7 @@ impl Loader {
                     parse::seconds_or_none(raw, SILENCE_ALARM)
                 })
                 .unwrap_or(Some(Duration::from_secs(30))),
+            srtp: self.take("media.srtp", |raw| parse::word(raw, &srtp)).unwrap_or_default(),
         }
     }
 

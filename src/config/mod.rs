@@ -4,8 +4,11 @@ mod fault;
 mod keys;
 mod load;
 mod parse;
+mod tokens;
+mod turn;
 mod types;
 
 pub use fault::{ConfigErrors, Fault, Origin};
 pub use keys::{KEYS, environment_name};
+pub use turn::is_secret as is_turn_secret;
 pub use types::*;

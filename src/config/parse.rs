@@ -44,7 +44,7 @@ impl Raw {
         }
     }
 
-    fn text(&self) -> Result<&str, Wrong> {
+    pub(super) fn text(&self) -> Result<&str, Wrong> {
         match self {
             Raw::Text(text) => Ok(text.trim()),
             Raw::Toml(Value::String(_, text)) => Ok(text.trim()),
@@ -52,7 +52,7 @@ impl Raw {
         }
     }
 
-    fn list(&self) -> Result<Vec<String>, Wrong> {
+    pub(super) fn list(&self) -> Result<Vec<String>, Wrong> {
         match self {
             Raw::Toml(Value::Array(_, entries)) => {
                 let text = |entry: &Value| entry.as_str().map(|text| text.trim().to_owned());
@@ -227,7 +227,7 @@ fn sip_server(text: &str) -> Result<SipServer, Wrong> {
 }
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port`, `v6`.
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (host, after) = rest.split_once(']')?;
         if after.is_empty() { (host, None) } else { (host, Some(after.strip_prefix(':')?)) }
@@ -244,7 +244,7 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
 }
 
 /// An address, or a name (RFC 1123 2.1), lower case.
-fn host(text: &str) -> Option<String> {
+pub(super) fn host(text: &str) -> Option<String> {
     if text.parse::<IpAddr>().is_ok() {
         return Some(text.to_owned());
     }
@@ -334,7 +334,7 @@ pub(super) fn port_range(raw: &Raw) -> Result<RangeInclusive<u16>, Wrong> {
 }
 
 pub(super) fn codecs(raw: &Raw) -> Result<Vec<Codec>, Wrong> {
-    let remedy = "choose from PCMU, PCMA and G722, each once, the preferred first";
+    let remedy = "choose from PCMU, PCMA, G722 and OPUS, each once, the preferred first";
     let mut codecs: Vec<Codec> = Vec::new();
     for entry in raw.list()? {
         let codec: Codec = entry

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::media::TonePlan;
-use crate::sdp::Codec;
+use crate::sdp::{Codec, SrtpPolicy};
+use crate::secret::Secret;
 
 /// All of it. Made by [`Config::load`]; every value has passed validation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,7 @@ pub struct Config {
     pub http: Http,
     pub sip: Sip,
     pub media: Media,
+    pub turn: Turn,
     pub agents: Agents,
     pub log: Log,
 }
@@ -27,6 +29,26 @@ pub struct Http {
     pub allowed_origins: Origins,
     /// Both `tls_cert` and `tls_key`, or plain HTTP.
     pub tls: Option<TlsFiles>,
+    pub connector: Connector,
+}
+
+/// The WWE SIP endpoint connector.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Connector {
+    /// Who has the token drives the DN's phone. No token twice.
+    pub tokens: Vec<(Secret, String)>,
+    pub bare_paths: BarePaths,
+}
+
+/// Whether the connector answers without a token, on `/RegisterDn` and its like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BarePaths {
+    /// Where HTTP is served on loopback, to a client there, and while one DN at most is signed in.
+    #[default]
+    Auto,
+    /// Always, for any DN: whoever reaches the port drives the phones.
+    On,
+    Off,
 }
 
 /// PEM files.
@@ -68,7 +90,11 @@ impl Origins {
 }
 
 fn is_loopback_origin(origin: &str) -> bool {
-    let Some((_scheme, authority)) = origin.split_once("://") else { return false };
+    origin.split_once("://").is_some_and(|(_scheme, authority)| is_loopback_authority(authority))
+}
+
+/// `localhost:8086`, `127.0.0.1`, `[::1]:8086`: this very machine.
+pub fn is_loopback_authority(authority: &str) -> bool {
     let host = match authority.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
@@ -242,6 +268,39 @@ pub struct Media {
     pub hold_music: Option<PathBuf>,
     /// No RTP for this long, where it is expected, is worth a warning; `None`: never.
     pub silence_alarm: Option<Duration>,
+    /// SRTP toward SIP.
+    pub srtp: SrtpPolicy,
+}
+
+/// The embedded TURN server, and what browsers are told of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// UDP and TCP; port 0: any that is free for both. `None`: neither.
+    pub listen: Option<SocketAddr>,
+    /// `None`: no TLS.
+    pub tls_listen: Option<SocketAddr>,
+    /// Its own files, or those of [`Http::tls`].
+    pub tls: Option<TlsFiles>,
+    /// Names and addresses (IPv6 without brackets) that browsers are told; empty: the listening
+    /// address, or that of the media's candidates.
+    pub advertise: Vec<String>,
+    pub realm: String,
+    pub secret: TurnSecret,
+    /// For how long the credentials of `GET /api/ice` open an allocation.
+    pub credential_life: Duration,
+    pub max_allocations: usize,
+    /// URIs of other servers (RFC 7064, 7065). Those for TURN take the same secret.
+    pub external: Vec<String>,
+}
+
+/// What TURN credentials are made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TurnSecret {
+    /// A new one at each start: nobody else needs to know it.
+    Random,
+    Given(Secret),
+    /// Its first line.
+    File(PathBuf),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -114,7 +114,7 @@ impl AgentTask {
         Ok(())
     }
 
-    fn check_room(&self) -> Result<(), MessageError> {
+    pub(super) fn check_room(&self) -> Result<(), MessageError> {
         let calls = self.line.as_ref().map_or(0, |line| line.line.calls());
         if calls >= self.shared.config.agents.max_calls {
             return Err(MessageError::WrongState("there is a call already".into()));
@@ -422,7 +422,7 @@ fn ids_of(message: &FromBrowser) -> Option<RoapIds> {
 }
 
 /// The number to call. The JSAPI writes `null`, `undefined` or its own SSID where it has none.
-fn callable(to: Option<&str>, session: &Session) -> Result<String, MessageError> {
+pub(super) fn callable(to: Option<&str>, session: &Session) -> Result<String, MessageError> {
     let to = to.map(str::trim).unwrap_or_default();
     let nobody = ["", "0", "null", "undefined"].contains(&to) || to == session.ssid().expose();
     if nobody {

@@ -101,6 +101,12 @@ impl AgentTask {
                 let result = self.handle_message(to, message);
                 let _ = reply.send(result);
             }
+            Request::Command { command, reply } => {
+                let _ = reply.send(self.handle_command(command));
+            }
+            Request::State { reply } => {
+                let _ = reply.send(self.line_state());
+            }
             Request::SignOut { done } => {
                 self.session.end(EndReason::SignedOut);
                 self.signed_out = Some(done);

@@ -192,18 +192,18 @@ impl ActiveLine {
 
 fn audio(stats: &CallStats) -> AudioStatistics {
     let ms = |time: Option<std::time::Duration>| time.map_or(0.0, |t| t.as_secs_f64() * 1000.0);
-    let stream = |stream: &StreamStats, lost| StreamStatistics {
+    let stream = |stream: &StreamStats| StreamStatistics {
         packets: stream.packets,
         bytes: stream.bytes,
-        lost,
-        jitter: f64::from(stream.jitter) / 8.0,
+        lost: stream.lost,
+        jitter: stream.jitter.as_secs_f64() * 1000.0,
     };
     AudioStatistics {
-        rtt: ms(stats.rtt),
-        rtt_max: ms(stats.rtt_max),
-        rtt_average: ms(stats.rtt_average),
-        rx: stream(&stats.from_browser, stats.from_browser.lost),
-        tx: stream(&stats.to_browser, stats.browser_reported_lost),
+        rtt: ms(stats.browser_rtt.last),
+        rtt_max: ms(stats.browser_rtt.max),
+        rtt_average: ms(stats.browser_rtt.average),
+        rx: stream(&stats.from_browser),
+        tx: stream(&stats.to_browser),
     }
 }
 
@@ -223,6 +223,7 @@ pub(super) fn new_seed() -> Seed {
         roap: (rand::random::<u32>() >> 1).max(1),
         tiebreaker: rand::random(),
         origins: [rand::random(), rand::random()],
+        keys: rand::random(),
     }
 }
 

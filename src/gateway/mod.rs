@@ -8,11 +8,13 @@ mod agent_calls;
 mod agent_task;
 mod bindings;
 mod calls;
+mod commands;
 mod names;
 mod network;
 mod servers;
 mod start;
 mod tls_watch;
+mod turn;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,8 +28,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::agent::{
-    Answer, Backend, EndReason, Health, Identity, MessageError, Session, Sessions, SignIn,
-    SignInError,
+    Answer, Backend, EndReason, Health, IceServers, Identity, LineCommand, LineState, MessageError,
+    Session, Sessions, SignIn, SignInError,
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
@@ -41,6 +43,7 @@ use bindings::Bindings;
 use names::Names;
 use servers::Watcher;
 pub use start::{Running, StartError, start};
+use turn::Ice;
 
 /// Messages that may wait for an agent's task: a browser sends a few per call.
 const AGENT_QUEUE: usize = 32;
@@ -69,6 +72,13 @@ enum Request {
         message: Box<(Option<String>, FromBrowser)>,
         reply: oneshot::Sender<Result<(), MessageError>>,
     },
+    Command {
+        command: LineCommand,
+        reply: oneshot::Sender<Result<(), MessageError>>,
+    },
+    State {
+        reply: oneshot::Sender<LineState>,
+    },
     SignOut {
         done: oneshot::Sender<()>,
     },
@@ -87,6 +97,7 @@ pub(crate) struct Shared {
     call_config: CallConfig,
     endpoint: Endpoint,
     engine: Engine,
+    ice: Ice,
     /// To the SIP servers and the pacer.
     link: Link,
     servers: Arc<ArcSwap<Vec<ServerStatus>>>,
@@ -114,7 +125,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    fn new(config: Config, endpoint: Endpoint, engine: Engine, names: Names) -> Self {
+    fn new(config: Config, endpoint: Endpoint, engine: Engine, ice: Ice, names: Names) -> Self {
         let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names);
         let call_config = call_config(&config);
         let gateway = Self {
@@ -123,6 +134,7 @@ impl Gateway {
                 call_config,
                 endpoint,
                 engine,
+                ice,
                 link: watched.link,
                 servers: watched.status,
                 registrations: DashMap::new(),
@@ -154,6 +166,11 @@ impl Gateway {
 
     pub fn media_stats(&self) -> crate::media::EngineStats {
         self.shared.engine.stats()
+    }
+
+    /// `None` without an embedded TURN server.
+    pub fn turn_stats(&self) -> Option<crate::turn::TurnStats> {
+        self.shared.ice.stats()
     }
 
     pub fn sip_stats(&self) -> crate::sip::EndpointStats {
@@ -320,11 +337,42 @@ impl Backend for Gateway {
         self.shared.sessions.by_client_id(id)
     }
 
+    fn by_dn(&self, dn: &str) -> Option<Arc<Session>> {
+        self.shared.sessions.by_dn(dn)
+    }
+
+    fn signed_in(&self, most: usize) -> Vec<Arc<Session>> {
+        self.shared.sessions.of_dns(most)
+    }
+
+    fn line<'a>(&'a self, session: &'a Arc<Session>) -> Answer<'a, Option<LineState>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.ask(session, Request::State { reply }, answer).await
+        })
+    }
+
+    fn command<'a>(
+        &'a self,
+        session: &'a Arc<Session>,
+        command: LineCommand,
+    ) -> Answer<'a, Result<(), MessageError>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let asked = self.ask(session, Request::Command { command, reply }, answer);
+            asked.await.unwrap_or(Err(MessageError::NotSignedIn))
+        })
+    }
+
     fn health(&self) -> Health {
         Health {
             registered_agents: self.shared.registered.load(Ordering::Relaxed),
             active_calls: self.shared.active_calls.load(Ordering::Relaxed),
         }
+    }
+
+    fn ice_servers(&self, user: &Identity) -> IceServers {
+        self.shared.ice.servers(user)
     }
 }
 
@@ -351,6 +399,7 @@ fn call_config(config: &Config) -> CallConfig {
             DtmfBy::Info => DigitsBy::Info,
         },
         attached_prefix: config.sip.attached_prefix.clone(),
+        srtp: config.media.srtp,
     }
 }
 

@@ -14,12 +14,14 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::conn::Conn;
+use super::connector::{self, Connectors};
 use super::cors::{self, Caller};
 use super::reply::{self, Problem};
 use super::throttle::Throttle;
-use super::{assets, jsapi, rest};
+use super::{assets, ice, jsapi, rest};
 use crate::agent::Backend;
 use crate::config;
+use crate::wire::connector::Action;
 
 /// How much of a path is shown in the log.
 const MAX_LOGGED_PATH: usize = 128;
@@ -30,8 +32,9 @@ pub(super) struct App {
     pub throttle: Throttle,
     /// Hanging polls end when it is cancelled.
     pub draining: CancellationToken,
+    pub connectors: Connectors,
     origins: config::Origins,
-    base_path: String,
+    pub base_path: String,
     page_policy: HeaderValue,
     started: Instant,
 }
@@ -47,13 +50,14 @@ pub(super) fn router(
         backend,
         throttle: Throttle::default(),
         draining,
+        connectors: Connectors::new(&config.connector, config.listen),
         origins: config.allowed_origins.clone(),
         base_path: config.base_path.clone(),
         page_policy: assets::page_policy(&config.allowed_origins),
         started: Instant::now(),
     });
     // `any` and not `get`: axum's `get` serves HEAD too, which would eat a message of the poll.
-    let routes = Router::new()
+    let mut routes = Router::new()
         .route("/sign_in", any(jsapi::sign_in))
         .route("/wait", any(jsapi::wait))
         .route("/message", any(jsapi::message))
@@ -61,11 +65,19 @@ pub(super) fn router(
         .route("/api/webrtc/sign_in", any(rest::sign_in))
         .route("/api/webrtc/sign_out", any(rest::sign_out))
         .route("/api/webrtc/message", any(rest::message))
+        .route("/api/connector/token", any(connector::token))
+        .route("/api/ice", any(ice::servers))
         .route("/api/health", any(health))
+        .route("/connector/{*rest}", any(connector::by_token))
         .route("/api", any(no_such_api))
         .route("/api/", any(no_such_api))
         .route("/api/{*rest}", any(no_such_api))
         .fallback(file);
+    for action in Action::ALL {
+        for slash in ["", "/"] {
+            routes = routes.route(&format!("/{}{slash}", action.name()), any(connector::bare));
+        }
+    }
     let routes = if config.base_path.is_empty() {
         routes
     } else {
@@ -83,13 +95,16 @@ async fn every(
 ) -> Response {
     let start = Instant::now();
     let method = request.method().clone();
-    // Without the query: SSIDs and passwords live there.
-    let path: String = request.uri().path().chars().take(MAX_LOGGED_PATH).collect();
+    let path = request.uri().path().to_owned();
     let caller = cors::caller(request.headers(), &app.origins);
 
     let mut response = if method == Method::OPTIONS {
         let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
+        // WWE wants a 200.
+        let connector = path
+            .strip_prefix(&app.base_path)
+            .is_some_and(|path| connector::is_path(path) || app.connectors.could_be_meant(path));
+        *response.status_mut() = if connector { StatusCode::OK } else { StatusCode::NO_CONTENT };
         cors::add_preflight_headers(&caller, request.headers(), response.headers_mut());
         response
             .headers_mut()
@@ -113,6 +128,9 @@ async fn every(
     cors::add_headers(&caller, headers);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // Without the query and the connector's token: SSIDs and passwords live there.
+    let path = connector::without_token(&path).unwrap_or(path);
+    let path: String = path.chars().take(MAX_LOGGED_PATH).collect();
     tracing::debug!(
         %method,
         ?path,
@@ -130,7 +148,7 @@ fn is_guarded(path: &str, base_path: &str) -> bool {
     match path {
         "/sign_in" | "/sign_out" | "/wait" | "/message" => true,
         "/api/health" => false,
-        other => other.starts_with("/api/"),
+        other => other.starts_with("/api/") || connector::is_path(other),
     }
 }
 
@@ -162,6 +180,9 @@ async fn no_such_api() -> Response {
 
 async fn file(State(app): Shared, request: Request) -> Response {
     let path = request.uri().path();
+    if app.connectors.could_be_meant(path) {
+        return connector::unknown_path();
+    }
     assets::serve(request.method(), path, request.headers(), &app.page_policy)
 }
 

@@ -108,12 +108,18 @@ pub(super) async fn wait(
         return wrong_method("GET, OPTIONS");
     }
     let Some(session) = session(&app, &request, "id") else { return unknown_session() };
+    let dials = parameter(&request, "dial").is_some_and(|value| value != "0");
     // Its headers keep a buffer of hyper's, for minutes.
     drop(request);
+    session.set_dials(dials);
     let poll = Poll {
         ack: None,
         deadline: Instant::now() + LONGEST_HANG,
-        wants: |envelope| wire::knows(&envelope.message),
+        wants: if dials {
+            |envelope| wire::knows_and_dials(&envelope.message)
+        } else {
+            |envelope| wire::knows(&envelope.message)
+        },
     };
     let polled = tokio::select! {
         polled = session.poll(poll) => polled,

@@ -1,4 +1,5 @@
-//! The HTTP surfaces: the Genesys JSAPI, raw SDP over plain requests, health, static files.
+//! The HTTP surfaces: the Genesys JSAPI, raw SDP over plain requests, WWE's connector, health, static
+//! files.
 //!
 //! HTTP/1.1 only, see `conn.rs`: the delivery guarantee of the poll rests on it.
 
@@ -6,7 +7,9 @@ mod app;
 mod assets;
 mod body;
 mod conn;
+mod connector;
 mod cors;
+mod ice;
 mod io;
 mod jsapi;
 mod reply;

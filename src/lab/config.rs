@@ -67,7 +67,7 @@ impl LabConfig {
             max_expires: Duration::from_secs(3600),
             ring: Duration::from_secs(1),
             call_back_after: Duration::from_secs(1),
-            codecs: Codec::ALL.to_vec(),
+            codecs: vec![Codec::Pcmu, Codec::Pcma, Codec::G722],
             max_calls: 200,
         }
     }

@@ -226,7 +226,7 @@ fn decoder(codec: Codec) -> Option<fn(u8) -> i16> {
     match codec {
         Codec::Pcmu => Some(tone::ulaw_decode),
         Codec::Pcma => Some(tone::alaw_decode),
-        Codec::G722 => None,
+        Codec::G722 | Codec::Opus => None,
     }
 }
 
@@ -242,6 +242,7 @@ mod tests {
         PayloadMap {
             formats: vec![Format { codec: Codec::Pcma, payload: 8 }],
             telephone_event: Some(101),
+            ..PayloadMap::default()
         }
     }
 

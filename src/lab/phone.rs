@@ -45,7 +45,7 @@ impl Default for PhoneConfig {
     fn default() -> Self {
         Self {
             address: IpAddr::from([127, 0, 0, 1]),
-            codecs: Codec::ALL.to_vec(),
+            codecs: vec![Codec::Pcmu, Codec::Pcma, Codec::G722],
             telephone_event: Some(101),
             sound: Sound::Silence,
         }
@@ -331,10 +331,11 @@ impl State {
     }
 
     fn offer(&mut self) -> String {
-        let format = |codec: &Codec| Format { codec: *codec, payload: codec.static_payload() };
+        let format = |codec: &Codec| Format { codec: *codec, payload: codec.offered_payload() };
         self.local.payloads = PayloadMap {
             formats: self.codecs.iter().map(format).collect(),
             telephone_event: self.telephone_event,
+            ..PayloadMap::default()
         };
         self.local.direction = self.wanted();
         self.write(None)
@@ -357,7 +358,7 @@ impl State {
             self.telephone_event = offer.payloads.telephone_event;
         }
         let telephone_event = self.telephone_event.and(offer.payloads.telephone_event);
-        self.local.payloads = PayloadMap { formats, telephone_event };
+        self.local.payloads = PayloadMap { formats, telephone_event, ..PayloadMap::default() };
         self.local.direction = offer.direction.reversed().and(self.wanted());
         let text = self.write(Some(&offer));
         self.settle(offer.target, self.local.direction, self.local.payloads.clone());

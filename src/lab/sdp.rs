@@ -150,7 +150,7 @@ impl Audio {
                     }
                     name.parse().ok()
                 }
-                None => Codec::ALL.into_iter().find(|c| c.static_payload() == payload),
+                None => Codec::ALL.into_iter().find(|c| c.static_payload() == Some(payload)),
             };
             if let Some(codec) = codec {
                 map.formats.push(Format { codec, payload });
@@ -235,6 +235,7 @@ mod tests {
                 Format { codec: Codec::G722, payload: 97 },
             ],
             telephone_event: Some(101),
+            ..PayloadMap::default()
         };
         let mut local = Local {
             id: 1,

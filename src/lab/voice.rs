@@ -182,11 +182,11 @@ impl Voice {
             }
         }
         let Some(format) = self.payloads.preferred() else { return };
-        let mut payload = [format.codec.silence_byte(); FRAME];
+        let mut payload = [format.codec.silence_byte().unwrap_or_default(); FRAME];
         let encode = match format.codec {
             Codec::Pcmu => Some(ulaw_encode as fn(i16) -> u8),
             Codec::Pcma => Some(alaw_encode as fn(i16) -> u8),
-            Codec::G722 => None,
+            Codec::G722 | Codec::Opus => None,
         };
         match (self.sound, encode) {
             (Sound::Echo | Sound::Stopped, _) => {
@@ -247,6 +247,7 @@ mod tests {
         voice.set_payloads(PayloadMap {
             formats: vec![Format { codec: Codec::Pcmu, payload: 0 }],
             telephone_event: Some(101),
+            ..PayloadMap::default()
         });
         voice
     }

@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::stream::{CLOCK, units};
+use super::stream::units;
+
+/// The clock of all durations here. What is sent at another is [scaled](Event::at).
+pub const CLOCK: u32 = 8000;
 
 /// How long a digit sounds, how long the pause after it is.
 const TONE: Duration = Duration::from_millis(100);
@@ -44,6 +47,13 @@ impl Event {
     pub fn payload(self) -> [u8; 4] {
         let [d0, d1] = self.duration.to_be_bytes();
         [self.code, u8::from(self.end) << 7 | self.volume & 0x3F, d0, d1]
+    }
+
+    /// The same with its duration in units of another clock; the longest that can be said where that is
+    /// not enough.
+    pub fn at(self, clock: u32, other: u32) -> Event {
+        let scaled = u64::from(self.duration) * u64::from(other) / u64::from(clock.max(1));
+        Event { duration: scaled.min(0xFFFF) as u16, ..self }
     }
 
     /// `None` for events that are no digits (flash, fax tones).
@@ -177,7 +187,7 @@ impl Keypad {
                 code: playing.code,
                 end,
                 volume: VOLUME,
-                duration: units(sounded.min(TONE)) as u16,
+                duration: units(sounded.min(TONE), CLOCK) as u16,
             },
             first,
         };
@@ -261,7 +271,7 @@ mod tests {
             now = at;
             while let Some(due) = keypad.poll(now) {
                 if due.first {
-                    timestamp = units(now - start);
+                    timestamp = units(now - start, CLOCK);
                 }
                 sent += 1;
                 if let Some((digit, duration)) = ear.hear(timestamp, due.event) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::Sender;
 
-use crate::sdp::IceCredentials;
+use crate::sdp::{Candidate, IceCredentials};
 
 use super::call::{Call, Order};
 use super::dtls::Identity;
@@ -55,7 +55,7 @@ struct Shared {
 struct WorkerHandle {
     orders: Arc<Orders>,
     address: SocketAddr,
-    candidates: Vec<SocketAddr>,
+    candidates: Vec<Candidate>,
 }
 
 impl Drop for Shared {
@@ -100,12 +100,12 @@ impl Engine {
         for n in 0..workers {
             let socket = bind_browser_port(config.listen, n)?;
             let address = socket.local_addr().map_err(StartError::Worker)?;
+            let own = [address.ip()];
             let advertised = match config.advertise.as_slice() {
-                [] => std::slice::from_ref(&address).iter().map(SocketAddr::ip).collect(),
-                list => list.to_vec(),
+                [] => &own,
+                list => list,
             };
-            let candidates =
-                advertised.into_iter().map(|ip| SocketAddr::new(ip, address.port())).collect();
+            let candidates = Candidate::hosts(advertised, address.port(), None);
             let waker = Waker::new().map_err(StartError::Worker)?;
             let (orders, commands) = Orders::new(waker);
             let worker = Worker::new(socket, orders.clone(), commands, ports.clone())

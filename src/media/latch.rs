@@ -115,13 +115,6 @@ impl Latch {
         }
     }
 
-    /// Where RTCP goes: the next port (RFC 3550 11).
-    pub fn rtcp_destination(&self) -> Option<SocketAddr> {
-        let mut addr = self.destination()?;
-        addr.set_port(addr.port().checked_add(1)?);
-        Some(addr)
-    }
-
     fn in_use(&self) -> Option<SocketAddr> {
         match self.remote {
             Remote::Learned(addr) => Some(addr),
@@ -154,7 +147,6 @@ mod tests {
         assert_eq!(latch.judge(now + WINDOW, addr(9)), Verdict::Foreign, "nothing announced yet");
         latch.set_target(now, Some(addr(4000)));
         assert_eq!(latch.destination(), Some(addr(4000)));
-        assert_eq!(latch.rtcp_destination(), Some(addr(4001)));
         assert_eq!(latch.judge(now, addr(4000)), FIRST);
         assert_eq!(latch.judge(now, addr(4000)), NEXT);
         assert_eq!(latch.judge(now, addr(5000)), Verdict::Foreign);
@@ -250,7 +242,6 @@ mod tests {
         latch.set_target(now, None);
         assert_eq!(latch.judge(now, addr(5000)), FIRST, "its early media may still come");
         assert_eq!(latch.destination(), None);
-        assert_eq!(latch.rtcp_destination(), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! SIP side is) and `relay` (what becomes of a packet between the two).
 
 mod call;
+mod codec;
 mod dtls;
 mod dtmf;
 mod engine;
@@ -16,8 +17,10 @@ mod hello;
 mod ice;
 mod latch;
 mod music;
+mod path;
 mod peer;
 mod ports;
+mod quality;
 mod reception;
 mod relay;
 mod rtcp;
@@ -29,6 +32,8 @@ mod tones;
 mod types;
 mod worker;
 
+#[doc(hidden)]
+pub use call::bench;
 pub use engine::{Bridge, Engine};
 pub use music::{Music, MusicError};
 pub use tones::TonePlan;

@@ -1,6 +1,5 @@
 //! One peer connection of the browser: ICE, DTLS and SRTP together.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +9,7 @@ use crate::sdp::IceCredentials;
 
 use super::dtls::{Dtls, Event, Identity};
 use super::ice::{Check, Ice, Outcome};
+use super::path::Path;
 use super::srtp::{Refused, Srtp};
 use super::types::{BrowserRemote, DtlsFailure, MediaEvent};
 
@@ -26,7 +26,7 @@ pub struct Peer {
     srtp: Option<Srtp>,
     identity: Arc<Identity>,
     /// Where the browser's handshake comes from; before a nomination replies go there.
-    dtls_from: Option<SocketAddr>,
+    dtls_from: Option<Path>,
 }
 
 impl Peer {
@@ -49,7 +49,7 @@ impl Peer {
         event.and_then(|event| self.handle_dtls(event))
     }
 
-    pub fn handle_check(&mut self, now: Instant, from: SocketAddr, check: &mut Check) -> Outcome {
+    pub fn handle_check(&mut self, now: Instant, from: Path, check: &mut Check) -> Outcome {
         let provider = self.identity.provider().clone();
         let outcome = self.ice.handle_check(now, from, check, provider.crypto());
         if self.ice.selected().is_some() {
@@ -58,20 +58,20 @@ impl Peer {
         outcome
     }
 
+    /// Keys without a handshake, for benchmarks.
+    pub fn install(&mut self, srtp: Srtp) {
+        self.srtp = Some(srtp);
+    }
+
     /// A DTLS datagram from a validated address.
-    pub fn handle_handshake(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        data: &[u8],
-    ) -> Option<Notice> {
+    pub fn handle_handshake(&mut self, now: Instant, from: Path, data: &[u8]) -> Option<Notice> {
         self.dtls_from = Some(from);
         let event = self.dtls.handle_datagram(now, data)?;
         self.handle_dtls(event)
     }
 
     /// A DTLS datagram to send, and where to.
-    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, BytesMut)> {
+    pub fn poll_transmit(&mut self) -> Option<(Path, BytesMut)> {
         // Back to where its last flight came from, which may be ahead of the nomination.
         let from = self.dtls_from.filter(|addr| self.ice.is_valid(*addr));
         let to = from.or_else(|| self.ice.selected())?;
@@ -88,20 +88,12 @@ impl Peer {
     }
 
     /// Seals the plain RTP packet `buffer[..len]` in place; where to, and what. `None` until connected.
-    pub fn seal_rtp<'a>(
-        &mut self,
-        buffer: &'a mut [u8],
-        len: usize,
-    ) -> Option<(SocketAddr, &'a [u8])> {
+    pub fn seal_rtp<'a>(&mut self, buffer: &'a mut [u8], len: usize) -> Option<(Path, &'a [u8])> {
         let to = self.ice.destination(self.dtls_from)?;
         Some((to, self.srtp.as_mut()?.seal_rtp(buffer, len)?))
     }
 
-    pub fn seal_rtcp<'a>(
-        &mut self,
-        buffer: &'a mut [u8],
-        len: usize,
-    ) -> Option<(SocketAddr, &'a [u8])> {
+    pub fn seal_rtcp<'a>(&mut self, buffer: &'a mut [u8], len: usize) -> Option<(Path, &'a [u8])> {
         let to = self.ice.destination(self.dtls_from)?;
         Some((to, self.srtp.as_mut()?.seal_rtcp(buffer, len)?))
     }

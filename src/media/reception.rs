@@ -14,6 +14,8 @@ const MAX_MISORDER: u16 = 100;
 pub struct Reception {
     packets: u64,
     bytes: u64,
+    reordered: u64,
+    duplicates: u64,
     /// Of sources that are over.
     lost_before: u64,
     source: Option<Counted>,
@@ -26,11 +28,16 @@ struct Counted {
     /// Highest sequence number with the number of its wraps above.
     highest: u32,
     received: u32,
+    /// Bit n: the packet n before the highest has come.
+    seen: u64,
+    duplicates: u32,
     reported: (u32, u32),
     epoch: Instant,
     transit: Option<u32>,
     /// Sixteen times the jitter.
     jitter: u32,
+    /// Of the transit and the jitter.
+    clock: u32,
 }
 
 /// A reception report block (RFC 3550 6.4.1), without what the RTCP layer knows.
@@ -43,8 +50,16 @@ pub struct Report {
     pub jitter: u32,
 }
 
+/// How a packet stands to those before it.
+enum Order {
+    Next,
+    Late,
+    Again,
+}
+
 impl Reception {
-    /// `event` packets share a timestamp and tell nothing about jitter.
+    /// `clock`: the RTP units per second of its timestamp; `None` for events, which share one and tell nothing
+    /// about jitter.
     pub fn received(
         &mut self,
         now: Instant,
@@ -52,7 +67,7 @@ impl Reception {
         sequence: u16,
         timestamp: u32,
         bytes: usize,
-        event: bool,
+        clock: Option<u32>,
     ) {
         self.packets += 1;
         self.bytes += bytes as u64;
@@ -72,29 +87,38 @@ impl Reception {
             base: u32::from(sequence),
             highest: u32::from(sequence),
             received: 0,
+            seen: 0,
+            duplicates: 0,
             reported: (0, 0),
             epoch: now,
             transit: None,
             jitter: 0,
+            clock: clock.unwrap_or(8000),
         });
         source.received = source.received.wrapping_add(1);
-        let ahead = sequence.wrapping_sub(source.highest as u16);
-        if ahead < MAX_DROPOUT {
-            source.highest = source.highest.wrapping_add(u32::from(ahead));
+        match source.place(sequence) {
+            Order::Next => {}
+            Order::Late => self.reordered += 1,
+            Order::Again => self.duplicates += 1,
         }
-        if !event {
-            source.time(now, timestamp);
+        if let Some(clock) = clock {
+            source.time(now, timestamp, clock);
         }
     }
 
     pub fn stats(&self) -> StreamStats {
-        let (lost, jitter) =
-            self.source.as_ref().map_or((0, 0), |s| (s.lost_so_far(), s.jitter >> 4));
+        let (lost, jitter) = self
+            .source
+            .as_ref()
+            .map_or((0, Duration::ZERO), |s| (s.lost_so_far(), s.jitter_time()));
         StreamStats {
             packets: self.packets,
             bytes: self.bytes,
             lost: self.lost_before + lost,
             jitter,
+            reordered: self.reordered,
+            duplicates: self.duplicates,
+            ..StreamStats::default()
         }
     }
 
@@ -129,17 +153,51 @@ impl Counted {
         self.highest.wrapping_sub(self.base).wrapping_add(1)
     }
 
-    fn lost_so_far(&self) -> u64 {
-        u64::from(self.expected().saturating_sub(self.received))
+    fn jitter_time(&self) -> Duration {
+        Duration::from_micros(u64::from(self.jitter >> 4) * 1_000_000 / u64::from(self.clock))
     }
 
-    fn time(&mut self, now: Instant, timestamp: u32) {
-        let arrival = units(now.saturating_duration_since(self.epoch));
+    fn lost_so_far(&self) -> u64 {
+        // What came twice makes up for nothing, other than in the reports (RFC 3550 A.3).
+        let once = self.received.saturating_sub(self.duplicates);
+        u64::from(self.expected().saturating_sub(once))
+    }
+
+    fn place(&mut self, sequence: u16) -> Order {
+        let ahead = sequence.wrapping_sub(self.highest as u16);
+        if ahead < MAX_DROPOUT {
+            if ahead == 0 && self.seen != 0 {
+                self.duplicates += 1;
+                return Order::Again;
+            }
+            self.seen = self.seen.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
+            self.highest = self.highest.wrapping_add(u32::from(ahead));
+            return Order::Next;
+        }
+        // Further back than the bits go it may be either; repetition is the rarer.
+        let bit = 1u64.checked_shl(u32::from(ahead.wrapping_neg())).unwrap_or(0);
+        if self.seen & bit != 0 {
+            self.duplicates += 1;
+            return Order::Again;
+        }
+        self.seen |= bit;
+        Order::Late
+    }
+
+    fn time(&mut self, now: Instant, timestamp: u32, clock: u32) {
+        if clock != self.clock {
+            // Another codec: a report is in the units of the one in use (RFC 7160 4.3).
+            self.jitter =
+                (u64::from(self.jitter) * u64::from(clock) / u64::from(self.clock)) as u32;
+            self.clock = clock;
+            self.transit = None;
+        }
+        let arrival = units(now.saturating_duration_since(self.epoch), clock);
         let transit = arrival.wrapping_sub(timestamp);
         if let Some(before) = self.transit.replace(transit) {
             let difference = (transit.wrapping_sub(before) as i32).unsigned_abs();
             // A jump of the source's clock is none of the network's.
-            if difference < units(Duration::from_secs(1)) {
+            if difference < units(Duration::from_secs(1), clock) {
                 self.jitter += difference;
                 self.jitter -= (self.jitter - difference + 8) >> 4;
             }
@@ -156,7 +214,7 @@ mod tests {
     fn feed(reception: &mut Reception, start: Instant, sequences: impl Iterator<Item = u32>) {
         for n in sequences {
             let now = start + FRAME * n;
-            reception.received(now, 1, n as u16, n.wrapping_mul(160), 160, false);
+            reception.received(now, 1, n as u16, n.wrapping_mul(160), 160, Some(8000));
         }
     }
 
@@ -165,7 +223,7 @@ mod tests {
         let mut reception = Reception::default();
         feed(&mut reception, Instant::now(), (65_000..66_000).filter(|n| n % 10 != 0));
         let stats = reception.stats();
-        assert_eq!((stats.packets, stats.lost, stats.jitter), (900, 99, 0));
+        assert_eq!((stats.packets, stats.lost, stats.jitter), (900, 99, Duration::ZERO));
         let report = reception.report().unwrap();
         assert_eq!((report.lost, report.fraction_lost), (99, 25));
         assert_eq!(report.highest, 65_999);
@@ -177,8 +235,8 @@ mod tests {
         let mut reception = Reception::default();
         feed(&mut reception, start, [1, 2, 4, 3, 6].into_iter());
         assert_eq!(reception.stats().lost, 1);
-        reception.received(start + FRAME * 7, 2, 40_000, 0, 160, false);
-        reception.received(start + FRAME * 8, 2, 40_001, 160, 160, false);
+        reception.received(start + FRAME * 7, 2, 40_000, 0, 160, Some(8000));
+        reception.received(start + FRAME * 8, 2, 40_001, 160, 160, Some(8000));
         assert_eq!(reception.stats().lost, 1);
         assert_eq!(reception.report().unwrap().lost, 0);
     }
@@ -189,11 +247,22 @@ mod tests {
         let mut reception = Reception::default();
         for n in 0..1000u32 {
             let late = Duration::from_millis(u64::from(n % 2) * 10);
-            reception.received(start + FRAME * n + late, 1, n as u16, n * 160, 160, false);
+            reception.received(start + FRAME * n + late, 1, n as u16, n * 160, 160, Some(8000));
         }
         // 10 ms each way, 80 units: the estimate converges there.
-        let jitter = reception.stats().jitter;
+        let jitter = reception.stats().jitter.as_micros() / 125;
         assert!((75..=80).contains(&jitter), "{jitter}");
+    }
+
+    #[test]
+    fn repetition_and_disorder_are_told_apart_from_loss() {
+        let mut reception = Reception::default();
+        let order = [65_533, 65_534, 65_534, 65_536, 65_535, 65_535, 65_538, 65_539, 65_536];
+        feed(&mut reception, Instant::now(), order.into_iter());
+        let stats = reception.stats();
+        assert_eq!((stats.packets, stats.duplicates, stats.reordered), (9, 3, 1));
+        assert_eq!(stats.lost, 1, "65537 alone");
+        assert_eq!(reception.report().unwrap().lost, -2, "as RFC 3550 has it");
     }
 
     #[test]

@@ -13,17 +13,14 @@ const MAX_BEHIND: i32 = 64;
 /// as a jump. A stall this long has emptied every jitter buffer anyway.
 const MAX_DRIFT: Duration = Duration::from_secs(1);
 
-/// RTP units per second of everything we carry: G.711, G.722 (RFC 3551 4.5.2), telephone-event.
-pub const CLOCK: u32 = 8000;
-
 /// A late packet, or one of a long event, is at most this much before the newest: the longest event
 /// that RFC 4733 2.3.5 can express in one piece.
 const MAX_PAST: i32 = 0xFFFF;
 
-/// What a time is in RTP units.
-pub fn units(time: Duration) -> u32 {
+/// What a time is in RTP units of a clock with that many of them a second.
+pub fn units(time: Duration, clock: u32) -> u32 {
     // Modulo 2^32, as timestamps are.
-    (time.as_micros() * u128::from(CLOCK) / 1_000_000) as u32
+    (time.as_micros() * u128::from(clock) / 1_000_000) as u32
 }
 
 /// Where an outgoing packet stands in the stream.
@@ -44,6 +41,8 @@ pub struct Source {
     pub marker: bool,
     /// Length in RTP units; 0 for telephone-event, whose packets share a timestamp.
     pub samples: u32,
+    /// RTP units per second. A source that changes it is attached anew.
+    pub clock: u32,
 }
 
 /// How a packet goes on from the one before.
@@ -64,6 +63,7 @@ struct Followed {
     highest: u16,
     timestamp: u32,
     at: Instant,
+    clock: u32,
     /// The last two packets that were swallowed, the later first: what is late and came before them had
     /// another offset.
     swallowed: [Option<u16>; 2],
@@ -91,6 +91,7 @@ struct Sent {
     timestamp: u32,
     at: Instant,
     samples: u32,
+    clock: u32,
 }
 
 /// The writer of an outgoing stream.
@@ -103,7 +104,7 @@ pub struct Stream {
     first_timestamp: u32,
     sent: Option<Sent>,
     /// A timestamp and when its time was, for [`Stream::lead`].
-    clock: Option<(Instant, u32)>,
+    agreed: Option<(Instant, u32)>,
     followed: Option<Followed>,
     /// The source that was attached last, be it detached since.
     last_source: Option<u32>,
@@ -120,7 +121,7 @@ impl Stream {
             window: 0,
             first_timestamp: timestamp,
             sent: None,
-            clock: None,
+            agreed: None,
             followed: None,
             last_source: None,
             fresh_ssrc: false,
@@ -136,10 +137,25 @@ impl Stream {
         self.ssrc
     }
 
+    /// Begins another stream under a new SSRC, whose numbers stay clear of a rollover for ten minutes: the
+    /// packets of the one before went, meanwhile, to somebody else.
+    pub fn renew(&mut self) {
+        self.ssrc = rand::random();
+        self.highest = rand::random::<u16>() >> 1;
+        self.window = 0;
+        self.followed = None;
+    }
+
+    /// RTP units per second of what was sent last; `None` before the first packet.
+    pub fn clock(&self) -> Option<u32> {
+        self.sent.as_ref().map(|sent| sent.clock)
+    }
+
     /// The timestamp that belongs to `now`, for sender reports; `None` before the first packet.
     pub fn timestamp_at(&self, now: Instant) -> Option<u32> {
         let sent = self.sent.as_ref()?;
-        Some(sent.timestamp.wrapping_add(units(now.saturating_duration_since(sent.at))))
+        let since = units(now.saturating_duration_since(sent.at), sent.clock);
+        Some(sent.timestamp.wrapping_add(since))
     }
 
     /// A source is attached, and nothing of our own has come after it.
@@ -150,17 +166,16 @@ impl Stream {
     /// How far what was sent reaches beyond `now`, reckoned from where the two last agreed.
     pub fn lead(&mut self, now: Instant) -> Duration {
         let Some(sent) = &self.sent else { return Duration::ZERO };
-        let end = sent.timestamp.wrapping_add(sent.samples);
-        let (at, timestamp) = *self.clock.get_or_insert((sent.at, sent.timestamp));
-        let due = timestamp.wrapping_add(units(now.saturating_duration_since(at)));
-        let lead = end.wrapping_sub(due) as i32;
-        match u64::try_from(lead) {
-            Ok(lead) if lead < u64::from(units(MAX_DRIFT)) => {
-                Duration::from_micros(lead * 1_000_000 / u64::from(CLOCK))
+        let (end, clock) = (sent.timestamp.wrapping_add(sent.samples), sent.clock);
+        let (at, timestamp) = *self.agreed.get_or_insert((sent.at, sent.timestamp));
+        let due = timestamp.wrapping_add(units(now.saturating_duration_since(at), clock));
+        match u64::try_from(end.wrapping_sub(due) as i32) {
+            Ok(lead) if lead < u64::from(units(MAX_DRIFT, clock)) => {
+                Duration::from_micros(lead * 1_000_000 / u64::from(clock.max(1)))
             }
-            // Late, or the source has run away.
+            // Late, or the source has run away, or time is counted otherwise.
             _ => {
-                self.clock = Some((now, end));
+                self.agreed = Some((now, end));
                 Duration::ZERO
             }
         }
@@ -182,7 +197,7 @@ impl Stream {
         if !self.mark(sequence) {
             return None;
         }
-        self.remember(now, timestamp, packet.samples);
+        self.remember(now, timestamp, packet.samples, packet.clock);
         Some(Place { ssrc: self.ssrc, sequence, timestamp, marker: packet.marker })
     }
 
@@ -196,21 +211,29 @@ impl Stream {
         }
     }
 
-    /// The place of a packet of our own making, right after what was sent before.
-    pub fn insert(&mut self, now: Instant, samples: u32) -> Place {
-        self.insert_after(now, Duration::ZERO, samples)
+    /// The place of a packet of our own making, right after what was sent before: `samples` long, in units
+    /// of `clock`.
+    pub fn insert(&mut self, now: Instant, samples: u32, clock: u32) -> Place {
+        self.insert_after(now, Duration::ZERO, samples, clock)
     }
 
     /// The same for a packet that has waited for the clock to catch up with the stream.
-    pub fn insert_after(&mut self, now: Instant, waited: Duration, samples: u32) -> Place {
+    pub fn insert_after(
+        &mut self,
+        now: Instant,
+        waited: Duration,
+        samples: u32,
+        clock: u32,
+    ) -> Place {
         let started = self.followed.take().is_some() || self.sent.is_none();
         let timestamp = self.next_timestamp(now.checked_sub(waited).unwrap_or(now));
-        self.place(now, timestamp, samples, started)
+        self.place(now, timestamp, samples, clock, started)
     }
 
     /// Another packet of our own with a timestamp that was given before (RFC 4733 2.5.1.2).
     pub fn repeat(&mut self, now: Instant, timestamp: u32) -> Place {
-        self.place(now, timestamp, 0, false)
+        let clock = self.sent.as_ref().map_or(8000, |sent| sent.clock);
+        self.place(now, timestamp, 0, clock, false)
     }
 
     /// Says that the source pauses: what comes next is attached anew.
@@ -218,10 +241,17 @@ impl Stream {
         self.followed = None;
     }
 
-    fn place(&mut self, now: Instant, timestamp: u32, samples: u32, marker: bool) -> Place {
+    fn place(
+        &mut self,
+        now: Instant,
+        timestamp: u32,
+        samples: u32,
+        clock: u32,
+        marker: bool,
+    ) -> Place {
         let sequence = self.highest.wrapping_add(1);
         self.mark(sequence);
-        self.remember(now, timestamp, samples);
+        self.remember(now, timestamp, samples, clock);
         Place { ssrc: self.ssrc, sequence, timestamp, marker }
     }
 
@@ -234,6 +264,10 @@ impl Stream {
         if !(-MAX_BEHIND..=MAX_AHEAD).contains(&ahead) {
             return Step::Broken;
         }
+        if packet.clock != followed.clock {
+            // A late one of before the change has no place in the new time.
+            return if ahead <= 0 { Step::Nonsense } else { Step::Broken };
+        }
         let advanced = packet.timestamp.wrapping_sub(followed.timestamp) as i32;
         // The packets of one event share their first timestamp, and audio may overtake them.
         let of_the_past = (-MAX_PAST..=0).contains(&advanced);
@@ -241,8 +275,9 @@ impl Stream {
             return if of_the_past { Step::Late } else { Step::Nonsense };
         }
         if packet.samples > 0 || !of_the_past {
-            let elapsed = units(now.saturating_duration_since(followed.at));
-            if advanced < 0 || (i64::from(advanced) - i64::from(elapsed)).abs() > drift() {
+            let elapsed = units(now.saturating_duration_since(followed.at), packet.clock);
+            let drift = i64::from(units(MAX_DRIFT, packet.clock));
+            if advanced < 0 || (i64::from(advanced) - i64::from(elapsed)).abs() > drift {
                 return Step::Broken;
             }
             followed.timestamp = packet.timestamp;
@@ -259,7 +294,7 @@ impl Stream {
             self.ssrc = rand::random();
         }
         let timestamp = self.next_timestamp(now);
-        let place = self.place(now, timestamp, packet.samples, true);
+        let place = self.place(now, timestamp, packet.samples, packet.clock, true);
         self.followed = Some(Followed {
             ssrc: packet.ssrc,
             sequence_offset: place.sequence.wrapping_sub(packet.sequence),
@@ -267,27 +302,29 @@ impl Stream {
             highest: packet.sequence,
             timestamp: packet.timestamp,
             at: now,
+            clock: packet.clock,
             swallowed: [None; 2],
         });
         place
     }
 
-    /// As much after the last packet as time has passed, and at least its own length.
+    /// As much after the last packet as time has passed, and at least its own length; by its own clock,
+    /// whatever that of the next one is (RFC 7160 4.2).
     fn next_timestamp(&self, now: Instant) -> u32 {
         match &self.sent {
             None => self.first_timestamp,
             Some(sent) => {
-                let elapsed = units(now.saturating_duration_since(sent.at));
+                let elapsed = units(now.saturating_duration_since(sent.at), sent.clock);
                 sent.timestamp.wrapping_add(elapsed.max(sent.samples))
             }
         }
     }
 
-    fn remember(&mut self, now: Instant, timestamp: u32, samples: u32) {
+    fn remember(&mut self, now: Instant, timestamp: u32, samples: u32, clock: u32) {
         let newer =
             self.sent.as_ref().is_none_or(|s| (timestamp.wrapping_sub(s.timestamp) as i32) > 0);
         if newer {
-            self.sent = Some(Sent { timestamp, at: now, samples });
+            self.sent = Some(Sent { timestamp, at: now, samples, clock });
         }
     }
 
@@ -305,8 +342,4 @@ impl Stream {
         self.window |= bit;
         fresh
     }
-}
-
-fn drift() -> i64 {
-    i64::from(units(MAX_DRIFT))
 }

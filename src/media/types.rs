@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sdp::{Fingerprint, IceCredentials, PayloadMap, RtpTarget, Setup};
+use crate::sdp::{
+    Candidate, Fingerprint, IceCredentials, PayloadMap, RtcpTarget, RtpTarget, Setup, SrtpPair,
+};
 
 use super::music::Music;
 use super::tones::TonePlan;
@@ -45,8 +47,8 @@ pub struct Sounds {
 pub struct BrowserLocal {
     pub ice: IceCredentials,
     pub fingerprint: Fingerprint,
-    /// One ICE-lite host candidate each, UDP, component 1.
-    pub candidates: Vec<SocketAddr>,
+    /// Never empty, the default one first.
+    pub candidates: Vec<Candidate>,
     /// The one SSRC the browser sees, and its CNAME.
     pub ssrc: u32,
     pub cname: String,
@@ -68,6 +70,9 @@ pub struct BrowserRemote {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SipRemote {
     pub target: RtpTarget,
+    pub rtcp: RtcpTarget,
+    /// `None` for plain RTP. The same pair again goes on where it was.
+    pub srtp: Option<SrtpPair>,
     /// The codec in use is the preferred one.
     pub payloads: PayloadMap,
     /// `a=ptime`, 20 ms by default.
@@ -136,15 +141,54 @@ pub enum DtlsFailure {
     Timeout,
 }
 
-/// Counters of one direction of one leg.
+/// Counters of one direction of one leg. Of a stream that we send, loss and jitter are what the other
+/// side reports.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct StreamStats {
     pub packets: u64,
     pub bytes: u64,
     /// Packets that never came, by sequence number.
     pub lost: u64,
-    /// Interarrival jitter in RTP units of 1/8000 s (RFC 3550 6.4.1).
-    pub jitter: u32,
+    /// Interarrival jitter (RFC 3550 6.4.1).
+    pub jitter: Duration,
+    /// Packets that came after a later one, and those that came again.
+    pub reordered: u64,
+    pub duplicates: u64,
+    /// Frames that were made up for ones that did not come in time.
+    pub concealed: u64,
+    pub mos: Mos,
+}
+
+impl StreamStats {
+    /// The part of the packets that never came, 0 to 1.
+    pub fn loss(&self) -> f64 {
+        let all = self.packets + self.lost;
+        if all == 0 { 0.0 } else { self.lost as f64 / all as f64 }
+    }
+}
+
+/// Listening quality of the intervals of 5 s in which the stream was heard, as mean opinion scores of 1
+/// to 4.5 by the E-model (ITU-T G.107).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Mos {
+    pub intervals: u32,
+    pub sum: f64,
+    pub worst: Option<f64>,
+}
+
+impl Mos {
+    pub fn average(&self) -> Option<f64> {
+        (self.intervals > 0).then(|| self.sum / f64::from(self.intervals))
+    }
+}
+
+/// Round trips of one leg, from RTCP; `None` until one was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RoundTrips {
+    pub last: Option<Duration>,
+    pub max: Option<Duration>,
+    /// Mean of all.
+    pub average: Option<Duration>,
 }
 
 /// Counters of one call; all faults are counted here and end nothing.
@@ -154,15 +198,13 @@ pub struct CallStats {
     pub to_browser: StreamStats,
     pub from_sip: StreamStats,
     pub to_sip: StreamStats,
-    /// Last and largest round trip of the browser leg, from RTCP; `None` until one was measured.
-    pub rtt: Option<Duration>,
-    pub rtt_max: Option<Duration>,
-    /// Mean of all round trips measured.
-    pub rtt_average: Option<Duration>,
-    /// Loss of our stream as the browser's receiver reports say, in packets.
-    pub browser_reported_lost: u64,
+    pub browser_rtt: RoundTrips,
+    pub sip_rtt: RoundTrips,
     pub srtp_auth_failures: u64,
     pub srtp_replays: u64,
+    /// The same of the SIP side, where that speaks SRTP.
+    pub sip_auth_failures: u64,
+    pub sip_replays: u64,
     pub stun_bad_integrity: u64,
     pub unknown_payload: u64,
     /// RTP from an address other than the learned one.

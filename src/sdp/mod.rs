@@ -3,11 +3,17 @@
 //! What comes in is parsed into [`BrowserSdp`] or [`SipSdp`]; what goes out is written from our own
 //! model ([`mod@write`]), never edited from the other side's text.
 
+mod candidate;
+mod crypto;
 pub mod negotiate;
 mod parse;
 mod types;
 pub mod write;
 
+pub use candidate::{Candidate, Transport};
+pub use crypto::{
+    Crypto, CryptoFault, CryptoSuite, KeySource, SrtpKey, SrtpPair, SrtpPolicy, choose,
+};
 pub use parse::{BrowserSdp, Line, MAX_SDP_BYTES, SdpError, SipSdp};
 pub use types::*;
 pub use write::Origin;

@@ -7,13 +7,20 @@ use super::{Codec, Direction, PayloadMap};
 pub fn common(offer: &PayloadMap, ours: &[Codec]) -> PayloadMap {
     PayloadMap {
         formats: offer.formats.iter().copied().filter(|f| ours.contains(&f.codec)).collect(),
-        telephone_event: offer.telephone_event,
+        ..offer.clone()
     }
 }
 
-/// The same with one codec only, so that the other side has no choice which to send.
+/// The same with one codec only, so that the other side has no choice which to send,
+/// nor which telephone-event goes with it.
 pub fn only(offer: &PayloadMap, codec: Codec) -> PayloadMap {
-    common(offer, &[codec])
+    let event = offer.event_beside(codec.clock_rate());
+    let at = |clock| event.filter(|(_, its)| *its == clock).map(|(payload, _)| payload);
+    PayloadMap {
+        telephone_event: at(8000),
+        telephone_event_48k: at(48_000),
+        ..common(offer, &[codec])
+    }
 }
 
 /// `codec` first, the others behind it as they stood.

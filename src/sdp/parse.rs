@@ -6,13 +6,19 @@ use std::time::Duration;
 
 use sdp_types::{Attribute, Media, Session};
 
-use super::{Codec, Direction, Fingerprint, Format, IceCredentials, PayloadMap, RtpTarget, Setup};
+use super::{
+    Codec, Crypto, CryptoFault, Direction, Fingerprint, Format, IceCredentials, PayloadMap,
+    RtcpTarget, RtpTarget, Setup, SrtpPolicy,
+};
 
 /// Larger bodies than this are refused before they are parsed. The HTTP surface has the same limit.
 pub const MAX_SDP_BYTES: usize = 64 * 1024;
 
 /// More m-lines than any browser writes; each costs a line in every answer.
 const MAX_MEDIA_LINES: usize = 16;
+
+/// `a=crypto` lines that are looked at; there are some ten suites.
+const MAX_CRYPTO: usize = 16;
 
 /// Payload types a single m-line may list: there are 128.
 const MAX_FORMATS: usize = 128;
@@ -26,10 +32,18 @@ pub enum SdpError {
     TooLarge,
     #[error("the SDP has no usable audio")]
     NoAudio,
-    #[error("the SDP's audio has none of the codecs PCMU, PCMA, G722 that are configured here")]
+    #[error("the SDP's audio has none of the codecs that are configured here")]
     NoCommonCodec,
     #[error("the audio wants the profile {0}, which this side does not speak")]
     Profile(String),
+    #[error("the audio is plain RTP, and only SRTP with keys in a=crypto is taken here")]
+    Unencrypted,
+    #[error("the audio has no a=crypto line that can be used: {0}")]
+    NoKey(CryptoFault),
+    #[error("the audio has no a=crypto line")]
+    KeyMissing,
+    #[error("the a=crypto line of the answer fits none that was offered")]
+    WrongKey,
 }
 
 /// One m-line as far as an answer has to repeat it.
@@ -63,6 +77,9 @@ pub struct SipSdp {
     pub lines: Vec<Line>,
     pub audio: usize,
     pub target: RtpTarget,
+    pub rtcp: RtcpTarget,
+    /// Keys that it brings for encrypted audio, in its order; none for plain RTP.
+    pub crypto: Vec<Crypto>,
     /// The direction written in it, or `SendOnly` read out of a black hole (RFC 2543 hold).
     pub direction: Direction,
     pub payloads: PayloadMap,
@@ -75,8 +92,10 @@ impl BrowserSdp {
     /// `codecs` are those that the configuration allows.
     pub fn parse(text: &str, codecs: &[Codec]) -> Result<Self, SdpError> {
         let session = parse_session(text)?;
-        let (audio, payloads) =
-            find_audio(&session, codecs, |proto| proto.to_ascii_uppercase().contains("SAVP"))?;
+        let (audio, payloads, ()) = find_audio(&session, codecs, |media| {
+            let speaks = media.proto.to_ascii_uppercase().contains("SAVP");
+            speaks.then_some(()).ok_or_else(|| foreign(media))
+        })?;
         let media = &session.medias[audio];
         let value = |name: &'static str| attribute(&session, media, name);
         let ice = match (value("ice-ufrag"), value("ice-pwd")) {
@@ -106,11 +125,22 @@ impl BrowserSdp {
 }
 
 impl SipSdp {
+    /// Of plain RTP: [`SipSdp::parse_with`] with [`SrtpPolicy::Off`].
     pub fn parse(text: &str, codecs: &[Codec]) -> Result<Self, SdpError> {
+        Self::parse_with(text, codecs, SrtpPolicy::Off)
+    }
+
+    /// Encrypted audio goes before plain where both are there and allowed.
+    pub fn parse_with(text: &str, codecs: &[Codec], srtp: SrtpPolicy) -> Result<Self, SdpError> {
         let session = parse_session(text)?;
-        let (audio, payloads) = find_audio(&session, codecs, |proto| {
-            proto.eq_ignore_ascii_case("RTP/AVP") || proto.eq_ignore_ascii_case("RTP/AVPF")
-        })?;
+        let plain = |media: &Media| speaks(media, false, srtp);
+        let encrypted = |media: &Media| speaks(media, true, srtp);
+        let (audio, payloads, crypto) = match srtp {
+            SrtpPolicy::Off => find_audio(&session, codecs, plain),
+            SrtpPolicy::Required => find_audio(&session, codecs, encrypted),
+            SrtpPolicy::Preferred => find_audio(&session, codecs, encrypted)
+                .or_else(|_| find_audio(&session, codecs, plain)),
+        }?;
         let media = &session.medias[audio];
         let target = target(&session, media);
         let written = direction(&session, media);
@@ -118,6 +148,8 @@ impl SipSdp {
             lines: lines(&session),
             audio,
             target,
+            rtcp: rtcp(media, target),
+            crypto,
             direction: match target {
                 // RFC 3264 8.4: c=0.0.0.0 says that nothing may be sent there.
                 None => written.and(Direction::SendOnly),
@@ -188,28 +220,76 @@ fn lines(session: &Session) -> Vec<Line> {
 }
 
 /// The first audio that is not refused, speaks a profile of ours and lists a codec of ours.
-fn find_audio(
+fn find_audio<T>(
     session: &Session,
     codecs: &[Codec],
-    speaks: impl Fn(&str) -> bool,
-) -> Result<(usize, PayloadMap), SdpError> {
+    speaks: impl Fn(&Media) -> Result<T, SdpError>,
+) -> Result<(usize, PayloadMap, T), SdpError> {
     let mut fault = SdpError::NoAudio;
     for (index, media) in session.medias.iter().enumerate() {
         if media.media != "audio" || media.port == 0 {
             continue;
         }
-        if !speaks(&media.proto) {
-            fault = SdpError::Profile(shorten(&media.proto));
-            continue;
-        }
+        let spoken = match speaks(media) {
+            Ok(spoken) => spoken,
+            Err(unspoken) => {
+                fault = unspoken;
+                continue;
+            }
+        };
         let payloads = payloads(media, codecs);
         if payloads.formats.is_empty() {
             fault = SdpError::NoCommonCodec;
             continue;
         }
-        return Ok((index, payloads));
+        return Ok((index, payloads, spoken));
     }
     Err(fault)
+}
+
+fn foreign(media: &Media) -> SdpError {
+    SdpError::Profile(shorten(&media.proto))
+}
+
+/// The keys of a SIP side's audio, none for plain RTP; or why it is none of the kind that is asked for.
+fn speaks(media: &Media, encrypted: bool, srtp: SrtpPolicy) -> Result<Vec<Crypto>, SdpError> {
+    let is = |names: [&str; 2]| names.iter().any(|name| media.proto.eq_ignore_ascii_case(name));
+    let savp = is(["RTP/SAVP", "RTP/SAVPF"]);
+    if !savp && !is(["RTP/AVP", "RTP/AVPF"]) || savp && srtp == SrtpPolicy::Off {
+        return Err(foreign(media));
+    }
+    if !encrypted && !savp {
+        return Ok(Vec::new());
+    }
+    let mut fault = None;
+    let mut lines = Vec::new();
+    for value in attribute_values(&media.attributes, "crypto").take(MAX_CRYPTO) {
+        match Crypto::parse(value) {
+            Ok(line) => lines.push(line),
+            Err(error) => fault = fault.or(Some(error)),
+        }
+    }
+    match fault {
+        _ if !lines.is_empty() => Ok(lines),
+        Some(fault) => Err(SdpError::NoKey(fault)),
+        None if savp => Err(SdpError::KeyMissing),
+        None => Err(SdpError::Unencrypted),
+    }
+}
+
+/// Where RTCP is wanted, as far as that differs from the next port.
+fn rtcp(media: &Media, target: RtpTarget) -> RtcpTarget {
+    if media.attributes.iter().any(|a| a.attribute == "rtcp-mux") {
+        return RtcpTarget::Mux;
+    }
+    let at = || {
+        let mut words =
+            attribute_values(&media.attributes, "rtcp").next()?.split_ascii_whitespace();
+        let port: u16 = words.next()?.parse().ok().filter(|port| *port != 0)?;
+        let address = words.nth(2).and_then(|ip| ip.parse().ok()).or(target.map(|t| t.ip()))?;
+        Some(SocketAddr::new(address, port))
+    };
+    at().map_or(RtcpTarget::NextPort, RtcpTarget::At)
 }
 
 fn payloads(media: &Media, codecs: &[Codec]) -> PayloadMap {
@@ -221,8 +301,10 @@ fn payloads(media: &Media, codecs: &[Codec]) -> PayloadMap {
         }
         let Some((name, clock)) = encoding(media, payload) else { continue };
         if name.eq_ignore_ascii_case("telephone-event") {
-            if clock == 8000 && map.telephone_event.is_none() {
-                map.telephone_event = Some(payload);
+            match clock {
+                8000 => _ = map.telephone_event.get_or_insert(payload),
+                48_000 => _ = map.telephone_event_48k.get_or_insert(payload),
+                _ => {}
             }
             continue;
         }
@@ -247,7 +329,7 @@ fn encoding(media: &Media, payload: u8) -> Option<(String, u32)> {
         let clock = parts.next()?.trim().parse().ok()?;
         return Some((name.to_owned(), clock));
     }
-    let codec = Codec::ALL.into_iter().find(|codec| codec.static_payload() == payload)?;
+    let codec = Codec::ALL.into_iter().find(|codec| codec.static_payload() == Some(payload))?;
     Some((codec.name().to_owned(), codec.clock_rate()))
 }
 

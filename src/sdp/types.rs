@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-/// An audio codec the gateway passes through.
+/// An audio codec the gateway passes through, and turns into any other where it has to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Codec {
     /// G.711 mu-law, static payload type 0.
@@ -13,10 +13,14 @@ pub enum Codec {
     Pcma,
     /// G.722, static payload type 9; its RTP clock says 8000 though it samples at 16 kHz (RFC 3551 4.5.2).
     G722,
+    /// Opus (RFC 7587): a dynamic payload type, clock 48000 whatever it samples at.
+    Opus,
 }
 
 impl Codec {
-    pub const ALL: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::G722];
+    /// In the order of the default preference: what telephones speak comes first, for then nothing is
+    /// transcoded.
+    pub const ALL: [Codec; 4] = [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus];
 
     /// The encoding name of `a=rtpmap`.
     pub fn name(self) -> &'static str {
@@ -24,29 +28,51 @@ impl Codec {
             Codec::Pcmu => "PCMU",
             Codec::Pcma => "PCMA",
             Codec::G722 => "G722",
+            Codec::Opus => "opus",
         }
     }
 
-    /// The static payload type of RFC 3551.
-    pub fn static_payload(self) -> u8 {
+    /// The static payload type of RFC 3551, for those that have one.
+    pub fn static_payload(self) -> Option<u8> {
         match self {
-            Codec::Pcmu => 0,
-            Codec::Pcma => 8,
-            Codec::G722 => 9,
+            Codec::Pcmu => Some(0),
+            Codec::Pcma => Some(8),
+            Codec::G722 => Some(9),
+            Codec::Opus => None,
         }
+    }
+
+    /// The payload type in offers of ours: the static one, or the number browsers use.
+    pub fn offered_payload(self) -> u8 {
+        self.static_payload().unwrap_or(111)
     }
 
     /// RTP timestamp units per second.
     pub fn clock_rate(self) -> u32 {
-        8000
+        match self {
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => 8000,
+            Codec::Opus => 48_000,
+        }
     }
 
-    /// One byte of silence in this codec; a frame of 20 ms is 160 of them.
-    pub fn silence_byte(self) -> u8 {
+    /// What `a=rtpmap` says after the name and the clock: Opus always says two channels (RFC 7587 7).
+    pub fn rtpmap_channels(self) -> &'static str {
+        if self == Codec::Opus { "/2" } else { "" }
+    }
+
+    /// The parameters of `a=fmtp` that we write. What stands on one side holds for that side's receiver.
+    pub fn fmtp(self) -> Option<&'static str> {
+        (self == Codec::Opus).then_some("minptime=10;useinbandfec=1")
+    }
+
+    /// One byte of silence where each byte of a frame may be the same, 160 of them 20 ms. Opus has no such
+    /// byte.
+    pub fn silence_byte(self) -> Option<u8> {
         match self {
-            Codec::Pcmu => 0xFF,
-            Codec::Pcma => 0xD5,
-            Codec::G722 => 0xFA,
+            Codec::Pcmu => Some(0xFF),
+            Codec::Pcma => Some(0xD5),
+            Codec::G722 => Some(0xFA),
+            Codec::Opus => None,
         }
     }
 }
@@ -70,7 +96,7 @@ impl fmt::Display for Codec {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a codec of this gateway; it knows PCMU, PCMA and G722")]
+#[error("`{0}` is not a codec of this gateway; it knows PCMU, PCMA, G722 and OPUS")]
 pub struct UnknownCodec(pub String);
 
 /// `a=sendrecv` and its kin, as seen by the side whose description it stands in.
@@ -200,6 +226,8 @@ pub struct PayloadMap {
     pub formats: Vec<Format>,
     /// telephone-event at 8 kHz (RFC 4733).
     pub telephone_event: Option<u8>,
+    /// The same at 48 kHz, which goes with Opus.
+    pub telephone_event_48k: Option<u8>,
 }
 
 impl PayloadMap {
@@ -214,8 +242,51 @@ impl PayloadMap {
     pub fn codec_of(&self, payload: u8) -> Option<Codec> {
         self.formats.iter().find(|f| f.payload == payload).map(|f| f.codec)
     }
+
+    /// The clock of a telephone-event's payload type; `None` for any other.
+    pub fn event_clock(&self, payload: u8) -> Option<u32> {
+        if self.telephone_event == Some(payload) {
+            Some(8000)
+        } else if self.telephone_event_48k == Some(payload) {
+            Some(48_000)
+        } else {
+            None
+        }
+    }
+
+    /// How to send events beside audio of that clock: payload type and clock. The same clock where it was
+    /// negotiated (RFC 4733 2.1), the other where not.
+    pub fn event_beside(&self, clock: u32) -> Option<(u8, u32)> {
+        let narrow = self.telephone_event.map(|payload| (payload, 8000));
+        let wide = self.telephone_event_48k.map(|payload| (payload, 48_000));
+        if clock == 8000 { narrow.or(wide) } else { wide.or(narrow) }
+    }
+
+    /// Is telephone-event negotiated at all?
+    pub fn has_events(&self) -> bool {
+        self.telephone_event.is_some() || self.telephone_event_48k.is_some()
+    }
+
+    /// The same without telephone-event.
+    pub fn without_events(mut self) -> Self {
+        self.telephone_event = None;
+        self.telephone_event_48k = None;
+        self
+    }
 }
 
 /// The far end of an RTP stream as its SDP names it: `None` for a black hole
 /// (`c=0.0.0.0`, RFC 3264 8.4) or port 0.
 pub type RtpTarget = Option<SocketAddr>;
+
+/// Where a side wants its RTCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RtcpTarget {
+    /// The port above that of RTP (RFC 3550 11).
+    #[default]
+    NextPort,
+    /// The port of RTP itself (RFC 5761).
+    Mux,
+    /// What `a=rtcp` says (RFC 3605).
+    At(SocketAddr),
+}

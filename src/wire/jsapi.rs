@@ -258,6 +258,7 @@ pub fn render(message: &ToBrowser) -> Option<String> {
             // Floats that JSON cannot say become null; nothing else in there can fail.
             format!("PUT-STATS {}", serde_json::to_string(statistics).ok()?)
         }
+        ToBrowser::Dial { to } => format!("DIAL {to}"),
         ToBrowser::Ringing
         | ToBrowser::Connected
         | ToBrowser::Waiting
@@ -271,7 +272,7 @@ pub fn render(message: &ToBrowser) -> Option<String> {
     })
 }
 
-/// Has the dialect a word for it?
+/// Does every client know it?
 pub fn knows(message: &ToBrowser) -> bool {
     !matches!(
         message,
@@ -284,8 +285,14 @@ pub fn knows(message: &ToBrowser) -> bool {
             | ToBrowser::Digit(_)
             | ToBrowser::PeerHold
             | ToBrowser::PeerResume
+            | ToBrowser::Dial { .. }
             | ToBrowser::Replaced
     )
+}
+
+/// The same, for a client that says that it dials (`dial=1`).
+pub fn knows_and_dials(message: &ToBrowser) -> bool {
+    knows(message) || matches!(message, ToBrowser::Dial { .. })
 }
 
 fn roap(kind: &str, ids: Option<RoapIds>) -> Map<String, Value> {

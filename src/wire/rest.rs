@@ -96,7 +96,7 @@ pub fn parse_body(body: &str) -> Result<Body, BadBody> {
     parsed
 }
 
-fn dtmf(rest: &str) -> Result<Body, BadBody> {
+pub(super) fn dtmf(rest: &str) -> Result<Body, BadBody> {
     let digits: String =
         rest.chars().filter(|c| *c != ' ').map(|c| c.to_ascii_uppercase()).collect();
     let known = |c: char| c.is_ascii_digit() || "*#ABCD".contains(c);
@@ -136,10 +136,16 @@ pub fn kind(message: &ToBrowser) -> Option<&'static str> {
         ToBrowser::PeerResume => "resume",
         ToBrowser::Talk => "talk",
         ToBrowser::InfoPeer(_) => "info",
+        ToBrowser::Dial { .. } => "dial",
         ToBrowser::Replaced => "replaced",
         ToBrowser::Error { .. } => "error",
         ToBrowser::Ok { .. } | ToBrowser::Invite | ToBrowser::Stats(_) => return None,
     })
+}
+
+/// Events that reach each client that asks for any.
+pub fn is_event(message: &ToBrowser) -> bool {
+    kind(message).is_some() && !matches!(message, ToBrowser::Dial { .. })
 }
 
 /// An SDP reaches every client.
@@ -161,6 +167,7 @@ pub fn render_text(envelope: &Envelope) -> Option<(&'static str, String)> {
         ToBrowser::Transfer { code, text } => format!("TRANSFER {code} {}", one_line(text)),
         ToBrowser::Digit(digit) => format!("DTMF {digit}"),
         ToBrowser::InfoPeer(data) => format!("INFO {data}"),
+        ToBrowser::Dial { to } => format!("DIAL {}", one_line(to)),
         ToBrowser::Error { error, detail, .. } => {
             format!("ERROR {} {}", error.word(), one_line(detail))
         }
@@ -222,6 +229,7 @@ pub fn render_json(envelope: &Envelope, seq: u64) -> Option<Value> {
             put("reason", json!(reason));
         }
         ToBrowser::InfoPeer(data) => put("data", json!(data)),
+        ToBrowser::Dial { to } => put("number", json!(to)),
         ToBrowser::Error { error, detail, .. } => {
             put("error", json!(error.word()));
             put("reason", json!(detail));

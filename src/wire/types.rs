@@ -141,6 +141,11 @@ pub enum ToBrowser {
     PeerResume,
     InfoPeer(String),
     Stats(CallStatistics),
+    /// The page is to call that number: somebody beside it wants so. Sent to clients that say that they
+    /// do.
+    Dial {
+        to: String,
+    },
     /// Another sign-in took this session's place.
     Replaced,
 }

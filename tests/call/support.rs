@@ -8,7 +8,7 @@ use wrtc_gateway::call::{
     Seed,
 };
 use wrtc_gateway::media::{BrowserLocal, Flow, SipRemote};
-use wrtc_gateway::sdp::{BrowserSdp, Codec, Fingerprint, IceCredentials, SipSdp};
+use wrtc_gateway::sdp::{BrowserSdp, Candidate, Codec, Fingerprint, IceCredentials, SipSdp};
 use wrtc_gateway::sip::{
     self, Command, End, EndedBy, Event, Invited, NotifyEvent, ReferId, Referred, SessionId,
 };
@@ -35,6 +35,7 @@ pub fn config() -> CallConfig {
         codecs: ALL.to_vec(),
         digits: DigitsBy::Auto,
         attached_prefix: "X-Attached-".into(),
+        ..CallConfig::default()
     }
 }
 
@@ -42,7 +43,7 @@ pub fn local(ufrag: &str) -> BrowserLocal {
     BrowserLocal {
         ice: IceCredentials { ufrag: ufrag.into(), pwd: "gatewaypasswordgatewaypw".into() },
         fingerprint: Fingerprint([7; 32]),
-        candidates: vec!["192.0.2.9:40000".parse().unwrap()],
+        candidates: Candidate::hosts(&["192.0.2.9".parse().unwrap()], 40_000, None),
         ssrc: 4242,
         cname: "gw".into(),
     }
@@ -52,7 +53,7 @@ pub fn media_local() -> MediaLocal {
     MediaLocal { browser: local("gw0"), rtp: "192.0.2.9:20000".parse().unwrap() }
 }
 
-pub const SEED: Seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2] };
+pub const SEED: Seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2], keys: [3; 32] };
 
 impl Bench {
     fn with(line: Line) -> Self {
@@ -331,6 +332,7 @@ impl Bench {
                 ToBrowser::PeerResume => "peer-resume",
                 ToBrowser::InfoPeer(_) => "info",
                 ToBrowser::Stats(_) => "stats",
+                ToBrowser::Dial { .. } => "dial",
                 ToBrowser::Replaced => "replaced",
             })
             .collect()

@@ -102,6 +102,9 @@ fn every_key_can_come_from_everywhere() {
         ),
         ("http.tls_cert", "/etc/gw/cert.pem", "\"/etc/gw/cert.pem\""),
         ("http.tls_key", "/etc/gw/key.pem", "\"/etc/gw/key.pem\""),
+        ("connector.tokens", "0123456789abcdef=5001", "[\"0123456789abcdef=5001\"]"),
+        ("connector.tokens_file", "/dev/null", "\"/dev/null\""),
+        ("connector.bare_paths", "on", "\"on\""),
         (
             "sip.servers",
             "sip:a.example,sip:b.example:5070;transport=udp",
@@ -139,15 +142,33 @@ fn every_key_can_come_from_everywhere() {
         ("media.tones", "de", "\"de\""),
         ("media.hold_music", "/etc/gw/hold.wav", "\"/etc/gw/hold.wav\""),
         ("media.silence_alarm_seconds", "60", "60"),
+        ("turn.listen", "0.0.0.0:3479", "\"0.0.0.0:3479\""),
+        ("turn.tls_listen", "0.0.0.0:443", "\"0.0.0.0:443\""),
+        ("turn.tls_cert", "/etc/gw/turn.pem", "\"/etc/gw/turn.pem\""),
+        ("turn.tls_key", "/etc/gw/turn-key.pem", "\"/etc/gw/turn-key.pem\""),
+        ("turn.advertise", "turn.example,192.0.2.1", "[\"turn.example\", \"192.0.2.1\"]"),
+        ("turn.realm", "example.com", "\"example.com\""),
+        ("turn.secret", "0123456789abcdef", "\"0123456789abcdef\""),
+        ("turn.secret_file", "/etc/gw/turn-secret", "\"/etc/gw/turn-secret\""),
+        ("turn.credential_seconds", "3600", "3600"),
+        ("turn.max_allocations", "100", "100"),
+        (
+            "turn.external",
+            "turn:t.example?transport=tcp,stun:s.example:3478",
+            "[\"turn:t.example?transport=tcp\", \"stun:s.example:3478\"]",
+        ),
         ("agents.lease_seconds", "30", "30"),
         ("agents.max_calls", "2", "2"),
         ("log.level", "info,wrtc_gateway::sip=debug", "\"info,wrtc_gateway::sip=debug\""),
         ("log.format", "json", "\"json\""),
     ];
     assert_eq!(values.map(|(key, ..)| key), KEYS);
+    // The one that another of them forbids.
+    let values = values.into_iter().filter(|(key, ..)| *key != "turn.secret_file");
+    let values: Vec<(&str, &str, &str)> = values.collect();
     let sets: Vec<String> = values.iter().map(|(key, value, _)| format!("{key}={value}")).collect();
     let by_set = Config::load(None, [], &sets).unwrap();
-    let env = values.map(|(key, value, _)| (environment_name(key), value.to_owned()));
+    let env = values.iter().map(|(key, value, _)| (environment_name(key), (*value).to_owned()));
     let by_env = Config::load(None, env, &[]).unwrap();
     let mut text = String::new();
     for (key, _, toml) in values {
@@ -168,7 +189,7 @@ fn every_key_can_come_from_everywhere() {
 fn every_fault_is_told_with_its_line() {
     let file = File::new(
         "[http]\nlisten = \"localhost\"\nlisen = 1\ntls_cert = \"c.pem\"\n\n[sip]\nregister_expires = 5\n\n\
-         [media]\nrtp_ports = \"20001-20010\"\ncodecs = [\"PCMU\", \"OPUS\"]\n[medai]\nx = 1\n",
+         [media]\nrtp_ports = \"20001-20010\"\ncodecs = [\"PCMU\", \"iLBC\"]\n[medai]\nx = 1\n",
     );
     let errors = file
         .load(
@@ -279,6 +300,22 @@ fn values_that_are_refused() {
         "media.tones=atlantis",
         "media.hold_music=",
         "media.silence_alarm_seconds=4",
+        "turn.tls_listen=0.0.0.0:5349",
+        "turn.tls_cert=cert.pem",
+        "turn.listen=0.0.0.0:30000",
+        "turn.listen=0.0.0.0:20010",
+        "turn.advertise=turn:turn.example",
+        "turn.realm=a:b",
+        "turn.realm=",
+        "turn.secret=short",
+        "turn.credential_seconds=59",
+        "turn.max_allocations=0",
+        "turn.external=turn.example",
+        "turn.external=turn:turn.example?transport=sctp",
+        "turn.external=stun:stun.example?transport=udp",
+        "turn.external=turn:turn.example:0",
+        // Nobody else knows a random secret.
+        "turn.external=turn:turn.example",
         "agents.lease_seconds=9",
         "agents.max_calls=0",
         // More than a user agent has sessions for.
@@ -314,6 +351,10 @@ fn values_that_are_taken() {
         "media.tones=off",
         "media.tones=GB",
         "media.silence_alarm_seconds=0",
+        "turn.listen=[::]:0",
+        "turn.advertise=2001:db8::1",
+        "turn.secret_file=/etc/secret",
+        "turn.external=stun:stun.example,stuns:[2001:db8::1]:5349",
         "log.level=debug",
     ] {
         with(good).unwrap_or_else(|errors| panic!("{good}: {errors}"));
@@ -379,4 +420,30 @@ fn sip_servers_by_every_transport() {
         ("sip:c.example;transport=tls", 5061),
     ];
     assert_eq!(servers, expected.map(|(text, port)| (text.to_owned(), port)));
+}
+
+#[test]
+fn a_secret_is_given_once_and_not_shown() {
+    let both = ["sip.servers=a.example", "turn.secret=0123456789abcdef", "turn.secret_file=/etc/s"];
+    let errors = from_sets(&both).unwrap_err();
+    assert_eq!(errors.0.len(), 1, "{errors}");
+    assert_eq!(errors.0[0].key, "turn.secret_file");
+    let short = with("turn.secret=hush-hush").unwrap_err();
+    assert!(!format!("{short} {short:?}").contains("hush"), "{short}");
+    let given = with("turn.secret=hush-hush-hush-hush").unwrap();
+    assert!(!format!("{given:?}").contains("hush"));
+    let shared =
+        ["sip.servers=a.example", both[1], "turn.external=turns:t.example:443?transport=tcp"];
+    assert_eq!(from_sets(&shared).unwrap().turn.external, ["turns:t.example:443?transport=tcp"]);
+}
+
+#[test]
+fn turn_over_tls_takes_the_certificate_of_http() {
+    let sets = ["sip.servers=a.example", "turn.tls_listen=0.0.0.0:5349"];
+    let http = ["http.tls_cert=/c.pem", "http.tls_key=/k.pem"];
+    let config = from_sets(&[sets, http].concat()).unwrap();
+    assert_eq!(config.turn.tls, config.http.tls);
+    let own = ["turn.tls_cert=/d.pem", "turn.tls_key=/l.pem"];
+    let config = from_sets(&[sets, http, own].concat()).unwrap();
+    assert_eq!(config.turn.tls.unwrap().cert, Path::new("/d.pem"));
 }

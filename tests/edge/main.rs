@@ -3,7 +3,9 @@
 mod support;
 
 mod config_load;
+mod connector_config;
 mod delivery;
+mod http_connector;
 mod http_jsapi;
 mod http_rest;
 mod http_rules;

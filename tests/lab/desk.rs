@@ -15,7 +15,7 @@ use wrtc_gateway::call::{
 use wrtc_gateway::lab::centre::{Caller, Player, Setup, Step, Text};
 use wrtc_gateway::lab::{Paper, PhoneConfig};
 use wrtc_gateway::media::{BrowserLocal, Flow};
-use wrtc_gateway::sdp::{Codec, Fingerprint, IceCredentials};
+use wrtc_gateway::sdp::{Candidate, Codec, Fingerprint, IceCredentials};
 use wrtc_gateway::sip::port::{Incoming, Transmit};
 use wrtc_gateway::sip::transaction::{self, Arrival, Transactions};
 use wrtc_gateway::sip::{Command, Event, Hop, Invited, SessionId, UaConfig, UserAgent, wire};
@@ -293,6 +293,7 @@ impl Desk {
                 codecs: Codec::ALL.to_vec(),
                 digits: DigitsBy::Auto,
                 attached_prefix: String::new(),
+                ..CallConfig::default()
             };
             let Ok(offer) = InviteOffer::parse(&invite, &config) else {
                 let text = String::new();
@@ -303,7 +304,7 @@ impl Desk {
                 return line.invited(session, offer, now);
             }
             let local = MediaLocal { browser: local(), rtp: "192.0.2.20:20000".parse().unwrap() };
-            let seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2] };
+            let seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2], keys: [3; 32] };
             let call = Line::incoming(config, Dialect::Jsapi, session, offer, local, seed, now);
             self.call = Some(call);
         } else if let Some(call) = &mut self.call {
@@ -443,7 +444,7 @@ fn local() -> BrowserLocal {
     BrowserLocal {
         ice: IceCredentials { ufrag: "gw".into(), pwd: "gatewaypasswordgatewaypw".into() },
         fingerprint: Fingerprint([7; 32]),
-        candidates: vec!["192.0.2.20:40000".parse().unwrap()],
+        candidates: Candidate::hosts(&["192.0.2.20".parse().unwrap()], 40_000, None),
         ssrc: 4242,
         cname: "gw".into(),
     }

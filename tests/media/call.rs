@@ -328,9 +328,10 @@ fn reports_are_exchanged_and_the_round_trip_is_measured() {
     answer.extend(((sender.ntp_time >> 16) as u32).to_be_bytes());
     answer.extend([0; 4]);
     call.browser.send_rtcp(&answer);
-    let stats = call.await_stats("a round trip", |s| s.rtt.is_some());
-    assert_eq!(stats.browser_reported_lost, 4);
-    assert_eq!((stats.rtt_max, stats.rtt_average), (stats.rtt, stats.rtt));
+    let stats = call.await_stats("a round trip", |s| s.browser_rtt.last.is_some());
+    assert_eq!(stats.to_browser.lost, 4);
+    let rtt = stats.browser_rtt;
+    assert_eq!((rtt.max, rtt.average), (rtt.last, rtt.last));
 }
 
 #[test]

@@ -111,12 +111,14 @@ fn without_ice_no_check_is_answered() {
 }
 
 #[test]
-fn a_wrong_password_gets_no_answer_and_is_counted() {
+fn a_wrong_password_is_refused_and_counted() {
     let mut call = Call::open();
     call.describe();
     let mut local = call.bridge.browser_local();
     local.ice.pwd = "x".repeat(24);
     assert!(!call.browser.ping(&local, SHORT));
+    assert!(call.browser.stun_errors.iter().all(|code| *code == 401));
+    assert!(!std::mem::take(&mut call.browser.stun_errors).is_empty());
     let counted = call.await_stats("bad integrity", |s| s.stun_bad_integrity > 0);
     assert!(call.engine.stats().stun_bad_integrity >= counted.stun_bad_integrity.min(1));
     // A ufrag of nobody's.
@@ -124,6 +126,7 @@ fn a_wrong_password_gets_no_answer_and_is_counted() {
     let before = call.engine.stats().unknown_datagrams;
     assert!(!call.browser.ping(&local, SHORT));
     assert!(call.engine.stats().unknown_datagrams > before);
+    assert!(call.browser.stun_errors.is_empty(), "strangers get no answer");
     call.connect();
 }
 
@@ -252,7 +255,7 @@ fn advertised_addresses_become_candidates() {
     let bridge = engine.open(channel(64).0).unwrap();
     let local = bridge.browser_local();
     let port = engine.browser_ports()[0].port();
-    assert_eq!(local.candidates.iter().map(|c| c.ip()).collect::<Vec<_>>(), advertise);
-    assert!(local.candidates.iter().all(|c| c.port() == port));
+    assert_eq!(local.candidates.iter().map(|c| c.address.ip()).collect::<Vec<_>>(), advertise);
+    assert!(local.candidates.iter().all(|c| c.address.port() == port));
     bridge.set_flow(FLOW);
 }

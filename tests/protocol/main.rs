@@ -7,6 +7,7 @@ mod bad_datagrams;
 mod bad_input;
 mod calls;
 mod centre_calls;
+mod connector;
 mod genesys;
 mod in_call;
 mod renegotiation;

@@ -2,7 +2,7 @@
 
 use wrtc_gateway::sdp::write::{self, BrowserSide, Shape};
 use wrtc_gateway::sdp::{
-    BrowserSdp, Codec, Direction, Fingerprint, IceCredentials, Origin, Setup, negotiate,
+    BrowserSdp, Candidate, Codec, Direction, Fingerprint, IceCredentials, Origin, Setup, negotiate,
 };
 
 const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
@@ -23,7 +23,11 @@ fn answer(offer: &BrowserSdp, codec: Codec) -> String {
         BrowserSide {
             ice: &ice,
             fingerprint: Fingerprint([0xAB; 32]),
-            candidates: &["192.0.2.1:40000".parse().unwrap(), "10.0.0.1:40000".parse().unwrap()],
+            candidates: &Candidate::hosts(
+                &["192.0.2.1".parse().unwrap(), "10.0.0.1".parse().unwrap()],
+                40_000,
+                None,
+            ),
             ssrc: 77,
             cname: "gw",
             setup: Setup::Passive,
@@ -38,8 +42,14 @@ fn answer(offer: &BrowserSdp, codec: Codec) -> String {
 fn chromium_is_understood() {
     let sdp = BrowserSdp::parse(OFFER, &Codec::ALL).unwrap();
     let codecs: Vec<Codec> = sdp.payloads.formats.iter().map(|f| f.codec).collect();
-    assert_eq!(codecs, [Codec::G722, Codec::Pcmu, Codec::Pcma]);
+    assert_eq!(codecs, [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma]);
     assert_eq!(sdp.payloads.telephone_event, Some(126), "the one at 8 kHz");
+    assert_eq!(sdp.payloads.telephone_event_48k, Some(110));
+    // Each goes with the audio of its clock.
+    let narrow = negotiate::only(&sdp.payloads, Codec::Pcma);
+    assert_eq!((narrow.telephone_event, narrow.telephone_event_48k), (Some(126), None));
+    let wide = negotiate::only(&sdp.payloads, Codec::Opus);
+    assert_eq!((wide.telephone_event, wide.telephone_event_48k), (None, Some(110)));
     assert_eq!(sdp.fingerprint.unwrap().0[31], 0x20);
     assert_eq!(sdp.ice.unwrap().ufrag, "D0xq");
     assert!(sdp.bundled);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use wrtc_gateway::sdp::write::{self, SipSide};
-use wrtc_gateway::sdp::{BrowserSdp, Codec, Direction, Origin, SdpError, SipSdp};
+use wrtc_gateway::sdp::{BrowserSdp, Codec, Origin, SdpError, SipSdp};
 
 const SEED: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n\
     m=audio 6000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n\
@@ -21,11 +21,7 @@ proptest! {
         let end = (at + cut).min(text.len());
         text.replace_range(at..end, &with);
         if let Ok(sdp) = SipSdp::parse(&text, &Codec::ALL) {
-            let side = SipSide {
-                rtp: "192.0.2.1:20000".parse().unwrap(),
-                direction: Direction::SendRecv,
-                payloads: &sdp.payloads,
-            };
+            let side = SipSide::plain("192.0.2.1:20000".parse().unwrap(), &sdp.payloads);
             let like = Some((&sdp.lines[..], sdp.audio));
             let answer = write::sip(&mut Origin::new(1), side, like);
             // What they wrote cannot add lines to what we write.

@@ -42,6 +42,7 @@ proptest! {
                 .map(|(i, codec)| Format { codec: *codec, payload: first + i as u8 })
                 .collect(),
             telephone_event: Some(121),
+            telephone_event_48k: None,
         };
         let answer = negotiate::common(&offer, &ours);
         let expected: Vec<Codec> = offered.iter().copied().filter(|c| ours.contains(c)).collect();
@@ -58,7 +59,7 @@ proptest! {
         prop_assume!(!codecs.is_empty());
         let payloads = write::offered(&codecs);
         let rtp = std::net::SocketAddr::from(([192, 0, 2, 1], port));
-        let side = SipSide { rtp, direction: wanted, payloads: &payloads };
+        let side = SipSide { direction: wanted, ..SipSide::plain(rtp, &payloads) };
         let text = write::sip(&mut Origin::new(9), side, None);
         let read = SipSdp::parse(&text, &Codec::ALL).unwrap();
         prop_assert_eq!(read.payloads, payloads);
@@ -80,7 +81,7 @@ fn the_version_counts_changes_and_nothing_else() {
         Direction::SendOnly,
         Direction::SendRecv,
     ] {
-        write::sip(&mut origin, SipSide { rtp, direction, payloads: &payloads }, None);
+        write::sip(&mut origin, SipSide { direction, ..SipSide::plain(rtp, &payloads) }, None);
         versions.push(origin.version());
     }
     assert_eq!(versions, [1, 1, 2, 2, 3]);

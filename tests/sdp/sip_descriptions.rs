@@ -73,11 +73,7 @@ fn other_media_of_an_offer_are_refused_in_place() {
          m=video 7000 RTP/AVP 96 97\r\nm=audio 6000 RTP/AVP 0\r\nm=image 9 udptl t38\r\n",
     )
     .unwrap();
-    let side = SipSide {
-        rtp: "192.0.2.1:20000".parse().unwrap(),
-        direction: Direction::SendRecv,
-        payloads: &offer.payloads,
-    };
+    let side = SipSide::plain("192.0.2.1:20000".parse().unwrap(), &offer.payloads);
     let answer = write::sip(&mut Origin::new(1), side, Some((&offer.lines, offer.audio)));
     let media: Vec<&str> = answer.lines().filter(|line| line.starts_with("m=")).collect();
     assert_eq!(

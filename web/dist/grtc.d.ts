@@ -238,6 +238,11 @@ export declare class Client extends Emitter<ClientEmits> {
 		stream: MediaStream | null;
 		message: string;
 	}>;
+	/** Somebody beside the page (WWE's connector, for instance) wants a call to `peer`; it is for the application to make it.
+	 *  Add a handler before signing in: without one nobody is told that we would. */
+	readonly onDialRequest: Event$1<{
+		peer: string;
+	}>;
 	/** The browser does not play sound before the page is touched (`playing` false), and then it does. */
 	readonly onPlayback: Event$1<{
 		element: HTMLMediaElement;

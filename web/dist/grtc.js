@@ -330,7 +330,7 @@
         const timer = this.#pollingTimeout > 0 ? setTimeout(() => hanging.abort(), this.#pollingTimeout) : void 0;
         const settled = failed ? setTimeout(recovered, RECOVERED_MS) : void 0;
         try {
-          const response = await fetch(`${this.#gateway}/wait?id=${this.#ssid}`, {
+          const response = await fetch(`${this.#gateway}/wait?id=${this.#ssid}${this.#events.dials() ? "&dial=1" : ""}`, {
             credentials: "include",
             cache: "no-store",
             signal: hanging.signal
@@ -486,6 +486,10 @@
     has(handler) {
       return this.#handlers.includes(handler);
     }
+    /** @internal Somebody would hear it. */
+    get heard() {
+      return this.#handlers.length > 0;
+    }
     /** Removes every handler. */
     empty() {
       this.#handlers.length = 0;
@@ -584,7 +588,8 @@
           this.#events.onRecovered(this.#settings.gateways[this.#at]);
         },
         onGone: (status, text2) => this.#gone(status, text2),
-        onEnded: () => this.#events.onEnded()
+        onEnded: () => this.#events.onEnded(),
+        dials: () => this.#events.dials()
       });
       if (this.over) {
         void connection.close();
@@ -683,6 +688,10 @@
         return { type: "HOLD" };
       case "INFO-PEER":
         return { type: "INFO", data: deparam(body.slice(body.indexOf(word) + word.length).trim()) };
+      case "DIAL": {
+        const number = body.slice(body.indexOf(word) + word.length).trim();
+        return number === "" ? unknown : { type: "DIAL", number };
+      }
       case "PUT-STATS": {
         const statistics = json(body);
         return statistics ? { type: "STATS", statistics } : unknown;
@@ -1715,6 +1724,9 @@
     onReplaced = new Event();
     /** A device was unplugged: another one has taken over, or there is none (`stream` is null) until one is plugged in. */
     onDeviceChange = new Event();
+    /** Somebody beside the page (WWE's connector, for instance) wants a call to `peer`; it is for the application to make it.
+     *  Add a handler before signing in: without one nobody is told that we would. */
+    onDialRequest = new Event();
     /** The browser does not play sound before the page is touched (`playing` false), and then it does. */
     onPlayback = new Event();
     /** @internal */
@@ -1851,6 +1863,7 @@
           this.#session?.peerClosed("");
           this.disconnect();
         },
+        dials: () => this.onDialRequest.heard,
         mediaFlow: () => this.#session?.mediaFlow ?? false
       };
     }
@@ -1863,6 +1876,9 @@
           return;
         case "STATS":
           this.onStatsFromServer.fire(message.statistics);
+          return;
+        case "DIAL":
+          this.onDialRequest.fire({ peer: message.number });
           return;
         case "UNKNOWN":
           log.warn(`a message of an unknown kind was ignored: '${message.word}'`);

@@ -297,7 +297,7 @@ var Connection = class {
       const timer = this.#pollingTimeout > 0 ? setTimeout(() => hanging.abort(), this.#pollingTimeout) : void 0;
       const settled = failed ? setTimeout(recovered, RECOVERED_MS) : void 0;
       try {
-        const response = await fetch(`${this.#gateway}/wait?id=${this.#ssid}`, {
+        const response = await fetch(`${this.#gateway}/wait?id=${this.#ssid}${this.#events.dials() ? "&dial=1" : ""}`, {
           credentials: "include",
           cache: "no-store",
           signal: hanging.signal
@@ -453,6 +453,10 @@ var Event = class {
   has(handler) {
     return this.#handlers.includes(handler);
   }
+  /** @internal Somebody would hear it. */
+  get heard() {
+    return this.#handlers.length > 0;
+  }
   /** Removes every handler. */
   empty() {
     this.#handlers.length = 0;
@@ -551,7 +555,8 @@ var Presence = class {
         this.#events.onRecovered(this.#settings.gateways[this.#at]);
       },
       onGone: (status, text2) => this.#gone(status, text2),
-      onEnded: () => this.#events.onEnded()
+      onEnded: () => this.#events.onEnded(),
+      dials: () => this.#events.dials()
     });
     if (this.over) {
       void connection.close();
@@ -650,6 +655,10 @@ function parseMessage(body) {
       return { type: "HOLD" };
     case "INFO-PEER":
       return { type: "INFO", data: deparam(body.slice(body.indexOf(word) + word.length).trim()) };
+    case "DIAL": {
+      const number = body.slice(body.indexOf(word) + word.length).trim();
+      return number === "" ? unknown : { type: "DIAL", number };
+    }
     case "PUT-STATS": {
       const statistics = json(body);
       return statistics ? { type: "STATS", statistics } : unknown;
@@ -1682,6 +1691,9 @@ var Client = class extends Emitter {
   onReplaced = new Event();
   /** A device was unplugged: another one has taken over, or there is none (`stream` is null) until one is plugged in. */
   onDeviceChange = new Event();
+  /** Somebody beside the page (WWE's connector, for instance) wants a call to `peer`; it is for the application to make it.
+   *  Add a handler before signing in: without one nobody is told that we would. */
+  onDialRequest = new Event();
   /** The browser does not play sound before the page is touched (`playing` false), and then it does. */
   onPlayback = new Event();
   /** @internal */
@@ -1818,6 +1830,7 @@ var Client = class extends Emitter {
         this.#session?.peerClosed("");
         this.disconnect();
       },
+      dials: () => this.onDialRequest.heard,
       mediaFlow: () => this.#session?.mediaFlow ?? false
     };
   }
@@ -1830,6 +1843,9 @@ var Client = class extends Emitter {
         return;
       case "STATS":
         this.onStatsFromServer.fire(message.statistics);
+        return;
+      case "DIAL":
+        this.onDialRequest.fire({ peer: message.number });
         return;
       case "UNKNOWN":
         log.warn(`a message of an unknown kind was ignored: '${message.word}'`);

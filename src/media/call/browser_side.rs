@@ -1,14 +1,14 @@
 //! What comes from the browser.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Call, Sink};
 use crate::media::ice::{Check, Outcome};
+use crate::media::path::Path;
 use crate::media::relay::PACKET;
 use crate::media::rtcp;
 use crate::media::rtp::{Class, Packet};
-use crate::media::srtp::Refused;
+use crate::media::srtp::{OVERHEAD, Refused};
 use crate::media::types::MediaEvent;
 
 impl Call {
@@ -16,7 +16,7 @@ impl Call {
     pub fn handle_check(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         check: &mut Check,
         sink: &mut dyn Sink,
     ) {
@@ -30,11 +30,8 @@ impl Call {
         };
         let before: Vec<String> = peer.ice.ufrags().map(str::to_owned).collect();
         match peer.handle_check(now, from, check) {
-            Outcome::Answer { response, connected, promoted, evicted } => {
+            Outcome::Answer { response, connected, promoted } => {
                 sink.to_browser(from, &response);
-                if let Some(evicted) = evicted {
-                    sink.forgotten(evicted);
-                }
                 sink.learned(from);
                 if promoted {
                     let now_known: Vec<&str> = peer.ice.ufrags().collect();
@@ -43,13 +40,19 @@ impl Call {
                     }
                 }
                 if connected {
-                    sink.event(MediaEvent::IceConnected { remote: from });
+                    sink.event(MediaEvent::IceConnected { remote: from.peer() });
                 }
             }
             Outcome::Refuse(response) => sink.to_browser(from, &response),
-            Outcome::BadIntegrity => self.stats.stun_bad_integrity += 1,
+            Outcome::BadIntegrity(refusal) => {
+                self.stats.stun_bad_integrity += 1;
+                if let Some(refusal) = refusal {
+                    sink.to_browser(from, &refusal);
+                }
+            }
             Outcome::Silent => {}
         }
+        self.forget(sink);
         self.flush(now, sink);
     }
 
@@ -57,7 +60,7 @@ impl Call {
     pub fn handle_browser(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         data: &mut [u8],
         sink: &mut dyn Sink,
     ) {
@@ -109,19 +112,21 @@ impl Call {
             self.stats.malformed += 1;
             return;
         };
-        let event = self.relay.is_browser_event(packet.payload_type);
-        self.from_browser.received(
+        let clock = self.relay.browser_clock_of(packet.payload_type);
+        self.from_browser.reception.received(
             now,
             packet.ssrc,
             packet.sequence,
             packet.timestamp,
             packet.payload.len(),
-            event,
+            clock,
         );
-        let mut buffer = [0; PACKET];
-        let out = self.relay.forward_to_sip(now, &packet, &mut buffer);
+        let mut buffer = [0; PACKET + OVERHEAD];
+        let out = buffer
+            .first_chunk_mut()
+            .and_then(|buffer| self.relay.forward_to_sip(now, &packet, buffer));
         if let Some(len) = out.map(<[u8]>::len) {
-            self.send_sip(&buffer, len, sink);
+            self.send_sip(&mut buffer, len, sink);
         }
         self.digits(sink);
     }
@@ -135,11 +140,11 @@ impl Call {
         if let Some(report) = heard.sender_report {
             self.browser_report = Some((report, now));
         }
-        if let Some(lost) = heard.lost {
-            self.stats.browser_reported_lost = lost;
+        if let Some(block) = heard.block {
+            self.to_browser.heard(ours, block);
         }
         if let Some(rtt) = heard.rtt {
-            self.rtt.measured(rtt);
+            self.browser_rtt.measured(rtt);
         }
     }
 }

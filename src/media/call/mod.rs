@@ -1,7 +1,10 @@
 //! One call's media without its sockets: datagrams and instants in, datagrams and events out.
 
+#[doc(hidden)]
+pub mod bench;
 mod browser_side;
 mod report;
+mod secure;
 #[cfg(test)]
 mod simulation;
 mod sip_side;
@@ -15,29 +18,30 @@ use crate::sdp::IceCredentials;
 
 use crate::media::dtls::Identity;
 use crate::media::latch::Latch;
+use crate::media::path::Path;
 use crate::media::peer::{Notice, Peer};
-use crate::media::reception::Reception;
 use crate::media::relay::{PACKET, Relay};
 use crate::media::rtcp::Clock;
 use crate::media::srtp::OVERHEAD;
 use crate::media::stream::Stream;
 use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds};
 
-use report::{Outgoing, REPORTS, Rtt};
+use report::{Incoming, Outgoing, REPORTS, RtcpRoute, Rtt};
+use secure::Secure;
 use vigil::Vigil;
 
 /// Where a call's datagrams go.
 pub trait Sink {
     /// From the worker's port to the browser.
-    fn to_browser(&mut self, to: SocketAddr, data: &[u8]);
+    fn to_browser(&mut self, to: Path, data: &[u8]);
     /// From the call's RTP port.
     fn rtp(&mut self, to: SocketAddr, data: &[u8]);
     /// From the call's RTCP port.
     fn rtcp(&mut self, to: SocketAddr, data: &[u8]);
     fn event(&mut self, event: MediaEvent);
-    /// An address whose datagrams are this call's from now on.
-    fn learned(&mut self, address: SocketAddr);
-    fn forgotten(&mut self, address: SocketAddr);
+    /// What comes by it is this call's from now on.
+    fn learned(&mut self, path: Path);
+    fn forgotten(&mut self, path: Path);
     /// A ufrag that leads here no more.
     fn void(&mut self, ufrag: &str);
 }
@@ -64,17 +68,21 @@ pub struct Call {
     identity: Arc<Identity>,
     relay: Relay,
     latch: Latch,
+    /// Where the SIP side speaks SRTP, or has.
+    secure: Option<Box<Secure>>,
+    rtcp: RtcpRoute,
     flow: Flow,
     cname: String,
     clock: Clock,
-    from_browser: Reception,
-    from_sip: Reception,
+    from_browser: Incoming,
+    from_sip: Incoming,
     to_browser: Outgoing,
     to_sip: Outgoing,
     browser_report: Option<(u32, Instant)>,
     sip_report: Option<(u32, Instant)>,
     report_at: Instant,
-    rtt: Rtt,
+    browser_rtt: Rtt,
+    sip_rtt: Rtt,
     stats: CallStats,
     vigil: Option<Vigil>,
 }
@@ -98,17 +106,20 @@ impl Call {
             identity,
             relay: Relay::new(to_browser, to_sip),
             latch: Latch::new(now),
+            secure: None,
+            rtcp: RtcpRoute::default(),
             flow: Flow::default(),
             cname,
             clock,
-            from_browser: Reception::default(),
-            from_sip: Reception::default(),
+            from_browser: Incoming::default(),
+            from_sip: Incoming::default(),
             to_browser: Outgoing::default(),
             to_sip: Outgoing::default(),
             browser_report: None,
             sip_report: None,
             report_at: now + REPORTS,
-            rtt: Rtt::default(),
+            browser_rtt: Rtt::default(),
+            sip_rtt: Rtt::default(),
             stats: CallStats::default(),
             vigil: None,
         }
@@ -128,34 +139,37 @@ impl Call {
             to_browser: self.to_browser.stats(),
             from_sip: self.from_sip.stats(),
             to_sip: self.to_sip.stats(),
-            rtt: self.rtt.last,
-            rtt_max: self.rtt.max,
-            rtt_average: self.rtt.sum.checked_div(self.rtt.count),
+            browser_rtt: self.browser_rtt.stats(),
+            sip_rtt: self.sip_rtt.stats(),
             unknown_payload: self.relay.unknown_payload() + self.stats.unknown_payload,
             malformed: self.stats.malformed + self.peer.malformed() + renewed,
             ..self.stats
         }
     }
 
-    /// The ufrags and addresses that lead here, for the caller to forget at the end.
-    pub fn routes(&self) -> (Vec<String>, Vec<SocketAddr>) {
+    /// The ufrags and paths that lead here, for the caller to forget at the end.
+    pub fn routes(&self) -> (Vec<String>, Vec<Path>) {
         let peers = || std::iter::once(&self.peer).chain(&self.renewed);
         (
             peers().flat_map(|p| p.ice.ufrags().map(str::to_owned)).collect(),
-            peers().flat_map(|p| p.ice.addresses()).collect(),
+            peers().flat_map(|p| p.ice.paths()).collect(),
         )
     }
 
-    /// True while the browser consents to packets at this address.
-    pub fn is_reached_at(&self, address: SocketAddr) -> bool {
+    /// True while the browser consents to packets this way.
+    pub fn is_reached_by(&self, path: Path) -> bool {
         std::iter::once(&self.peer)
             .chain(&self.renewed)
-            .any(|peer| peer.ice.selected() == Some(address))
+            .any(|peer| peer.ice.selected() == Some(path))
     }
 
     pub fn handle_order(&mut self, now: Instant, order: Order, sink: &mut dyn Sink) {
         match order {
             Order::SetBrowser(remote) => {
+                if let Some(format) = remote.payloads.preferred() {
+                    self.from_browser.set_codec(format.codec);
+                    self.to_browser.set_codec(format.codec);
+                }
                 self.relay.set_browser(remote.payloads.clone());
                 let peer = self.renewed.as_mut().unwrap_or(&mut self.peer);
                 let notice = peer.set_remote(now, &remote);
@@ -174,6 +188,12 @@ impl Call {
                 }
             }
             Order::SetSip(remote) => {
+                self.set_keys(now, &remote);
+                self.rtcp.set(&remote);
+                if let Some(format) = remote.payloads.preferred() {
+                    self.from_sip.set_codec(format.codec);
+                    self.to_sip.set_codec(format.codec);
+                }
                 self.latch.set_target(now, remote.target);
                 self.relay.set_sip(now, remote.payloads, remote.ptime);
             }
@@ -210,12 +230,25 @@ impl Call {
                 self.notice(notice, true, sink);
             }
         }
+        self.forget(sink);
         if now >= self.report_at {
             self.report_at = now + REPORTS;
-            self.report(now, sink);
+            self.interval(now, sink);
             self.keep_vigil(now, sink);
         }
         self.flush(now, sink);
+    }
+
+    /// Lets go of paths that no peer connection has any more.
+    fn forget(&mut self, sink: &mut dyn Sink) {
+        while let Some(path) =
+            self.peer.ice.poll_forgotten().or_else(|| self.renewed.as_mut()?.ice.poll_forgotten())
+        {
+            let peers = std::iter::once(&self.peer).chain(&self.renewed);
+            if !peers.into_iter().any(|peer| peer.ice.is_valid(path)) {
+                sink.forgotten(path);
+            }
+        }
     }
 
     /// Sends what is due: handshake flights, digits, tones, silence.
@@ -225,9 +258,13 @@ impl Call {
                 sink.to_browser(to, &data);
             }
         }
-        let mut buffer = [0; PACKET];
-        while let Some(len) = self.relay.poll_sip(now, &mut buffer).map(<[u8]>::len) {
-            self.send_sip(&buffer, len, sink);
+        let mut buffer = [0; PACKET + OVERHEAD];
+        while let Some(len) = buffer
+            .first_chunk_mut()
+            .and_then(|buffer| self.relay.poll_sip(now, buffer))
+            .map(<[u8]>::len)
+        {
+            self.send_sip(&mut buffer, len, sink);
         }
         self.flush_browser(now, sink);
     }
@@ -242,13 +279,28 @@ impl Call {
         }
     }
 
-    /// The one way of RTP to SIP: the plain packet `buffer[..len]`.
-    fn send_sip(&mut self, buffer: &[u8], len: usize, sink: &mut dyn Sink) {
-        if let Some(to) = self.latch.destination()
-            && let Some(packet) = buffer.get(..len)
-        {
+    /// The one way of RTP to SIP: the plain packet `buffer[..len]`, sealed in place where keys were agreed.
+    fn send_sip(&mut self, buffer: &mut [u8], len: usize, sink: &mut dyn Sink) {
+        let Some(to) = self.latch.destination() else { return };
+        let packet = match &mut self.secure {
+            None => buffer.get(..len),
+            Some(secure) => secure.seal_rtp(buffer, len),
+        };
+        if let Some(packet) = packet {
             self.to_sip.count(len);
             sink.rtp(to, packet);
+        }
+    }
+
+    /// Takes the keys of a description into use, or lets them rest where it has none.
+    fn set_keys(&mut self, now: Instant, remote: &SipRemote) {
+        if remote.srtp.is_some() && self.secure.is_none() {
+            self.secure = Some(Box::default());
+        }
+        if let Some(secure) = &mut self.secure
+            && secure.set(now, remote.srtp.as_ref())
+        {
+            self.relay.renew_to_sip();
         }
     }
 
@@ -277,10 +329,10 @@ impl Call {
                         sink.to_browser(to, &data);
                     }
                     let old = std::mem::replace(&mut self.peer, new);
-                    let kept: Vec<SocketAddr> = self.peer.ice.addresses().collect();
+                    let kept: Vec<Path> = self.peer.ice.paths().collect();
                     drop_routes(&old, sink);
-                    for address in kept {
-                        sink.learned(address);
+                    for path in kept {
+                        sink.learned(path);
                     }
                 }
                 sink.event(event);
@@ -293,7 +345,7 @@ fn drop_routes(peer: &Peer, sink: &mut dyn Sink) {
     for ufrag in peer.ice.ufrags() {
         sink.void(ufrag);
     }
-    for address in peer.ice.addresses() {
-        sink.forgotten(address);
+    for path in peer.ice.paths() {
+        sink.forgotten(path);
     }
 }

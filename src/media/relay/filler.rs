@@ -3,15 +3,19 @@
 use std::time::{Duration, Instant};
 
 use super::{MAX_LAG, PACKET, Relay, write};
+use crate::media::codec::silence;
+use crate::media::dtmf;
 use crate::media::g711::{alaw_from_linear, ulaw_from_linear};
-use crate::media::stream::{CLOCK, Place};
+use crate::media::stream::{Place, units};
 use crate::media::tones::Player;
 use crate::media::types::Signal;
 use crate::sdp::{Codec, Format};
 
 /// The frames that browsers themselves send.
 const FRAME: Duration = Duration::from_millis(20);
-const SAMPLES: usize = (CLOCK / 50) as usize;
+/// Samples a second that tones are made of.
+const RATE: u32 = 8000;
+const SAMPLES: usize = (RATE / 50) as usize;
 
 /// A far end whose stream stops is covered for after this long: no jitter is as long, and a browser
 /// has concealed what it could.
@@ -68,17 +72,24 @@ impl Relay {
         now: Instant,
         buffer: &'b mut [u8; PACKET],
     ) -> Option<&'b [u8]> {
-        if let Some(payload_type) = self.browser.telephone_event
+        let audio = self.browser_clock();
+        if let Some((payload_type, clock)) = self.browser.event_beside(audio)
             && let Some(due) = self.browser_keypad.poll(now)
         {
             let place = if due.first {
-                let place = self.to_browser.insert(now, 0);
+                let place = self.to_browser.insert(now, 0, audio);
                 self.browser_keypad_timestamp = place.timestamp;
                 Place { marker: true, ..place }
             } else {
                 self.to_browser.repeat(now, self.browser_keypad_timestamp)
             };
-            return write(place, payload_type, &due.event.payload(), None, buffer);
+            return write(
+                place,
+                payload_type,
+                &due.event.at(dtmf::CLOCK, clock).payload(),
+                None,
+                buffer,
+            );
         }
         if self.browser_keypad.is_sounding() {
             self.filler.postpone(now + FRAME);
@@ -87,40 +98,43 @@ impl Relay {
         if self.flow.to_browser && self.to_browser.is_following() && !self.was_heard(now) {
             self.cover(now);
         }
-        let mut samples = [0; SAMPLES];
-        let (mut count, mut waited) = (SAMPLES, Duration::ZERO);
-        let at = match &mut self.filler {
+        let Format { codec, payload } = self.browser.preferred()?;
+        let mut frame = [0; SAMPLES];
+        let (mut time, mut waited) = (FRAME, Duration::ZERO);
+        let (at, len) = match &mut self.filler {
             Filler::Off => return None,
             Filler::Tone { player, at } if *at <= now => {
+                let mut samples = [0; SAMPLES];
                 player.fill(&mut samples);
-                advance(at, now)
+                (advance(at, now), encode(codec, &samples, &mut frame))
             }
             Filler::Silence { at, waited: first } if *at <= now => {
                 waited = std::mem::take(first);
-                advance(at, now)
+                (advance(at, now), silence(codec, FRAME, &mut frame))
             }
             Filler::Tone { .. } | Filler::Silence { .. } => return None,
             Filler::Fading { .. } => {
                 let Filler::Fading { player } = std::mem::take(&mut self.filler) else {
                     return None;
                 };
+                // Enough for the ramp; the far end waits for it.
+                time = FRAME / 2;
+                let mut samples = [0; SAMPLES / 2];
                 if !player.finish(&mut samples) {
                     return None;
                 }
-                // Enough for the ramp; the far end waits for it.
-                count = SAMPLES / 2;
-                now
+                (now, encode(codec, &samples, &mut frame))
             }
         };
-        let Format { codec, payload } = self.browser.preferred()?;
-        let frame = encoded(codec, &samples)?;
-        let place = self.to_browser.insert_after(at, waited, count as u32);
-        write(place, payload, frame.get(..count)?, None, buffer)
+        let frame = frame.get(..len).filter(|frame| !frame.is_empty())?;
+        let clock = codec.clock_rate();
+        let place = self.to_browser.insert_after(at, waited, units(time, clock), clock);
+        write(place, payload, frame, None, buffer)
     }
 
     /// Sounds a digit for the browser, where it knows telephone-event.
     pub fn play_digit(&mut self, now: Instant, digit: char) {
-        if self.browser.telephone_event.is_some() {
+        if self.browser.has_events() {
             self.browser_keypad.press(now, digit.encode_utf8(&mut [0; 4]));
         }
     }
@@ -147,7 +161,7 @@ impl Relay {
             // The network has its own to say.
             Some(_) if self.flow.to_browser && self.was_heard(now) => {}
             Some((signal, plan)) => {
-                let player = Player::new(plan, signal, CLOCK);
+                let player = Player::new(plan, signal, RATE);
                 self.filler = Filler::Tone { player, at: now };
             }
             None => self.make_way(),
@@ -172,11 +186,15 @@ fn advance(at: &mut Instant, now: Instant) -> Instant {
     due
 }
 
-fn encoded(codec: Codec, samples: &[i16; SAMPLES]) -> Option<[u8; SAMPLES]> {
-    match codec {
-        Codec::Pcmu => Some(samples.map(ulaw_from_linear)),
-        Codec::Pcma => Some(samples.map(alaw_from_linear)),
-        // What it says for silence; it has no tone until it has a coder.
-        Codec::G722 => samples.iter().all(|s| *s == 0).then_some([codec.silence_byte(); SAMPLES]),
+/// Writes the samples in the codec and returns the bytes written: 0 where it has no coder.
+fn encode(codec: Codec, samples: &[i16], frame: &mut [u8]) -> usize {
+    let law = match codec {
+        Codec::Pcmu => ulaw_from_linear,
+        Codec::Pcma => alaw_from_linear,
+        Codec::G722 | Codec::Opus => return 0,
+    };
+    for (byte, sample) in frame.iter_mut().zip(samples) {
+        *byte = law(*sample);
     }
+    samples.len().min(frame.len())
 }

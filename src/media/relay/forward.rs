@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
+use super::event::{Clocks, pass};
 use super::{COMFORT_NOISE, COVER_AFTER, PACKET, Relay, write};
+use crate::media::codec::samples;
 use crate::media::dtmf::Event;
 use crate::media::g711::transcoding;
 use crate::media::rtp::Packet;
@@ -20,28 +22,31 @@ impl Relay {
         if packet.payload.is_empty() || !self.flow.to_sip {
             return None;
         }
-        if self.browser.telephone_event == Some(packet.payload_type) {
+        if let Some(from) = self.browser.event_clock(packet.payload_type) {
             let event = Event::parse(packet.payload)?;
-            self.report(packet.timestamp, event, false);
-            let Some(payload_type) = self.sip.telephone_event else {
+            self.report(packet.timestamp, event, from, false);
+            let audio = self.to_sip.clock().unwrap_or_else(|| self.sip_clock());
+            let Some((payload_type, to)) = self.sip.event_beside(audio) else {
                 self.unknown_payload += 1;
-                self.to_sip.swallow(now, source(packet, 0));
+                self.to_sip.swallow(now, source(packet, 0, from));
                 return None;
             };
             self.silence_at = self.silence_at.map(|_| now + COVER_AFTER);
-            let place = self.to_sip.follow(now, source(packet, 0))?;
-            return write(place, payload_type, packet.payload, None, buffer);
+            let clocks = Clocks { from, to, audio, transcoded: false };
+            let (place, event) =
+                pass(&mut self.to_sip, &mut self.browser_event, now, packet, event, clocks)?;
+            return write(place, payload_type, &event.payload(), None, buffer);
         }
         let Some(way) = way(&self.browser, &self.sip, packet.payload_type) else {
             self.unknown_payload += u64::from(packet.payload_type != COMFORT_NOISE);
-            self.to_sip.swallow(now, source(packet, packet.payload.len()));
+            self.to_sip.swallow(now, self.unknown(packet, &self.browser));
             return None;
         };
         self.silence_at = self.silence_at.map(|_| now + COVER_AFTER);
         if self.keypad.is_sounding() {
             return None;
         }
-        let place = self.to_sip.follow(now, source(packet, packet.payload.len()))?;
+        let place = self.to_sip.follow(now, way.source(packet))?;
         write(place, way.payload_type, packet.payload, way.table, buffer)
     }
 
@@ -55,33 +60,42 @@ impl Relay {
         if packet.payload.is_empty() || !self.flow.to_browser {
             return None;
         }
-        if self.sip.telephone_event == Some(packet.payload_type) {
+        if let Some(from) = self.sip.event_clock(packet.payload_type) {
             let event = Event::parse(packet.payload)?;
-            self.report(packet.timestamp, event, true);
+            self.report(packet.timestamp, event, from, true);
             self.heard = Some(now);
-            let Some(payload_type) = self.browser.telephone_event else {
-                self.to_browser.swallow(now, source(packet, 0));
+            let audio = self.to_browser.clock().unwrap_or_else(|| self.browser_clock());
+            let Some((payload_type, to)) = self.browser.event_beside(audio) else {
+                self.to_browser.swallow(now, source(packet, 0, from));
                 return None;
             };
-            let place = self.to_browser.follow(now, source(packet, 0))?;
-            return write(place, payload_type, packet.payload, None, buffer);
+            let clocks = Clocks { from, to, audio, transcoded: false };
+            let (place, event) =
+                pass(&mut self.to_browser, &mut self.sip_event, now, packet, event, clocks)?;
+            return write(place, payload_type, &event.payload(), None, buffer);
         }
-        let samples = packet.payload.len();
         let Some(way) = way(&self.sip, &self.browser, packet.payload_type) else {
             if packet.payload_type == COMFORT_NOISE {
                 self.cover(now);
             } else {
                 self.unknown_payload += 1;
             }
-            self.to_browser.swallow(now, source(packet, samples));
+            self.to_browser.swallow(now, self.unknown(packet, &self.sip));
             return None;
         };
         self.heard = Some(now);
         if self.browser_keypad.is_sounding() {
             return None;
         }
-        let place = self.to_browser.follow(now, source(packet, samples))?;
+        let place = self.to_browser.follow(now, way.source(packet))?;
         write(place, way.payload_type, packet.payload, way.table, buffer)
+    }
+
+    /// A packet of which nothing is known but its place: comfort noise, or what nobody negotiated. Its
+    /// clock is taken for that of the audio.
+    fn unknown(&self, packet: &Packet<'_>, from: &PayloadMap) -> Source {
+        let clock = from.preferred().map_or(8000, |format| format.codec.clock_rate());
+        source(packet, packet.payload.len() as u32, clock)
     }
 }
 
@@ -90,37 +104,45 @@ impl Relay {
     /// numbers.
     pub fn pass_over(&mut self, now: Instant, packet: &Packet<'_>) {
         if self.flow.to_browser {
-            self.to_browser.swallow(now, source(packet, 0));
+            self.to_browser.swallow(now, source(packet, 0, self.browser_clock()));
         }
     }
 }
 
 /// How a payload type of one side is said on the other.
 struct Way {
+    codec: Codec,
     payload_type: u8,
     table: Option<&'static [u8; 256]>,
+}
+
+impl Way {
+    fn source(&self, packet: &Packet<'_>) -> Source {
+        source(packet, samples(self.codec, packet.payload), self.codec.clock_rate())
+    }
 }
 
 /// As it is where the other side has the codec, from one G.711 law to the other where not.
 fn way(from: &PayloadMap, to: &PayloadMap, payload_type: u8) -> Option<Way> {
     let codec = from.codec_of(payload_type)?;
     if let Some(payload_type) = to.payload_of(codec) {
-        return Some(Way { payload_type, table: None });
+        return Some(Way { codec, payload_type, table: None });
     }
     let other = match codec {
         Codec::Pcmu => Codec::Pcma,
         Codec::Pcma => Codec::Pcmu,
-        Codec::G722 => return None,
+        Codec::G722 | Codec::Opus => return None,
     };
-    Some(Way { payload_type: to.payload_of(other)?, table: transcoding(codec, other) })
+    Some(Way { codec, payload_type: to.payload_of(other)?, table: transcoding(codec, other) })
 }
 
-fn source(packet: &Packet<'_>, samples: usize) -> Source {
+pub(super) fn source(packet: &Packet<'_>, samples: u32, clock: u32) -> Source {
     Source {
         ssrc: packet.ssrc,
         sequence: packet.sequence,
         timestamp: packet.timestamp,
         marker: packet.marker,
-        samples: samples as u32,
+        samples,
+        clock,
     }
 }

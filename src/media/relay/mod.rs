@@ -1,6 +1,7 @@
 //! What becomes of a packet between the two sides: payload types, codecs, digits, silence.
 //! Works on plain RTP; knows neither sockets nor keys.
 
+mod event;
 mod filler;
 mod forward;
 mod own;
@@ -10,14 +11,16 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::sdp::PayloadMap;
+use crate::sdp::{Codec, PayloadMap};
 
-use crate::media::dtmf::{Event, Keypad, Listener};
+use crate::media::dtmf::{self, Event, Keypad, Listener};
 use crate::media::rtp::{HEADER, Packet};
 use crate::media::stream::{Place, Stream};
 use crate::media::types::{Flow, MediaEvent, Sounds};
 
 use filler::Filler;
+
+use event::Renamed;
 
 /// Comfort noise (RFC 3389): swallowed, for it is never negotiated.
 const COMFORT_NOISE: u8 = 13;
@@ -49,6 +52,9 @@ pub struct Relay {
     to_sip: Stream,
     browser_ear: Listener,
     sip_ear: Listener,
+    /// Events that go on under timestamps of ours.
+    browser_event: Option<Renamed>,
+    sip_event: Option<Renamed>,
     keypad: Keypad,
     keypad_timestamp: u32,
     /// The next frame of silence toward SIP; later again with each packet that is passed on.
@@ -77,6 +83,8 @@ impl Relay {
             to_sip,
             browser_ear: Listener::default(),
             sip_ear: Listener::default(),
+            browser_event: None,
+            sip_event: None,
             keypad: Keypad::default(),
             keypad_timestamp: 0,
             silence_at: None,
@@ -103,6 +111,11 @@ impl Relay {
         &self.to_sip
     }
 
+    /// See [`Stream::renew`].
+    pub fn renew_to_sip(&mut self) {
+        self.to_sip.renew();
+    }
+
     /// Packets of a payload type nobody negotiated, or that cannot be said in the other side's.
     pub fn unknown_payload(&self) -> u64 {
         self.unknown_payload
@@ -110,14 +123,14 @@ impl Relay {
 
     pub fn set_browser(&mut self, payloads: PayloadMap) {
         self.browser = payloads;
-        if self.browser.telephone_event.is_none() {
+        if !self.browser.has_events() {
             self.browser_keypad.clear();
         }
     }
 
     pub fn set_sip(&mut self, now: Instant, payloads: PayloadMap, ptime: Duration) {
         self.sip = payloads;
-        if self.sip.telephone_event.is_none() {
+        if !self.sip.has_events() {
             self.keypad.clear();
         }
         self.ptime = ptime.clamp(*PTIME.start(), *PTIME.end());
@@ -149,7 +162,7 @@ impl Relay {
     }
 
     pub fn press(&mut self, now: Instant, digits: &str) {
-        if self.sip.telephone_event.is_none() {
+        if !self.sip.has_events() {
             self.unknown_payload += 1;
             return;
         }
@@ -162,29 +175,48 @@ impl Relay {
     /// True when packets of this payload type are something the SIP side negotiated.
     pub fn knows_sip_payload(&self, payload_type: u8) -> bool {
         self.sip.codec_of(payload_type).is_some()
-            || self.sip.telephone_event == Some(payload_type)
+            || self.sip.event_clock(payload_type).is_some()
             || payload_type == COMFORT_NOISE
     }
 
     /// True for the SIP side's packets that the browser is to hear, comfort noise not among them.
     pub fn is_sound(&self, payload_type: u8) -> bool {
         self.flow.to_browser
-            && (self.sip.codec_of(payload_type).is_some() || self.is_sip_event(payload_type))
+            && payload_type != COMFORT_NOISE
+            && self.knows_sip_payload(payload_type)
     }
 
-    pub fn is_sip_event(&self, payload_type: u8) -> bool {
-        self.sip.telephone_event == Some(payload_type)
+    /// The clock of audio with that payload type; `None` for events and what is not known.
+    pub fn sip_clock_of(&self, payload_type: u8) -> Option<u32> {
+        self.sip.codec_of(payload_type).map(Codec::clock_rate)
     }
 
-    pub fn is_browser_event(&self, payload_type: u8) -> bool {
-        self.browser.telephone_event == Some(payload_type)
+    pub fn browser_clock_of(&self, payload_type: u8) -> Option<u32> {
+        self.browser.codec_of(payload_type).map(Codec::clock_rate)
+    }
+
+    /// RTP units per second of audio toward the browser.
+    fn browser_clock(&self) -> u32 {
+        self.browser.preferred().map_or(8000, |format| format.codec.clock_rate())
+    }
+
+    /// RTP units per second of audio toward SIP.
+    fn sip_clock(&self) -> u32 {
+        self.sip.preferred().map_or(8000, |format| format.codec.clock_rate())
+    }
+
+    /// How events go out toward SIP: payload type and clock.
+    fn keypad_event(&self) -> Option<(u8, u32)> {
+        self.sip.event_beside(self.sip_clock())
     }
 
     pub fn poll_event(&mut self) -> Option<MediaEvent> {
         self.events.pop_front()
     }
 
-    fn report(&mut self, timestamp: u32, event: Event, from_sip: bool) {
+    /// `clock` is the event's.
+    fn report(&mut self, timestamp: u32, event: Event, clock: u32, from_sip: bool) {
+        let event = event.at(clock, dtmf::CLOCK);
         let ear = if from_sip { &mut self.sip_ear } else { &mut self.browser_ear };
         if let Some((digit, duration)) = ear.hear(timestamp, event)
             && self.events.len() < MAX_EVENTS

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{COVER_AFTER, MAX_LAG, PACKET, Relay, write};
+use crate::media::codec::silence;
+use crate::media::dtmf::CLOCK;
 use crate::media::stream::{Place, units};
 use crate::sdp::Format;
 
@@ -15,17 +17,17 @@ impl Relay {
 
     /// A packet of our own for SIP that is due: a digit's, or silence. To be asked until `None`.
     pub fn poll_sip<'b>(&mut self, now: Instant, buffer: &'b mut [u8; PACKET]) -> Option<&'b [u8]> {
-        if let Some(payload_type) = self.sip.telephone_event
+        if let Some((payload_type, clock)) = self.keypad_event()
             && let Some(due) = self.keypad.poll(now)
         {
             let place = if due.first {
-                let place = self.to_sip.insert(now, 0);
+                let place = self.to_sip.insert(now, 0, self.sip_clock());
                 self.keypad_timestamp = place.timestamp;
                 Place { marker: true, ..place }
             } else {
                 self.to_sip.repeat(now, self.keypad_timestamp)
             };
-            return write(place, payload_type, &due.event.payload(), None, buffer);
+            return write(place, payload_type, &due.event.at(CLOCK, clock).payload(), None, buffer);
         }
         if self.keypad.is_sounding() {
             // Nothing is made up for when the digit is over.
@@ -37,16 +39,17 @@ impl Relay {
         let next = at + self.ptime;
         self.silence_at =
             Some(if now.saturating_duration_since(next) > MAX_LAG { now } else { next });
-        let samples = units(self.ptime);
-        let mut frame = [codec.silence_byte(); 1000];
-        let frame = frame.get_mut(..samples as usize)?;
+        let mut frame = [0; 1000];
+        let len = silence(codec, self.ptime, &mut frame);
+        let frame = frame.get_mut(..len)?;
         if self.flow.music
             && let Some(music) = &self.sounds.music
         {
             // Where it is not kept in this codec, it stays silence.
             music.play(codec, &mut self.music_position, frame);
         }
-        let place = self.to_sip.insert(at, samples);
+        let clock = codec.clock_rate();
+        let place = self.to_sip.insert(at, units(self.ptime, clock), clock);
         write(place, payload, frame, None, buffer)
     }
 

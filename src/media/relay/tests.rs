@@ -72,7 +72,7 @@ impl Speaker {
 
 fn map(formats: &[(Codec, u8)], telephone_event: Option<u8>) -> PayloadMap {
     let formats = formats.iter().map(|&(codec, payload)| Format { codec, payload }).collect();
-    PayloadMap { formats, telephone_event }
+    PayloadMap { formats, telephone_event, ..PayloadMap::default() }
 }
 
 struct Bench {
@@ -449,7 +449,7 @@ proptest! {
                 prop_assert!(used.insert(packet.sequence), "a number was used twice");
                 let first = bench.to_browser[0].timestamp;
                 let ahead = i64::from(packet.timestamp.wrapping_sub(first) as i32);
-                let clock = i64::from(units(bench.now - start));
+                let clock = i64::from(units(bench.now - start, 8000));
                 // A source may drift by up to a second with each packet, and late ones are old.
                 prop_assert!(ahead - clock <= 8000 * (before as i64 + 1));
                 prop_assert!(clock - ahead <= 8000 * (before as i64 + 1) + 0x1_0000);

@@ -4,14 +4,17 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Origin, family, media_line, refused, rtpmaps};
-use crate::sdp::{BrowserSdp, Direction, Fingerprint, IceCredentials, Line, PayloadMap, Setup};
+use crate::sdp::{
+    BrowserSdp, Candidate, Direction, Fingerprint, IceCredentials, Line, PayloadMap, Setup,
+};
 
 /// Our own side toward a browser.
 #[derive(Debug, Clone, Copy)]
 pub struct BrowserSide<'a> {
     pub ice: &'a IceCredentials,
     pub fingerprint: Fingerprint,
-    pub candidates: &'a [SocketAddr],
+    /// The default one first.
+    pub candidates: &'a [Candidate],
     pub ssrc: u32,
     pub cname: &'a str,
     /// `ActPass` in offers, `Passive` in answers unless the browser insists on being passive itself.
@@ -41,7 +44,8 @@ pub fn browser(origin: &mut Origin, side: BrowserSide<'_>, shape: Shape<'_>) -> 
         Shape::Fresh => (&fresh[..], 0, true),
         Shape::Like(theirs) => (&theirs.lines[..], theirs.audio, theirs.bundled),
     };
-    let address = side.candidates.first().map_or(IpAddr::from([127, 0, 0, 1]), SocketAddr::ip);
+    let address =
+        side.candidates.first().map_or(IpAddr::from([127, 0, 0, 1]), |first| first.address.ip());
     let mut text = String::from("t=0 0\r\n");
     if bundled && let Some(mid) = lines.get(audio).and_then(|line| line.mid.as_deref()) {
         let _ = write!(text, "a=group:BUNDLE {mid}\r\n");
@@ -58,21 +62,14 @@ pub fn browser(origin: &mut Origin, side: BrowserSide<'_>, shape: Shape<'_>) -> 
 }
 
 fn browser_audio(text: &mut String, line: &Line, side: BrowserSide<'_>) {
-    let default = side.candidates.first().copied();
+    let default = side.candidates.first().map(|first| first.address);
     let default = default.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 9)));
     media_line(text, default.port(), &line.proto, side.payloads);
     let _ = write!(text, "c=IN {} {}\r\n", family(default.ip()), default.ip());
     let _ =
         write!(text, "a=rtcp:{} IN {} {}\r\n", default.port(), family(default.ip()), default.ip());
-    for (index, candidate) in side.candidates.iter().enumerate() {
-        let _ = write!(
-            text,
-            "a=candidate:{} 1 udp {} {} {} typ host\r\n",
-            index + 1,
-            candidate_priority(index),
-            candidate.ip(),
-            candidate.port()
-        );
+    for candidate in side.candidates {
+        let _ = write!(text, "a=candidate:{candidate}\r\n");
     }
     text.push_str("a=end-of-candidates\r\n");
     let _ = write!(text, "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", side.ice.ufrag, side.ice.pwd);
@@ -91,10 +88,4 @@ fn browser_audio(text: &mut String, line: &Line, side: BrowserSide<'_>) {
     text.push_str("a=ptime:20\r\n");
     // On hold too: Chromium takes a stream apart whose SSRC is gone, and does not put it together again.
     let _ = write!(text, "a=msid:{0} audio\r\na=ssrc:{1} cname:{0}\r\n", side.cname, side.ssrc);
-}
-
-/// RFC 8445 5.1.2.1: type preference 126 (host), component 1, the earlier address preferred.
-fn candidate_priority(index: usize) -> u32 {
-    let local = 65_535 - u32::try_from(index).unwrap_or(65_535).min(65_535);
-    (126 << 24) | (local << 8) | 255
 }

@@ -55,7 +55,7 @@ fn media_line(text: &mut String, port: u16, proto: &str, payloads: &PayloadMap) 
     for format in &payloads.formats {
         let _ = write!(text, " {}", format.payload);
     }
-    if let Some(payload) = payloads.telephone_event {
+    for (payload, _) in events(payloads) {
         let _ = write!(text, " {payload}");
     }
     text.push_str("\r\n");
@@ -63,12 +63,22 @@ fn media_line(text: &mut String, port: u16, proto: &str, payloads: &PayloadMap) 
 
 fn rtpmaps(text: &mut String, payloads: &PayloadMap) {
     for Format { codec, payload } in &payloads.formats {
-        let _ = write!(text, "a=rtpmap:{payload} {codec}/{}\r\n", codec.clock_rate());
+        let (clock, channels) = (codec.clock_rate(), codec.rtpmap_channels());
+        let _ = write!(text, "a=rtpmap:{payload} {codec}/{clock}{channels}\r\n");
+        if let Some(parameters) = codec.fmtp() {
+            let _ = write!(text, "a=fmtp:{payload} {parameters}\r\n");
+        }
     }
-    if let Some(payload) = payloads.telephone_event {
+    for (payload, clock) in events(payloads) {
         let _ =
-            write!(text, "a=rtpmap:{payload} telephone-event/8000\r\na=fmtp:{payload} 0-15\r\n");
+            write!(text, "a=rtpmap:{payload} telephone-event/{clock}\r\na=fmtp:{payload} 0-15\r\n");
     }
+}
+
+/// telephone-event's payload types with their clocks.
+fn events(payloads: &PayloadMap) -> impl Iterator<Item = (u8, u32)> {
+    let narrow = payloads.telephone_event.map(|payload| (payload, 8000));
+    narrow.into_iter().chain(payloads.telephone_event_48k.map(|payload| (payload, 48_000)))
 }
 
 /// A rejected m-line: port 0, its own profile and formats (RFC 3264 6).
@@ -84,13 +94,16 @@ fn family(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "IP4" } else { "IP6" }
 }
 
-/// The payload map we offer: static numbers, telephone-event under 101 as SIP phones write it.
+/// The payload map we offer: static numbers, telephone-event under 101 as SIP phones write it; those of
+/// Opus as browsers have them.
 pub fn offered(codecs: &[Codec]) -> PayloadMap {
     PayloadMap {
         formats: codecs
             .iter()
-            .map(|codec| Format { codec: *codec, payload: codec.static_payload() })
+            .map(|codec| Format { codec: *codec, payload: codec.offered_payload() })
             .collect(),
-        telephone_event: Some(101),
+        // Not where Opus is all there is: an event has the clock of the audio it interrupts.
+        telephone_event: codecs.iter().any(|c| c.clock_rate() == 8000).then_some(101),
+        telephone_event_48k: codecs.contains(&Codec::Opus).then_some(110),
     }
 }

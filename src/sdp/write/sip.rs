@@ -1,10 +1,10 @@
-//! The side toward SIP: plain RTP.
+//! The side toward SIP: plain RTP, or SRTP with its keys in the description (RFC 4568).
 
 use std::fmt::Write;
 use std::net::SocketAddr;
 
 use super::{Origin, family, media_line, refused, rtpmaps};
-use crate::sdp::{Direction, Line, PayloadMap};
+use crate::sdp::{Crypto, Direction, Line, PayloadMap};
 
 /// Our own side toward SIP.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +12,20 @@ pub struct SipSide<'a> {
     pub rtp: SocketAddr,
     pub direction: Direction,
     pub payloads: &'a PayloadMap,
+    /// The profile of an offer; an answer has the offer's.
+    pub profile: &'a str,
+    /// One line in an answer, any number in an offer, none for plain RTP.
+    pub crypto: &'a [Crypto],
+    /// RTCP comes to the port of RTP (RFC 5761): in an answer to an offer that asks for it.
+    pub rtcp_mux: bool,
+}
+
+impl<'a> SipSide<'a> {
+    /// Plain RTP, both ways.
+    pub fn plain(rtp: SocketAddr, payloads: &'a PayloadMap) -> Self {
+        let direction = Direction::SendRecv;
+        SipSide { rtp, direction, payloads, profile: "RTP/AVP", crypto: &[], rtcp_mux: false }
+    }
 }
 
 /// A description for the SIP side. `like` is the offer that it answers.
@@ -20,7 +34,7 @@ pub fn sip(origin: &mut Origin, side: SipSide<'_>, like: Option<(&[Line], usize)
     let mut text = format!("c=IN {} {}\r\nt=0 0\r\n", family(address), address);
     let fresh = [Line {
         kind: "audio".to_owned(),
-        proto: "RTP/AVP".to_owned(),
+        proto: side.profile.to_owned(),
         formats: String::new(),
         mid: None,
     }];
@@ -31,7 +45,13 @@ pub fn sip(origin: &mut Origin, side: SipSide<'_>, like: Option<(&[Line], usize)
             continue;
         }
         media_line(&mut text, side.rtp.port(), &line.proto, side.payloads);
+        for line in side.crypto {
+            let _ = write!(text, "a=crypto:{}\r\n", line.value());
+        }
         rtpmaps(&mut text, side.payloads);
+        if side.rtcp_mux {
+            text.push_str("a=rtcp-mux\r\n");
+        }
         let _ = write!(text, "a=ptime:20\r\na={}\r\n", side.direction.attribute());
     }
     origin.finish(address, text)

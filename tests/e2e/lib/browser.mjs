@@ -33,8 +33,8 @@ export class Browser {
   #browser;
   #profile;
 
-  /** `hz` is what its microphone hears. */
-  static async start(hz) {
+  /** `hz` is what its microphone hears; `extension` a folder. */
+  static async start(hz, { extension } = {}) {
     const browser = new Browser();
     browser.#profile = await mkdtemp(join(tmpdir(), "wrtc-e2e-"));
     const file = join(browser.#profile, "tone.wav");
@@ -44,6 +44,8 @@ export class Browser {
       userDataDir: join(browser.#profile, "profile"),
       // Several pages in a call at a time, on a machine that is busy with the rest of them.
       protocolTimeout: 3 * LIMIT_MS,
+      pipe: extension !== undefined,
+      enableExtensions: extension ? [extension] : false,
       args: [
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
         "--disable-component-update", "--disable-sync", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
@@ -70,6 +72,13 @@ export class Browser {
 
   pages() {
     return this.#browser.pages();
+  }
+
+  /** The origin of the extension that it was started with. */
+  async extension() {
+    const worker = await this.#browser.waitForTarget((target) => target.type() === "service_worker", { timeout: LIMIT_MS });
+    // Node knows no origin of this scheme.
+    return `chrome-extension://${new URL(worker.url()).host}`;
   }
 
   async stop() {

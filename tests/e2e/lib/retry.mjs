@@ -38,8 +38,8 @@ export function browserTest(name, run, args = []) {
     for (let tries = 1; ; tries += 1) {
       const browsers = [];
       const demo = await Demo.start(args);
-      const starts = (Kind) => async (hz) => {
-        const started = await Kind.start(hz);
+      const starts = (Kind) => async (hz, options) => {
+        const started = await Kind.start(hz, options);
         browsers.push(started);
         return started;
       };

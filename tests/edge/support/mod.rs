@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use wrtc_gateway::agent::{
-    Answer, Backend, EndReason, Health, Identity, MessageError, Session, Sessions, SignIn,
-    SignInError,
+    Answer, Backend, EndReason, Health, Identity, LineCommand, LineState, MessageError, Session,
+    Sessions, SignIn, SignInError,
 };
 use wrtc_gateway::config::Config;
 use wrtc_gateway::http::Server;
@@ -34,6 +34,9 @@ pub struct FakeBackend {
     pub sign_ins: Mutex<Vec<SignIn>>,
     /// What the next message is answered with.
     pub refuse: Mutex<Option<MessageError>>,
+    /// How every line of this fake stands.
+    pub line: Mutex<LineState>,
+    pub commands: Mutex<Vec<LineCommand>>,
 }
 
 impl FakeBackend {
@@ -110,6 +113,37 @@ impl Backend for FakeBackend {
 
     fn by_client_id(&self, id: &str) -> Option<Arc<Session>> {
         self.sessions.by_client_id(id)
+    }
+
+    fn by_dn(&self, dn: &str) -> Option<Arc<Session>> {
+        self.sessions.by_dn(dn)
+    }
+
+    fn signed_in(&self, most: usize) -> Vec<Arc<Session>> {
+        self.sessions.of_dns(most)
+    }
+
+    fn line<'a>(&'a self, session: &'a Arc<Session>) -> Answer<'a, Option<LineState>> {
+        Box::pin(async move {
+            if session.ended().is_cancelled() {
+                return None;
+            }
+            Some(self.line.lock().unwrap().clone())
+        })
+    }
+
+    fn command<'a>(
+        &'a self,
+        _session: &'a Arc<Session>,
+        command: LineCommand,
+    ) -> Answer<'a, Result<(), MessageError>> {
+        Box::pin(async move {
+            if let Some(error) = self.refuse.lock().unwrap().take() {
+                return Err(error);
+            }
+            self.commands.lock().unwrap().push(command);
+            Ok(())
+        })
     }
 
     fn health(&self) -> Health {

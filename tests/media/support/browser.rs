@@ -16,9 +16,12 @@ use rtc_srtp::protection_profile::ProtectionProfile;
 use rtc_stun::attributes::{
     ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME,
 };
+use rtc_stun::error_code::ErrorCodeAttribute;
 use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::integrity::MessageIntegrity;
-use rtc_stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Getter, Message, Setter, TransactionId};
+use rtc_stun::message::{
+    BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, Getter, Message, Setter, TransactionId,
+};
 use rtc_stun::xoraddr::XorMappedAddress;
 use sha2::{Digest, Sha256};
 use wrtc_gateway::media::{BrowserLocal, BrowserRemote};
@@ -47,6 +50,7 @@ pub struct Browser {
     /// Datagrams of SRTP that came, opened or not.
     pub media_datagrams: usize,
     pub stun_answers: usize,
+    pub stun_errors: Vec<u16>,
     pub heard: Vec<Heard>,
     pub rtcp: Vec<Vec<u8>>,
     pub tone: Tone,
@@ -81,6 +85,7 @@ impl Browser {
             chosen: None,
             media_datagrams: 0,
             stun_answers: 0,
+            stun_errors: Vec::new(),
             heard: Vec::new(),
             rtcp: Vec::new(),
             tone: Tone::new(440),
@@ -125,7 +130,7 @@ impl Browser {
 
     /// Checks until an answer that validates came; true when one did within `patience`.
     pub fn ping(&mut self, local: &BrowserLocal, patience: Duration) -> bool {
-        let gateway = local.candidates[0];
+        let gateway = local.candidates[0].address;
         self.gateway = Some(gateway);
         let deadline = Instant::now() + patience;
         let before = self.stun_answers;
@@ -152,8 +157,14 @@ impl Browser {
     fn verify(&mut self, data: &[u8], local: &IceCredentials) {
         let mut message = Message::new();
         message.unmarshal_binary(data).unwrap();
-        assert_eq!(message.typ, BINDING_SUCCESS);
         FINGERPRINT.check(&message).unwrap();
+        if message.typ == BINDING_ERROR {
+            let mut error = ErrorCodeAttribute::default();
+            error.get_from(&message).unwrap();
+            self.stun_errors.push(error.code.0);
+            return;
+        }
+        assert_eq!(message.typ, BINDING_SUCCESS);
         let crypto = self.provider.crypto();
         MessageIntegrity::check(&mut message, local.pwd.as_bytes(), crypto).unwrap();
         let mut mapped = XorMappedAddress::default();

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use wrtc_gateway::media::{
     Bridge, CallStats, Engine, Flow, MediaConfig, MediaEvent, MediaId, SipRemote, Sounds,
 };
-use wrtc_gateway::sdp::{Codec, Format, PayloadMap};
+use wrtc_gateway::sdp::{Codec, Format, PayloadMap, RtcpTarget};
 
 use browser::Browser;
 use phone::Phone;
@@ -47,7 +47,7 @@ pub fn config() -> MediaConfig {
 
 pub fn map(formats: &[(Codec, u8)], telephone_event: Option<u8>) -> PayloadMap {
     let formats = formats.iter().map(|&(codec, payload)| Format { codec, payload }).collect();
-    PayloadMap { formats, telephone_event }
+    PayloadMap { formats, telephone_event, ..PayloadMap::default() }
 }
 
 pub const FLOW: Flow = Flow::BOTH;
@@ -157,5 +157,11 @@ impl Call {
 }
 
 pub fn sip_remote(target: Option<SocketAddr>, payloads: PayloadMap) -> SipRemote {
-    SipRemote { target, payloads, ptime: Duration::from_millis(20) }
+    SipRemote {
+        target,
+        rtcp: RtcpTarget::NextPort,
+        srtp: None,
+        payloads,
+        ptime: Duration::from_millis(20),
+    }
 }

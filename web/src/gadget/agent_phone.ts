@@ -142,6 +142,7 @@ export class AgentPhone {
       this.#callWasLost = false;
       this.#change({ online: true, notice: signedInAgain ? { text, calm: true } : null });
     });
+    client.onDialRequest.add(({ peer }) => this.call(peer));
     client.onIncomingCall.add(({ peer }) => this.#begin("ringing", peer, session.peerName, session.divertedFrom));
     client.onCallEvent.add(({ event }) => {
       if (event === "answer received" || event === "answer sent") this.#connected();

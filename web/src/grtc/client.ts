@@ -70,6 +70,9 @@ export class Client extends Emitter<ClientEmits> {
   readonly onReplaced = new Event<{ message: string }>();
   /** A device was unplugged: another one has taken over, or there is none (`stream` is null) until one is plugged in. */
   readonly onDeviceChange = new Event<{ stream: MediaStream | null; message: string }>();
+  /** Somebody beside the page (WWE's connector, for instance) wants a call to `peer`; it is for the application to make it.
+   *  Add a handler before signing in: without one nobody is told that we would. */
+  readonly onDialRequest = new Event<{ peer: string }>();
   /** The browser does not play sound before the page is touched (`playing` false), and then it does. */
   readonly onPlayback = new Event<{ element: HTMLMediaElement; playing: boolean }>();
 
@@ -218,6 +221,7 @@ export class Client extends Emitter<ClientEmits> {
         this.#session?.peerClosed("");
         this.disconnect();
       },
+      dials: () => this.onDialRequest.heard,
       mediaFlow: () => this.#session?.mediaFlow ?? false,
     };
   }
@@ -231,6 +235,9 @@ export class Client extends Emitter<ClientEmits> {
         return;
       case "STATS":
         this.onStatsFromServer.fire(message.statistics);
+        return;
+      case "DIAL":
+        this.onDialRequest.fire({ peer: message.number });
         return;
       case "UNKNOWN":
         log.warn(`a message of an unknown kind was ignored: '${message.word}'`);

@@ -44,6 +44,8 @@ export interface ConnectionEvents {
   onGone(status: number, text: string): void;
   /** The gateway ended the session with a 2xx other than 200. */
   onEnded(): void;
+  /** We call when the gateway tells us to: so we tell it. */
+  dials(): boolean;
 }
 
 /** Ends a {@link pause} before its time. */
@@ -227,7 +229,7 @@ export class Connection {
       const timer = this.#pollingTimeout > 0 ? setTimeout(() => hanging.abort(), this.#pollingTimeout) : undefined;
       const settled = failed ? setTimeout(recovered, RECOVERED_MS) : undefined;
       try {
-        const response = await fetch(`${this.#gateway}/wait?id=${this.#ssid}`, {
+        const response = await fetch(`${this.#gateway}/wait?id=${this.#ssid}${this.#events.dials() ? "&dial=1" : ""}`, {
           credentials: "include",
           cache: "no-store",
           signal: hanging.signal,

@@ -22,6 +22,11 @@ export class Event<T = void> {
     return this.#handlers.includes(handler);
   }
 
+  /** @internal Somebody would hear it. */
+  get heard(): boolean {
+    return this.#handlers.length > 0;
+  }
+
   /** Removes every handler. */
   empty(): void {
     this.#handlers.length = 0;

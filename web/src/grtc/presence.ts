@@ -27,6 +27,8 @@ export interface PresenceEvents {
   onOver(failure: SignInFailure | null): void;
   /** The gateway ended the session in an orderly way. */
   onEnded(): void;
+  /** The application calls when the gateway tells it to. */
+  dials(): boolean;
   /** Media still flow through this gateway: it is not left for another one then. */
   mediaFlow(): boolean;
 }
@@ -74,6 +76,7 @@ export class Presence {
       },
       onGone: (status, text) => this.#gone(status, text),
       onEnded: () => this.#events.onEnded(),
+      dials: () => this.#events.dials(),
     });
     if (this.over) {
       // close() came while the answer was on its way: do not leave the session behind.

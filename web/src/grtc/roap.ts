@@ -38,6 +38,7 @@ export type Incoming =
   | { type: "HOLD" }
   | { type: "INFO"; data: Record<string, string> }
   | { type: "STATS"; statistics: unknown }
+  | { type: "DIAL"; number: string }
   | { type: "UNKNOWN"; word: string };
 
 /** Never throws: what cannot be understood is `UNKNOWN` with its first word. */
@@ -55,6 +56,10 @@ export function parseMessage(body: string): Incoming {
       return { type: "HOLD" };
     case "INFO-PEER":
       return { type: "INFO", data: deparam(body.slice(body.indexOf(word) + word.length).trim()) };
+    case "DIAL": {
+      const number = body.slice(body.indexOf(word) + word.length).trim();
+      return number === "" ? unknown : { type: "DIAL", number };
+    }
     case "PUT-STATS": {
       const statistics = json(body);
       return statistics ? { type: "STATS", statistics } : unknown;

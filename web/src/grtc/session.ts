@@ -21,7 +21,7 @@ interface SessionEmits {
   end: EndReason;
 }
 
-type SessionMessage = Exclude<Incoming, { type: "INFO" | "STATS" | "UNKNOWN" }>;
+type SessionMessage = Exclude<Incoming, { type: "INFO" | "STATS" | "DIAL" | "UNKNOWN" }>;
 
 /** One call at a time; the object can be used again for the next. */
 export class MediaSession extends Emitter<SessionEmits> {

@@ -16,12 +16,13 @@ use rtc_stun::message::{BINDING_REQUEST, Message, Setter};
 use crate::media::call::{Call, Order, Sink};
 use crate::media::dtls::{Dtls, Event, Identity};
 use crate::media::ice::Check;
+use crate::media::path::Path;
 use crate::media::rtcp::Clock;
 use crate::media::rtp::Packet;
 use crate::media::srtp::{OVERHEAD, Srtp};
 use crate::media::stream::units;
 use crate::media::types::{BrowserRemote, Flow, MediaEvent, SipRemote, Sounds};
-use crate::sdp::{Codec, Format, IceCredentials, PayloadMap, Setup};
+use crate::sdp::{Codec, Format, IceCredentials, PayloadMap, RtcpTarget, Setup};
 
 pub const FRAME: Duration = Duration::from_millis(20);
 
@@ -65,7 +66,7 @@ struct Out {
 }
 
 impl Sink for Out {
-    fn to_browser(&mut self, _: SocketAddr, data: &[u8]) {
+    fn to_browser(&mut self, _: Path, data: &[u8]) {
         self.datagrams.push(Datagram::ToBrowser(data.to_vec()));
     }
 
@@ -79,8 +80,8 @@ impl Sink for Out {
         self.events.push(event);
     }
 
-    fn learned(&mut self, _: SocketAddr) {}
-    fn forgotten(&mut self, _: SocketAddr) {}
+    fn learned(&mut self, _: Path) {}
+    fn forgotten(&mut self, _: Path) {}
     fn void(&mut self, _: &str) {}
 }
 
@@ -163,6 +164,7 @@ fn map(codecs: &[(Codec, u8)], telephone_event: u8) -> PayloadMap {
     PayloadMap {
         formats: codecs.iter().map(|&(codec, payload)| Format { codec, payload }).collect(),
         telephone_event: Some(telephone_event),
+        telephone_event_48k: None,
     }
 }
 
@@ -232,7 +234,7 @@ impl World {
             while let Some(flight) = self.dtls.poll_transmit() {
                 let mut flight = flight.to_vec();
                 self.with(|call, now, out| {
-                    call.handle_browser(now, address(BROWSER), &mut flight, out);
+                    call.handle_browser(now, Path::Udp(address(BROWSER)), &mut flight, out);
                 });
             }
             assert!(!self.parcels.is_empty(), "the handshake stands still");
@@ -244,6 +246,8 @@ impl World {
     pub fn described(&mut self) {
         self.order(Order::SetSip(Box::new(SipRemote {
             target: Some(self.phone_address),
+            rtcp: RtcpTarget::NextPort,
+            srtp: None,
             payloads: map(&[(Codec::Pcmu, 0), (Codec::Pcma, 8)], EVENT_AT_PHONE),
             ptime: FRAME,
         })));
@@ -369,10 +373,10 @@ impl World {
     fn deliver(&mut self, datagram: Datagram) {
         match datagram {
             Datagram::FromBrowser(mut data) => self.with(|call, now, out| {
-                call.handle_browser(now, address(BROWSER), &mut data, out);
+                call.handle_browser(now, Path::Udp(address(BROWSER)), &mut data, out);
             }),
-            Datagram::FromPhone(from, data) => {
-                self.with(|call, now, out| call.handle_rtp(now, from, &data, out));
+            Datagram::FromPhone(from, mut data) => {
+                self.with(|call, now, out| call.handle_rtp(now, from, &mut data, out));
             }
             Datagram::ToBrowser(data) => self.browser_hears(data),
             Datagram::ToPhone(data) => {
@@ -436,7 +440,9 @@ impl World {
             .unwrap();
         FINGERPRINT.add_to(&mut message).unwrap();
         let mut check = Check::parse(&message.raw).unwrap();
-        self.with(|call, now, out| call.handle_check(now, address(BROWSER), &mut check, out));
+        self.with(|call, now, out| {
+            call.handle_check(now, Path::Udp(address(BROWSER)), &mut check, out)
+        });
     }
 
     fn with(&mut self, act: impl FnOnce(&mut Call, Instant, &mut Out)) {
@@ -485,7 +491,7 @@ impl World {
         let (_, first) = packets[0];
         for (_, heard) in &packets {
             let sent = i64::from(heard.timestamp.wrapping_sub(first.timestamp));
-            let passed = i64::from(units(heard.at - first.at));
+            let passed = i64::from(units(heard.at - first.at, 8000));
             // A late packet, or one after the other of what two clocks disagree on.
             let off = (sent - passed) / 8;
             assert!((-300..=300).contains(&off), "{off} ms off the clock: {heard:?}");

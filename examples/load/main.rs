@@ -1,0 +1,137 @@
+//! What the gateway takes: CPU, memory, latency, loss, and how long a call needs to come about; beside
+//! it a bare relay of the same packets, in the same run, on the same machine.
+//!
+//!     cargo build --release --bins --examples
+//!     target/release/examples/load --markdown
+//!
+//! The gateway runs as a process of its own and is seen from outside. This process is N browsers (HTTP
+//! polling, ICE, DTLS, SRTP) and N telephones behind a small SIP server, all on loopback. Linux only.
+//! docs/performance.md says what the figures mean.
+
+mod browser;
+mod calls;
+mod media;
+mod net;
+mod process;
+mod relay;
+mod report;
+mod sdp;
+mod sip;
+mod soak;
+mod stage;
+mod times;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::Parser;
+
+type Fault = Box<dyn Error + Send + Sync>;
+
+#[derive(Debug, Parser)]
+struct Options {
+    /// Numbers of calls at a time, one after another.
+    #[arg(long, value_delimiter = ',', default_value = "10,200,500,1000")]
+    calls: Vec<usize>,
+    /// How long each is measured.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    #[arg(long, default_value = "pcmu")]
+    codec: sdp::Codec,
+    /// The SRTP profile that the browsers offer.
+    #[arg(long, default_value = "gcm")]
+    srtp: browser::Profile,
+    /// The process measured stays on the first core, this one on the last.
+    #[arg(long)]
+    pin: bool,
+    /// The gateway's binary; the one beside this example unless given.
+    #[arg(long)]
+    gateway: Option<PathBuf>,
+    /// A setting for the gateway, as in media.workers=2. May be given again and again.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Then so many short calls, one after another.
+    #[arg(long, default_value_t = 0)]
+    short_calls: usize,
+    /// Prints tables instead of a summary in JSON.
+    #[arg(long)]
+    markdown: bool,
+    /// Writes all figures to a file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Puts the tables between the markers of a file, if the figures are clean. May be given again.
+    #[arg(long, value_name = "FILE")]
+    into: Vec<PathBuf>,
+    /// Be the relay.
+    #[arg(long, hide = true)]
+    relay: Option<relay::Sockets>,
+}
+
+fn main() -> Result<(), Fault> {
+    let options = Options::parse();
+    if let Some(sockets) = options.relay {
+        return relay::run(sockets);
+    }
+    net::raise_descriptor_limit()?;
+    let cores = std::thread::available_parallelism()?.get();
+    let pinned = (options.pin && cores > 1).then_some((0, cores - 1));
+    if let Some((_, own)) = pinned {
+        net::pin(0, own)?;
+    }
+    let own = std::env::current_exe()?;
+    let plan = stage::Plan {
+        gateway: options
+            .gateway
+            .clone()
+            .or_else(|| stage::default_gateway(&own))
+            .ok_or("no gateway")?,
+        seconds: options.seconds.max(1),
+        codec: options.codec,
+        profile: options.srtp,
+        cores: pinned,
+        settings: options.settings.clone(),
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let report = runtime.block_on(measure(&options, &plan))?;
+    if options.markdown {
+        print!("{}", report.markdown());
+    } else {
+        println!("{:#}", report.json());
+    }
+    if let Some(path) = &options.json {
+        std::fs::write(path, format!("{:#}\n", report.json()))?;
+    }
+    let faults = report.faults();
+    if faults.is_empty() {
+        return options.into.iter().try_for_each(|path| report.write_into(path));
+    }
+    for fault in &faults {
+        eprintln!("not a clean figure: {fault}");
+    }
+    Err("these figures are not to be quoted".into())
+}
+
+async fn measure<'a>(
+    options: &Options,
+    plan: &'a stage::Plan,
+) -> Result<report::Report<'a>, Fault> {
+    let version = Command::new(&plan.gateway).arg("--version").output()?;
+    let mut report = report::Report {
+        plan,
+        machine: process::machine(),
+        version: String::from_utf8_lossy(&version.stdout).trim().to_owned(),
+        rows: Vec::new(),
+        soak: None,
+    };
+    for calls in &options.calls {
+        eprintln!("{calls} calls");
+        report.rows.push(plan.stage(*calls).await?);
+    }
+    if options.short_calls > 0 {
+        eprintln!("{} short calls", options.short_calls);
+        report.soak = Some(soak::run(plan, options.short_calls).await?);
+    }
+    Ok(report)
+}

@@ -1,0 +1,467 @@
+//! The SIP endpoint connector of WWE (rest-api.md section 2): the gateway in the place of a softphone.
+//!
+//! Two things are kept apart: the session that WWE has here ([`Softphone`]), and the agent's page,
+//! which has signed in by itself and carries the sound. What is asked about the second is asked of the
+//! agent's line at that moment.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::Response;
+use sha2::{Digest, Sha256};
+
+use super::app::{App, Shared};
+use super::body;
+use super::conn::Conn;
+use super::reply::{self, Problem, rfc3339};
+use crate::agent::{LineCommand, LineState, Session, Softphone};
+use crate::config::{self, BarePaths};
+use crate::secret::Secret;
+use crate::wire::connector::{self as wire, Action, BadRequest, Status, Verb};
+
+/// Below it tokens of sessions that have ended are not looked for.
+const FEW: usize = 64;
+
+/// Tokens are compared by their hash, so that the time it takes tells nothing of them.
+type Hash = [u8; 32];
+
+/// Who drives which DN, and WWE's sessions.
+pub(super) struct Connectors {
+    configured: HashMap<Hash, String>,
+    /// Asked for by sessions, and as long as they last.
+    issued: Mutex<Issued>,
+    bare_paths: BarePaths,
+    on_loopback: bool,
+    /// By DN. As many as there are tokens for, at most.
+    phones: Mutex<HashMap<String, Softphone>>,
+    /// That of the bare paths.
+    bare: Mutex<Softphone>,
+}
+
+#[derive(Default)]
+struct Issued {
+    sessions: HashMap<Hash, Weak<Session>>,
+    /// At so many they are looked through.
+    sweep_at: usize,
+}
+
+impl Connectors {
+    pub(super) fn new(config: &config::Connector, listen: SocketAddr) -> Self {
+        let configured = config.tokens.iter().map(|(token, dn)| (hash(token.expose()), dn.clone()));
+        Self {
+            configured: configured.collect(),
+            issued: Mutex::default(),
+            bare_paths: config.bare_paths,
+            on_loopback: listen.ip().to_canonical().is_loopback(),
+            phones: Mutex::default(),
+            bare: Mutex::default(),
+        }
+    }
+
+    fn issue(&self, session: &Arc<Session>) -> Secret {
+        let token = session.connector_token();
+        let mut issued = lock(&self.issued);
+        if issued.sessions.len() >= issued.sweep_at.max(FEW) {
+            issued.sessions.retain(|_, session| {
+                session.upgrade().is_some_and(|session| !session.ended().is_cancelled())
+            });
+            issued.sweep_at = issued.sessions.len() * 2;
+            let left = issued.sessions.values().filter_map(Weak::upgrade).map(|s| dn_of(&s));
+            let left: HashSet<String> = left.chain(self.configured.values().cloned()).collect();
+            lock(&self.phones).retain(|dn, _| left.contains(dn));
+        }
+        issued.sessions.insert(hash(token.expose()), Arc::downgrade(session));
+        token
+    }
+
+    fn dn_of_token(&self, token: &str) -> Option<String> {
+        let hash = hash(token);
+        if let Some(dn) = self.configured.get(&hash) {
+            return Some(dn.clone());
+        }
+        let session = lock(&self.issued).sessions.get(&hash)?.upgrade()?;
+        (!session.ended().is_cancelled()).then(|| dn_of(&session))
+    }
+
+    /// May this request do without a token? If not, a sentence why.
+    fn check_bare(&self, app: &App, conn: &Conn, headers: &HeaderMap) -> Result<(), &'static str> {
+        match self.bare_paths {
+            BarePaths::On => Ok(()),
+            BarePaths::Off => Err("without a token it is switched off: connector.bare_paths"),
+            BarePaths::Auto if !self.on_loopback => Err(
+                "http.listen is not on loopback, so that a token is needed: /connector/{token}/...",
+            ),
+            // A proxy in front serves others than the agent of this machine.
+            BarePaths::Auto
+                if !conn.remote().ip().to_canonical().is_loopback() || !names_loopback(headers) =>
+            {
+                Err("it was not asked for as localhost, so that a token is needed")
+            }
+            BarePaths::Auto if app.backend.signed_in(2).len() > 1 => {
+                Err("several DNs are signed in, so that a token is needed to say which is meant")
+            }
+            BarePaths::Auto => Ok(()),
+        }
+    }
+
+    /// A path that is not a file's but could be a connector's, had it that request.
+    pub(super) fn could_be_meant(&self, path: &str) -> bool {
+        let word = path.strip_prefix('/').map(|word| word.strip_suffix('/').unwrap_or(word));
+        self.bare_paths != BarePaths::Off
+            && word.is_some_and(|word| {
+                word.starts_with(|c: char| c.is_ascii_uppercase())
+                    && word.chars().all(|c| c.is_ascii_alphanumeric())
+            })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn hash(token: &str) -> Hash {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn dn_of(session: &Session) -> String {
+    session.identity().user().to_owned()
+}
+
+/// Is the gateway addressed as this very machine? A page elsewhere whose name leads here is not.
+fn names_loopback(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    config::is_loopback_authority(host)
+}
+
+/// Below `/connector/`, or one of the bare paths. `path` is what follows the base path.
+pub(super) fn is_path(path: &str) -> bool {
+    path.starts_with("/connector/") || path.strip_prefix('/').and_then(Action::parse).is_some()
+}
+
+/// The path without the token, for the log.
+pub(super) fn without_token(path: &str) -> Option<String> {
+    let (before, rest) = path.split_once("/connector/")?;
+    let action = rest.split_once('/').map_or("", |(_, action)| action);
+    Some(format!("{before}/connector/.../{action}"))
+}
+
+/// Who asks, about which phone.
+struct Asker {
+    app: Arc<App>,
+    /// `None` on the bare paths.
+    token_dn: Option<String>,
+    now: Instant,
+}
+
+impl Asker {
+    fn phone<T>(&self, act: impl FnOnce(&mut Softphone) -> T) -> T {
+        let connectors = &self.app.connectors;
+        match &self.token_dn {
+            Some(dn) => act(lock(&connectors.phones).entry(dn.clone()).or_default()),
+            None => act(&mut lock(&connectors.bare)),
+        }
+    }
+
+    /// What WWE has registered.
+    fn registered_dn(&self) -> Option<String> {
+        self.phone(|phone| phone.dn(self.now).map(str::to_owned))
+    }
+
+    /// Whose phone it is, whether WWE has registered it or not.
+    fn dn(&self) -> Option<String> {
+        self.token_dn.clone().or_else(|| self.registered_dn()).or_else(|| {
+            match self.app.backend.signed_in(2).as_slice() {
+                [only] => Some(dn_of(only)),
+                _ => None,
+            }
+        })
+    }
+
+    async fn line(&self, dn: &str) -> Option<(Arc<Session>, LineState)> {
+        let session = self.app.backend.by_dn(dn)?;
+        let line = self.app.backend.line(&session).await?;
+        Some((session, line))
+    }
+
+    /// Registered by WWE and at the SIP server, and the page would hear a call.
+    async fn is_active(&self) -> bool {
+        let Some(dn) = self.registered_dn() else { return false };
+        let line = self.line(&dn).await;
+        line.is_some_and(|(session, line)| line.registered && session.is_present(self.now))
+    }
+
+    async fn command(&self, action: Action, command: LineCommand) -> Response {
+        let session = self.dn().and_then(|dn| self.app.backend.by_dn(&dn));
+        let Some(session) = session else {
+            let why = "the DN's page is not signed in";
+            return json(StatusCode::CONFLICT, wire::not_done(action, why));
+        };
+        match self.app.backend.command(&session, command).await {
+            Ok(()) => json(StatusCode::OK, wire::done(action)),
+            Err(error) => {
+                let status = reply::message_status(&error).0;
+                json(status, wire::not_done(action, &error.to_string()))
+            }
+        }
+    }
+}
+
+fn json(status: StatusCode, body: String) -> Response {
+    reply::with_type(status, wire::CONTENT_TYPE, body)
+}
+
+fn bad(error: &BadRequest) -> Response {
+    json(StatusCode::BAD_REQUEST, wire::fault(&error.to_string()))
+}
+
+/// 400, as WWE's softphone has it.
+pub(super) fn unknown_path() -> Response {
+    json(StatusCode::BAD_REQUEST, wire::fault("the connector knows no such request"))
+}
+
+/// `/connector/{token}/...`
+pub(super) async fn by_token(State(app): Shared, request: Request) -> Response {
+    let path = request.uri().path().strip_prefix("/connector/").unwrap_or_default();
+    let Some((token, rest)) = path.split_once('/') else { return unknown_path() };
+    let Some(dn) = app.connectors.dn_of_token(token) else {
+        return json(
+            StatusCode::NOT_FOUND,
+            wire::fault("this token is not known, or not any more"),
+        );
+    };
+    let Some(action) = Action::parse(rest) else { return unknown_path() };
+    let asker = Asker { app, token_dn: Some(dn), now: Instant::now() };
+    answer(asker, action, request).await
+}
+
+/// `/RegisterDn` and the others.
+pub(super) async fn bare(
+    State(app): Shared,
+    Extension(conn): Extension<Arc<Conn>>,
+    request: Request,
+) -> Response {
+    let action = request.uri().path().strip_prefix('/').and_then(Action::parse);
+    let Some(action) = action else { return unknown_path() };
+    if let Err(why) = app.connectors.check_bare(&app, &conn, request.headers()) {
+        return json(StatusCode::FORBIDDEN, wire::fault(why));
+    }
+    answer(Asker { app, token_dn: None, now: Instant::now() }, action, request).await
+}
+
+async fn answer(asker: Asker, action: Action, request: Request) -> Response {
+    let (method, allow) = match action.verb() {
+        Verb::Get => (Method::GET, "GET, OPTIONS"),
+        Verb::Post => (Method::POST, "POST, OPTIONS"),
+    };
+    if request.method() != method {
+        let refusal = json(
+            StatusCode::METHOD_NOT_ALLOWED,
+            wire::fault(&format!("{} wants {method}", action.name())),
+        );
+        return reply::not_allowed(refusal, allow);
+    }
+    let body = match body::read_text(request.into_body()).await {
+        Ok(body) => body,
+        Err(error) => {
+            return json(reply::body_status(error).0, wire::fault(&error.to_string()));
+        }
+    };
+    match action {
+        Action::GetDnSip => get_dn_sip(asker).await,
+        Action::SetOptions => set_options(asker, &body),
+        Action::SetSipEndpointParameters => set_sip_endpoint_parameters(&body),
+        Action::RegisterDn => register_dn(asker, &body),
+        Action::GetIsEndpointActive => get_is_endpoint_active(asker).await,
+        Action::GetSipEndpointParameters => get_sip_endpoint_parameters(asker).await,
+        Action::SetPingPeriod => set_ping_period(asker, &body),
+        Action::Ping => ping(asker),
+        Action::UnregisterDn => unregister_dn(asker),
+        Action::MakeCall => make_call(asker, &body).await,
+        Action::AnswerCall => answer_call(asker).await,
+        Action::HangUp => hang_up(asker).await,
+        Action::Hold => hold(asker).await,
+        Action::Retrieve => retrieve(asker).await,
+        Action::SendDtmf => send_dtmf(asker, &body).await,
+        Action::GetIncomingCall => get_incoming_call(asker).await,
+        Action::GetCallStatus => get_call_status(asker).await,
+    }
+}
+
+async fn get_dn_sip(asker: Asker) -> Response {
+    let dn = asker.registered_dn();
+    let registered = match &dn {
+        Some(dn) => asker.line(dn).await.is_some_and(|(_, line)| line.registered),
+        None => false,
+    };
+    json(StatusCode::OK, wire::dn_reply(dn.as_deref().filter(|_| registered)))
+}
+
+fn set_options(asker: Asker, body: &str) -> Response {
+    match wire::parse_options(body) {
+        Ok(period) => {
+            if let Some(ms) = period {
+                asker.phone(|phone| phone.set_ping_period(Duration::from_millis(ms)));
+            }
+            json(StatusCode::OK, wire::taken())
+        }
+        Err(error) => bad(&error),
+    }
+}
+
+fn set_sip_endpoint_parameters(body: &str) -> Response {
+    match wire::parse_parameters(body) {
+        Ok(()) => json(StatusCode::OK, wire::taken()),
+        Err(error) => bad(&error),
+    }
+}
+
+fn register_dn(asker: Asker, body: &str) -> Response {
+    let users = match wire::parse_users(body) {
+        Ok(users) => users,
+        Err(error) => return bad(&error),
+    };
+    let dn = match &asker.token_dn {
+        Some(dn) if users.contains(dn) => Some(dn.clone()),
+        Some(_) => None,
+        None => users.into_iter().next(),
+    };
+    let Some(dn) = dn else {
+        let why = "the token is for another DN";
+        return json(StatusCode::FORBIDDEN, wire::not_done(Action::RegisterDn, why));
+    };
+    tracing::info!(user = dn, "WWE has registered the DN at the connector");
+    asker.phone(|phone| phone.handle_register(dn));
+    json(StatusCode::OK, wire::done(Action::RegisterDn))
+}
+
+async fn get_is_endpoint_active(asker: Asker) -> Response {
+    json(StatusCode::OK, wire::active_reply(asker.is_active().await))
+}
+
+async fn get_sip_endpoint_parameters(asker: Asker) -> Response {
+    json(StatusCode::OK, wire::parameters_reply(asker.is_active().await))
+}
+
+fn set_ping_period(asker: Asker, body: &str) -> Response {
+    match wire::parse_ping_period(body) {
+        Ok(ms) => {
+            let (period, now) = (Duration::from_millis(ms), asker.now);
+            asker.phone(|phone| phone.handle_ping_period(period, now));
+            json(StatusCode::OK, wire::taken())
+        }
+        Err(error) => bad(&error),
+    }
+}
+
+fn ping(asker: Asker) -> Response {
+    let now = asker.now;
+    asker.phone(|phone| phone.handle_ping(now));
+    json(StatusCode::OK, wire::ping_reply())
+}
+
+fn unregister_dn(asker: Asker) -> Response {
+    if asker.phone(Softphone::handle_unregister) {
+        let user = asker.dn().unwrap_or_default();
+        tracing::info!(user, "WWE has unregistered the DN at the connector");
+    }
+    json(StatusCode::OK, wire::done(Action::UnregisterDn))
+}
+
+async fn make_call(asker: Asker, body: &str) -> Response {
+    match wire::parse_destination(body) {
+        Ok(to) => asker.command(Action::MakeCall, LineCommand::Call { to }).await,
+        Err(error) => bad(&error),
+    }
+}
+
+async fn answer_call(asker: Asker) -> Response {
+    asker.command(Action::AnswerCall, LineCommand::Answer).await
+}
+
+async fn hang_up(asker: Asker) -> Response {
+    asker.command(Action::HangUp, LineCommand::HangUp).await
+}
+
+async fn hold(asker: Asker) -> Response {
+    asker.command(Action::Hold, LineCommand::Hold).await
+}
+
+async fn retrieve(asker: Asker) -> Response {
+    asker.command(Action::Retrieve, LineCommand::Retrieve).await
+}
+
+async fn send_dtmf(asker: Asker, body: &str) -> Response {
+    match wire::parse_digits(body) {
+        Ok(digits) => asker.command(Action::SendDtmf, LineCommand::Dtmf(digits)).await,
+        Err(error) => bad(&error),
+    }
+}
+
+async fn get_incoming_call(asker: Asker) -> Response {
+    let line = match asker.dn() {
+        Some(dn) => asker.line(&dn).await,
+        None => None,
+    };
+    let since = line
+        .as_ref()
+        .and_then(|(_, line)| line.ringing())
+        .map(|call| (call.peer.as_str(), rfc3339(call.started)));
+    let call = since.as_ref().map(|(peer, since)| (*peer, since.as_str()));
+    json(StatusCode::OK, wire::incoming_reply(call))
+}
+
+async fn get_call_status(asker: Asker) -> Response {
+    let dn = asker.dn().unwrap_or_default();
+    let line = asker.line(&dn).await.map(|(_, line)| line).unwrap_or_default();
+    let (ringing, active) = (line.ringing(), line.active());
+    let status = Status {
+        registered: line.registered,
+        dn: &dn,
+        active: active.is_some(),
+        caller: ringing.or(active).map(|call| call.peer.as_str()),
+        incoming: ringing.is_some(),
+    };
+    json(StatusCode::OK, wire::call_status_reply(&status))
+}
+
+/// `POST /api/connector/token?id=...`: the token of the session that asks, the same each time.
+pub(super) async fn token(State(app): Shared, request: Request) -> Response {
+    if request.method() != Method::POST {
+        let sentence = "a token is asked for with POST";
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", sentence);
+        return reply::not_allowed(problem.into_response(), "POST, OPTIONS");
+    }
+    let session = match super::rest::session_of_any_dialect(&app, request.uri()) {
+        Ok(session) => session,
+        Err(problem) => return problem.into_response(),
+    };
+    if !matches!(session.identity(), crate::agent::Identity::Dn(_)) {
+        let sentence = "a guest has no DN that could be driven";
+        return Problem::new(StatusCode::CONFLICT, "wrong_state", sentence).into_response();
+    }
+    let token = app.connectors.issue(&session);
+    let body = wire::token_reply(token.expose(), &app.base_path, session.identity().user());
+    reply::with_type(StatusCode::OK, "application/json", body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_stay_out_of_the_log() {
+        for (path, shown) in [
+            ("/connector/s3cret/Ping", Some("/connector/.../Ping")),
+            ("/gw/connector/s3cret/Ping/", Some("/gw/connector/.../Ping/")),
+            ("/connector/s3cret", Some("/connector/.../")),
+            ("/Ping", None),
+        ] {
+            assert_eq!(without_token(path).as_deref(), shown);
+        }
+    }
+}

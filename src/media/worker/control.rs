@@ -1,0 +1,98 @@
+//! What a worker does when it is told to: calls opened, ordered about and closed.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::orders::{Command, Opening};
+use super::seat::{Faults, Seat};
+use super::token::Token;
+use super::{MAX_EVENTS, Worker};
+use crate::media::types::MediaId;
+
+impl Worker {
+    pub(super) fn obey(&mut self, now: Instant) -> bool {
+        while let Ok(command) = self.commands.pop() {
+            if !self.carry_out(now, command) {
+                return false;
+            }
+        }
+        for command in self.orders.take_overflow() {
+            if !self.carry_out(now, command) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn carry_out(&mut self, now: Instant, command: Command) -> bool {
+        match command {
+            Command::Open { id, call } => self.open(now, id, *call),
+            Command::Order { id, order, ufrag } => {
+                if let Some(&seat) = self.by_id.get(&id) {
+                    if let Some(ufrag) = ufrag {
+                        self.routes.by_ufrag.insert(ufrag, seat);
+                    }
+                    self.with(seat, |call, exit| call.handle_order(now, order, exit));
+                }
+            }
+            Command::Close(id) => self.close(now, id),
+            Command::Stop => return false,
+        }
+        true
+    }
+
+    fn open(&mut self, now: Instant, id: MediaId, opening: Opening) {
+        let Opening { call, ufrag, rtp, rtcp, port, events, published } = opening;
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.seats.push(None);
+            self.seats.len() - 1
+        });
+        let added = self
+            .epoll
+            .add(&rtp, Token::Rtp(index))
+            .and_then(|()| self.epoll.add(&rtcp, Token::Rtcp(index)));
+        if let Err(error) = added {
+            tracing::error!(%error, call = id.0, "cannot watch the RTP sockets of a call");
+        }
+        self.seats[index] = Some(Box::new(Seat {
+            id,
+            call,
+            rtp,
+            rtcp,
+            port,
+            events,
+            events_left: MAX_EVENTS,
+            events_since: now,
+            published,
+            dirty: true,
+            armed: None,
+            counted: Faults::default(),
+        }));
+        self.by_id.insert(id, index);
+        self.routes.by_ufrag.insert(ufrag, index);
+        self.with(index, |_, _| ());
+    }
+
+    pub(super) fn close(&mut self, now: Instant, id: MediaId) {
+        let Some(index) = self.by_id.remove(&id) else { return };
+        self.with(index, |call, exit| call.say_goodbye(now, exit));
+        // What the call still wanted to say leaves first.
+        self.send.flush(&self.socket);
+        if let Some(mut seat) = self.seats[index].take() {
+            let (ufrags, paths) = seat.call.routes();
+            for ufrag in ufrags {
+                self.routes.by_ufrag.remove(&ufrag);
+            }
+            for path in paths {
+                self.routes.forget(path, index);
+            }
+            let port = seat.port;
+            seat.publish(&self.orders.counters);
+            drop(seat);
+            self.ports.lock().unwrap_or_else(PoisonError::into_inner).release(now, port);
+        }
+        self.vacant.push(index);
+        self.orders.counters.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,210 @@
+//! A worker: one thread, one browser-side port, and the RTP sockets of its calls.
+
+mod control;
+mod orders;
+mod receive;
+mod routes;
+mod seat;
+mod token;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::UdpSocket;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rtrb::Consumer;
+
+use super::call::Call;
+use super::ports::PortPool;
+use super::socket::{Epoll, RecvBatch, SendBatch};
+use super::types::{MediaEvent, MediaId};
+
+pub use orders::{Command, Opening, Orders};
+use routes::Routes;
+use seat::{Exit, Seat};
+use token::Token;
+
+/// From this many packets a second on, packets gather for a tick instead of waking us one by one:
+/// some ten calls. Below, nothing is gained and latency lost.
+const TICKING: u64 = 1000;
+
+/// How long they gather.
+const TICK: Duration = Duration::from_micros(1500);
+
+/// How often the load is judged and counters are published.
+const PUBLISH: Duration = Duration::from_millis(100);
+
+/// Events a call may report in each ten seconds; digits are some five a second at most.
+const MAX_EVENTS: u32 = 200;
+const EVENTS_PER: Duration = Duration::from_secs(10);
+
+/// The least time to a deadline. A call that had one which nothing moves would cost us wake-ups,
+/// and not the worker with all its calls.
+const MIN_TIMER: Duration = Duration::from_millis(1);
+
+pub struct Worker {
+    socket: UdpSocket,
+    epoll: Epoll,
+    orders: Arc<Orders>,
+    commands: Consumer<Command>,
+    ports: Arc<Mutex<PortPool>>,
+    seats: Vec<Option<Box<Seat>>>,
+    vacant: Vec<usize>,
+    by_id: HashMap<MediaId, usize>,
+    routes: Routes,
+    deadlines: BinaryHeap<Reverse<(Instant, usize, MediaId)>>,
+    recv: RecvBatch,
+    send: SendBatch,
+    packets: u64,
+    /// No deadline is armed before this.
+    earliest: Instant,
+}
+
+impl Worker {
+    pub fn new(
+        socket: UdpSocket,
+        orders: Arc<Orders>,
+        commands: Consumer<Command>,
+        ports: Arc<Mutex<PortPool>>,
+    ) -> std::io::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.add(&orders.waker, Token::Control)?;
+        epoll.add(&socket, Token::Browser)?;
+        Ok(Worker {
+            socket,
+            epoll,
+            orders,
+            commands,
+            ports,
+            seats: Vec::new(),
+            vacant: Vec::new(),
+            by_id: HashMap::new(),
+            routes: Routes::default(),
+            deadlines: BinaryHeap::new(),
+            recv: RecvBatch::new(),
+            send: SendBatch::default(),
+            packets: 0,
+            earliest: Instant::now(),
+        })
+    }
+
+    /// Runs until [`Command::Stop`].
+    pub fn run(mut self) {
+        let mut ready = Vec::new();
+        let mut publish_at = Instant::now() + PUBLISH;
+        let mut packets_before = 0;
+        let mut ticking = false;
+        loop {
+            let now = Instant::now();
+            let mut timeout = self.deadlines.peek().map(|Reverse((at, ..))| *at);
+            if !self.by_id.is_empty() {
+                timeout = Some(timeout.map_or(publish_at, |at| at.min(publish_at)));
+            }
+            let timeout = timeout.map(|at| at.saturating_duration_since(now));
+            ready.clear();
+            let waited = if ticking {
+                self.orders.waker.sleep(timeout.map_or(TICK, |t| t.min(TICK)));
+                self.epoll.wait(Some(Duration::ZERO), &mut ready)
+            } else {
+                self.epoll.wait(timeout, &mut ready)
+            };
+            if let Err(error) = waited {
+                tracing::error!(%error, "a media worker cannot wait for its sockets and stops");
+                return;
+            }
+            let now = Instant::now();
+            self.earliest = now + MIN_TIMER;
+            // Quiet first, then look: an order that comes in between wakes us again.
+            if ready.contains(&Token::Control.into()) {
+                self.orders.waker.clear();
+            }
+            // Before the sockets: what an order announces may be here already. A token of a call
+            // that ends with it meets an empty seat, or a newer call that has nothing to read.
+            if !self.obey(now) {
+                return;
+            }
+            for token in &ready {
+                match Token::of(*token) {
+                    Some(Token::Browser) => self.drain_browser(now),
+                    Some(Token::Rtp(seat)) => self.drain_sip(now, seat, false),
+                    Some(Token::Rtcp(seat)) => self.drain_sip(now, seat, true),
+                    Some(Token::Control) | None => {}
+                }
+            }
+            self.expire(now);
+            self.send.flush(&self.socket);
+            if now >= publish_at {
+                let packets = self.packets - packets_before;
+                packets_before = self.packets;
+                let span = PUBLISH + (now - publish_at);
+                ticking = packets * 1000 > TICKING * span.as_millis() as u64;
+                publish_at = now + PUBLISH;
+                self.publish(now);
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some(Reverse((at, index, id))) = self.deadlines.peek().copied() {
+            if at > now {
+                return;
+            }
+            self.deadlines.pop();
+            if let Some(Some(seat)) = self.seats.get_mut(index)
+                && seat.id == id
+                && seat.armed == Some(at)
+            {
+                seat.armed = None;
+                self.with(index, |call, exit| call.handle_timeout(now, exit));
+            }
+        }
+    }
+
+    /// Lets a call handle something, and arms its next deadline.
+    fn with(&mut self, index: usize, handle: impl FnOnce(&mut Call, &mut Exit<'_>)) {
+        let Some(Some(seat)) = self.seats.get_mut(index) else { return };
+        seat.dirty = true;
+        let mut exit = Exit {
+            seat: index,
+            id: seat.id,
+            send: &mut self.send,
+            routes: &mut self.routes,
+            rtp: &seat.rtp,
+            rtcp: &seat.rtcp,
+            events: &seat.events,
+            events_left: &mut seat.events_left,
+            counters: &self.orders.counters,
+        };
+        // A call is judged by what strangers send, through libraries of others: if one of them
+        // panics after all, that call ends and its neighbours on this thread do not.
+        let outcome = catch_unwind(AssertUnwindSafe(|| handle(&mut seat.call, &mut exit)));
+        if outcome.is_err() {
+            let id = seat.id;
+            tracing::error!(call = id.0, "a call's media panicked and is closed");
+            let _ = seat.events.try_send((id, MediaEvent::IceLost));
+            self.close(Instant::now(), id);
+            return;
+        }
+        if let Some(at) = seat.call.poll_timeout().map(|at| at.max(self.earliest))
+            && seat.armed.is_none_or(|armed| at < armed)
+        {
+            seat.armed = Some(at);
+            self.deadlines.push(Reverse((at, index, seat.id)));
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        for seat in self.seats.iter_mut().flatten() {
+            if now.saturating_duration_since(seat.events_since) > EVENTS_PER {
+                seat.events_since = now;
+                seat.events_left = MAX_EVENTS;
+            }
+            // A reader holds the lock for a copy; if it does just now, the next round is soon.
+            if seat.dirty && seat.publish(&self.orders.counters) {
+                seat.dirty = false;
+            }
+        }
+    }
+}
