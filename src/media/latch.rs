@@ -115,6 +115,12 @@ impl Latch {
         }
     }
 
+    /// The only one that [`Latch::judge`] accepts from now on, whatever comes; `None` as long as others
+    /// may introduce themselves, and for a black hole.
+    pub fn settled(&self, now: Instant) -> Option<SocketAddr> {
+        self.in_use().filter(|_| now > self.until && self.target.is_some())
+    }
+
     fn in_use(&self) -> Option<SocketAddr> {
         match self.remote {
             Remote::Learned(addr) => Some(addr),
@@ -222,6 +228,22 @@ mod tests {
         assert_eq!(latch.destination(), Some(addr(7000)));
         // It may be the same phone all the same, whose NAT hides that it moved.
         assert_eq!(latch.judge(now + ALIVE, addr(4000)), FIRST);
+    }
+
+    #[test]
+    fn the_far_end_is_settled_outside_the_window_alone() {
+        let now = Instant::now();
+        let late = now + WINDOW + Duration::from_millis(1);
+        let mut latch = Latch::new(now);
+        assert_eq!(latch.settled(late), None, "nothing announced yet");
+        latch.set_target(now, Some(addr(4000)));
+        assert_eq!(latch.judge(now, addr(5000)), FIRST);
+        assert_eq!(latch.settled(now + WINDOW), None);
+        assert_eq!(latch.settled(late), Some(addr(5000)));
+        latch.reopen(late);
+        assert_eq!(latch.settled(late), None);
+        latch.set_target(late, None);
+        assert_eq!(latch.settled(late + WINDOW * 2), None, "a black hole");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod dtls;
 mod dtmf;
 mod engine;
 mod g711;
+mod handshake;
 mod hello;
 mod ice;
 mod latch;

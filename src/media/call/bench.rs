@@ -11,6 +11,7 @@ use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
 
 use super::{Call, Order, Sink};
 use crate::media::dtls::Identity;
+use crate::media::handshake::Job;
 use crate::media::ice::Check;
 use crate::media::path::Path;
 use crate::media::relay::PACKET;
@@ -44,6 +45,9 @@ impl Sink for Exit {
         self.bytes += data.len();
     }
     fn event(&mut self, _: MediaEvent) {}
+    fn handshake(&mut self, job: Job) -> Result<(), Job> {
+        Err(job)
+    }
     fn learned(&mut self, _: Path) {}
     fn forgotten(&mut self, _: Path) {}
     fn void(&mut self, _: &str) {}
@@ -173,7 +177,7 @@ impl Rig {
     }
 
     /// An RTP packet of the telephone's; the bytes that went to the browser for it.
-    pub fn from_sip(&mut self, data: &[u8]) -> usize {
+    pub fn from_sip(&mut self, data: &mut [u8]) -> usize {
         self.now += MS20;
         self.exit.bytes = 0;
         self.call.handle_rtp(self.now, self.phone, data, &mut self.exit);

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use crate::sdp::IceCredentials;
 
 use crate::media::dtls::Identity;
+use crate::media::handshake::{Done, Job};
 use crate::media::latch::Latch;
 use crate::media::path::Path;
 use crate::media::peer::{Notice, Peer};
@@ -44,6 +45,9 @@ pub trait Sink {
     fn forgotten(&mut self, path: Path);
     /// A ufrag that leads here no more.
     fn void(&mut self, ufrag: &str);
+    /// Work of a handshake that would keep media waiting. It comes back by
+    /// [`Call::handle_handshaken`], or at once when there is too much of it already.
+    fn handshake(&mut self, job: Job) -> Result<(), Job>;
 }
 
 /// What is told of a call from outside.
@@ -66,6 +70,8 @@ pub struct Call {
     /// A new peer connection that is to replace `peer` once it is connected.
     renewed: Option<Peer>,
     identity: Arc<Identity>,
+    /// Peer connections so far.
+    peers: u32,
     relay: Relay,
     latch: Latch,
     /// Where the SIP side speaks SRTP, or has.
@@ -101,9 +107,10 @@ impl Call {
         let to_browser = Stream::fixed(ssrc, rand::random::<u16>() >> 1, rand::random());
         let to_sip = Stream::following(rand::random(), rand::random(), rand::random());
         Call {
-            peer: Peer::new(local, identity.clone()),
+            peer: Peer::new(0, local, identity.clone()),
             renewed: None,
             identity,
+            peers: 1,
             relay: Relay::new(to_browser, to_sip),
             latch: Latch::new(now),
             secure: None,
@@ -163,6 +170,11 @@ impl Call {
             .any(|peer| peer.ice.selected() == Some(path))
     }
 
+    /// The only source of RTP from SIP that is taken from now on, once it is certain.
+    pub fn settled(&self, now: Instant) -> Option<SocketAddr> {
+        self.latch.settled(now)
+    }
+
     pub fn handle_order(&mut self, now: Instant, order: Order, sink: &mut dyn Sink) {
         match order {
             Order::SetBrowser(remote) => {
@@ -172,8 +184,7 @@ impl Call {
                 }
                 self.relay.set_browser(remote.payloads.clone());
                 let peer = self.renewed.as_mut().unwrap_or(&mut self.peer);
-                let notice = peer.set_remote(now, &remote);
-                self.notice(notice, self.renewed.is_some(), sink);
+                peer.set_remote(&remote);
             }
             Order::RestartIce(credentials) => {
                 let peer = self.renewed.as_mut().unwrap_or(&mut self.peer);
@@ -182,7 +193,8 @@ impl Call {
                 }
             }
             Order::RenewBrowser(credentials) => {
-                let peer = Peer::new(credentials, self.identity.clone());
+                let peer = Peer::new(self.peers, credentials, self.identity.clone());
+                self.peers += 1;
                 if let Some(old) = self.renewed.replace(peer) {
                     drop_routes(&old, sink);
                 }
@@ -206,6 +218,20 @@ impl Call {
             }
             Order::SendDigits(digits) => self.relay.press(now, &digits),
             Order::PlayDigit(digit) => self.relay.play_digit(now, digit),
+        }
+        self.flush(now, sink);
+    }
+
+    /// A handshake's work is done. It may be one of a peer connection that is gone by now.
+    pub fn handle_handshaken(&mut self, now: Instant, done: Done, sink: &mut dyn Sink) {
+        let is_renewed = self.renewed.as_ref().is_some_and(|peer| peer.number() == done.number);
+        let peer = match &mut self.renewed {
+            Some(peer) if is_renewed => peer,
+            _ if self.peer.number() == done.number => &mut self.peer,
+            _ => return,
+        };
+        for notice in peer.handle_done(done) {
+            self.notice(Some(notice), is_renewed, sink);
         }
         self.flush(now, sink);
     }
@@ -256,6 +282,11 @@ impl Call {
         for peer in std::iter::once(&mut self.peer).chain(&mut self.renewed) {
             while let Some((to, data)) = peer.poll_transmit() {
                 sink.to_browser(to, &data);
+            }
+            if let Some(job) = peer.poll_job()
+                && let Err(job) = sink.handshake(job)
+            {
+                peer.handle_refused(job);
             }
         }
         let mut buffer = [0; PACKET + OVERHEAD];

@@ -1,0 +1,212 @@
+//! One way of a call from one codec to another: what comes is put in order, decoded, encoded again, and
+//! leaves at an even pace.
+
+use std::time::{Duration, Instant};
+
+use super::coder::{Decoder, Encoder};
+use super::jitter::{Jitter, JitterStats, Next, Stamp};
+use crate::media::stream::units;
+use crate::sdp::Codec;
+
+/// The most that a packet may hold, 120 ms at 16 kHz.
+const LONGEST: usize = 1920;
+
+/// More than this is not made up for a loss: nobody is fooled, and time would run behind.
+const MAX_CONCEALED: Duration = Duration::from_millis(120);
+
+/// Later than this, the pace starts over instead of catching up.
+const MAX_LAG: Duration = Duration::from_millis(100);
+
+/// A frame with no sample beyond this is silence: 48 dB below full scale.
+const SILENCE: u16 = 128;
+
+/// A payload that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// When it was to leave.
+    pub at: Instant,
+    pub len: usize,
+    /// Its length in units of the clock of [`Transcoder::to`].
+    pub samples: u32,
+    /// The first after a pause.
+    pub first: bool,
+}
+
+/// Decodes, encodes and paces one direction.
+pub struct Transcoder {
+    from: Codec,
+    to: Codec,
+    rate: u32,
+    frame: Duration,
+    jitter: Jitter,
+    decoder: Decoder,
+    encoder: Encoder,
+    /// Decoded and not yet encoded.
+    pcm: Vec<i16>,
+    next_at: Option<Instant>,
+    first: bool,
+    silent: bool,
+}
+
+impl Transcoder {
+    /// `ptime`: what a packet is to hold, from 10 to 60 ms; the next shorter that the codec has.
+    /// `complexity` of Opus: 0 to 10.
+    pub fn new(from: Codec, to: Codec, ptime: Duration, complexity: u8) -> Self {
+        let rate = common_rate(from, to);
+        Transcoder {
+            from,
+            to,
+            rate,
+            frame: frame_time(to, ptime),
+            jitter: Jitter::new(from.clock_rate()),
+            decoder: Decoder::new(from, rate),
+            encoder: Encoder::with_complexity(to, rate, complexity),
+            pcm: Vec::with_capacity(2 * LONGEST),
+            next_at: None,
+            first: true,
+            silent: false,
+        }
+    }
+
+    pub fn from(&self) -> Codec {
+        self.from
+    }
+
+    pub fn to(&self) -> Codec {
+        self.to
+    }
+
+    pub fn stats(&self) -> JitterStats {
+        self.jitter.stats()
+    }
+
+    /// What the far end says that it loses, in per cent.
+    pub fn set_loss(&mut self, percent: u8) {
+        self.encoder.set_loss(percent);
+    }
+
+    /// Takes a packet of the source.
+    pub fn insert(&mut self, now: Instant, stamp: Stamp, payload: &[u8]) {
+        self.jitter.insert(now, stamp, payload);
+    }
+
+    /// Says that the source does something else for a while: a digit.
+    pub fn pause(&mut self) {
+        self.jitter.clear();
+        self.pcm.clear();
+        self.next_at = None;
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_at.or_else(|| self.jitter.starts_at())
+    }
+
+    /// Writes the payload that is due into `out`. To be asked until there is none.
+    pub fn poll(&mut self, now: Instant, out: &mut [u8]) -> Option<Due> {
+        if self.next_at.is_none() {
+            self.next_at = self.jitter.starts_at();
+            self.first = true;
+        }
+        let mut at = self.next_at.filter(|at| *at <= now)?;
+        if now.saturating_duration_since(at) > MAX_LAG {
+            at = now;
+        }
+        let wanted = units(self.frame, self.rate) as usize;
+        if !self.gather(now, wanted) {
+            self.pause();
+            return None;
+        }
+        self.next_at = Some(at + self.frame);
+        let pcm = self.pcm.get(..wanted)?;
+        self.silent = pcm.iter().all(|sample| sample.unsigned_abs() < SILENCE);
+        let len = self.encoder.encode(pcm, out);
+        self.pcm.drain(..wanted);
+        let samples = units(self.frame, self.to.clock_rate());
+        Some(Due { at, len, samples, first: std::mem::take(&mut self.first) })
+    }
+
+    /// Brings together a frame's samples; false when the source has paused.
+    fn gather(&mut self, now: Instant, wanted: usize) -> bool {
+        let clock = self.from.clock_rate();
+        let to_pcm = |samples: u32| (u64::from(samples) * u64::from(self.rate) / u64::from(clock)) as usize;
+        let mut room = [0; LONGEST];
+        while self.pcm.len() < wanted {
+            let made = match self.jitter.poll(now, self.silent) {
+                Next::Frame(payload) => {
+                    let made = self.decoder.decode(payload, &mut room);
+                    if made == 0 {
+                        // No payload of the codec: as good as lost.
+                        let out = &mut room[..wanted.min(LONGEST)];
+                        self.decoder.conceal(out);
+                    }
+                    if made == 0 { wanted.min(LONGEST) } else { made }
+                }
+                Next::Lost { samples, after } => {
+                    let most = units(MAX_CONCEALED, self.rate) as usize;
+                    let lost = to_pcm(samples).min(most).min(LONGEST);
+                    // What the packet after it remembers is the last frame before that.
+                    let frame = after.map_or(0, |payload| {
+                        to_pcm(super::samples(self.from, payload))
+                    });
+                    let known = if frame <= lost { frame } else { 0 };
+                    let (made_up, recalled) = room[..lost].split_at_mut(lost - known);
+                    if !made_up.is_empty() {
+                        self.decoder.conceal(made_up);
+                    }
+                    if let Some(after) = after.filter(|_| known > 0) {
+                        self.decoder.recover(after, recalled);
+                    }
+                    lost
+                }
+                Next::Quiet { samples } => {
+                    let quiet = to_pcm(samples).min(LONGEST);
+                    room[..quiet].fill(0);
+                    quiet
+                }
+                Next::Late => {
+                    let missing = (wanted - self.pcm.len()).min(LONGEST);
+                    // A whole number of what the decoder conceals in.
+                    let grain = units(Duration::from_millis(10), self.rate) as usize;
+                    let missing = missing.div_ceil(grain) * grain;
+                    self.decoder.conceal(&mut room[..missing]);
+                    let units = missing as u64 * u64::from(clock) / u64::from(self.rate);
+                    self.jitter.bridged(units as u32);
+                    missing
+                }
+                Next::Paused => return false,
+            };
+            self.pcm.extend_from_slice(&room[..made]);
+        }
+        true
+    }
+}
+
+/// Where neither side is narrow band, 16 kHz.
+fn common_rate(from: Codec, to: Codec) -> u32 {
+    let narrow = |codec| matches!(codec, Codec::Pcmu | Codec::Pcma);
+    if narrow(from) || narrow(to) { 8000 } else { 16_000 }
+}
+
+/// The longest frame that the codec has within `ptime`.
+fn frame_time(codec: Codec, ptime: Duration) -> Duration {
+    let millis = ptime.as_millis() as u64;
+    Duration::from_millis(match (codec, millis) {
+        (Codec::Opus, 60..) => 60,
+        (Codec::Opus, 40..) => 40,
+        (Codec::Opus, 20..) => 20,
+        (Codec::Opus, _) => 10,
+        _ => (millis / 10 * 10).clamp(10, 60),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_what_the_codec_has() {
+        let of = |codec, millis| frame_time(codec, Duration::from_millis(millis)).as_millis();
+        assert_eq!([5, 20, 30, 60, 120].map(|ms| of(Codec::Pcma, ms)), [10, 20, 30, 60, 60]);
+        assert_eq!([5, 20, 30, 59, 120].map(|ms| of(Codec::Opus, ms)), [10, 20, 20, 40, 60]);
+    }
+}
