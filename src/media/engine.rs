@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::Sender;
 
@@ -20,7 +20,7 @@ use super::socket::{Waker, bind, raise_descriptor_limit};
 use super::tcp::{self, Acceptor};
 use super::types::{
     BrowserLocal, BrowserRemote, CallStats, EngineStats, Flow, MediaConfig, MediaEvent, MediaId,
-    OpenError, SipRemote, StartError,
+    OpenError, SipRemote, Sounds, StartError,
 };
 use super::worker::{Command, Handshakes, Opening, Orders, Worker, weight};
 
@@ -51,6 +51,8 @@ struct Shared {
     tcp: Option<(Arc<Acceptor>, SocketAddr)>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     next_id: AtomicU64,
+    sounds: Sounds,
+    silence_alarm: Option<Duration>,
 }
 
 struct WorkerHandle {
@@ -138,6 +140,8 @@ impl Engine {
             tcp: tcp.as_ref().map(|tcp| (tcp.acceptor.clone(), tcp.address)),
             threads: Mutex::new(Vec::new()),
             next_id: AtomicU64::new(1),
+            sounds: config.sounds,
+            silence_alarm: config.silence_alarm,
         });
         if let Some(TcpPort { acceptor, listener, .. }) = tcp {
             let workers = shared.workers.iter().map(|worker| worker.orders.clone()).collect();
@@ -191,7 +195,8 @@ impl Engine {
             local.ice.clone(),
             local.ssrc,
             local.cname.clone(),
-        );
+        )
+        .with(shared.sounds.clone(), shared.silence_alarm);
         let opening = Opening {
             call,
             ufrag: local.ice.ufrag.clone(),
@@ -390,6 +395,12 @@ impl Bridge {
     /// While the flow lets nothing through to SIP, digits are dropped.
     pub fn send_digits(&self, digits: &str) {
         self.order(Order::SendDigits(digits.to_owned()), None);
+    }
+
+    /// Lets the browser hear a digit of the far end's that came outside of RTP (SIP INFO), 100 ms of it, as
+    /// an RFC 4733 event; nothing where the browser did not negotiate telephone-event.
+    pub fn play_digit(&self, digit: char) {
+        self.order(Order::PlayDigit(digit), None);
     }
 
     /// A snapshot, at most some 100 ms old.
