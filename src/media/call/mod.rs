@@ -19,6 +19,7 @@ use crate::media::peer::{Notice, Peer};
 use crate::media::reception::Reception;
 use crate::media::relay::{PACKET, Relay};
 use crate::media::rtcp::Clock;
+use crate::media::srtp::OVERHEAD;
 use crate::media::stream::Stream;
 use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, StreamStats};
 
@@ -222,6 +223,12 @@ impl Call {
         let mut buffer = [0; PACKET];
         while let Some(len) = self.relay.poll_sip(now, &mut buffer).map(<[u8]>::len) {
             self.send_sip(&buffer, len, sink);
+        }
+        let mut buffer = [0; PACKET + OVERHEAD];
+        while let Some(plain) = buffer.first_chunk_mut()
+            && let Some(len) = self.relay.poll_coder_to_browser(now, plain).map(<[u8]>::len)
+        {
+            self.send_browser(&mut buffer, len, sink);
         }
     }
 

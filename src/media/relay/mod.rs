@@ -6,18 +6,21 @@ mod forward;
 mod own;
 #[cfg(test)]
 mod tests;
+mod transcode;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::sdp::{Codec, PayloadMap};
 
+use crate::media::codec::COMPLEXITY;
 use crate::media::dtmf::{self, Event, Keypad, Listener};
 use crate::media::rtp::{HEADER, Packet};
 use crate::media::stream::{Place, Stream};
 use crate::media::types::{Flow, MediaEvent};
 
 use event::Renamed;
+use transcode::Coder;
 
 /// Comfort noise (RFC 3389): swallowed, for it is never negotiated.
 const COMFORT_NOISE: u8 = 13;
@@ -49,6 +52,10 @@ pub struct Relay {
     to_sip: Stream,
     browser_ear: Listener,
     sip_ear: Listener,
+    coder_to_sip: Coder,
+    coder_to_browser: Coder,
+    /// Of Opus, 0 to 10.
+    complexity: u8,
     /// Events that go on under timestamps of ours.
     browser_event: Option<Renamed>,
     sip_event: Option<Renamed>,
@@ -71,6 +78,9 @@ impl Relay {
             to_sip,
             browser_ear: Listener::default(),
             sip_ear: Listener::default(),
+            coder_to_sip: None,
+            coder_to_browser: None,
+            complexity: COMPLEXITY,
             browser_event: None,
             sip_event: None,
             keypad: Keypad::default(),
@@ -96,10 +106,12 @@ impl Relay {
 
     pub fn set_browser(&mut self, payloads: PayloadMap) {
         self.browser = payloads;
+        self.drop_coders();
     }
 
     pub fn set_sip(&mut self, now: Instant, payloads: PayloadMap, ptime: Duration) {
         self.sip = payloads;
+        self.drop_coders();
         if !self.sip.has_events() {
             self.keypad.clear();
         }
@@ -109,6 +121,7 @@ impl Relay {
 
     pub fn set_flow(&mut self, now: Instant, flow: Flow) {
         let before = std::mem::replace(&mut self.flow, flow);
+        self.drop_coders();
         if !flow.to_browser {
             self.to_browser.detach();
         }
