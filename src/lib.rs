@@ -27,4 +27,5 @@ pub mod sdp;
 pub mod secret;
 pub mod sip;
 pub mod telemetry;
+pub mod turn;
 pub mod wire;

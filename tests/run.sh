@@ -2,7 +2,7 @@
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
 #   bash tests/run.sh            everything, in the order of how soon it can fail
-#   bash tests/run.sh STEP...    only these: lint deny web e2e peers rust
+#   bash tests/run.sh STEP...    only these: lint deny web e2e peers bench rust
 #
 # `peers` wants root, for its chroot; what a machine cannot have of it is named and counted as skipped.
 # Root installs packages; anybody else is told which are missing.
@@ -73,10 +73,16 @@ step_web() {
 
 step_e2e() {
   node_ready
-  apt_install chromium firefox-esr pulseaudio
+  apt_install chromium firefox-esr pulseaudio openssl
   say "browsers against the demo"
   cargo build --locked
   (cd tests/e2e && npm ci --silent && npm test)
+}
+
+step_bench() {
+  apt_install valgrind
+  say "instructions per packet against benches/instructions.toml"
+  cargo bench --locked --bench instructions
 }
 
 step_rust() {
@@ -152,7 +158,7 @@ step_peers() {
 
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web e2e peers rust
+[ $# -gt 0 ] || set -- lint deny web e2e peers bench rust
 for step in "$@"; do
   "step_$step"
 done

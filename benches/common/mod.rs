@@ -92,6 +92,6 @@ fn browser_to_sip(profile: Profile, packets: usize) -> Option<Run> {
 }
 
 fn sip_to_browser(profile: Profile, packets: usize) -> Option<Run> {
-    let (mut rig, all) = (Rig::new(profile)?, plain(packets, PHONE));
-    Some(Box::new(move |n| rig.from_sip(black_box(&all[n][..PLAIN]))))
+    let (mut rig, mut all) = (Rig::new(profile)?, plain(packets, PHONE));
+    Some(Box::new(move |n| rig.from_sip(black_box(&mut all[n][..PLAIN]))))
 }

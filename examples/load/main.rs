@@ -1,8 +1,7 @@
 //! What the gateway takes: CPU, memory, latency, loss, and how long a call needs to come about; beside
 //! it a bare relay of the same packets, in the same run, on the same machine.
 //!
-//!     cargo build --release --bins --examples
-//!     target/release/examples/load --markdown
+//!     cargo run --release --example load -- --markdown
 //!
 //! The gateway runs as a process of its own and is seen from outside. This process is N browsers (HTTP
 //! polling, ICE, DTLS, SRTP) and N telephones behind a small SIP server, all on loopback. Linux only.
@@ -22,8 +21,8 @@ mod stage;
 mod times;
 
 use std::error::Error;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use clap::Parser;
 
@@ -76,22 +75,20 @@ fn main() -> Result<(), Fault> {
     net::raise_descriptor_limit()?;
     let cores = std::thread::available_parallelism()?.get();
     let pinned = (options.pin && cores > 1).then_some((0, cores - 1));
-    if let Some((_, own)) = pinned {
-        net::pin(0, own)?;
-    }
-    let own = std::env::current_exe()?;
     let plan = stage::Plan {
-        gateway: options
-            .gateway
-            .clone()
-            .or_else(|| stage::default_gateway(&own))
-            .ok_or("no gateway")?,
+        gateway: match &options.gateway {
+            Some(gateway) => gateway.clone(),
+            None => built()?,
+        },
         seconds: options.seconds.max(1),
         codec: options.codec,
         profile: options.srtp,
         cores: pinned,
         settings: options.settings.clone(),
     };
+    if let Some((_, own)) = pinned {
+        net::pin(0, own)?;
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let report = runtime.block_on(measure(&options, &plan))?;
@@ -113,15 +110,41 @@ fn main() -> Result<(), Fault> {
     Err("these figures are not to be quoted".into())
 }
 
+/// The gateway of the same profile as this example: `cargo run` builds an example and no binary.
+fn built() -> Result<PathBuf, Fault> {
+    let own = std::env::current_exe()?;
+    let folder = own.parent().and_then(Path::parent).ok_or("no place")?;
+    if let Ok(cargo) = std::env::var("CARGO") {
+        let mut build = Command::new(cargo);
+        build.args(["build", "--locked", "--bin", "wrtc-gateway"]);
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        if !build.status()?.success() {
+            return Err("the gateway does not build".into());
+        }
+    }
+    Ok(folder.join("wrtc-gateway"))
+}
+
+/// What it says it is, and of which commit as far as the source is at hand.
+fn version(gateway: &Path) -> Result<String, Fault> {
+    let text = |output: Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let version = text(Command::new(gateway).arg("--version").output()?);
+    let mut git = Command::new("git");
+    git.args(["describe", "--always", "--dirty", "--exclude=*"]).stderr(Stdio::null());
+    let commit = git.output().map(text).unwrap_or_default();
+    Ok(if commit.is_empty() { version } else { format!("{version} ({commit})") })
+}
+
 async fn measure<'a>(
     options: &Options,
     plan: &'a stage::Plan,
 ) -> Result<report::Report<'a>, Fault> {
-    let version = Command::new(&plan.gateway).arg("--version").output()?;
     let mut report = report::Report {
         plan,
         machine: process::machine(),
-        version: String::from_utf8_lossy(&version.stdout).trim().to_owned(),
+        version: version(&plan.gateway)?,
         rows: Vec::new(),
         soak: None,
     };

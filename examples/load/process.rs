@@ -1,6 +1,6 @@
 //! Processes seen from outside: CPU time, memory, descriptors; and what machine this is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -53,10 +53,31 @@ impl Process {
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
-    /// Open UDP sockets and other descriptors.
-    pub fn descriptors(&self) -> Result<usize, Fault> {
-        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    /// Open descriptors, and how many of these are UDP sockets.
+    pub fn descriptors(&self) -> Result<Descriptors, Fault> {
+        let mut inodes = HashSet::new();
+        for table in ["udp", "udp6"] {
+            let text = fs::read_to_string(format!("/proc/{}/net/{table}", self.child.id()))?;
+            let inode = |line: &str| line.split_whitespace().nth(9).map(str::to_owned);
+            inodes.extend(text.lines().skip(1).filter_map(inode));
+        }
+        let mut found = Descriptors::default();
+        for entry in fs::read_dir(format!("/proc/{}/fd", self.child.id()))? {
+            // One that was closed meanwhile counts for nothing.
+            let Ok(target) = fs::read_link(entry?.path()) else { continue };
+            found.all += 1;
+            let target = target.to_string_lossy();
+            let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+            found.udp += usize::from(inode.is_some_and(|inode| inodes.contains(inode)));
+        }
+        Ok(found)
     }
+}
+
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub struct Descriptors {
+    pub all: usize,
+    pub udp: usize,
 }
 
 /// CPU time of a process so far, in nanoseconds by thread.

@@ -280,11 +280,11 @@ fn memory_table(out: &mut String, rows: &[Row]) {
     out.push_str(
         "\nResident memory of the gateway.\n\n\
          | calls | empty, MB | all signed in, MB | all talking, MB | calls over, MB | KB an idle agent | KB a \
-         call | descriptors: signed in, talking, over |\n|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         call | UDP sockets: signed in, talking, over |\n|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for row in rows {
         let [empty, idle, talking, over] = row.memory.map(|kib| kib / 1024.0);
-        let [a, b, c] = row.descriptors;
+        let [a, b, c] = row.descriptors.map(|descriptors| descriptors.udp);
         let _ = writeln!(
             out,
             "| {} | {empty:.1} | {idle:.1} | {talking:.1} | {over:.1} | {:.1} | {:.1} | {a}, {b}, {c} |",

@@ -10,14 +10,15 @@ use tokio::task::JoinSet;
 
 use crate::Fault;
 use crate::calls::Way;
+use crate::process::Descriptors;
 use crate::report::times_json;
 use crate::stage::{Plan, wait_idle};
 use crate::times::Times;
 
 /// Agents whose calls they are. Each has one at a time.
-const AGENTS: usize = 40;
+const AGENTS: usize = 32;
 /// How long each call talks.
-const TALK: Duration = Duration::from_millis(100);
+const TALK: Duration = Duration::from_millis(60);
 /// An RTP port rests for 5 s after a call, and what is kept for late messages goes after 32 s (64 T1).
 const REST: Duration = Duration::from_secs(35);
 /// Looks at the gateway's memory, over all calls.
@@ -31,7 +32,7 @@ pub struct Soak {
     media: Times,
     /// KiB: before, after each tenth of the calls, and after a rest.
     memory: Vec<f64>,
-    descriptors: [usize; 2],
+    descriptors: [Descriptors; 2],
 }
 
 pub async fn run(plan: &Plan, calls: usize) -> Result<Soak, Fault> {
@@ -43,7 +44,7 @@ pub async fn run(plan: &Plan, calls: usize) -> Result<Soak, Fault> {
         cpu: 0.0,
         media: Times::default(),
         memory: vec![process.memory()?],
-        descriptors: [process.descriptors()?, 0],
+        descriptors: [process.descriptors()?, Descriptors::default()],
     };
     let (begun, cpu) = (Instant::now(), process.cpu()?);
     let next = Arc::new(AtomicUsize::new(0));
@@ -102,7 +103,7 @@ impl Soak {
             "\n{} calls of {} ms by {AGENTS} agents, one after another: memory in MB before, after a tenth, a \
              half and all of them, and {} s later.\n\n\
              | calls a second | CPU a call, ms | until both hear each other, p50 / p99 ms | failed | before | \
-             a tenth | half | all | rested | descriptors before, rested |\n\
+             a tenth | half | all | rested | UDP sockets before, rested |\n\
              |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n\
              | {:.0} | {:.2} | {:.1} / {:.1} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {}, {} |\n",
             self.calls,
@@ -118,8 +119,8 @@ impl Soak {
             mb(LOOKS / 2),
             mb(LOOKS),
             mb(LOOKS + 1),
-            self.descriptors[0],
-            self.descriptors[1],
+            self.descriptors[0].udp,
+            self.descriptors[1].udp,
         );
     }
 

@@ -1,6 +1,6 @@
 //! One number of calls, through the gateway and through the relay.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::browser::{Identity, Profile};
 use crate::calls::{Agent, Took, Way, World};
 use crate::media::{self, End, Figures, Generator, Guard, Leg};
-use crate::process::{Cpu, Process, machine_cpu};
+use crate::process::{Cpu, Descriptors, Process, machine_cpu};
 use crate::relay::{Relay, Sockets};
 use crate::sdp::Codec;
 use crate::sip::Server;
@@ -18,7 +18,9 @@ use crate::times::Times;
 use crate::{Fault, net};
 
 /// Calls set up a second, in the middle of the media of those that are up.
-const SET_UP_RATE: f64 = 50.0;
+pub const SET_UP_RATE: f64 = 50.0;
+/// And ended a second.
+const HANG_UP_RATE: f64 = 200.0;
 const SIGN_INS_AT_A_TIME: usize = 16;
 /// Until what was begun by setting up has settled.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -58,8 +60,8 @@ pub struct Row {
     pub failed: Vec<String>,
     /// Resident KiB: empty, everybody signed in, everybody talking, all calls over.
     pub memory: [f64; 4],
-    /// Descriptors: everybody signed in, talking, all calls over.
-    pub descriptors: [usize; 3],
+    /// Everybody signed in, talking, all calls over.
+    pub descriptors: [Descriptors; 3],
 }
 
 impl Plan {
@@ -151,6 +153,7 @@ impl Plan {
         let descriptors = process.descriptors()?;
 
         let mut tasks = JoinSet::new();
+        let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / HANG_UP_RATE));
         for mut agent in agents {
             pace.tick().await;
             tasks.spawn(async move { (agent.hang_up().await, agent) });
@@ -249,9 +252,4 @@ pub async fn wait_idle(world: &World) -> Result<(), Fault> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Err("calls of the gateway do not end".into())
-}
-
-/// The gateway beside this example, in target/<profile>/.
-pub fn default_gateway(own: &Path) -> Option<PathBuf> {
-    Some(own.parent()?.parent()?.join("wrtc-gateway"))
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::secret::Secret;
 use crate::wire::FromBrowser;
@@ -200,6 +200,29 @@ pub struct Health {
     pub active_calls: usize,
 }
 
+/// STUN and TURN servers for a browser's peer connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IceServers {
+    pub servers: Vec<IceServer>,
+    /// For how long the credentials open relays; zero where there are none.
+    pub ttl: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IceServer {
+    pub urls: Vec<String>,
+    /// What TURN wants and STUN does not.
+    pub login: Option<IceLogin>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IceLogin {
+    pub username: String,
+    pub credential: Secret,
+    /// Unix time.
+    pub expires: u64,
+}
+
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What the HTTP surfaces ask of the gateway. Behind a trait so that each surface is tested without SIP.
@@ -242,4 +265,9 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Answer<'a, Result<(), MessageError>>;
 
     fn health(&self) -> Health;
+
+    /// The STUN and TURN servers that this user's browser may use, none unless configured.
+    fn ice_servers(&self, _user: &Identity) -> IceServers {
+        IceServers::default()
+    }
 }

@@ -182,7 +182,7 @@ impl Line {
     /// 2xx to a re-INVITE of ours.
     pub(super) fn reinvite_answered(&mut self, i: usize, sdp: Option<&str>) {
         self.legs[i].sip.reinviting = false;
-        if let Some(Ok(answer)) = sdp.map(|text| self.parse_sip(text)) {
+        if let Some(Ok(answer)) = sdp.map(|text| self.parse_answer(i, text)) {
             self.legs[i].sip.settle(answer);
             self.update_media(i);
             self.check_codecs();

@@ -23,7 +23,10 @@ pub struct InviteOffer {
 
 impl InviteOffer {
     pub fn parse(invited: &Invited, config: &CallConfig) -> Result<Self, SdpError> {
-        let offer = invited.sdp.as_deref().map(|text| SipSdp::parse(text, &config.codecs));
+        let offer = invited
+            .sdp
+            .as_deref()
+            .map(|text| SipSdp::parse_with(text, &config.codecs, config.srtp));
         let attached = attached::read(&config.attached_prefix, &invited.headers);
         Ok(Self { sdp: offer.transpose()?, attached })
     }
@@ -212,7 +215,7 @@ impl Line {
     /// The ACK to a 200 of ours, with the answer when that held an offer.
     pub(super) fn sip_acked(&mut self, i: usize, sdp: Option<&str>) {
         let waits = self.legs[i].phase == Phase::AwaitingAck;
-        let answer = match sdp.map(|text| self.parse_sip(text)) {
+        let answer = match sdp.map(|text| self.parse_answer(i, text)) {
             Some(Ok(answer)) => Some(answer),
             Some(Err(error)) if waits => {
                 let text = format!("the answer in the ACK cannot be used: {error}");

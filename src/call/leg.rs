@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::sdp::{KeySource, SrtpPolicy};
 use crate::sip::{ReferId, SessionId};
 use crate::wire::DataPair;
 
@@ -80,12 +81,13 @@ impl Leg {
         rtp: SocketAddr,
         origin: u64,
         digits: DigitsBy,
+        srtp: (SrtpPolicy, KeySource),
     ) -> Self {
         Self {
             direction,
             phase,
             role: Role::Own,
-            sip: SipLeg::new(session, rtp, origin, digits != DigitsBy::Info),
+            sip: SipLeg::new(session, rtp, origin, digits != DigitsBy::Info, srtp),
             held: false,
             peer_held: false,
             retrieving: false,

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use crate::agent::{Dialect, MessageError};
 use crate::media::{BrowserLocal, Flow};
-use crate::sdp::{BrowserSdp, Codec, SdpError, SipSdp};
+use crate::sdp::{BrowserSdp, Codec, KeySource, SdpError, SipSdp, SrtpPolicy};
 use crate::sip::{self, EndedBy, Event, SessionId};
 use crate::wire::{FromBrowser, RoapError, RoapIds, ToBrowser};
 
@@ -86,6 +86,7 @@ pub struct Line {
     active: Option<SessionId>,
     /// For the `o=` line of the next call.
     next_origin: u64,
+    keys: KeySource,
     /// The browser sends a codec that the SIP side cannot be given: it gets an OFFER when it is free.
     reoffer_browser: bool,
     awaiting_local: Awaiting,
@@ -105,6 +106,7 @@ impl Line {
             legs: Vec::new(),
             active: None,
             next_origin: seed.origins[1],
+            keys: KeySource::new(seed.keys),
             reoffer_browser: false,
             awaiting_local: Awaiting::Nothing,
             echo_hold: None,
@@ -122,7 +124,9 @@ impl Line {
     ) -> usize {
         let origin = self.next_origin;
         self.next_origin = origin.wrapping_add(1);
-        let mut leg = Leg::new(session, direction, phase, self.rtp, origin, self.config.digits);
+        let srtp = (self.config.srtp, self.keys.fork());
+        let mut leg =
+            Leg::new(session, direction, phase, self.rtp, origin, self.config.digits, srtp);
         leg.deadline = Some(now + RING_LIMIT);
         self.legs.push(leg);
         self.legs.len() - 1
@@ -541,7 +545,23 @@ impl Line {
     }
 
     fn parse_sip(&self, text: &str) -> Result<SipSdp, SdpError> {
-        SipSdp::parse(text, &self.config.codecs)
+        SipSdp::parse_with(text, &self.config.codecs, self.config.srtp)
+    }
+
+    /// The peer's answer to an offer of ours.
+    fn parse_answer(&self, i: usize, text: &str) -> Result<SipSdp, SdpError> {
+        let answer = match self.parse_sip(text) {
+            // Where nothing may be sent (a call that failed), no key is needed either.
+            Err(SdpError::Unencrypted) => {
+                SipSdp::parse_with(text, &self.config.codecs, SrtpPolicy::Off)
+                    .ok()
+                    .filter(SipSdp::is_black_hole)
+                    .ok_or(SdpError::Unencrypted)
+            }
+            other => other,
+        }?;
+        self.legs[i].sip.check_answer(&answer)?;
+        Ok(answer)
     }
 }
 

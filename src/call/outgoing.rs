@@ -70,7 +70,7 @@ impl Line {
             self.say(i, ToBrowser::Ringing);
         }
         // What cannot be used is no reason to give up: the 200 may bring something better.
-        let Some(Ok(answer)) = sdp.map(|text| self.parse_sip(text)) else { return };
+        let Some(Ok(answer)) = sdp.map(|text| self.parse_answer(i, text)) else { return };
         if !matches!(self.legs[i].role, Role::Own) {
             // The browser is with the call that is transferred.
             return;
@@ -88,7 +88,7 @@ impl Line {
         if self.legs[i].phase != Phase::Calling {
             return;
         }
-        match sdp.map(|text| self.parse_sip(text)) {
+        match sdp.map(|text| self.parse_answer(i, text)) {
             Some(Ok(answer)) => self.legs[i].sip.settle(answer),
             Some(Err(error)) => {
                 let text = format!("the far end's answer cannot be used: {error}");

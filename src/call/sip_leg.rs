@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use crate::media::SipRemote;
 use crate::sdp::write::{self, SipSide};
-use crate::sdp::{Codec, Direction, Origin, PayloadMap, SipSdp, negotiate};
+use crate::sdp::{
+    Codec, Crypto, Direction, KeySource, Origin, PayloadMap, RtcpTarget, SdpError, SipSdp,
+    SrtpPair, SrtpPolicy, choose, negotiate,
+};
 use crate::sip::SessionId;
 
 #[derive(Debug)]
@@ -21,13 +24,25 @@ pub(super) struct SipLeg {
     pub reinviting: bool,
     /// Is telephone-event negotiated at all?
     events: bool,
-    /// Our numbers in the last description we wrote.
+    srtp: SrtpPolicy,
+    keys: KeySource,
+    /// The keys in use; `None` while the audio is plain.
+    pair: Option<SrtpPair>,
+    /// Our numbers in the last description we wrote, and its keys.
     local: PayloadMap,
+    crypto: Vec<Crypto>,
     origin: Origin,
 }
 
 impl SipLeg {
-    pub fn new(session: SessionId, rtp: SocketAddr, origin: u64, events: bool) -> Self {
+    /// `keys` is the leg's alone.
+    pub fn new(
+        session: SessionId,
+        rtp: SocketAddr,
+        origin: u64,
+        events: bool,
+        (srtp, keys): (SrtpPolicy, KeySource),
+    ) -> Self {
         Self {
             session,
             rtp,
@@ -36,7 +51,11 @@ impl SipLeg {
             agreed: Direction::Inactive,
             reinviting: false,
             events,
+            srtp,
+            keys,
+            pair: None,
             local: PayloadMap::default(),
+            crypto: Vec::new(),
             origin: Origin::new(origin),
         }
     }
@@ -52,7 +71,32 @@ impl SipLeg {
         self.remote.as_ref().is_some_and(|remote| remote.payloads.has_events())
     }
 
-    /// An offer with these codecs, the preferred first.
+    /// What an offer of ours says: as the peer has it, or else by the policy. A plain m-line with keys
+    /// beside it (RFC 8643) is what stands a chance with everybody: a 200 that offers RTP/SAVP to an
+    /// INVITE without SDP gets no second try.
+    fn profile(&self) -> &'static str {
+        let theirs = self.remote.as_ref().and_then(|remote| remote.lines.get(remote.audio));
+        match theirs.map(|line| line.proto.to_ascii_uppercase()).as_deref() {
+            Some("RTP/SAVP") => "RTP/SAVP",
+            Some("RTP/SAVPF") => "RTP/SAVPF",
+            None if self.srtp == SrtpPolicy::Required => "RTP/SAVP",
+            _ => "RTP/AVP",
+        }
+    }
+
+    fn write_offer(&mut self, wanted: Direction) -> String {
+        self.wanted = wanted;
+        let side = SipSide {
+            direction: wanted,
+            profile: self.profile(),
+            crypto: &self.crypto,
+            ..SipSide::plain(self.rtp, &self.local)
+        };
+        write::sip(&mut self.origin, side, None)
+    }
+
+    /// An offer with these codecs, the preferred first. It may be meant for another far end than the one
+    /// that is there, which would count rollovers of our sequence numbers from zero: its keys are new.
     pub fn offer(&mut self, codecs: &[Codec], wanted: Direction) -> String {
         let mut payloads = write::offered(codecs);
         // Numbers in use keep their meaning (RFC 3264 8.3.2).
@@ -66,12 +110,11 @@ impl SipLeg {
             payloads = payloads.without_events();
         }
         self.local = payloads;
-        self.wanted = wanted;
-        write::sip(
-            &mut self.origin,
-            SipSide { direction: wanted, ..SipSide::plain(self.rtp, &self.local) },
-            None,
-        )
+        self.crypto = match self.srtp {
+            SrtpPolicy::Off => Vec::new(),
+            SrtpPolicy::Preferred | SrtpPolicy::Required => self.keys.offer(),
+        };
+        self.write_offer(wanted)
     }
 
     /// The same description again with another direction: hold and retrieve.
@@ -79,12 +122,7 @@ impl SipLeg {
         if self.local.formats.is_empty() {
             return self.offer(codecs, wanted);
         }
-        self.wanted = wanted;
-        write::sip(
-            &mut self.origin,
-            SipSide { direction: wanted, ..SipSide::plain(self.rtp, &self.local) },
-            None,
-        )
+        self.write_offer(wanted)
     }
 
     /// Our answer to `offer` with one codec, so that there is no doubt what is sent.
@@ -95,14 +133,48 @@ impl SipLeg {
         }
         self.wanted = wanted;
         self.agreed = negotiate::answer_direction(offer.direction, wanted);
-        let text = write::sip(
-            &mut self.origin,
-            SipSide { direction: self.agreed, ..SipSide::plain(self.rtp, &self.local) },
-            Some((&offer.lines, offer.audio)),
-        );
+        self.take_key(&offer);
+        let side = SipSide {
+            direction: self.agreed,
+            crypto: &self.crypto,
+            rtcp_mux: offer.rtcp == RtcpTarget::Mux,
+            ..SipSide::plain(self.rtp, &self.local)
+        };
+        let text = write::sip(&mut self.origin, side, Some((&offer.lines, offer.audio)));
         let payloads = self.local.clone();
         self.remote = Some(SipSdp { payloads, ..offer });
         text
+    }
+
+    /// Chooses among an offer's keys. Whoever keeps its own finds ours unchanged, and both go on where
+    /// they were; a new one may well be a new far end's.
+    fn take_key(&mut self, offer: &SipSdp) {
+        let before = self.pair.take();
+        self.crypto.clear();
+        let Some(Crypto { tag, key: remote }) = choose(&offer.crypto).cloned() else { return };
+        let local = match before {
+            Some(pair) if pair.remote == remote => pair.local,
+            _ => self.keys.key(remote.suite()),
+        };
+        self.crypto.push(Crypto { tag, key: local.clone() });
+        self.pair = Some(SrtpPair { local, remote });
+    }
+
+    /// Does the key of an answer fit one that we offered? An answer that brings none is for plain RTP.
+    pub fn check_answer(&self, answer: &SipSdp) -> Result<(), SdpError> {
+        let plain = answer.crypto.is_empty() || self.crypto.is_empty();
+        if plain || self.answered(answer).is_some() { Ok(()) } else { Err(SdpError::WrongKey) }
+    }
+
+    /// The line of ours that an answer takes, and its own key.
+    fn answered(&self, answer: &SipSdp) -> Option<(Crypto, SrtpPair)> {
+        answer.crypto.iter().find_map(|theirs| {
+            let fits =
+                |ours: &&Crypto| ours.tag == theirs.tag && ours.key.suite() == theirs.key.suite();
+            let ours = self.crypto.iter().find(fits)?;
+            let (local, remote) = (ours.key.clone(), theirs.key.clone());
+            Some((ours.clone(), SrtpPair { local, remote }))
+        })
     }
 
     /// Takes the peer's answer to an offer of ours. Our own description sent back to us, as Genesys does
@@ -114,7 +186,19 @@ impl SipLeg {
         if !self.events {
             answer.payloads = answer.payloads.without_events();
         }
+        if answer.rtcp == RtcpTarget::Mux {
+            // We have not asked for it.
+            answer.rtcp = RtcpTarget::NextPort;
+        }
         self.agreed = negotiate::answer_direction(answer.direction, self.wanted);
+        self.pair = None;
+        if let Some((ours, pair)) = self.answered(&answer) {
+            self.crypto = vec![ours];
+            self.pair = Some(pair);
+        } else if self.srtp == SrtpPolicy::Required {
+            // A black hole without keys, see `Line::parse_answer`: nothing plain is heard from it.
+            self.agreed = Direction::Inactive;
+        }
         self.remote = Some(answer);
     }
 
@@ -123,7 +207,7 @@ impl SipLeg {
         Some(SipRemote {
             target: remote.target,
             rtcp: remote.rtcp,
-            srtp: None,
+            srtp: self.pair.clone(),
             payloads: remote.payloads.clone(),
             ptime: remote.ptime,
         })

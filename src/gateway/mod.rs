@@ -14,6 +14,7 @@ mod network;
 mod servers;
 mod start;
 mod tls_watch;
+mod turn;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,8 +28,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::agent::{
-    Answer, Backend, EndReason, Health, Identity, LineCommand, LineState, MessageError, Session,
-    Sessions, SignIn, SignInError,
+    Answer, Backend, EndReason, Health, IceServers, Identity, LineCommand, LineState, MessageError,
+    Session, Sessions, SignIn, SignInError,
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
@@ -42,6 +43,7 @@ use bindings::Bindings;
 use names::Names;
 use servers::Watcher;
 pub use start::{Running, StartError, start};
+use turn::Ice;
 
 /// Messages that may wait for an agent's task: a browser sends a few per call.
 const AGENT_QUEUE: usize = 32;
@@ -95,6 +97,7 @@ pub(crate) struct Shared {
     call_config: CallConfig,
     endpoint: Endpoint,
     engine: Engine,
+    ice: Ice,
     /// To the SIP servers and the pacer.
     link: Link,
     servers: Arc<ArcSwap<Vec<ServerStatus>>>,
@@ -122,7 +125,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    fn new(config: Config, endpoint: Endpoint, engine: Engine, names: Names) -> Self {
+    fn new(config: Config, endpoint: Endpoint, engine: Engine, ice: Ice, names: Names) -> Self {
         let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names);
         let call_config = call_config(&config);
         let gateway = Self {
@@ -131,6 +134,7 @@ impl Gateway {
                 call_config,
                 endpoint,
                 engine,
+                ice,
                 link: watched.link,
                 servers: watched.status,
                 registrations: DashMap::new(),
@@ -162,6 +166,11 @@ impl Gateway {
 
     pub fn media_stats(&self) -> crate::media::EngineStats {
         self.shared.engine.stats()
+    }
+
+    /// `None` without an embedded TURN server.
+    pub fn turn_stats(&self) -> Option<crate::turn::TurnStats> {
+        self.shared.ice.stats()
     }
 
     pub fn sip_stats(&self) -> crate::sip::EndpointStats {
@@ -360,6 +369,10 @@ impl Backend for Gateway {
             registered_agents: self.shared.registered.load(Ordering::Relaxed),
             active_calls: self.shared.active_calls.load(Ordering::Relaxed),
         }
+    }
+
+    fn ice_servers(&self, user: &Identity) -> IceServers {
+        self.shared.ice.servers(user)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::sip::transport::tls::{OwnCertificate, TlsFiles};
 use crate::sip::{Endpoint, EndpointConfig, OpenError};
 
 use super::names::Names;
+use super::turn::{self, TurnError};
 use super::{Gateway, network};
 
 /// How long an RTP port rests: packets of an ended call are still on their way to it.
@@ -41,6 +42,8 @@ pub enum StartError {
     Sip(#[from] OpenError),
     #[error(transparent)]
     Media(#[from] media::StartError),
+    #[error(transparent)]
+    Turn(#[from] TurnError),
     #[error(transparent)]
     Network(#[from] network::NetworkError),
     #[error("media.hold_music = \"{}\": {error}", file.display())]
@@ -75,7 +78,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let engine = Engine::start(MediaConfig {
         listen,
-        advertise,
+        advertise: advertise.clone(),
         rtp_address,
         rtp_ports: config.media.rtp_ports.clone(),
         workers: config.media.workers,
@@ -83,9 +86,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         sounds: Sounds { tones: config.media.tones, music: hold_music(&config.media)? },
         silence_alarm: config.media.silence_alarm,
     })?;
+    let named = if advertise.is_empty() { vec![listen.ip()] } else { advertise };
+    let (turn, ice) = turn::open(&config.turn, &engine.browser_ports(), &named)?;
+    let turn_addrs = turn.as_ref().map(|turn| (turn.local_addr(), turn.tls_addr()));
     let endpoint = Endpoint::open(endpoint_config(&config.sip))?;
     let http = config.http.clone();
-    let gateway = Gateway::new(config, endpoint, engine.clone(), names);
+    let gateway = Gateway::new(config, endpoint, engine.clone(), ice, names);
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
     info!(
@@ -95,6 +101,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         rtp = %rtp_address,
         "serving"
     );
+    if let (Some(turn), Some((plain, tls))) = (turn, turn_addrs) {
+        info!(?plain, ?tls, "TURN");
+        // With the calls, and after them.
+        gateway.shared.tasks.spawn(turn.run(gateway.shared.shutdown.clone()));
+    }
     let stop_http = CancellationToken::new();
     let task = tokio::spawn(server.run(stop_http.clone()));
     let base_path = http.base_path;

@@ -18,7 +18,7 @@ use super::connector::{self, Connectors};
 use super::cors::{self, Caller};
 use super::reply::{self, Problem};
 use super::throttle::Throttle;
-use super::{assets, jsapi, rest};
+use super::{assets, ice, jsapi, rest};
 use crate::agent::Backend;
 use crate::config;
 use crate::wire::connector::Action;
@@ -66,6 +66,7 @@ pub(super) fn router(
         .route("/api/webrtc/sign_out", any(rest::sign_out))
         .route("/api/webrtc/message", any(rest::message))
         .route("/api/connector/token", any(connector::token))
+        .route("/api/ice", any(ice::servers))
         .route("/api/health", any(health))
         .route("/connector/{*rest}", any(connector::by_token))
         .route("/api", any(no_such_api))

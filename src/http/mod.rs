@@ -9,6 +9,7 @@ mod body;
 mod conn;
 mod connector;
 mod cors;
+mod ice;
 mod io;
 mod jsapi;
 mod reply;

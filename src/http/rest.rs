@@ -35,7 +35,7 @@ const MAX_CLIENT_ID: usize = 128;
 const SIGN_IN_PARAMETERS: &[&str] = &["id", "dn", "password"];
 
 /// Parameters of a query, a form or a JSON object.
-struct Parameters(Vec<(String, String)>);
+pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     /// `plus_is_space` for forms and passwords: elsewhere `+` begins telephone numbers, and nothing
@@ -67,7 +67,7 @@ impl Parameters {
         Some(Parameters(pairs.collect()))
     }
 
-    fn of_query(uri: &Uri) -> Result<Self, Problem> {
+    pub(super) fn of_query(uri: &Uri) -> Result<Self, Problem> {
         let query = uri.query().unwrap_or_default();
         Self::parse_pairs(query, false)
             .ok_or_else(|| malformed("the query's percent-encoding is broken or not UTF-8"))
@@ -77,7 +77,11 @@ impl Parameters {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    fn require(&self, name: &str, required: &'static [&'static str]) -> Result<&str, Problem> {
+    pub(super) fn require(
+        &self,
+        name: &str,
+        required: &'static [&'static str],
+    ) -> Result<&str, Problem> {
         match self.get(name) {
             Some(value) if !value.is_empty() || name == "password" => Ok(value),
             _ => Err(Problem {
@@ -101,7 +105,7 @@ fn malformed(sentence: impl ToString) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed_parameter", sentence)
 }
 
-fn not_signed_in() -> Problem {
+pub(super) fn not_signed_in() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_signed_in", "this id is not signed in")
 }
 
@@ -110,7 +114,7 @@ fn bad_body(error: BodyError) -> Problem {
     Problem::new(status, code, error)
 }
 
-fn wrong_method(allow: &'static str) -> Response {
+pub(super) fn wrong_method(allow: &'static str) -> Response {
     let sentence = format!("possible here: {allow}");
     let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", sentence);
     reply::not_allowed(problem.into_response(), allow)

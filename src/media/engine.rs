@@ -21,7 +21,7 @@ use super::types::{
     BrowserLocal, BrowserRemote, CallStats, EngineStats, Flow, MediaConfig, MediaEvent, MediaId,
     OpenError, SipRemote, StartError,
 };
-use super::worker::{Command, Opening, Orders, Worker};
+use super::worker::{Command, Handshakes, Opening, Orders, Worker, weight};
 
 /// Workers are threads of their own: more than a machine has cores makes no sense, more than this
 /// is a slip of the pen.
@@ -93,6 +93,8 @@ impl Engine {
         }
         let identity = Identity::generate().map_err(|e| StartError::Certificate(e.to_string()))?;
         let ports = Arc::new(Mutex::new(pool));
+        let (handshakes, handshake_threads) =
+            Handshakes::start(workers.div_ceil(2)).map_err(StartError::Worker)?;
         let mut handles = Vec::with_capacity(workers);
         let mut ready = Vec::with_capacity(workers);
         for n in 0..workers {
@@ -106,11 +108,14 @@ impl Engine {
             let candidates = Candidate::hosts(advertised, address.port(), None);
             let waker = Waker::new().map_err(StartError::Worker)?;
             let (orders, commands) = Orders::new(waker);
-            let worker = Worker::new(socket, orders.clone(), commands, ports.clone())
-                .map_err(StartError::Worker)?;
+            let worker =
+                Worker::new(socket, orders.clone(), commands, ports.clone(), handshakes.clone())
+                    .map_err(StartError::Worker)?;
             handles.push(WorkerHandle { orders, address, candidates });
             ready.push(worker);
         }
+        // The workers alone hold the way to the handshake threads, which end with them.
+        drop(handshakes);
         // From here on dropping it stops what has been started.
         let shared = Arc::new(Shared {
             identity: Arc::new(identity),
@@ -128,6 +133,7 @@ impl Engine {
                 .map_err(StartError::Worker)?;
             shared.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
+        shared.threads.lock().unwrap_or_else(PoisonError::into_inner).extend(handshake_threads);
         Ok(Engine { shared })
     }
 
@@ -143,7 +149,11 @@ impl Engine {
             .workers
             .iter()
             .enumerate()
-            .min_by_key(|(_, w)| w.orders.counters.calls.load(Ordering::Relaxed))
+            .min_by_key(|(_, worker)| {
+                let counters = &worker.orders.counters;
+                let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+                weight(read(&counters.calls), read(&counters.busy))
+            })
             .map(|(n, _)| n)
             .ok_or(OpenError::Stopped)?;
         let (port, rtp, rtcp) = shared.take_ports(now)?;
@@ -203,6 +213,8 @@ impl Engine {
             stats.stun_bad_integrity += read(&counters.stun_bad_integrity);
             stats.malformed += read(&counters.malformed);
             stats.fingerprint_mismatches += read(&counters.fingerprint_mismatches);
+            stats.refused_handshakes += read(&counters.refused_handshakes);
+            stats.sip_unreachable += read(&counters.unreachable);
         }
         stats
     }

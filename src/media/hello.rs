@@ -11,6 +11,19 @@ const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const USE_SRTP: u16 = 14;
 
+/// True for a datagram with a handshake message that is encrypted, as only the last one of a browser's
+/// handshake is.
+pub fn repeats_a_finish(datagram: &[u8]) -> bool {
+    let mut rest = datagram;
+    while let Some((record, after)) = split_record(rest) {
+        if matches!(record, [HANDSHAKE, _, _, e0, e1, ..] if (*e0, *e1) != (0, 0)) {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
 /// What a datagram made of it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {

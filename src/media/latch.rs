@@ -110,11 +110,10 @@ impl Latch {
         }
     }
 
-    /// Where RTCP goes: the next port (RFC 3550 11).
-    pub fn rtcp_destination(&self) -> Option<SocketAddr> {
-        let mut addr = self.destination()?;
-        addr.set_port(addr.port().checked_add(1)?);
-        Some(addr)
+    /// The only one that [`Latch::judge`] accepts from now on, whatever comes; `None` as long as others
+    /// may introduce themselves, and for a black hole.
+    pub fn settled(&self, now: Instant) -> Option<SocketAddr> {
+        self.in_use().filter(|_| now > self.until && self.target.is_some())
     }
 
     fn in_use(&self) -> Option<SocketAddr> {
@@ -149,7 +148,6 @@ mod tests {
         assert_eq!(latch.judge(now + WINDOW, addr(9)), Verdict::Foreign, "nothing announced yet");
         latch.set_target(now, Some(addr(4000)));
         assert_eq!(latch.destination(), Some(addr(4000)));
-        assert_eq!(latch.rtcp_destination(), Some(addr(4001)));
         assert_eq!(latch.judge(now, addr(4000)), FIRST);
         assert_eq!(latch.judge(now, addr(4000)), NEXT);
         assert_eq!(latch.judge(now, addr(5000)), Verdict::Foreign);
@@ -228,6 +226,22 @@ mod tests {
     }
 
     #[test]
+    fn the_far_end_is_settled_outside_the_window_alone() {
+        let now = Instant::now();
+        let late = now + WINDOW + Duration::from_millis(1);
+        let mut latch = Latch::new(now);
+        assert_eq!(latch.settled(late), None, "nothing announced yet");
+        latch.set_target(now, Some(addr(4000)));
+        assert_eq!(latch.judge(now, addr(5000)), FIRST);
+        assert_eq!(latch.settled(now + WINDOW), None);
+        assert_eq!(latch.settled(late), Some(addr(5000)));
+        latch.reopen(late);
+        assert_eq!(latch.settled(late), None);
+        latch.set_target(late, None);
+        assert_eq!(latch.settled(late + WINDOW * 2), None, "a black hole");
+    }
+
+    #[test]
     fn after_the_window_nobody_new_is_learned() {
         let now = Instant::now();
         let mut latch = Latch::new(now);
@@ -245,7 +259,6 @@ mod tests {
         latch.set_target(now, None);
         assert_eq!(latch.judge(now, addr(5000)), FIRST, "its early media may still come");
         assert_eq!(latch.destination(), None);
-        assert_eq!(latch.rtcp_destination(), None);
     }
 
     #[test]

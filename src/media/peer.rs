@@ -7,7 +7,8 @@ use bytes::BytesMut;
 
 use crate::sdp::IceCredentials;
 
-use super::dtls::{Dtls, Event, Identity};
+use super::dtls::{Event, Identity};
+use super::handshake::{Done, Handshake, Job};
 use super::ice::{Check, Ice, Outcome};
 use super::path::Path;
 use super::srtp::{Refused, Srtp};
@@ -22,7 +23,7 @@ pub enum Notice {
 
 pub struct Peer {
     pub ice: Ice,
-    dtls: Dtls,
+    dtls: Handshake,
     srtp: Option<Srtp>,
     identity: Arc<Identity>,
     /// Where the browser's handshake comes from; before a nomination replies go there.
@@ -30,30 +31,34 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new(local: IceCredentials, identity: Arc<Identity>) -> Self {
+    /// The number is one that no other peer connection of the call has had.
+    pub fn new(number: u32, local: IceCredentials, identity: Arc<Identity>) -> Self {
         Peer {
             ice: Ice::new(local),
-            dtls: Dtls::new(identity.clone()),
+            dtls: Handshake::new(number, identity.clone()),
             srtp: None,
             identity,
             dtls_from: None,
         }
     }
 
-    pub fn set_remote(&mut self, now: Instant, remote: &BrowserRemote) -> Option<Notice> {
+    pub fn number(&self) -> u32 {
+        self.dtls.number()
+    }
+
+    pub fn set_remote(&mut self, remote: &BrowserRemote) {
         self.ice.set_remote(remote.ice.clone());
-        let event = self.dtls.set_remote(now, remote.fingerprint, remote.setup);
+        self.dtls.set_remote(remote.fingerprint, remote.setup);
         if self.ice.selected().is_some() {
-            self.dtls.handle_reachable(now);
+            self.dtls.handle_reachable();
         }
-        event.and_then(|event| self.handle_dtls(event))
     }
 
     pub fn handle_check(&mut self, now: Instant, from: Path, check: &mut Check) -> Outcome {
         let provider = self.identity.provider().clone();
         let outcome = self.ice.handle_check(now, from, check, provider.crypto());
         if self.ice.selected().is_some() {
-            self.dtls.handle_reachable(now);
+            self.dtls.handle_reachable();
         }
         outcome
     }
@@ -68,6 +73,20 @@ impl Peer {
         self.dtls_from = Some(from);
         let event = self.dtls.handle_datagram(now, data)?;
         self.handle_dtls(event)
+    }
+
+    /// Work of the handshake, to be done elsewhere.
+    pub fn poll_job(&mut self) -> Option<Job> {
+        self.dtls.poll_job()
+    }
+
+    pub fn handle_refused(&mut self, job: Job) {
+        self.dtls.handle_refused(job);
+    }
+
+    pub fn handle_done(&mut self, done: Done) -> Vec<Notice> {
+        let events = self.dtls.handle_done(done);
+        events.into_iter().filter_map(|event| self.handle_dtls(event)).collect()
     }
 
     /// A DTLS datagram to send, and where to.

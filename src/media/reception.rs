@@ -14,6 +14,8 @@ const MAX_MISORDER: u16 = 100;
 pub struct Reception {
     packets: u64,
     bytes: u64,
+    reordered: u64,
+    duplicates: u64,
     /// Of sources that are over.
     lost_before: u64,
     source: Option<Counted>,
@@ -26,6 +28,9 @@ struct Counted {
     /// Highest sequence number with the number of its wraps above.
     highest: u32,
     received: u32,
+    /// Bit n: the packet n before the highest has come.
+    seen: u64,
+    duplicates: u32,
     reported: (u32, u32),
     epoch: Instant,
     transit: Option<u32>,
@@ -43,6 +48,13 @@ pub struct Report {
     pub lost: i32,
     pub highest: u32,
     pub jitter: u32,
+}
+
+/// How a packet stands to those before it.
+enum Order {
+    Next,
+    Late,
+    Again,
 }
 
 impl Reception {
@@ -75,6 +87,8 @@ impl Reception {
             base: u32::from(sequence),
             highest: u32::from(sequence),
             received: 0,
+            seen: 0,
+            duplicates: 0,
             reported: (0, 0),
             epoch: now,
             transit: None,
@@ -82,9 +96,10 @@ impl Reception {
             clock: clock.unwrap_or(8000),
         });
         source.received = source.received.wrapping_add(1);
-        let ahead = sequence.wrapping_sub(source.highest as u16);
-        if ahead < MAX_DROPOUT {
-            source.highest = source.highest.wrapping_add(u32::from(ahead));
+        match source.place(sequence) {
+            Order::Next => {}
+            Order::Late => self.reordered += 1,
+            Order::Again => self.duplicates += 1,
         }
         if let Some(clock) = clock {
             source.time(now, timestamp, clock);
@@ -101,6 +116,8 @@ impl Reception {
             bytes: self.bytes,
             lost: self.lost_before + lost,
             jitter,
+            reordered: self.reordered,
+            duplicates: self.duplicates,
             ..StreamStats::default()
         }
     }
@@ -141,7 +158,30 @@ impl Counted {
     }
 
     fn lost_so_far(&self) -> u64 {
-        u64::from(self.expected().saturating_sub(self.received))
+        // What came twice makes up for nothing, other than in the reports (RFC 3550 A.3).
+        let once = self.received.saturating_sub(self.duplicates);
+        u64::from(self.expected().saturating_sub(once))
+    }
+
+    fn place(&mut self, sequence: u16) -> Order {
+        let ahead = sequence.wrapping_sub(self.highest as u16);
+        if ahead < MAX_DROPOUT {
+            if ahead == 0 && self.seen != 0 {
+                self.duplicates += 1;
+                return Order::Again;
+            }
+            self.seen = self.seen.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
+            self.highest = self.highest.wrapping_add(u32::from(ahead));
+            return Order::Next;
+        }
+        // Further back than the bits go it may be either; repetition is the rarer.
+        let bit = 1u64.checked_shl(u32::from(ahead.wrapping_neg())).unwrap_or(0);
+        if self.seen & bit != 0 {
+            self.duplicates += 1;
+            return Order::Again;
+        }
+        self.seen |= bit;
+        Order::Late
     }
 
     fn time(&mut self, now: Instant, timestamp: u32, clock: u32) {
@@ -212,6 +252,17 @@ mod tests {
         // 10 ms each way, 80 units: the estimate converges there.
         let jitter = reception.stats().jitter.as_micros() / 125;
         assert!((75..=80).contains(&jitter), "{jitter}");
+    }
+
+    #[test]
+    fn repetition_and_disorder_are_told_apart_from_loss() {
+        let mut reception = Reception::default();
+        let order = [65_533, 65_534, 65_534, 65_536, 65_535, 65_535, 65_538, 65_539, 65_536];
+        feed(&mut reception, Instant::now(), order.into_iter());
+        let stats = reception.stats();
+        assert_eq!((stats.packets, stats.duplicates, stats.reordered), (9, 3, 1));
+        assert_eq!(stats.lost, 1, "65537 alone");
+        assert_eq!(reception.report().unwrap().lost, -2, "as RFC 3550 has it");
     }
 
     #[test]

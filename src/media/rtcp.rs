@@ -8,6 +8,7 @@ use super::reception::Report;
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
+const BYE: u8 = 203;
 
 /// Seconds between 1900 and 1970.
 const NTP_EPOCH: u64 = 2_208_988_800;
@@ -50,13 +51,21 @@ pub struct Sent {
     pub octets: u32,
 }
 
-/// A compound of a sender or receiver report and our CNAME.
+/// Is this a stream's last report?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Last {
+    No,
+    Yes,
+}
+
+/// A compound of a sender or receiver report, our CNAME, and a BYE with the last one.
 pub fn write(
     ntp: u64,
     ssrc: u32,
     cname: &str,
     sent: Option<Sent>,
     report: Option<(Report, Echo)>,
+    last: Last,
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
     let blocks = u8::from(report.is_some());
@@ -89,6 +98,10 @@ pub fn write(
     out.extend([1, cname.len() as u8]);
     out.extend(cname);
     out.resize(out.len() + chunk - 2 - cname.len(), 0);
+    if last == Last::Yes {
+        out.extend([0x81, BYE, 0, 1]);
+        out.extend(ssrc.to_be_bytes());
+    }
     out
 }
 
@@ -106,44 +119,64 @@ pub struct Echo {
 pub struct Heard {
     /// The middle of a sender report's NTP timestamp.
     pub sender_report: Option<u32>,
-    /// What it says of our stream: packets lost in all, and the round trip.
-    pub lost: Option<u64>,
+    /// What it says of our stream.
+    pub block: Option<Block>,
     pub rtt: Option<Duration>,
 }
 
-/// Reads a compound packet; `None` when it is malformed.
+/// What a receiver says of a stream of ours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Block {
+    /// Packets lost in all.
+    pub lost: u64,
+    /// The highest sequence number, with the number of its wraps above.
+    pub highest: u32,
+    /// In RTP units of the stream.
+    pub jitter: u32,
+}
+
+/// Reads a compound packet, or one without a report before it (RFC 5506); `None` when it is malformed from
+/// the start. Behind what can be read anything may stand: what is cut off, what we do not know.
 pub fn read(ntp: u64, ours: u32, data: &[u8]) -> Option<Heard> {
     let mut heard = Heard::default();
-    let mut rest = data;
-    for _ in 0..MAX_PACKETS {
-        if rest.is_empty() {
-            break;
-        }
-        let [flags, kind, l0, l1] = *rest.first_chunk::<4>()?;
-        if flags >> 6 != 2 {
-            return None;
-        }
-        let (packet, after) =
-            rest.split_at_checked(4 + 4 * usize::from(u16::from_be_bytes([l0, l1])))?;
+    let mut rest = read_one(ntp, ours, data, &mut heard)?;
+    for _ in 1..MAX_PACKETS {
+        let Some(after) = read_one(ntp, ours, rest, &mut heard) else { break };
         rest = after;
-        let blocks = match kind {
-            SENDER_REPORT => {
-                heard.sender_report = Some(word(packet, 8)? << 16 | word(packet, 12)? >> 16);
-                packet.get(28..)?
-            }
-            RECEIVER_REPORT => packet.get(8..)?,
-            _ => continue,
-        };
-        for block in blocks.chunks_exact(24).take(usize::from(flags & 0x1F)) {
-            if word(block, 0)? == ours {
-                // A 24-bit signed number: duplicates make it negative.
-                let lost = (word(block, 4)? << 8) as i32 >> 8;
-                heard.lost = Some(u64::try_from(lost).unwrap_or(0));
-                heard.rtt = round_trip(ntp, word(block, 16)?, word(block, 20)?);
-            }
-        }
     }
     Some(heard)
+}
+
+/// Reads one packet of a compound; what stands behind it.
+fn read_one<'a>(ntp: u64, ours: u32, data: &'a [u8], heard: &mut Heard) -> Option<&'a [u8]> {
+    let [flags, kind, l0, l1] = *data.first_chunk::<4>()?;
+    if flags >> 6 != 2 {
+        return None;
+    }
+    let (packet, rest) =
+        data.split_at_checked(4 + 4 * usize::from(u16::from_be_bytes([l0, l1])))?;
+    let blocks = match kind {
+        SENDER_REPORT => {
+            let blocks = packet.get(28..)?;
+            heard.sender_report = Some(word(packet, 8)? << 16 | word(packet, 12)? >> 16);
+            blocks
+        }
+        RECEIVER_REPORT => packet.get(8..)?,
+        _ => return Some(rest),
+    };
+    for block in blocks.chunks_exact(24).take(usize::from(flags & 0x1F)) {
+        if word(block, 0)? == ours {
+            // A 24-bit signed number: duplicates make it negative.
+            let lost = (word(block, 4)? << 8) as i32 >> 8;
+            heard.block = Some(Block {
+                lost: u64::try_from(lost).unwrap_or(0),
+                highest: word(block, 8)?,
+                jitter: word(block, 12)?,
+            });
+            heard.rtt = round_trip(ntp, word(block, 16)?, word(block, 20)?);
+        }
+    }
+    Some(rest)
 }
 
 /// RFC 3550 6.4.1: now, minus when our report left, minus how long it lay there.
@@ -197,21 +230,45 @@ mod tests {
     fn two_ends_measure_each_other() {
         let (start, clock) = clock();
         let sent = Sent { timestamp: 1, packets: 2, octets: 3 };
-        let there = write(clock.ntp(start), 7, "them", Some(sent), None);
+        let there = write(clock.ntp(start), 7, "them", Some(sent), None, Last::No);
         let heard = read(clock.ntp(start), 9, &there).unwrap();
         let arrived = start + Duration::from_millis(30);
         let left = start + Duration::from_millis(80);
         let report = Report { ssrc: 7, fraction_lost: 1, lost: 5, highest: 100, jitter: 3 };
         let echo = echo(left, heard.sender_report.map(|last| (last, arrived)));
-        let back = write(clock.ntp(left), 9, "cname", None, Some((report, echo)));
+        let back = write(clock.ntp(left), 9, "cname", None, Some((report, echo)), Last::Yes);
         assert_eq!(back.len() % 4, 0);
         let heard = read(clock.ntp(left + Duration::from_millis(30)), 7, &back).unwrap();
-        assert_eq!(heard.lost, Some(5));
+        assert_eq!(heard.block, Some(Block { lost: 5, highest: 100, jitter: 3 }));
         let rtt = heard.rtt.unwrap().as_micros();
         assert!((59_900..60_100).contains(&rtt), "{rtt}");
         // rtc-rtcp, which is somebody else's, reads the same.
         let packets = rtc_rtcp::packet::unmarshal(&mut back.as_slice()).unwrap();
-        assert_eq!(packets.len(), 2);
+        assert_eq!(packets.len(), 3);
+    }
+
+    /// Browsers and video phones send feedback (RFC 4585, RFC 5104, REMB, TWCC), alone or behind a report.
+    #[test]
+    fn feedback_is_no_fault_and_hides_no_report() {
+        let (now, clock) = clock();
+        let feedback: [&[u8]; 4] = [
+            // NACK, PLI, REMB, transport-wide congestion control.
+            &[0x81, 205, 0, 3, 0, 0, 0, 1, 0, 0, 0, 7, 0, 9, 0, 1],
+            &[0x81, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 7],
+            &[0x8F, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B', 0, 1, 2, 3],
+            &[0x8F, 205, 0, 4, 0, 0, 0, 1, 0, 0, 0, 7, 0, 1, 0, 1, 0, 0, 0, 0],
+        ];
+        for packet in feedback {
+            assert_eq!(read(clock.ntp(now), 7, packet), Some(Heard::default()));
+        }
+        let report = Report { ssrc: 7, fraction_lost: 0, lost: 2, highest: 9, jitter: 1 };
+        let echo = Echo::default();
+        let mut whole = feedback.concat();
+        whole.extend(write(clock.ntp(now), 9, "x", None, Some((report, echo)), Last::No));
+        whole.extend([0x80, 210, 0]);
+        let heard = read(clock.ntp(now), 7, &whole).unwrap();
+        assert_eq!(heard.block, Some(Block { lost: 2, highest: 9, jitter: 1 }));
+        assert_eq!(read(clock.ntp(now), 7, &[0x80, 201, 0, 9]), None);
     }
 
     proptest! {

@@ -114,6 +114,15 @@ impl Stream {
         self.ssrc
     }
 
+    /// Begins another stream under a new SSRC, whose numbers stay clear of a rollover for ten minutes: the
+    /// packets of the one before went, meanwhile, to somebody else.
+    pub fn renew(&mut self) {
+        self.ssrc = rand::random();
+        self.highest = rand::random::<u16>() >> 1;
+        self.window = 0;
+        self.followed = None;
+    }
+
     /// RTP units per second of what was sent last; `None` before the first packet.
     pub fn clock(&self) -> Option<u32> {
         self.sent.as_ref().map(|sent| sent.clock)

@@ -223,6 +223,10 @@ pub struct EngineStats {
     pub malformed: u64,
     /// Handshakes refused because of a wrong certificate.
     pub fingerprint_mismatches: u64,
+    /// Work of handshakes that was put off because too much of it waited already.
+    pub refused_handshakes: u64,
+    /// ICMP reports that nobody takes RTP where a phone is said to be.
+    pub sip_unreachable: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

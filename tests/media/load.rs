@@ -10,18 +10,15 @@ use wrtc_gateway::media::{Engine, MediaConfig};
 
 /// CPU time that the media threads of this process have used, in seconds.
 fn media_cpu() -> f64 {
-    // Linux counts in hundredths of a second (USER_HZ).
-    const TICKS: f64 = 100.0;
-    let mut ticks = 0.0;
+    let mut nanos = 0.0;
     for task in std::fs::read_dir("/proc/self/task").unwrap() {
-        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
-        let (name, rest) = stat.rsplit_once(')').unwrap();
-        if name.contains("(media-") {
-            let fields: Vec<&str> = rest.split_whitespace().collect();
-            ticks += fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+        let task = task.unwrap().path();
+        if std::fs::read_to_string(task.join("comm")).unwrap().starts_with("media-") {
+            let spent = std::fs::read_to_string(task.join("schedstat")).unwrap();
+            nanos += spent.split_whitespace().next().unwrap().parse::<f64>().unwrap();
         }
     }
-    ticks / TICKS
+    nanos / 1e9
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod support;
 
+mod burst;
 mod call;
 mod hostile;
 mod load;
+mod source;

@@ -184,6 +184,53 @@
     log.setSink(sink);
   }
 
+  // src/grtc/ice_servers.ts
+  var LIMIT_MS = 2e3;
+  var AGAIN_MS = 6e4;
+  var IceServers = class {
+    #url;
+    #known = null;
+    #asking = null;
+    constructor(url) {
+      this.#url = url;
+    }
+    /** Asks ahead of the first call. */
+    prepare() {
+      void this.#ask();
+    }
+    /** Empty where there are none. Credentials are renewed at half their time, and waited for when that is over. */
+    async get() {
+      const known = this.#known;
+      const age = known ? performance.now() - known.at : 0;
+      if (!known || age > known.ms) await this.#ask();
+      else if (age > known.ms / 2) this.prepare();
+      return this.#known?.servers ?? [];
+    }
+    #ask() {
+      this.#asking ??= this.#fetch().finally(() => {
+        this.#asking = null;
+      });
+      return this.#asking;
+    }
+    async #fetch() {
+      const at = performance.now();
+      const giveUp = new AbortController();
+      const timer = setTimeout(() => giveUp.abort(), LIMIT_MS);
+      try {
+        const response = await fetch(this.#url, { credentials: "include", cache: "no-store", signal: giveUp.signal });
+        if (!response.ok) throw new Error(`the gateway answered ${response.status}`);
+        const { iceServers: iceServers2, ttl } = await response.json();
+        const servers = iceServers2.map(({ urls, username, credential }) => username === void 0 || credential === void 0 ? { urls } : { urls, username, credential });
+        this.#known = { servers, at, ms: ttl > 0 ? ttl * 1e3 : Infinity };
+      } catch (thrown) {
+        log.debug(`no ICE servers from the gateway: ${messageOf(thrown)}`);
+        this.#known = { servers: [], at, ms: AGAIN_MS };
+      } finally {
+        clearTimeout(timer);
+      }
+    }
+  };
+
   // src/grtc/connection.ts
   var RETRY_MS = 3e3;
   var MAX_TRIES = 20;
@@ -252,6 +299,8 @@
     throw failure;
   }
   var Connection = class {
+    /** What this gateway tells of STUN and TURN servers. */
+    iceServers;
     #gateway;
     #ssid;
     #pollingTimeout;
@@ -269,6 +318,7 @@
       this.#ssid = ssid;
       this.#pollingTimeout = pollingTimeout;
       this.#events = events;
+      this.iceServers = new IceServers(`${gateway}/api/ice?id=${ssid}`);
     }
     /** Opens the hanging GET and keeps one open until {@link close}. */
     start() {
@@ -596,6 +646,7 @@
         return;
       }
       this.#connection = connection;
+      if (this.#settings.iceServers.length === 0) connection.iceServers.prepare();
       this.#failures = 0;
     }
     /** Begins to poll. Apart from {@link open}, so that the application hears of the sign-in before of a call. */
@@ -1541,9 +1592,17 @@
       if (remoteSdp === void 0) return flow;
       return { ...flow, audio: flow.audio && offers(remoteSdp, "audio"), video: flow.video && offers(remoteSdp, "video") };
     }
-    async #newPeer(call) {
+    /** With the servers that the page has configured, or else with those of the gateway. */
+    async #peerOptions() {
       const { iceServers: iceServers2, iceTimeout, useRsaCertificate } = this.#client.settings;
       const options = { iceServers: iceServers2, iceTimeout, useRsaCertificate, videoBandwidth: this.#client.videoBandwidth };
+      if (iceServers2.length > 0) return options;
+      const offered = await this.#client.connection?.iceServers.get() ?? [];
+      return offered.length > 0 ? { ...options, iceServers: offered, iceTimeout: 0 } : options;
+    }
+    async #newPeer(call) {
+      const options = await this.#peerOptions();
+      if (this.#call !== call) return null;
       const peer = await Peer.create(options, {
         onStream: (stream) => {
           if (this.#call !== call) return;

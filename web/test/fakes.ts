@@ -18,6 +18,9 @@ export class FakeGateway {
   readonly requests: { method: string; url: string; body: string }[] = [];
   /** Statuses for the next POSTs to /message; 200 when empty. */
   readonly messageAnswers: Answer[] = [];
+  /** How often /api/ice was asked, and what it answers: this gateway knows nothing of it. */
+  iceRequests = 0;
+  iceAnswer: () => Answer = () => ({ status: 404 });
   signInAnswer: (url: string) => Answer = () => ({ status: 200, body: "SSID=abc.DEF-1_2~3\nmore=ignored" });
   #waiting: { resolve: (response: Response) => void; reject: (fault: Error) => void } | null = null;
   #line: Response[] = [];
@@ -26,6 +29,10 @@ export class FakeGateway {
   readonly fetch = (input: string, init: RequestInit = {}): Promise<Response> => {
     const url = new URL(input);
     const body = String(init.body ?? "");
+    if (url.pathname.endsWith("/api/ice")) {
+      this.iceRequests += 1;
+      return respond(this.iceAnswer());
+    }
     this.requests.push({ method: init.method ?? "GET", url: input, body });
     if (url.pathname.endsWith("/wait")) return this.#wait(init.signal ?? null);
     if (url.pathname.endsWith("/sign_in")) return respond(this.signInAnswer(input));

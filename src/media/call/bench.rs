@@ -11,14 +11,16 @@ use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
 
 use super::{Call, Order, Sink};
 use crate::media::dtls::Identity;
+use crate::media::handshake::Job;
 use crate::media::ice::Check;
+use crate::media::path::Path;
 use crate::media::relay::PACKET;
 use crate::media::rtcp::Clock;
 use crate::media::rtp::{Class, HEADER, Packet};
 pub use crate::media::srtp::Profile;
 use crate::media::srtp::{OVERHEAD, Srtp, SrtpKeys};
 use crate::media::types::{BrowserRemote, Flow, MediaEvent, SipRemote};
-use crate::sdp::{Codec, Fingerprint, Format, IceCredentials, PayloadMap, Setup};
+use crate::sdp::{Codec, Fingerprint, Format, IceCredentials, PayloadMap, RtcpTarget, Setup};
 
 /// Bytes of a packet of ours at most.
 pub const ROOM: usize = PACKET + OVERHEAD;
@@ -33,7 +35,7 @@ struct Exit {
 }
 
 impl Sink for Exit {
-    fn to_browser(&mut self, _: SocketAddr, data: &[u8]) {
+    fn to_browser(&mut self, _: Path, data: &[u8]) {
         self.bytes += data.len();
     }
     fn rtp(&mut self, _: SocketAddr, data: &[u8]) {
@@ -43,8 +45,11 @@ impl Sink for Exit {
         self.bytes += data.len();
     }
     fn event(&mut self, _: MediaEvent) {}
-    fn learned(&mut self, _: SocketAddr) {}
-    fn forgotten(&mut self, _: SocketAddr) {}
+    fn handshake(&mut self, job: Job) -> Result<(), Job> {
+        Err(job)
+    }
+    fn learned(&mut self, _: Path) {}
+    fn forgotten(&mut self, _: Path) {}
     fn void(&mut self, _: &str) {}
 }
 
@@ -103,7 +108,7 @@ pub struct Rig {
     call: Call,
     exit: Exit,
     now: Instant,
-    browser: SocketAddr,
+    browser: Path,
     phone: SocketAddr,
 }
 
@@ -111,7 +116,8 @@ impl Rig {
     /// `None` when the call does not come about, which a benchmark has to complain of.
     pub fn new(profile: Profile) -> Option<Self> {
         let now = Instant::now();
-        let (browser, phone) = ("192.0.2.1:5000".parse().ok()?, "192.0.2.2:6000".parse().ok()?);
+        let (browser, phone) =
+            (Path::Udp("192.0.2.1:5000".parse().ok()?), "192.0.2.2:6000".parse().ok()?);
         let identity = Arc::new(Identity::generate().ok()?);
         let ours = IceCredentials { ufrag: "ours".to_owned(), pwd: "p".repeat(24) };
         let theirs = IceCredentials { ufrag: "them".to_owned(), pwd: "q".repeat(24) };
@@ -128,7 +134,13 @@ impl Rig {
             setup: Setup::Passive,
             payloads: payloads.clone(),
         };
-        let sip = SipRemote { target: Some(phone), payloads, ptime: MS20 };
+        let sip = SipRemote {
+            target: Some(phone),
+            payloads,
+            ptime: MS20,
+            rtcp: RtcpTarget::default(),
+            srtp: None,
+        };
         let flow = Flow { to_sip: true, to_browser: true, keep_alive: true, ..Flow::default() };
         for order in [
             Order::SetBrowser(Box::new(remote)),
@@ -165,7 +177,7 @@ impl Rig {
     }
 
     /// An RTP packet of the telephone's; the bytes that went to the browser for it.
-    pub fn from_sip(&mut self, data: &[u8]) -> usize {
+    pub fn from_sip(&mut self, data: &mut [u8]) -> usize {
         self.now += MS20;
         self.exit.bytes = 0;
         self.call.handle_rtp(self.now, self.phone, data, &mut self.exit);

@@ -8,7 +8,7 @@ use crate::media::path::Path;
 use crate::media::relay::PACKET;
 use crate::media::rtcp;
 use crate::media::rtp::{Class, Packet};
-use crate::media::srtp::Refused;
+use crate::media::srtp::{OVERHEAD, Refused};
 use crate::media::types::MediaEvent;
 
 impl Call {
@@ -113,7 +113,7 @@ impl Call {
             return;
         };
         let clock = self.relay.browser_clock_of(packet.payload_type);
-        self.from_browser.received(
+        self.from_browser.reception.received(
             now,
             packet.ssrc,
             packet.sequence,
@@ -121,10 +121,12 @@ impl Call {
             packet.payload.len(),
             clock,
         );
-        let mut buffer = [0; PACKET];
-        let out = self.relay.forward_to_sip(now, &packet, &mut buffer);
+        let mut buffer = [0; PACKET + OVERHEAD];
+        let out = buffer
+            .first_chunk_mut()
+            .and_then(|buffer| self.relay.forward_to_sip(now, &packet, buffer));
         if let Some(len) = out.map(<[u8]>::len) {
-            self.send_sip(&buffer, len, sink);
+            self.send_sip(&mut buffer, len, sink);
         }
         self.digits(sink);
     }
@@ -138,11 +140,11 @@ impl Call {
         if let Some(report) = heard.sender_report {
             self.browser_report = Some((report, now));
         }
-        if let Some(lost) = heard.lost {
-            self.stats.to_browser.lost = lost;
+        if let Some(block) = heard.block {
+            self.to_browser.heard(ours, block);
         }
         if let Some(rtt) = heard.rtt {
-            self.rtt.measured(rtt);
+            self.browser_rtt.measured(rtt);
         }
     }
 }

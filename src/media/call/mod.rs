@@ -4,6 +4,7 @@
 pub mod bench;
 mod browser_side;
 mod report;
+mod secure;
 mod sip_side;
 
 use std::net::SocketAddr;
@@ -13,17 +14,18 @@ use std::time::Instant;
 use crate::sdp::IceCredentials;
 
 use crate::media::dtls::Identity;
+use crate::media::handshake::{Done, Job};
 use crate::media::latch::Latch;
 use crate::media::path::Path;
 use crate::media::peer::{Notice, Peer};
-use crate::media::reception::Reception;
 use crate::media::relay::{PACKET, Relay};
 use crate::media::rtcp::Clock;
 use crate::media::srtp::OVERHEAD;
 use crate::media::stream::Stream;
-use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, StreamStats};
+use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote};
 
-use report::{Outgoing, REPORTS, Rtt};
+use report::{Incoming, Outgoing, REPORTS, RtcpRoute, Rtt};
+use secure::Secure;
 
 /// Where a call's datagrams go.
 pub trait Sink {
@@ -39,6 +41,9 @@ pub trait Sink {
     fn forgotten(&mut self, path: Path);
     /// A ufrag that leads here no more.
     fn void(&mut self, ufrag: &str);
+    /// Work of a handshake that would keep media waiting. It comes back by
+    /// [`Call::handle_handshaken`], or at once when there is too much of it already.
+    fn handshake(&mut self, job: Job) -> Result<(), Job>;
 }
 
 /// What is told of a call from outside.
@@ -59,19 +64,25 @@ pub struct Call {
     /// A new peer connection that is to replace `peer` once it is connected.
     renewed: Option<Peer>,
     identity: Arc<Identity>,
+    /// Peer connections so far.
+    peers: u32,
     relay: Relay,
     latch: Latch,
+    /// Where the SIP side speaks SRTP, or has.
+    secure: Option<Box<Secure>>,
+    rtcp: RtcpRoute,
     flow: Flow,
     cname: String,
     clock: Clock,
-    from_browser: Reception,
-    from_sip: Reception,
+    from_browser: Incoming,
+    from_sip: Incoming,
     to_browser: Outgoing,
     to_sip: Outgoing,
     browser_report: Option<(u32, Instant)>,
     sip_report: Option<(u32, Instant)>,
     report_at: Instant,
-    rtt: Rtt,
+    browser_rtt: Rtt,
+    sip_rtt: Rtt,
     stats: CallStats,
 }
 
@@ -87,22 +98,26 @@ impl Call {
         let to_browser = Stream::fixed(ssrc, rand::random(), rand::random());
         let to_sip = Stream::following(rand::random(), rand::random(), rand::random());
         Call {
-            peer: Peer::new(local, identity.clone()),
+            peer: Peer::new(0, local, identity.clone()),
             renewed: None,
             identity,
+            peers: 1,
             relay: Relay::new(to_browser, to_sip),
             latch: Latch::new(now),
+            secure: None,
+            rtcp: RtcpRoute::default(),
             flow: Flow::default(),
             cname,
             clock,
-            from_browser: Reception::default(),
-            from_sip: Reception::default(),
+            from_browser: Incoming::default(),
+            from_sip: Incoming::default(),
             to_browser: Outgoing::default(),
             to_sip: Outgoing::default(),
             browser_report: None,
             sip_report: None,
             report_at: now + REPORTS,
-            rtt: Rtt::default(),
+            browser_rtt: Rtt::default(),
+            sip_rtt: Rtt::default(),
             stats: CallStats::default(),
         }
     }
@@ -111,10 +126,11 @@ impl Call {
         let renewed = self.renewed.as_ref().map_or(0, Peer::malformed);
         CallStats {
             from_browser: self.from_browser.stats(),
-            to_browser: StreamStats { lost: self.stats.to_browser.lost, ..self.to_browser.stats() },
+            to_browser: self.to_browser.stats(),
             from_sip: self.from_sip.stats(),
             to_sip: self.to_sip.stats(),
-            browser_rtt: self.rtt.stats(),
+            browser_rtt: self.browser_rtt.stats(),
+            sip_rtt: self.sip_rtt.stats(),
             unknown_payload: self.relay.unknown_payload() + self.stats.unknown_payload,
             malformed: self.stats.malformed + self.peer.malformed() + renewed,
             ..self.stats
@@ -137,13 +153,21 @@ impl Call {
             .any(|peer| peer.ice.selected() == Some(path))
     }
 
+    /// The only source of RTP from SIP that is taken from now on, once it is certain.
+    pub fn settled(&self, now: Instant) -> Option<SocketAddr> {
+        self.latch.settled(now)
+    }
+
     pub fn handle_order(&mut self, now: Instant, order: Order, sink: &mut dyn Sink) {
         match order {
             Order::SetBrowser(remote) => {
+                if let Some(format) = remote.payloads.preferred() {
+                    self.from_browser.set_codec(format.codec);
+                    self.to_browser.set_codec(format.codec);
+                }
                 self.relay.set_browser(remote.payloads.clone());
                 let peer = self.renewed.as_mut().unwrap_or(&mut self.peer);
-                let notice = peer.set_remote(now, &remote);
-                self.notice(notice, self.renewed.is_some(), sink);
+                peer.set_remote(&remote);
             }
             Order::RestartIce(credentials) => {
                 let peer = self.renewed.as_mut().unwrap_or(&mut self.peer);
@@ -152,12 +176,19 @@ impl Call {
                 }
             }
             Order::RenewBrowser(credentials) => {
-                let peer = Peer::new(credentials, self.identity.clone());
+                let peer = Peer::new(self.peers, credentials, self.identity.clone());
+                self.peers += 1;
                 if let Some(old) = self.renewed.replace(peer) {
                     drop_routes(&old, sink);
                 }
             }
             Order::SetSip(remote) => {
+                self.set_keys(now, &remote);
+                self.rtcp.set(&remote);
+                if let Some(format) = remote.payloads.preferred() {
+                    self.from_sip.set_codec(format.codec);
+                    self.to_sip.set_codec(format.codec);
+                }
                 self.latch.set_target(now, remote.target);
                 self.relay.set_sip(now, remote.payloads, remote.ptime);
             }
@@ -169,6 +200,20 @@ impl Call {
                 self.relay.set_flow(now, flow);
             }
             Order::SendDigits(digits) => self.relay.press(now, &digits),
+        }
+        self.flush(now, sink);
+    }
+
+    /// A handshake's work is done. It may be one of a peer connection that is gone by now.
+    pub fn handle_handshaken(&mut self, now: Instant, done: Done, sink: &mut dyn Sink) {
+        let is_renewed = self.renewed.as_ref().is_some_and(|peer| peer.number() == done.number);
+        let peer = match &mut self.renewed {
+            Some(peer) if is_renewed => peer,
+            _ if self.peer.number() == done.number => &mut self.peer,
+            _ => return,
+        };
+        for notice in peer.handle_done(done) {
+            self.notice(Some(notice), is_renewed, sink);
         }
         self.flush(now, sink);
     }
@@ -196,7 +241,7 @@ impl Call {
         self.forget(sink);
         if now >= self.report_at {
             self.report_at = now + REPORTS;
-            self.report(now, sink);
+            self.interval(now, sink);
         }
         self.flush(now, sink);
     }
@@ -219,10 +264,19 @@ impl Call {
             while let Some((to, data)) = peer.poll_transmit() {
                 sink.to_browser(to, &data);
             }
+            if let Some(job) = peer.poll_job()
+                && let Err(job) = sink.handshake(job)
+            {
+                peer.handle_refused(job);
+            }
         }
-        let mut buffer = [0; PACKET];
-        while let Some(len) = self.relay.poll_sip(now, &mut buffer).map(<[u8]>::len) {
-            self.send_sip(&buffer, len, sink);
+        let mut buffer = [0; PACKET + OVERHEAD];
+        while let Some(len) = buffer
+            .first_chunk_mut()
+            .and_then(|buffer| self.relay.poll_sip(now, buffer))
+            .map(<[u8]>::len)
+        {
+            self.send_sip(&mut buffer, len, sink);
         }
         let mut buffer = [0; PACKET + OVERHEAD];
         while let Some(plain) = buffer.first_chunk_mut()
@@ -232,13 +286,28 @@ impl Call {
         }
     }
 
-    /// The one way of RTP to SIP: the plain packet `buffer[..len]`.
-    fn send_sip(&mut self, buffer: &[u8], len: usize, sink: &mut dyn Sink) {
-        if let Some(to) = self.latch.destination()
-            && let Some(packet) = buffer.get(..len)
-        {
+    /// The one way of RTP to SIP: the plain packet `buffer[..len]`, sealed in place where keys were agreed.
+    fn send_sip(&mut self, buffer: &mut [u8], len: usize, sink: &mut dyn Sink) {
+        let Some(to) = self.latch.destination() else { return };
+        let packet = match &mut self.secure {
+            None => buffer.get(..len),
+            Some(secure) => secure.seal_rtp(buffer, len),
+        };
+        if let Some(packet) = packet {
             self.to_sip.count(len);
             sink.rtp(to, packet);
+        }
+    }
+
+    /// Takes the keys of a description into use, or lets them rest where it has none.
+    fn set_keys(&mut self, now: Instant, remote: &SipRemote) {
+        if remote.srtp.is_some() && self.secure.is_none() {
+            self.secure = Some(Box::default());
+        }
+        if let Some(secure) = &mut self.secure
+            && secure.set(now, remote.srtp.as_ref())
+        {
+            self.relay.renew_to_sip();
         }
     }
 

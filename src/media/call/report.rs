@@ -1,37 +1,113 @@
 //! What is counted of a call, and the RTCP reports of it.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Call, Sink};
+use crate::media::quality::{Meter, Way};
+use crate::media::reception::Reception;
 use crate::media::relay::PACKET;
-use crate::media::rtcp;
+use crate::media::rtcp::{self, Block, Last};
 use crate::media::rtp::HEADER;
 use crate::media::srtp::OVERHEAD;
-use crate::media::types::{RoundTrips, StreamStats};
+use crate::media::types::{RoundTrips, SipRemote, StreamStats};
+use crate::sdp::{Codec, RtcpTarget, RtpTarget};
 
-/// Between our reports, each way (RFC 3550 6.2 has 5 s as the least for two parties).
+/// Between our reports, each way (RFC 3550 6.2 has 5 s as the least for two parties), and between the
+/// scores of a stream.
 pub(super) const REPORTS: Duration = Duration::from_secs(5);
 
+/// A stream that comes to us.
+#[derive(Default)]
+pub(super) struct Incoming {
+    pub reception: Reception,
+    codec: Option<Codec>,
+    meter: Meter,
+}
+
+impl Incoming {
+    pub fn set_codec(&mut self, codec: Codec) {
+        self.codec = Some(codec);
+    }
+
+    pub fn stats(&self) -> StreamStats {
+        StreamStats { mos: self.meter.mos(), ..self.reception.stats() }
+    }
+
+    fn interval(&mut self, rtt: Option<Duration>) {
+        let Some(codec) = self.codec else { return };
+        let stats = self.reception.stats();
+        let expected = stats.packets.saturating_sub(stats.duplicates) + stats.lost;
+        let jitter = stats.jitter;
+        self.meter.interval(expected, stats.lost, |loss| Way { codec, rtt, jitter, loss });
+    }
+}
+
+/// A stream that we send.
 #[derive(Default)]
 pub(super) struct Outgoing {
     pub packets: u64,
     bytes: u64,
     /// Packets of the last report.
     reported: u64,
+    codec: Option<Codec>,
+    /// What the receiver last said, of which SSRC of ours.
+    heard: Option<(u32, Block)>,
+    /// It has said something since the last interval.
+    is_fresh: bool,
+    /// Lost under SSRCs that are over.
+    lost_before: u64,
+    meter: Meter,
 }
 
 impl Outgoing {
+    pub fn set_codec(&mut self, codec: Codec) {
+        self.codec = Some(codec);
+    }
+
     /// A packet of that length, header and all.
     pub fn count(&mut self, len: usize) {
         self.packets += 1;
         self.bytes += len.saturating_sub(HEADER) as u64;
     }
 
-    pub fn stats(&self) -> StreamStats {
-        StreamStats { packets: self.packets, bytes: self.bytes, ..StreamStats::default() }
+    /// A report block about a stream of ours.
+    pub fn heard(&mut self, ssrc: u32, block: Block) {
+        let before = self.heard.replace((ssrc, block));
+        if before.is_none_or(|(old, _)| old != ssrc) {
+            self.lost_before += before.map_or(0, |(_, block)| block.lost);
+            self.meter.start(u64::from(block.highest), self.lost_before + block.lost);
+        }
+        self.is_fresh = true;
     }
 
-    pub fn sent(&mut self, timestamp: Option<u32>) -> Option<rtcp::Sent> {
+    pub fn stats(&self) -> StreamStats {
+        let block = self.heard.map(|(_, block)| block).unwrap_or_default();
+        StreamStats {
+            packets: self.packets,
+            bytes: self.bytes,
+            lost: self.lost_before + block.lost,
+            jitter: self.codec.map_or(Duration::ZERO, |codec| {
+                let micros = u64::from(block.jitter) * 1_000_000 / u64::from(codec.clock_rate());
+                Duration::from_micros(micros)
+            }),
+            mos: self.meter.mos(),
+            ..StreamStats::default()
+        }
+    }
+
+    /// Where nothing has been reported, nothing is known.
+    fn interval(&mut self, rtt: Option<Duration>) {
+        if !std::mem::take(&mut self.is_fresh) {
+            return;
+        }
+        let (Some((_, block)), Some(codec)) = (self.heard, self.codec) else { return };
+        let StreamStats { lost, jitter, .. } = self.stats();
+        let way = |loss| Way { codec, rtt, jitter, loss };
+        self.meter.interval(u64::from(block.highest), lost, way);
+    }
+
+    fn sent(&mut self, timestamp: Option<u32>) -> Option<rtcp::Sent> {
         let before = std::mem::replace(&mut self.reported, self.packets);
         (self.packets > before).then_some(rtcp::Sent {
             timestamp: timestamp?,
@@ -63,16 +139,75 @@ impl Rtt {
     }
 }
 
+/// Where RTCP goes on the SIP side.
+#[derive(Default)]
+pub(super) struct RtcpRoute {
+    target: RtcpTarget,
+    /// What the description says of RTP.
+    announced: RtpTarget,
+    /// Where reports come from.
+    learned: Option<SocketAddr>,
+}
+
+impl RtcpRoute {
+    pub fn set(&mut self, remote: &SipRemote) {
+        if (self.target, self.announced) != (remote.rtcp, remote.target) {
+            *self = RtcpRoute { target: remote.rtcp, announced: remote.target, learned: None };
+        }
+    }
+
+    /// May a report from there be the far end's, whose RTP goes to `rtp`?
+    pub fn may_come(&self, from: SocketAddr, rtp: SocketAddr) -> bool {
+        let announced = match self.target {
+            RtcpTarget::At(addr) => Some(addr.ip()),
+            RtcpTarget::NextPort | RtcpTarget::Mux => None,
+        };
+        from.ip() == rtp.ip() || announced == Some(from.ip())
+    }
+
+    /// Symmetric RTCP: a NAT gives the port any number.
+    pub fn learn(&mut self, from: SocketAddr) {
+        self.learned = Some(from);
+    }
+
+    /// Where ours goes. An announced port is that of the announced address: behind a NAT it is another.
+    fn destination(&self, rtp: SocketAddr) -> Option<SocketAddr> {
+        match (self.target, self.learned) {
+            (RtcpTarget::Mux, _) => Some(rtp),
+            (_, Some(learned)) => Some(learned),
+            (RtcpTarget::At(addr), None) if self.announced == Some(rtp) => Some(addr),
+            (RtcpTarget::At(_) | RtcpTarget::NextPort, None) => {
+                Some(SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?))
+            }
+        }
+    }
+}
+
 impl Call {
-    pub(super) fn report(&mut self, now: Instant, sink: &mut dyn Sink) {
+    /// Five seconds are over.
+    pub(super) fn interval(&mut self, now: Instant, sink: &mut dyn Sink) {
+        let (browser, sip) = (self.browser_rtt.last, self.sip_rtt.last);
+        self.from_browser.interval(browser);
+        self.to_browser.interval(browser);
+        self.from_sip.interval(sip);
+        self.to_sip.interval(sip);
+        self.report(now, Last::No, sink);
+    }
+
+    /// The call is over: both sides hear it from RTCP too (RFC 3550 6.6).
+    pub fn say_goodbye(&mut self, now: Instant, sink: &mut dyn Sink) {
+        self.report(now, Last::Yes, sink);
+    }
+
+    fn report(&mut self, now: Instant, last: Last, sink: &mut dyn Sink) {
         let ntp = self.clock.ntp(now);
+        let mut buffer = [0; PACKET + OVERHEAD];
         if self.peer.is_secure() {
             let stream = self.relay.to_browser();
             let sent = self.to_browser.sent(stream.timestamp_at(now));
             let echo = rtcp::echo(now, self.browser_report);
-            let report = self.from_browser.report().map(|report| (report, echo));
-            let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report);
-            let mut buffer = [0; PACKET + OVERHEAD];
+            let report = self.from_browser.reception.report().map(|report| (report, echo));
+            let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report, last);
             if let Some(plain) = buffer.get_mut(..data.len()) {
                 plain.copy_from_slice(&data);
                 if let Some((to, sealed)) = self.peer.seal_rtcp(&mut buffer, data.len()) {
@@ -80,15 +215,24 @@ impl Call {
                 }
             }
         }
-        let quiet = self.to_sip.packets == 0 && self.from_sip.ssrc().is_none();
-        if let Some(to) = self.latch.rtcp_destination()
-            && !quiet
-        {
-            let stream = self.relay.to_sip();
-            let sent = self.to_sip.sent(stream.timestamp_at(now));
-            let echo = rtcp::echo(now, self.sip_report);
-            let report = self.from_sip.report().map(|report| (report, echo));
-            sink.rtcp(to, &rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report));
+        let quiet = self.to_sip.packets == 0 && self.from_sip.reception.ssrc().is_none();
+        let Some(rtp) = self.latch.destination().filter(|_| !quiet) else { return };
+        let Some(to) = self.rtcp.destination(rtp) else { return };
+        let stream = self.relay.to_sip();
+        let sent = self.to_sip.sent(stream.timestamp_at(now));
+        let echo = rtcp::echo(now, self.sip_report);
+        let report = self.from_sip.reception.report().map(|report| (report, echo));
+        let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report, last);
+        let Some(plain) = buffer.get_mut(..data.len()) else { return };
+        plain.copy_from_slice(&data);
+        let packet = match &mut self.secure {
+            None => buffer.get(..data.len()),
+            Some(secure) => secure.seal_rtcp(&mut buffer, data.len()),
+        };
+        match packet {
+            Some(packet) if self.rtcp.target == RtcpTarget::Mux => sink.rtp(to, packet),
+            Some(packet) => sink.rtcp(to, packet),
+            None => {}
         }
     }
 }

@@ -8,16 +8,31 @@ use crate::media::latch::Verdict;
 use crate::media::relay::PACKET;
 use crate::media::rtcp;
 use crate::media::rtp::{Class, Packet};
-use crate::media::srtp::OVERHEAD;
+use crate::media::srtp::{OVERHEAD, Refused};
 use crate::media::types::MediaEvent;
 
 impl Call {
     /// A datagram on the call's RTP port.
-    pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, data: &[u8], sink: &mut dyn Sink) {
+    pub fn handle_rtp(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        data: &mut [u8],
+        sink: &mut dyn Sink,
+    ) {
         if Class::of(data) == Class::Rtcp {
-            return self.handle_rtcp(now, from, data);
+            self.handle_reports(now, from, data);
+            return;
         }
-        let Some(packet) = Packet::parse(data) else {
+        // Before anything is believed: what is not authentic teaches no address.
+        let plain = match &mut self.secure {
+            None => &*data,
+            Some(secure) => match secure.open_rtp(now, data) {
+                Ok(plain) => plain,
+                Err(refused) => return self.refused(refused),
+            },
+        };
+        let Some(packet) = Packet::parse(plain) else {
             self.stats.malformed += 1;
             return;
         };
@@ -34,7 +49,7 @@ impl Call {
             Verdict::Accept { first: false } => {}
         }
         let clock = self.relay.sip_clock_of(packet.payload_type);
-        self.from_sip.received(
+        self.from_sip.reception.received(
             now,
             packet.ssrc,
             packet.sequence,
@@ -53,18 +68,51 @@ impl Call {
     }
 
     /// A datagram on the call's RTCP port.
-    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
-        if self.latch.destination().is_none_or(|remote| remote.ip() != from.ip()) {
-            self.stats.foreign_source += 1;
-            return;
+    pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, data: &mut [u8]) {
+        if self.handle_reports(now, from, data) {
+            self.rtcp.learn(from);
         }
-        match rtcp::read(self.clock.ntp(now), self.relay.to_sip().ssrc(), data) {
-            None => self.stats.malformed += 1,
-            Some(heard) => {
-                if let Some(report) = heard.sender_report {
-                    self.sip_report = Some((report, now));
+    }
+
+    /// True for reports that are the far end's.
+    fn handle_reports(&mut self, now: Instant, from: SocketAddr, data: &mut [u8]) -> bool {
+        let remote = self.latch.destination();
+        if !remote.is_some_and(|remote| self.rtcp.may_come(from, remote)) {
+            self.stats.foreign_source += 1;
+            return false;
+        }
+        let plain = match &mut self.secure {
+            None => &*data,
+            Some(secure) => match secure.open_rtcp(now, data) {
+                Ok(plain) => plain,
+                Err(refused) => {
+                    self.refused(refused);
+                    return false;
                 }
-            }
+            },
+        };
+        let ours = self.relay.to_sip().ssrc();
+        let Some(heard) = rtcp::read(self.clock.ntp(now), ours, plain) else {
+            self.stats.malformed += 1;
+            return false;
+        };
+        if let Some(report) = heard.sender_report {
+            self.sip_report = Some((report, now));
+        }
+        if let Some(block) = heard.block {
+            self.to_sip.heard(ours, block);
+        }
+        if let Some(rtt) = heard.rtt {
+            self.sip_rtt.measured(rtt);
+        }
+        true
+    }
+
+    fn refused(&mut self, refused: Refused) {
+        match refused {
+            Refused::Authentication | Refused::TooManyStreams => self.stats.sip_auth_failures += 1,
+            Refused::Replay => self.stats.sip_replays += 1,
+            Refused::Malformed => self.stats.malformed += 1,
         }
     }
 }

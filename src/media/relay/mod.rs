@@ -99,6 +99,11 @@ impl Relay {
         &self.to_sip
     }
 
+    /// See [`Stream::renew`].
+    pub fn renew_to_sip(&mut self) {
+        self.to_sip.renew();
+    }
+
     /// Packets of a payload type nobody negotiated, or that cannot be said in the other side's.
     pub fn unknown_payload(&self) -> u64 {
         self.unknown_payload

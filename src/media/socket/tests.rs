@@ -30,7 +30,7 @@ fn a_batch_arrives_whole_and_in_order() {
         let (a, b) = pair(address);
         let mut send = SendBatch::default();
         for i in 0..100usize {
-            send.push(b.local_addr().unwrap(), &[(i % 251) as u8; 172]);
+            send.push(b.local_addr().unwrap(), None, &[(i % 251) as u8; 172]);
         }
         assert_eq!(send.flush(&a), 0);
         assert_eq!(send.flush(&a), 0);
@@ -44,8 +44,8 @@ fn a_batch_arrives_whole_and_in_order() {
 fn a_datagram_too_long_for_the_network_is_given_up_alone() {
     let (a, b) = pair("127.0.0.1:0");
     let mut send = SendBatch::default();
-    send.push(b.local_addr().unwrap(), &vec![0; 70_000]);
-    send.push(b.local_addr().unwrap(), &[0; 172]);
+    send.push(b.local_addr().unwrap(), None, &vec![0; 70_000]);
+    send.push(b.local_addr().unwrap(), None, &[0; 172]);
     assert_eq!(send.flush(&a), 1);
     let mut epoll = Epoll::new().unwrap();
     epoll.add(&b, 7u64).unwrap();
@@ -95,4 +95,78 @@ fn a_waker_is_heard_until_it_is_cleared() {
     ready.clear();
     epoll.wait(Some(Duration::ZERO), &mut ready).unwrap();
     assert!(ready.is_empty());
+}
+
+/// On a host with several addresses, and one that has all of 127.0.0.0/8 is one: the answer comes
+/// from the address that was asked.
+#[test]
+fn an_answer_leaves_from_the_address_that_was_asked() {
+    for (wildcard, asked, asker) in [
+        ("0.0.0.0:0", "127.0.0.77", "127.0.0.1:0"),
+        ("[::]:0", "::1", "[::1]:0"),
+        ("[::]:0", "127.0.0.77", "127.0.0.1:0"),
+    ] {
+        let server = bind(wildcard.parse().unwrap(), None).unwrap();
+        report_local(&server).unwrap();
+        let client = UdpSocket::bind(asker).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let to = SocketAddr::new(asked.parse().unwrap(), server.local_addr().unwrap().port());
+        client.send_to(&[7; 172], to).unwrap();
+        let mut epoll = Epoll::new().unwrap();
+        epoll.add(&server, 7u64).unwrap();
+        epoll.wait(Some(Duration::from_secs(10)), &mut Vec::new()).unwrap();
+        let mut batch = RecvBatch::new();
+        assert_eq!(batch.recv(&server).unwrap(), 1);
+        let datagram = batch.get(0).unwrap();
+        assert_eq!(datagram.local.map(|ip| ip.to_canonical()), Some(to.ip()));
+        let mut send = SendBatch::default();
+        send.push(datagram.from, datagram.local, datagram.data);
+        assert_eq!(send.flush(&server), 0);
+        let mut buffer = [0; 200];
+        assert_eq!(client.recv_from(&mut buffer).unwrap(), (172, to));
+    }
+}
+
+#[test]
+fn one_datagram_is_received_whole_or_marked_as_cut() {
+    let (a, b) = pair("127.0.0.1:0");
+    let to = b.local_addr().unwrap();
+    let mut batch = RecvBatch::new();
+    assert!(!batch.recv_one(&b).unwrap());
+    a.send_to(&[1; 172], to).unwrap();
+    a.send_to(&[2; DATAGRAM + 1], to).unwrap();
+    let mut epoll = Epoll::new().unwrap();
+    epoll.add(&b, 7u64).unwrap();
+    for (len, cut) in [(172, false), (DATAGRAM, true)] {
+        epoll.wait(Some(Duration::from_secs(10)), &mut Vec::new()).unwrap();
+        assert!(batch.recv_one(&b).unwrap());
+        let datagram = batch.get(0).unwrap();
+        assert_eq!((datagram.data.len(), datagram.cut), (len, cut));
+        assert_eq!(datagram.from, a.local_addr().unwrap());
+    }
+}
+
+#[test]
+fn a_connected_socket_hears_one_alone_and_everybody_again_afterwards() {
+    let (stranger, friend) = pair("127.0.0.1:0");
+    // By number, as the ports of calls are.
+    let free = bind("127.0.0.1:0".parse().unwrap(), None).unwrap().local_addr().unwrap();
+    let socket = bind(free, None).unwrap();
+    let mut batch = RecvBatch::new();
+    let mut epoll = Epoll::new().unwrap();
+    epoll.add(&socket, 7u64).unwrap();
+    let mut hears = |expected: &UdpSocket| {
+        stranger.send_to(&[1], free).unwrap();
+        friend.send_to(&[1], free).unwrap();
+        epoll.wait(Some(Duration::from_secs(10)), &mut Vec::new()).unwrap();
+        assert!(batch.recv_one(&socket).unwrap());
+        assert_eq!(batch.get(0).unwrap().from, expected.local_addr().unwrap());
+        while batch.recv_one(&socket).unwrap() {}
+    };
+    hears(&stranger);
+    socket.connect(friend.local_addr().unwrap()).unwrap();
+    hears(&friend);
+    disconnect(&socket).unwrap();
+    assert_eq!(socket.local_addr().unwrap(), free);
+    hears(&stranger);
 }

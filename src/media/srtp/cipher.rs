@@ -49,7 +49,7 @@ impl Cipher {
         }
         let prf = Prf::new(key)?;
         match profile {
-            Profile::Aes128CmSha1_80 => {
+            Profile::Aes128CmSha1_80 | Profile::Aes128CmSha1_32 => {
                 let key: [u8; 16] = prf.derive(salt, key_label);
                 let auth: [u8; 20] = prf.derive(salt, auth_label);
                 Self::cm(&key, prf.derive(salt, salt_label), &auth, tag)

@@ -10,11 +10,18 @@ mod replay;
 
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
+use crate::sdp::{CryptoSuite, SrtpKey};
+
 use cipher::Cipher;
 use replay::{Window, nearest_index};
 
-/// Streams a browser may send in one association: one is usual, a few after renegotiations.
+/// Streams a browser may send in one association: one is usual, a few after renegotiations. What we
+/// send has as many.
 const MAX_SSRCS: usize = 8;
+
+/// Streams of a SIP side that are remembered: a media server takes a new SSRC for each announcement. Of
+/// more than that, the first is forgotten.
+const MAX_SIP_SSRCS: usize = 32;
 
 /// What sealing puts behind a packet at most: the tag of AES-GCM and the SRTCP index.
 pub const OVERHEAD: usize = 16 + 4;
@@ -25,10 +32,12 @@ pub enum Profile {
     AeadAes128Gcm,
     AeadAes256Gcm,
     Aes128CmSha1_80,
+    /// Toward SIP only: browsers do not offer it.
+    Aes128CmSha1_32,
 }
 
 impl Profile {
-    /// The cheapest first. Not the one with the short tag: browsers do not offer it.
+    /// Toward browsers, the cheapest first.
     pub const PREFERRED: [Profile; 3] =
         [Profile::AeadAes128Gcm, Profile::AeadAes256Gcm, Profile::Aes128CmSha1_80];
 
@@ -36,6 +45,7 @@ impl Profile {
     pub fn number(self) -> u16 {
         match self {
             Profile::Aes128CmSha1_80 => 1,
+            Profile::Aes128CmSha1_32 => 2,
             Profile::AeadAes128Gcm => 7,
             Profile::AeadAes256Gcm => 8,
         }
@@ -47,6 +57,7 @@ impl Profile {
             Profile::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
             Profile::AeadAes256Gcm => "SRTP_AEAD_AES_256_GCM",
             Profile::Aes128CmSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
+            Profile::Aes128CmSha1_32 => "SRTP_AES128_CM_HMAC_SHA1_32",
         }
     }
 
@@ -55,6 +66,7 @@ impl Profile {
             Profile::AeadAes128Gcm => SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
             Profile::AeadAes256Gcm => SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm,
             Profile::Aes128CmSha1_80 => SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+            Profile::Aes128CmSha1_32 => SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_32,
         }
     }
 
@@ -77,12 +89,24 @@ impl Profile {
         match self {
             Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => 16,
             Profile::Aes128CmSha1_80 => 10,
+            Profile::Aes128CmSha1_32 => 4,
         }
     }
 
     /// Bytes to export from DTLS: two keys, two salts (RFC 5764 4.2).
     pub fn material_len(self) -> usize {
         2 * (self.key() + self.salt())
+    }
+}
+
+impl From<CryptoSuite> for Profile {
+    fn from(suite: CryptoSuite) -> Self {
+        match suite {
+            CryptoSuite::AesCm128HmacSha1_80 => Profile::Aes128CmSha1_80,
+            CryptoSuite::AesCm128HmacSha1_32 => Profile::Aes128CmSha1_32,
+            CryptoSuite::AeadAes128Gcm => Profile::AeadAes128Gcm,
+            CryptoSuite::AeadAes256Gcm => Profile::AeadAes256Gcm,
+        }
     }
 }
 
@@ -125,7 +149,7 @@ struct Keys {
 }
 
 impl Keys {
-    fn new(profile: Profile, (key, salt): &(Vec<u8>, Vec<u8>)) -> Option<Keys> {
+    fn new(profile: Profile, key: &[u8], salt: &[u8]) -> Option<Keys> {
         Some(Keys {
             rtp: Cipher::rtp(profile, key, salt)?,
             rtcp: Cipher::rtcp(profile, key, salt)?,
@@ -133,30 +157,23 @@ impl Keys {
     }
 }
 
-/// Both directions of an association.
-pub struct Srtp {
-    local: Keys,
-    remote: Keys,
+/// The sending direction.
+pub struct Sealer {
+    keys: Keys,
     /// Streams we send: SSRC and highest index.
     sent: Vec<(u32, u64)>,
     /// Counts over all our SSRCs, so that no index is used twice under any of them.
     rtcp_index: u32,
-    /// Streams of which an authentic packet has come.
-    rtp: Vec<(u32, Window)>,
-    rtcp: Vec<(u32, Window)>,
 }
 
-impl Srtp {
-    /// `None` when the keys have other lengths than the profile's.
-    pub fn new(profile: Profile, keys: &SrtpKeys) -> Option<Srtp> {
-        Some(Srtp {
-            local: Keys::new(profile, &keys.local)?,
-            remote: Keys::new(profile, &keys.remote)?,
-            sent: Vec::new(),
-            rtcp_index: 0,
-            rtp: Vec::new(),
-            rtcp: Vec::new(),
-        })
+impl Sealer {
+    /// `None` when the key has another length than the profile's.
+    pub fn new(key: &SrtpKey) -> Option<Self> {
+        Some(Self::with(Keys::new(key.suite().into(), key.master_key(), key.salt())?))
+    }
+
+    fn with(keys: Keys) -> Self {
+        Sealer { keys, sent: Vec::new(), rtcp_index: 0 }
     }
 
     /// Seals `buffer[..len]` in place; wants [`OVERHEAD`] bytes of room behind it. The sealed part.
@@ -173,7 +190,7 @@ impl Srtp {
                 self.sent.push((ssrc, index));
             }
         }
-        let end = self.local.rtp.seal_rtp(buffer, len, header, ssrc, index)?;
+        let end = self.keys.rtp.seal_rtp(buffer, len, header, ssrc, index)?;
         buffer.get(..end)
     }
 
@@ -182,54 +199,133 @@ impl Srtp {
         let ssrc = rtcp_ssrc(buffer.get(..len)?)?;
         // 2^31 reports are 300 years of one every 5 s.
         self.rtcp_index = self.rtcp_index.checked_add(1).filter(|index| index >> 31 == 0)?;
-        let end = self.local.rtcp.seal_rtcp(buffer, len, ssrc, self.rtcp_index)?;
+        let end = self.keys.rtcp.seal_rtcp(buffer, len, ssrc, self.rtcp_index)?;
         buffer.get(..end)
+    }
+}
+
+/// The receiving direction.
+pub struct Opener {
+    keys: Keys,
+    /// Streams of which an authentic packet has come.
+    rtp: Streams,
+    rtcp: Streams,
+}
+
+impl Opener {
+    /// For a SIP side. `None` when the key has another length than the profile's.
+    pub fn new(key: &SrtpKey) -> Option<Self> {
+        let keys = Keys::new(key.suite().into(), key.master_key(), key.salt())?;
+        Some(Self::with(keys, Full::ForgetFirst))
+    }
+
+    fn with(keys: Keys, full: Full) -> Self {
+        let streams = || Streams { windows: Vec::new(), full };
+        Opener { keys, rtp: streams(), rtcp: streams() }
     }
 
     /// Opens a packet in place. What a failure leaves in `packet` is of no use.
     pub fn open_rtp<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], Refused> {
         let (header, ssrc, sequence) = rtp_header(packet).ok_or(Refused::Malformed)?;
-        let mut window = window_of(&self.rtp, ssrc)?;
+        let mut window = self.rtp.window_of(ssrc)?;
         // From before the first packet: as good as a replay.
         let index = nearest_index(window.highest(), sequence).ok_or(Refused::Replay)?;
         if !window.is_fresh(index) {
             return Err(Refused::Replay);
         }
-        let len = self.remote.rtp.open_rtp(packet, header, ssrc, index)?;
+        let len = self.keys.rtp.open_rtp(packet, header, ssrc, index)?;
         window.accept(index);
-        keep(&mut self.rtp, ssrc, window);
+        self.rtp.keep(ssrc, window);
         packet.get(..len).ok_or(Refused::Malformed)
     }
 
     /// The same for RTCP.
     pub fn open_rtcp<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], Refused> {
         let ssrc = rtcp_ssrc(packet).ok_or(Refused::Malformed)?;
-        let index = self.remote.rtcp.rtcp_index(packet)?;
-        let mut window = window_of(&self.rtcp, ssrc)?;
+        let index = self.keys.rtcp.rtcp_index(packet)?;
+        let mut window = self.rtcp.window_of(ssrc)?;
         if !window.is_fresh(u64::from(index)) {
             return Err(Refused::Replay);
         }
-        let len = self.remote.rtcp.open_rtcp(packet, ssrc, index)?;
+        let len = self.keys.rtcp.open_rtcp(packet, ssrc, index)?;
         window.accept(u64::from(index));
-        keep(&mut self.rtcp, ssrc, window);
+        self.rtcp.keep(ssrc, window);
         packet.get(..len).ok_or(Refused::Malformed)
     }
 }
 
-/// A stream's window; a fresh one for a stream not known yet, as long as there is room for it.
-fn window_of(streams: &[(u32, Window)], ssrc: u32) -> Result<Window, Refused> {
-    match streams.iter().find(|(known, _)| *known == ssrc) {
-        Some((_, window)) => Ok(*window),
-        None if streams.len() >= MAX_SSRCS => Err(Refused::TooManyStreams),
-        None => Ok(Window::default()),
+/// Both directions of an association.
+pub struct Srtp {
+    sealer: Sealer,
+    opener: Opener,
+}
+
+impl Srtp {
+    /// `None` when the keys have other lengths than the profile's.
+    pub fn new(profile: Profile, keys: &SrtpKeys) -> Option<Srtp> {
+        let keys_of = |(key, salt): &(Vec<u8>, Vec<u8>)| Keys::new(profile, key, salt);
+        Some(Srtp {
+            sealer: Sealer::with(keys_of(&keys.local)?),
+            opener: Opener::with(keys_of(&keys.remote)?, Full::Refuse),
+        })
+    }
+
+    /// See [`Sealer::seal_rtp`].
+    pub fn seal_rtp<'a>(&mut self, buffer: &'a mut [u8], len: usize) -> Option<&'a [u8]> {
+        self.sealer.seal_rtp(buffer, len)
+    }
+
+    /// See [`Sealer::seal_rtcp`].
+    pub fn seal_rtcp<'a>(&mut self, buffer: &'a mut [u8], len: usize) -> Option<&'a [u8]> {
+        self.sealer.seal_rtcp(buffer, len)
+    }
+
+    /// See [`Opener::open_rtp`].
+    pub fn open_rtp<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], Refused> {
+        self.opener.open_rtp(packet)
+    }
+
+    /// See [`Opener::open_rtcp`].
+    pub fn open_rtcp<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], Refused> {
+        self.opener.open_rtcp(packet)
     }
 }
 
-/// After authentication only: a forged packet neither makes a stream nor moves a window.
-fn keep(streams: &mut Vec<(u32, Window)>, ssrc: u32, window: Window) {
-    match streams.iter_mut().find(|(known, _)| *known == ssrc) {
-        Some((_, kept)) => *kept = window,
-        None => streams.push((ssrc, window)),
+/// What becomes of one stream more than there is room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Full {
+    Refuse,
+    ForgetFirst,
+}
+
+/// The windows of the streams that one side sends.
+struct Streams {
+    windows: Vec<(u32, Window)>,
+    full: Full,
+}
+
+impl Streams {
+    /// A stream's window; a fresh one for a stream not known yet, as long as there is room for it.
+    fn window_of(&self, ssrc: u32) -> Result<Window, Refused> {
+        match self.windows.iter().find(|(known, _)| *known == ssrc) {
+            Some((_, window)) => Ok(*window),
+            None if self.full == Full::Refuse && self.windows.len() >= MAX_SSRCS => {
+                Err(Refused::TooManyStreams)
+            }
+            None => Ok(Window::default()),
+        }
+    }
+
+    /// After authentication only: a forged packet neither makes a stream nor moves a window.
+    fn keep(&mut self, ssrc: u32, window: Window) {
+        if let Some((_, kept)) = self.windows.iter_mut().find(|(known, _)| *known == ssrc) {
+            *kept = window;
+            return;
+        }
+        if self.windows.len() >= MAX_SIP_SSRCS {
+            self.windows.remove(0);
+        }
+        self.windows.push((ssrc, window));
     }
 }
 

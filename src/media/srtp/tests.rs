@@ -5,7 +5,12 @@ use rtc_srtp::context::Context;
 use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
 
-const ALL: [Profile; 3] = Profile::PREFERRED;
+const ALL: [Profile; 4] = [
+    Profile::AeadAes128Gcm,
+    Profile::AeadAes256Gcm,
+    Profile::Aes128CmSha1_80,
+    Profile::Aes128CmSha1_32,
+];
 
 fn material(profile: Profile) -> Vec<u8> {
     (0..profile.material_len() as u8).collect()
@@ -110,6 +115,25 @@ fn streams_are_bounded() {
     assert!(open(&mut b, &sealed).is_ok());
 }
 
+/// A media server takes a new SSRC for each announcement, and none of them may be the last one heard.
+#[test]
+fn a_sip_side_may_have_any_number_of_streams() {
+    let key = SrtpKey::new(CryptoSuite::AesCm128HmacSha1_32, &[7; 30]).unwrap();
+    let mut sealer = Sealer::new(&key).unwrap();
+    let mut opener = Opener::new(&key).unwrap();
+    for ssrc in 0..200 {
+        let plain = rtp(ssrc, 1);
+        let mut sealed = sealer.seal_rtp(&mut with_room(&plain), plain.len()).unwrap().to_vec();
+        assert_eq!(sealed.len(), plain.len() + 4, "the short tag");
+        assert_eq!(opener.open_rtp(&mut sealed.clone()), Ok(plain.as_slice()));
+        assert_eq!(opener.open_rtp(&mut sealed), Err(Refused::Replay));
+        let report = rtcp(ssrc);
+        let sealed = sealer.seal_rtcp(&mut with_room(&report), report.len()).unwrap().to_vec();
+        assert_eq!(sealed.len(), report.len() + 4 + 10, "the long one all the same");
+    }
+    assert_eq!(opener.rtp.windows.len(), MAX_SIP_SSRCS);
+}
+
 #[test]
 fn unencrypted_rtcp_is_refused() {
     for profile in ALL {
@@ -130,6 +154,7 @@ fn reference(profile: Profile, client: bool) -> Context {
         Profile::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
         Profile::AeadAes256Gcm => ProtectionProfile::AeadAes256Gcm,
         Profile::Aes128CmSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
+        Profile::Aes128CmSha1_32 => ProtectionProfile::Aes128CmHmacSha1_32,
     };
     let keys = SrtpKeys::split(profile, &material(profile), client).unwrap();
     let provider = rtc_srtp::crypto::default_provider().unwrap();

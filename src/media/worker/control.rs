@@ -33,7 +33,16 @@ impl Worker {
                     if let Some(ufrag) = ufrag {
                         self.routes.by_ufrag.insert(ufrag, seat);
                     }
-                    self.with(seat, |call, exit| call.handle_order(now, order, exit));
+                    self.with(seat, None, |call, exit| call.handle_order(now, order, exit));
+                    // A new description opens the window: strangers have to be heard again.
+                    if let Some(Some(seat)) = self.seats.get_mut(seat) {
+                        seat.settle(now);
+                    }
+                }
+            }
+            Command::Handshaken { id, done } => {
+                if let Some(&seat) = self.by_id.get(&id) {
+                    self.with(seat, None, |call, exit| call.handle_handshaken(now, *done, exit));
                 }
             }
             Command::Close(id) => self.close(now, id),
@@ -60,6 +69,8 @@ impl Worker {
             call,
             rtp,
             rtcp,
+            far_end: None,
+            is_connected: false,
             port,
             events,
             events_left: MAX_EVENTS,
@@ -71,11 +82,12 @@ impl Worker {
         }));
         self.by_id.insert(id, index);
         self.routes.by_ufrag.insert(ufrag, index);
-        self.with(index, |_, _| ());
+        self.with(index, None, |_, _| ());
     }
 
     pub(super) fn close(&mut self, now: Instant, id: MediaId) {
         let Some(index) = self.by_id.remove(&id) else { return };
+        self.with(index, None, |call, exit| call.say_goodbye(now, exit));
         // What the call still wanted to say leaves first.
         self.send.flush(&self.socket);
         if let Some(mut seat) = self.seats[index].take() {

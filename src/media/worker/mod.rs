@@ -1,6 +1,8 @@
 //! A worker: one thread, one browser-side port, and the RTP sockets of its calls.
 
 mod control;
+mod handshakes;
+mod load;
 mod orders;
 mod receive;
 mod routes;
@@ -9,8 +11,9 @@ mod token;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::net::UdpSocket;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -18,23 +21,19 @@ use rtrb::Consumer;
 
 use super::call::Call;
 use super::ports::PortPool;
-use super::socket::{Epoll, RecvBatch, SendBatch};
+use super::socket::{Epoll, RecvBatch, SendBatch, report_local};
 use super::types::{MediaEvent, MediaId};
 
+pub use handshakes::Handshakes;
+use load::Load;
+pub use load::weight;
 pub use orders::{Command, Opening, Orders};
 use routes::Routes;
 use seat::{Exit, Seat};
 use token::Token;
 
-/// From this many packets a second on, packets gather for a tick instead of waking us one by one:
-/// some ten calls. Below, nothing is gained and latency lost.
-const TICKING: u64 = 1000;
-
 /// How long they gather.
 const TICK: Duration = Duration::from_micros(1500);
-
-/// How often the load is judged and counters are published.
-const PUBLISH: Duration = Duration::from_millis(100);
 
 /// Events a call may report in each ten seconds; digits are some five a second at most.
 const MAX_EVENTS: u32 = 200;
@@ -44,12 +43,17 @@ const EVENTS_PER: Duration = Duration::from_secs(10);
 /// and not the worker with all its calls.
 const MIN_TIMER: Duration = Duration::from_millis(1);
 
+/// Looks at the sockets in one tick. Each takes one datagram of a phone's, so this many in a tick;
+/// when there are more we do without the sleep.
+const MAX_ROUNDS: usize = 8;
+
 pub struct Worker {
     socket: UdpSocket,
     epoll: Epoll,
     orders: Arc<Orders>,
     commands: Consumer<Command>,
     ports: Arc<Mutex<PortPool>>,
+    handshakes: Handshakes,
     seats: Vec<Option<Box<Seat>>>,
     vacant: Vec<usize>,
     by_id: HashMap<MediaId, usize>,
@@ -68,20 +72,26 @@ impl Worker {
         orders: Arc<Orders>,
         commands: Consumer<Command>,
         ports: Arc<Mutex<PortPool>>,
+        handshakes: Handshakes,
     ) -> std::io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&orders.waker, Token::Control)?;
         epoll.add(&socket, Token::Browser)?;
+        let local_matters = socket.local_addr()?.ip().is_unspecified();
+        if local_matters {
+            report_local(&socket)?;
+        }
         Ok(Worker {
             socket,
             epoll,
             orders,
             commands,
             ports,
+            handshakes,
             seats: Vec::new(),
             vacant: Vec::new(),
             by_id: HashMap::new(),
-            routes: Routes::default(),
+            routes: Routes { local_matters, ..Routes::default() },
             deadlines: BinaryHeap::new(),
             recv: RecvBatch::new(),
             send: SendBatch::default(),
@@ -93,57 +103,72 @@ impl Worker {
     /// Runs until [`Command::Stop`].
     pub fn run(mut self) {
         let mut ready = Vec::new();
-        let mut publish_at = Instant::now() + PUBLISH;
-        let mut packets_before = 0;
-        let mut ticking = false;
+        let mut load = Load::new(Instant::now());
+        let mut behind = false;
         loop {
             let now = Instant::now();
             let mut timeout = self.deadlines.peek().map(|Reverse((at, ..))| *at);
             if !self.by_id.is_empty() {
-                timeout = Some(timeout.map_or(publish_at, |at| at.min(publish_at)));
+                timeout = Some(timeout.map_or(load.judge_at, |at| at.min(load.judge_at)));
             }
-            let timeout = timeout.map(|at| at.saturating_duration_since(now));
-            ready.clear();
-            let waited = if ticking {
-                self.orders.waker.sleep(timeout.map_or(TICK, |t| t.min(TICK)));
-                self.epoll.wait(Some(Duration::ZERO), &mut ready)
-            } else {
-                self.epoll.wait(timeout, &mut ready)
-            };
-            if let Err(error) = waited {
-                tracing::error!(%error, "a media worker cannot wait for its sockets and stops");
-                return;
+            let mut timeout = timeout.map(|at| at.saturating_duration_since(now));
+            let mut rounds = 1;
+            if load.gathers {
+                if !behind {
+                    self.orders.waker.sleep(timeout.map_or(TICK, |t| t.min(TICK)));
+                }
+                timeout = Some(Duration::ZERO);
+                rounds = MAX_ROUNDS;
             }
-            let now = Instant::now();
-            self.earliest = now + MIN_TIMER;
-            // Quiet first, then look: an order that comes in between wakes us again.
-            if ready.contains(&Token::Control.into()) {
-                self.orders.waker.clear();
-            }
-            // Before the sockets: what an order announces may be here already. A token of a call
-            // that ends with it meets an empty seat, or a newer call that has nothing to read.
-            if !self.obey(now) {
-                return;
-            }
-            for token in &ready {
-                match Token::of(*token) {
-                    Some(Token::Browser) => self.drain_browser(now),
-                    Some(Token::Rtp(seat)) => self.drain_sip(now, seat, false),
-                    Some(Token::Rtcp(seat)) => self.drain_sip(now, seat, true),
-                    Some(Token::Control) | None => {}
+            behind = true;
+            for _ in 0..rounds {
+                ready.clear();
+                if let Err(error) = self.epoll.wait(timeout, &mut ready) {
+                    tracing::error!(%error, "a media worker cannot wait for its sockets and stops");
+                    return;
+                }
+                if !self.serve(Instant::now(), &ready) {
+                    return;
+                }
+                if ready.is_empty() {
+                    behind = false;
+                    break;
                 }
             }
+            let now = Instant::now();
             self.expire(now);
             self.send.flush(&self.socket);
-            if now >= publish_at {
-                let packets = self.packets - packets_before;
-                packets_before = self.packets;
-                let span = PUBLISH + (now - publish_at);
-                ticking = packets * 1000 > TICKING * span.as_millis() as u64;
-                publish_at = now + PUBLISH;
+            if load.judge(now, self.packets) {
+                self.orders.counters.busy.store(load.busy, Ordering::Relaxed);
                 self.publish(now);
             }
         }
+    }
+
+    /// Obeys, and takes what the sockets have; false when told to stop.
+    fn serve(&mut self, now: Instant, ready: &[u64]) -> bool {
+        self.earliest = now + MIN_TIMER;
+        // Quiet first, then look: an order that comes in between wakes us again.
+        if ready.contains(&Token::Control.into()) {
+            self.orders.waker.clear();
+        }
+        // Before the sockets: what an order announces may be here already. A token of a call
+        // that ends with it meets an empty seat, or a newer call that has nothing to read.
+        if !self.obey(now) {
+            return false;
+        }
+        for token in ready {
+            match Token::of(*token) {
+                Some(Token::Browser) => self.drain_browser(now),
+                Some(Token::Rtp(seat)) => self.take_sip(now, seat, false),
+                Some(Token::Rtcp(seat)) => self.take_sip(now, seat, true),
+                Some(Token::Control) | None => {}
+            }
+            if self.send.is_full() {
+                self.send.flush(&self.socket);
+            }
+        }
+        true
     }
 
     fn expire(&mut self, now: Instant) {
@@ -157,13 +182,18 @@ impl Worker {
                 && seat.armed == Some(at)
             {
                 seat.armed = None;
-                self.with(index, |call, exit| call.handle_timeout(now, exit));
+                self.with(index, None, |call, exit| call.handle_timeout(now, exit));
             }
         }
     }
 
     /// Lets a call handle something, and arms its next deadline.
-    fn with(&mut self, index: usize, handle: impl FnOnce(&mut Call, &mut Exit<'_>)) {
+    fn with(
+        &mut self,
+        index: usize,
+        answering: Option<(SocketAddr, IpAddr)>,
+        handle: impl FnOnce(&mut Call, &mut Exit<'_>),
+    ) {
         let Some(Some(seat)) = self.seats.get_mut(index) else { return };
         seat.dirty = true;
         let mut exit = Exit {
@@ -173,9 +203,12 @@ impl Worker {
             routes: &mut self.routes,
             rtp: &seat.rtp,
             rtcp: &seat.rtcp,
+            connected: seat.far_end.filter(|_| seat.is_connected),
+            answering,
             events: &seat.events,
             events_left: &mut seat.events_left,
-            counters: &self.orders.counters,
+            orders: &self.orders,
+            handshakes: &self.handshakes,
         };
         // A call is judged by what strangers send, through libraries of others: if one of them
         // panics after all, that call ends and its neighbours on this thread do not.
@@ -201,6 +234,7 @@ impl Worker {
                 seat.events_since = now;
                 seat.events_left = MAX_EVENTS;
             }
+            seat.settle(now);
             // A reader holds the lock for a copy; if it does just now, the next round is soon.
             if seat.dirty && seat.publish(&self.orders.counters) {
                 seat.dirty = false;

@@ -8,6 +8,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::sync::mpsc::Sender;
 
 use crate::media::call::{Call, Order};
+use crate::media::handshake::Done;
 use crate::media::socket::Waker;
 use crate::media::types::{CallStats, MediaEvent, MediaId};
 
@@ -25,6 +26,11 @@ pub enum Command {
         id: MediaId,
         order: Order,
         ufrag: Option<String>,
+    },
+    /// The work of a call's handshake is done.
+    Handshaken {
+        id: MediaId,
+        done: Box<Done>,
     },
     Close(MediaId),
     Stop,
@@ -49,6 +55,10 @@ pub struct Counters {
     pub stun_bad_integrity: AtomicU64,
     pub malformed: AtomicU64,
     pub fingerprint_mismatches: AtomicU64,
+    pub unreachable: AtomicU64,
+    pub refused_handshakes: AtomicU64,
+    /// What the thread uses of a core: microseconds in a second, lately.
+    pub busy: AtomicU64,
 }
 
 impl Counters {

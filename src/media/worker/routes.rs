@@ -1,7 +1,7 @@
-//! From a datagram to its call.
+//! From a datagram to its call, and back to the address it came to.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::media::path::Path;
 
@@ -9,14 +9,36 @@ use crate::media::path::Path;
 #[derive(Default)]
 pub struct Routes {
     pub by_ufrag: HashMap<String, usize>,
-    pub by_address: HashMap<SocketAddr, usize>,
+    pub by_address: HashMap<SocketAddr, Route>,
+    /// The browser-side socket is bound to a wildcard: of the host's addresses the kernel would
+    /// choose one by the route, and a browser takes answers only from the one that it asked.
+    pub local_matters: bool,
+}
+
+/// What leads from a browser's address to its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    pub seat: usize,
+    /// The address of ours that the browser uses; `None` where there is only one.
+    pub local: Option<IpAddr>,
 }
 
 impl Routes {
+    pub fn local_for(&self, to: SocketAddr) -> Option<IpAddr> {
+        self.by_address.get(&to)?.local
+    }
+
+    /// The browser at `from` has moved to another of our addresses.
+    pub fn moved(&mut self, from: SocketAddr, local: IpAddr) {
+        if let Some(route) = self.by_address.get_mut(&from) {
+            route.local = Some(local);
+        }
+    }
+
     /// What comes by this path is no longer that seat's, if it was.
     pub fn forget(&mut self, path: Path, seat: usize) {
         if let Path::Udp(address) = path
-            && self.by_address.get(&address) == Some(&seat)
+            && self.by_address.get(&address).is_some_and(|route| route.seat == seat)
         {
             self.by_address.remove(&address);
         }

@@ -33,8 +33,8 @@ export class Browser {
   #browser;
   #profile;
 
-  /** `hz` is what its microphone hears; `extension` a folder. */
-  static async start(hz, { extension } = {}) {
+  /** `hz` is what its microphone hears; `extension` a folder; `switches` more of its command line. */
+  static async start(hz, { extension, switches = [] } = {}) {
     const browser = new Browser();
     browser.#profile = await mkdtemp(join(tmpdir(), "wrtc-e2e-"));
     const file = join(browser.#profile, "tone.wav");
@@ -49,7 +49,7 @@ export class Browser {
       args: [
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
         "--disable-component-update", "--disable-sync", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-        `--use-file-for-fake-audio-capture=${file}`, "--allow-loopback-in-peer-connection",
+        `--use-file-for-fake-audio-capture=${file}`, "--allow-loopback-in-peer-connection", ...switches,
       ],
     });
     return browser;

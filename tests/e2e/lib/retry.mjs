@@ -32,12 +32,12 @@ async function connections(browsers) {
   return lines.join("\n");
 }
 
-/** A fresh demo, started with `args`, and fresh browsers for each try; `run` gets what starts Chromium (`browser`) and Firefox. */
+/** A fresh demo, started with `args` (or what a function of that name gives), and fresh browsers for each try; `run` gets what starts Chromium (`browser`) and Firefox. */
 export function browserTest(name, run, args = []) {
   test(name, async (context) => {
     for (let tries = 1; ; tries += 1) {
       const browsers = [];
-      const demo = await Demo.start(args);
+      const demo = await Demo.start(typeof args === "function" ? args() : args);
       const starts = (Kind) => async (hz, options) => {
         const started = await Kind.start(hz, options);
         browsers.push(started);

@@ -1,4 +1,5 @@
 import { CONNECTION_ERROR, GrtcError, messageOf } from "./errors";
+import { IceServers } from "./ice_servers";
 import { log } from "./logger";
 
 /** A failed poll or POST is tried again after this time. */
@@ -141,6 +142,8 @@ export async function signIn(
 
 /** A signed-in session: the hanging GET and the messages that go out. */
 export class Connection {
+  /** What this gateway tells of STUN and TURN servers. */
+  readonly iceServers: IceServers;
   readonly #gateway: string;
   readonly #ssid: string;
   readonly #pollingTimeout: number;
@@ -159,6 +162,7 @@ export class Connection {
     this.#ssid = ssid;
     this.#pollingTimeout = pollingTimeout;
     this.#events = events;
+    this.iceServers = new IceServers(`${gateway}/api/ice?id=${ssid}`);
   }
 
   /** Opens the hanging GET and keeps one open until {@link close}. */

@@ -84,6 +84,7 @@ export class Presence {
       return;
     }
     this.#connection = connection;
+    if (this.#settings.iceServers.length === 0) connection.iceServers.prepare();
     this.#failures = 0;
   }
 

@@ -5,7 +5,7 @@ import { GrtcError, INVALID_STATE_ERROR, messageOf, NOT_READY_ERROR } from "./er
 import { Emitter, Event } from "./events";
 import { log } from "./logger";
 import { IceKeeper } from "./ice_keeper";
-import { Peer, type Flow } from "./peer";
+import { Peer, type Flow, type PeerOptions } from "./peer";
 import {
   answerBody, errorBody, infoBody, newSessionId, offerBody, okBody,
   type DataPair, type Incoming, type RoapDescription, type RoapIds,
@@ -544,9 +544,19 @@ export class MediaSession extends Emitter<SessionEmits> {
     return { ...flow, audio: flow.audio && offers(remoteSdp, "audio"), video: flow.video && offers(remoteSdp, "video") };
   }
 
-  async #newPeer(call: Call): Promise<Peer | null> {
+  /** With the servers that the page has configured, or else with those of the gateway. */
+  async #peerOptions(): Promise<PeerOptions> {
     const { iceServers, iceTimeout, useRsaCertificate } = this.#client.settings;
     const options = { iceServers, iceTimeout, useRsaCertificate, videoBandwidth: this.#client.videoBandwidth };
+    if (iceServers.length > 0) return options;
+    const offered = await this.#client.connection?.iceServers.get() ?? [];
+    // A gateway that hands them out is found from wherever we are: it need not hear of a relay before it answers.
+    return offered.length > 0 ? { ...options, iceServers: offered, iceTimeout: 0 } : options;
+  }
+
+  async #newPeer(call: Call): Promise<Peer | null> {
+    const options = await this.#peerOptions();
+    if (this.#call !== call) return null;
     const peer = await Peer.create(options, {
       onStream: (stream) => {
         if (this.#call !== call) return;

@@ -3,6 +3,9 @@
 //! rtc-dtls follows the client's order of SRTP profiles and compares no fingerprint: both happen
 //! here, the latter before the handshake ends, so that a stranger never sees a key in use.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 use crate::sdp::{Fingerprint, Setup};
 
-use super::hello::{HelloReader, Progress, is_framed};
+use super::hello::{HelloReader, Progress, is_framed, repeats_a_finish};
 use super::srtp::{Profile, SrtpKeys};
 use super::types::DtlsFailure;
 
@@ -44,12 +47,14 @@ const MAX_TRIES: u8 = 4;
 /// Datagrams of a ClientHello kept until it is whole, or until the browser is known.
 const MAX_EARLY: usize = 6;
 
-/// Bytes an association takes in all before it is connected, and after. rtc-dtls keeps every fragment
-/// of a message that is not whole, and puts them together by recursion, as deep as there are
-/// fragments: thousands of them would overflow the stack. A browser's handshake has some 3 KB, and
-/// comes some eight times at worst.
+/// Bytes an association takes in all until it is connected. rtc-dtls keeps every fragment of a message
+/// that is not whole, and puts them together by recursion, as deep as there are fragments: thousands
+/// of them would overflow the stack. A browser's handshake has some 3 KB, and comes some eight times
+/// at worst.
 const MAX_INPUT: usize = 32 * 1024;
-const MAX_INPUT_CONNECTED: usize = 16 * 1024;
+
+/// How often our last flight is sent again to one who repeats his: a browser does so some six times.
+const MAX_REPEATS: u8 = 8;
 
 /// rtc-dtls tells associations apart by address. Ours has only one, which outlives changes of the
 /// browser's address, so it is always known by this one.
@@ -111,8 +116,9 @@ enum State {
         until: Instant,
         flight: Flight,
     },
-    /// Kept to answer repeated flights.
-    Connected { endpoint: Box<Endpoint> },
+    /// Our last flight, for a browser that repeats its own because it did not get it. Nothing else of
+    /// the association is needed any more, and nothing else is kept.
+    Connected { last: Vec<BytesMut>, repeats_left: u8 },
     /// No further handshake is accepted.
     Refused,
 }
@@ -161,30 +167,53 @@ impl Dtls {
     }
 
     /// The browser's fingerprint; `None` means that no handshake is accepted. The association
-    /// survives a description with the same one.
-    pub fn set_remote(
-        &mut self,
-        now: Instant,
-        fingerprint: Option<Fingerprint>,
-        setup: Setup,
-    ) -> Option<Event> {
+    /// survives a description with the same one. What came before is to be handed in again:
+    /// [`Dtls::take_early`].
+    pub fn set_remote(&mut self, fingerprint: Option<Fingerprint>, setup: Setup) {
         let Some(fingerprint) = fingerprint else {
             self.expected = None;
             self.state = State::Refused;
             self.early.clear();
-            return None;
+            return;
         };
         let expected = Expected { fingerprint, active: setup == Setup::Active };
-        if self.expected.is_some_and(|e| e.fingerprint == fingerprint) {
-            return None;
+        if self.expects(fingerprint) {
+            return;
         }
-        let early = std::mem::take(&mut self.early);
         *self = Dtls {
             expected: Some(expected),
             malformed: self.malformed,
+            early: std::mem::take(&mut self.early),
             ..Dtls::new(self.identity.clone())
         };
-        early.into_iter().find_map(|datagram| self.handle_datagram(now, &datagram))
+    }
+
+    pub fn expects(&self, fingerprint: Fingerprint) -> bool {
+        self.expected.is_some_and(|e| e.fingerprint == fingerprint)
+    }
+
+    /// Datagrams that came before the description.
+    pub fn take_early(&mut self) -> Vec<Vec<u8>> {
+        if self.expected.is_some() { std::mem::take(&mut self.early) } else { Vec::new() }
+    }
+
+    /// A datagram will be kept, dropped or answered from what is there: no key is computed for it.
+    pub fn is_cheap(&self) -> bool {
+        match self.state {
+            State::Idle => self.expected.is_none_or(|e| e.active),
+            State::Handshaking { .. } => false,
+            State::Connected { .. } | State::Refused => true,
+        }
+    }
+
+    /// It is for us to start, and we have not.
+    pub fn wants_start(&self) -> bool {
+        matches!(self.state, State::Idle) && self.expected.is_some_and(|e| e.active)
+    }
+
+    /// Accepts no handshake any more.
+    pub fn refuse(&mut self) {
+        self.state = State::Refused;
     }
 
     pub fn malformed(&self) -> u64 {
@@ -193,7 +222,7 @@ impl Dtls {
 
     /// The browser's address is known: the active side starts.
     pub fn handle_reachable(&mut self, now: Instant) {
-        if !matches!(self.state, State::Idle) || !self.expected.is_some_and(|e| e.active) {
+        if !self.wants_start() {
             return;
         }
         let mismatch = Arc::new(AtomicBool::new(false));
@@ -213,7 +242,7 @@ impl Dtls {
             self.malformed += 1;
             return None;
         }
-        if !matches!(self.state, State::Idle) {
+        if matches!(self.state, State::Handshaking { .. }) {
             // What comes too early to know is bounded by `MAX_EARLY`.
             let Some(left) = self.input_left.checked_sub(data.len()) else {
                 self.malformed += 1;
@@ -228,15 +257,13 @@ impl Dtls {
                 let result = endpoint.read(now, PEER, None, BytesMut::from(data));
                 self.advance(now, result)
             }
-            State::Connected { endpoint } => {
-                // Repeated flights are answered; there is no application data in DTLS-SRTP, and
-                // a close_notify does not end a call: signalling does.
-                if endpoint.get_connection_state(PEER).is_some()
-                    && endpoint.read(now, PEER, None, BytesMut::from(data)).is_err()
-                {
-                    self.malformed += 1;
+            State::Connected { last, repeats_left } => {
+                // There is no application data in DTLS-SRTP, and a close_notify does not end a call:
+                // signalling does.
+                if repeats_a_finish(data) && *repeats_left > 0 {
+                    *repeats_left -= 1;
+                    self.transmits.extend(last.iter().cloned());
                 }
-                self.collect(now);
                 None
             }
         }
@@ -301,6 +328,7 @@ impl Dtls {
         let until = now + HANDSHAKE;
         self.input_left = MAX_INPUT;
         self.state = State::Handshaking { endpoint, mismatch, until, flight: Flight::default() };
+        self.hello = HelloReader::default();
         let mut flight = std::mem::take(&mut self.early);
         flight.push(data.to_vec());
         for datagram in flight {
@@ -340,11 +368,11 @@ impl Dtls {
     fn connected(&mut self, now: Instant) -> Event {
         match self.export() {
             Ok((profile, keys)) => {
-                if let State::Handshaking { endpoint, .. } =
+                if let State::Handshaking { flight, .. } =
                     std::mem::replace(&mut self.state, State::Refused)
                 {
-                    self.input_left = MAX_INPUT_CONNECTED;
-                    self.state = State::Connected { endpoint };
+                    self.state =
+                        State::Connected { last: flight.datagrams, repeats_left: MAX_REPEATS };
                 }
                 Event::Connected { profile, keys }
             }
@@ -386,20 +414,14 @@ impl Dtls {
     }
 
     fn collect(&mut self, now: Instant) {
-        let (endpoint, mut flight) = match &mut self.state {
-            State::Handshaking { endpoint, flight, .. } => (endpoint, Some(flight)),
-            State::Connected { endpoint } => (endpoint, None),
-            State::Idle | State::Refused => return,
-        };
+        let State::Handshaking { endpoint, flight, .. } = &mut self.state else { return };
         let mut fresh = true;
         while let Some(transmit) = endpoint.poll_transmit() {
-            if let Some(flight) = &mut flight {
-                if std::mem::take(&mut fresh) {
-                    **flight = Flight::default();
-                    flight.arm(now);
-                }
-                flight.datagrams.push(transmit.message.clone());
+            if std::mem::take(&mut fresh) {
+                *flight = Flight::default();
+                flight.arm(now);
             }
+            flight.datagrams.push(transmit.message.clone());
             self.transmits.push_back(transmit.message);
         }
     }
@@ -438,246 +460,5 @@ impl Dtls {
             .build(client, Some(PEER))
             .ok()
             .map(Arc::new)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::sync::LazyLock;
-
-    static IDENTITIES: LazyLock<[Arc<Identity>; 2]> =
-        LazyLock::new(|| [(); 2].map(|()| Arc::new(Identity::generate().unwrap())));
-
-    /// An active and a passive end that expect each other.
-    fn ends(now: Instant) -> [Dtls; 2] {
-        let [a, b] = &*IDENTITIES;
-        let mut ends = [Dtls::new(a.clone()), Dtls::new(b.clone())];
-        assert!(ends[0].set_remote(now, Some(b.fingerprint()), Setup::Active).is_none());
-        assert!(ends[1].set_remote(now, Some(a.fingerprint()), Setup::Passive).is_none());
-        ends[0].handle_reachable(now);
-        ends
-    }
-
-    /// Carries datagrams to and fro, each through `through`, until nothing moves.
-    fn run(
-        now: Instant,
-        ends: &mut [Dtls; 2],
-        mut through: impl FnMut(usize, &[u8]) -> Vec<Vec<u8>>,
-    ) -> [Vec<Event>; 2] {
-        let mut events = [Vec::new(), Vec::new()];
-        for turn in 0..40usize {
-            let (from, to) = (turn % 2, 1 - turn % 2);
-            while let Some(datagram) = ends[from].poll_transmit() {
-                for datagram in through(from, &datagram) {
-                    events[to].extend(ends[to].handle_datagram(now, &datagram));
-                }
-            }
-        }
-        events
-    }
-
-    fn connected(events: &[Event]) -> bool {
-        matches!(events, [Event::Connected { profile: Profile::AeadAes128Gcm, .. }])
-    }
-
-    #[test]
-    fn two_ends_connect_and_survive_the_same_description() {
-        let now = Instant::now();
-        let mut ends = ends(now);
-        let events = run(now, &mut ends, |_, data| vec![data.to_vec()]);
-        assert!(connected(&events[0]) && connected(&events[1]));
-        assert_eq!(ends[1].poll_timeout(), None);
-        let fingerprint = IDENTITIES[0].fingerprint();
-        ends[1].set_remote(now, Some(fingerprint), Setup::Passive);
-        assert!(matches!(ends[1].state, State::Connected { .. }));
-        ends[1].set_remote(now, Some(Fingerprint([1; 32])), Setup::Passive);
-        assert!(matches!(ends[1].state, State::Idle));
-    }
-
-    #[test]
-    fn a_lost_flight_is_sent_again() {
-        let now = Instant::now();
-        let mut ends = ends(now);
-        // The server's certificate flight is lost as a whole.
-        let mut lost = 0;
-        run(now, &mut ends, |from, data| {
-            let drop = from == 1 && data.len() > 200 && lost < 10;
-            lost += usize::from(drop);
-            if drop { vec![] } else { vec![data.to_vec()] }
-        });
-        assert!(lost > 0 && !matches!(ends[1].state, State::Connected { .. }));
-        let later = now + FLIGHT;
-        assert!(ends.iter_mut().all(|end| end.handle_timeout(later).is_none()));
-        let events = run(later, &mut ends, |_, data| vec![data.to_vec()]);
-        assert!(connected(&events[0]) && connected(&events[1]));
-    }
-
-    /// Browsers repeat theirs after 50 ms, long before we would: that must not keep us from it.
-    #[test]
-    fn a_lost_flight_is_sent_again_though_the_client_repeats_its_own_first() {
-        let now = Instant::now();
-        let mut ends = ends(now);
-        let certificate = |from, data: &[u8]| from == 1 && data.len() > 200;
-        run(
-            now,
-            &mut ends,
-            |from, data| {
-                if certificate(from, data) { vec![] } else { vec![data.to_vec()] }
-            },
-        );
-        // The client's repeated hello comes just before our own time is up, its answer is lost too.
-        let early = now + FLIGHT - Duration::from_millis(1);
-        let [client, server] = &mut ends;
-        let mut hello = None;
-        assert!(client.handle_timeout(now + FLIGHT).is_none());
-        while let Some(datagram) = client.poll_transmit() {
-            hello = Some(datagram);
-        }
-        assert!(server.handle_datagram(early, &hello.unwrap()).is_none());
-        while server.poll_transmit().is_some() {}
-        let mut at = early;
-        let mut sent = Vec::new();
-        while sent.is_empty() && at < early + 3 * FLIGHT {
-            at = server.poll_timeout().unwrap();
-            assert!(server.handle_timeout(at).is_none());
-            sent.extend(std::iter::from_fn(|| server.poll_transmit()));
-        }
-        assert!(!sent.is_empty(), "the flight never comes again");
-        for datagram in sent {
-            assert!(client.handle_datagram(at, &datagram).is_none());
-        }
-        let events = run(at, &mut ends, |_, data| vec![data.to_vec()]);
-        assert!(connected(&events[0]) && connected(&events[1]));
-    }
-
-    /// A browser goes on for a minute, and its hello is never one to begin anew with.
-    #[test]
-    fn a_handshake_outlives_an_outage_of_ten_seconds() {
-        let start = Instant::now();
-        let mut ends = ends(start);
-        run(start, &mut ends, |from, data| {
-            if from == 1 && data.len() > 200 { vec![] } else { vec![data.to_vec()] }
-        });
-        let [_, server] = &mut ends;
-        let mut now = start;
-        while now < start + Duration::from_secs(10) {
-            now = server.poll_timeout().unwrap();
-            assert!(server.handle_timeout(now).is_none(), "given up after {:?}", now - start);
-            if now < start + Duration::from_secs(10) {
-                while server.poll_transmit().is_some() {}
-            }
-        }
-        let events = run(now, &mut ends, |_, data| vec![data.to_vec()]);
-        assert!(connected(&events[0]) && connected(&events[1]));
-    }
-
-    #[test]
-    fn silence_ends_in_a_timeout() {
-        let start = Instant::now();
-        let [mut client, mut server] = ends(start);
-        let hello = client.poll_transmit().unwrap();
-        assert!(server.handle_datagram(start, &hello).is_none());
-        for end in [client, server].iter_mut() {
-            let mut failed = None;
-            while let (None, Some(at)) = (&failed, end.poll_timeout()) {
-                assert!(at <= start + HANDSHAKE);
-                failed = end.handle_timeout(at);
-            }
-            assert!(matches!(failed, Some(Event::Failed(DtlsFailure::Timeout))));
-        }
-    }
-
-    #[test]
-    fn another_certificate_fails_on_either_side() {
-        let now = Instant::now();
-        for (wrong, setup) in [(0, Setup::Active), (1, Setup::Passive)] {
-            let mut ends = ends(now);
-            ends[wrong].set_remote(now, Some(Fingerprint([9; 32])), setup);
-            ends[wrong].handle_reachable(now);
-            let events = run(now, &mut ends, |_, data| vec![data.to_vec()]);
-            let mismatch = DtlsFailure::FingerprintMismatch;
-            assert!(events[wrong].iter().any(|e| matches!(e, Event::Failed(r) if *r == mismatch)));
-            assert!(!matches!(ends[wrong].state, State::Connected { .. }));
-        }
-    }
-
-    /// A message in fragments of one byte each, which never ends, before and after the handshake.
-    #[test]
-    fn fragments_without_end_are_not_kept() {
-        let now = Instant::now();
-        let mut ends = ends(now);
-        let flood = |server: &mut Dtls| {
-            let refused = server.malformed();
-            for n in 0..20_000u32 {
-                let [_, o0, o1, o2] = (n + 1).to_be_bytes();
-                let [_, _, s0, s1] = (n + 1000).to_be_bytes();
-                let mut data = vec![22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, s0, s1, 0, 13];
-                data.extend([11, 0xFF, 0xFF, 0xFF, 0, 2, o0, o1, o2, 0, 0, 1, 0]);
-                assert!(server.handle_datagram(now, &data).is_none());
-            }
-            server.malformed() - refused
-        };
-        let hello = ends[0].poll_transmit().unwrap();
-        assert!(ends[1].handle_datagram(now, &hello).is_none());
-        assert!(flood(&mut ends[1]) > 18_000);
-        let mut ends = self::ends(now);
-        let events = run(now, &mut ends, |_, data| vec![data.to_vec()]);
-        assert!(connected(&events[1]));
-        assert!(flood(&mut ends[1]) > 18_000);
-        assert!(matches!(ends[1].state, State::Connected { .. }));
-    }
-
-    #[test]
-    fn tries_are_bounded() {
-        let now = Instant::now();
-        let mut server = Dtls::new(IDENTITIES[1].clone());
-        server.set_remote(now, Some(Fingerprint([9; 32])), Setup::Passive);
-        let mut failures = 0;
-        for _ in 0..10 {
-            let mut client = Dtls::new(IDENTITIES[0].clone());
-            client.set_remote(now, Some(IDENTITIES[1].fingerprint()), Setup::Active);
-            client.handle_reachable(now);
-            let mut both = [client, server];
-            failures += run(now, &mut both, |_, data| vec![data.to_vec()])[1].len();
-            [_, server] = both;
-        }
-        assert_eq!(failures, usize::from(MAX_TRIES));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        /// Datagrams bent, cut, doubled and swapped at any point: no panic, and no end that
-        /// believes itself connected without the other's certificate.
-        #[test]
-        fn bent_handshakes_never_panic(
-            bends in prop::collection::vec((0..24usize, any::<u16>(), any::<u8>(), 0..4u8), 1..12),
-        ) {
-            let now = Instant::now();
-            let mut ends = ends(now);
-            let mut count = 0;
-            run(now, &mut ends, |_, data| {
-                let mut all = vec![data.to_vec()];
-                for (_, at, byte, how) in bends.iter().filter(|bend| bend.0 == count) {
-                    let mut bent = data.to_vec();
-                    let at = usize::from(*at) % bent.len();
-                    match how {
-                        0 => bent[at] = *byte,
-                        1 => bent.truncate(at),
-                        2 => bent.extend_from_slice(data),
-                        // Keeps the framing right, so that it gets further.
-                        _ => {
-                            let body = &mut bent[13.min(data.len() - 1)..];
-                            let by = at % body.len();
-                            body.rotate_left(by);
-                        }
-                    }
-                    all.insert(0, bent);
-                }
-                count += 1;
-                all
-            });
-        }
     }
 }

@@ -1,0 +1,226 @@
+//! The embedded TURN server of this gateway, and what browsers are told of it and of others.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, crypto};
+
+use crate::agent::{IceLogin, IceServer, IceServers, Identity};
+use crate::config::{self, TlsFiles, TurnSecret};
+use crate::secret::Secret;
+use crate::turn::{self, Authority, Core, Peers, Server, TurnConfig, TurnStats};
+
+/// Why there is no TURN server. Each names the key of the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnError {
+    #[error(transparent)]
+    Bind(#[from] turn::BindError),
+    #[error("turn.{key} = {}: {reason}", path.display())]
+    File { key: &'static str, path: PathBuf, reason: String },
+}
+
+fn fault(key: &'static str, path: &Path, reason: impl ToString) -> TurnError {
+    TurnError::File { key, path: path.to_owned(), reason: reason.to_string() }
+}
+
+/// What `GET /api/ice` is answered from.
+pub(super) struct Ice {
+    authority: Authority,
+    life: Duration,
+    turn: Vec<String>,
+    stun: Vec<String>,
+    core: Option<Arc<Core>>,
+}
+
+/// Opens the ports. `media` are the browser-side sockets, `advertised` the addresses of their candidates.
+pub(super) fn open(
+    config: &config::Turn,
+    media: &[SocketAddr],
+    advertised: &[IpAddr],
+) -> Result<(Option<Server>, Ice), TurnError> {
+    let authority = match &config.secret {
+        TurnSecret::Random => Authority::random(&config.realm),
+        TurnSecret::Given(secret) => Authority::new(secret.clone(), &config.realm),
+        TurnSecret::File(path) => Authority::new(read_secret(path)?, &config.realm),
+    };
+    let (stun, mut turn): (Vec<String>, Vec<String>) =
+        config.external.iter().cloned().partition(|uri| uri.starts_with("stun"));
+    let mut server = None;
+    if config.listen.is_some() || config.tls_listen.is_some() {
+        let tls = match config.tls_listen.zip(config.tls.as_ref()) {
+            Some((at, files)) => Some((at, tls_config(files)?)),
+            None => None,
+        };
+        let bound = Server::bind(TurnConfig {
+            listen: config.listen,
+            tls,
+            authority: authority.clone(),
+            peers: Peers::new(media, advertised, is_ours),
+            max_allocations: config.max_allocations,
+        })?;
+        let hosts = |at: SocketAddr| match (config.advertise.is_empty(), at.ip().is_unspecified()) {
+            (false, _) => config.advertise.clone(),
+            (true, false) => vec![at.ip().to_string()],
+            (true, true) => advertised.iter().map(IpAddr::to_string).collect(),
+        };
+        // In the order in which they cost: browsers try them all and like the first ones better.
+        let mut own = Vec::new();
+        for (scheme, transport, at) in [
+            ("turn", "udp", bound.local_addr()),
+            ("turn", "tcp", bound.local_addr()),
+            ("turns", "tcp", bound.tls_addr()),
+        ] {
+            let Some(at) = at else { continue };
+            own.extend(hosts(at).iter().map(|host| uri(scheme, host, at.port(), transport)));
+        }
+        own.append(&mut turn);
+        turn = own;
+        server = Some(bound);
+    }
+    let core = server.as_ref().map(Server::core);
+    Ok((server, Ice { authority, life: config.credential_life, turn, stun, core }))
+}
+
+fn uri(scheme: &str, host: &str, port: u16, transport: &str) -> String {
+    let mut uri = format!("{scheme}:");
+    let _ = match host.contains(':') {
+        true => write!(uri, "[{host}]"),
+        false => write!(uri, "{host}"),
+    };
+    let _ = write!(uri, ":{port}?transport={transport}");
+    uri
+}
+
+impl Ice {
+    pub fn servers(&self, user: &Identity) -> IceServers {
+        let mut servers = Vec::new();
+        if !self.stun.is_empty() {
+            servers.push(IceServer { urls: self.stun.clone(), login: None });
+        }
+        if self.turn.is_empty() {
+            return IceServers { servers, ttl: Duration::ZERO };
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let expires = (now + self.life).as_secs();
+        let kind = match user {
+            Identity::Dn(_) => "dn",
+            Identity::Anonymous(_) => "guest",
+        };
+        let issued = self.authority.issue(&format!("{kind} {}", user.user()), expires);
+        let login = IceLogin { username: issued.username, credential: issued.credential, expires };
+        servers.push(IceServer { urls: self.turn.clone(), login: Some(login) });
+        IceServers { servers, ttl: self.life }
+    }
+
+    pub fn stats(&self) -> Option<TurnStats> {
+        self.core.as_ref().map(|core| core.stats())
+    }
+}
+
+/// Whether this host has the address.
+fn is_ours(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
+}
+
+fn read_secret(path: &Path) -> Result<Secret, TurnError> {
+    let text = std::fs::read_to_string(path).map_err(|error| fault("secret_file", path, error))?;
+    let line = text.lines().next().unwrap_or_default().trim();
+    if !config::is_turn_secret(line) {
+        let reason = "its first line is no secret of 16 printable characters or more; take one from \
+                      `openssl rand -hex 32`";
+        return Err(fault("secret_file", path, reason));
+    }
+    Ok(Secret::new(line))
+}
+
+fn tls_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TurnError> {
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect)
+        .map_err(|error| fault("tls_cert", &files.cert, error))?;
+    if certificates.is_empty() {
+        return Err(fault("tls_cert", &files.cert, "there is no certificate in it"));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| fault("tls_key", &files.key, error))?;
+    let provider = Arc::new(crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| fault("tls_cert", &files.cert, error))?
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .map_err(|error| fault("tls_key", &files.key, error))?;
+    Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(sets: &[&str]) -> config::Turn {
+        let sets: Vec<String> =
+            ["sip.servers=a.example"].iter().chain(sets).map(|&set| set.to_owned()).collect();
+        config::Config::load(None, [], &sets).unwrap().turn
+    }
+
+    fn urls(ice: &Ice) -> Vec<Vec<String>> {
+        let user = Identity::Dn("5001".to_owned());
+        ice.servers(&user).servers.into_iter().map(|server| server.urls).collect()
+    }
+
+    #[test]
+    fn without_turn_the_list_is_empty() {
+        let (server, ice) = open(&turn(&[]), &[], &[]).unwrap();
+        assert!(server.is_none() && ice.stats().is_none());
+        assert_eq!(ice.servers(&Identity::Dn("5001".to_owned())), IceServers::default());
+    }
+
+    #[tokio::test]
+    async fn a_server_on_all_addresses_goes_by_those_of_the_media() {
+        let public = IpAddr::from([203, 0, 113, 5]);
+        let v6 = "2001:db8::5".parse().unwrap();
+        let (server, ice) = open(&turn(&["turn.listen=0.0.0.0:0"]), &[], &[public, v6]).unwrap();
+        let port = server.unwrap().local_addr().unwrap().port();
+        let wanted = [
+            format!("turn:203.0.113.5:{port}?transport=udp"),
+            format!("turn:[2001:db8::5]:{port}?transport=udp"),
+            format!("turn:203.0.113.5:{port}?transport=tcp"),
+            format!("turn:[2001:db8::5]:{port}?transport=tcp"),
+        ];
+        assert_eq!(urls(&ice), [wanted]);
+        let named = ["turn.listen=127.0.0.1:0", "turn.advertise=turn.example"];
+        let (server, ice) = open(&turn(&named), &[], &[public]).unwrap();
+        let port = server.unwrap().local_addr().unwrap().port();
+        assert!(urls(&ice)[0].contains(&format!("turn:turn.example:{port}?transport=udp")));
+    }
+
+    #[test]
+    fn other_servers_come_with_credentials_of_the_shared_secret() {
+        let sets = ["turn.secret=0123456789abcdef", "turn.external=stun:s.example,turn:t.example"];
+        let (_, ice) = open(&turn(&sets), &[], &[]).unwrap();
+        let found = ice.servers(&Identity::Dn("5001".to_owned()));
+        assert_eq!(found.ttl, Duration::from_secs(86_400));
+        let [stun, turn] = found.servers.as_slice() else { panic!("{found:?}") };
+        assert_eq!((stun.urls[0].as_str(), &stun.login), ("stun:s.example", &None));
+        assert_eq!(turn.urls, ["turn:t.example"]);
+        let login = turn.login.as_ref().unwrap();
+        assert!(login.username.starts_with(&format!("{}:", login.expires)));
+        assert!(!format!("{found:?}").contains(login.credential.expose()));
+    }
+
+    #[test]
+    fn a_secret_file_is_read_and_its_faults_are_told() {
+        let path = std::env::temp_dir().join(format!("wrtc-turn-{:016x}", rand::random::<u64>()));
+        assert!(read_secret(&path).unwrap_err().to_string().starts_with("turn.secret_file = "));
+        std::fs::write(&path, "hush\n").unwrap();
+        let told = read_secret(&path).unwrap_err().to_string();
+        assert!(told.contains("16 printable") && !told.contains("hush"), "{told}");
+        std::fs::write(&path, "0123456789abcdef\nmore\n").unwrap();
+        assert_eq!(read_secret(&path).unwrap().expose(), "0123456789abcdef");
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,182 @@
+//! A DTLS association whose costly parts are worked on elsewhere: its key exchange and signatures
+//! take a millisecond of CPU, in which a media worker would carry some hundred packets of others.
+//!
+//! Work leaves as a [`Job`], with the association in it, and comes back as [`Done`]. What arrives
+//! meanwhile waits here.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::dtls::{Dtls, Event, Identity};
+use super::types::DtlsFailure;
+use crate::sdp::{Fingerprint, Setup};
+
+/// Inputs that wait for an association to come back: two whole flights of a browser. What is dropped
+/// comes again with the browser's next repetition.
+const MAX_WAITING: usize = 16;
+
+enum Input {
+    Remote(Option<Fingerprint>, Setup),
+    Reachable,
+    Datagram(Vec<u8>),
+}
+
+/// Work for another thread.
+pub struct Job {
+    number: u32,
+    dtls: Box<Dtls>,
+    inputs: Vec<Input>,
+}
+
+/// The work, done.
+pub struct Done {
+    pub number: u32,
+    /// `None` when the work could not be finished and the association is lost.
+    dtls: Option<Box<Dtls>>,
+    events: Vec<Event>,
+}
+
+impl Job {
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub fn run(self, now: Instant) -> Done {
+        let Job { number, mut dtls, inputs } = self;
+        let mut events = Vec::new();
+        for input in inputs {
+            match input {
+                Input::Remote(fingerprint, setup) => {
+                    dtls.set_remote(fingerprint, setup);
+                    for datagram in dtls.take_early() {
+                        events.extend(dtls.handle_datagram(now, &datagram));
+                    }
+                }
+                Input::Reachable => dtls.handle_reachable(now),
+                Input::Datagram(datagram) => events.extend(dtls.handle_datagram(now, &datagram)),
+            }
+        }
+        Done { number, dtls: Some(dtls), events }
+    }
+}
+
+impl Done {
+    /// For a job that was lost on the way.
+    pub fn lost(number: u32) -> Done {
+        Done { number, dtls: None, events: vec![Event::Failed(DtlsFailure::Handshake)] }
+    }
+}
+
+/// The association of one peer connection, here or away.
+pub struct Handshake {
+    number: u32,
+    identity: Arc<Identity>,
+    dtls: Option<Box<Dtls>>,
+    waiting: Vec<Input>,
+    /// As counted when it was here last.
+    malformed: u64,
+}
+
+impl Handshake {
+    /// The number is one that no other association of the call has had.
+    pub fn new(number: u32, identity: Arc<Identity>) -> Self {
+        let dtls = Some(Box::new(Dtls::new(identity.clone())));
+        Handshake { number, identity, dtls, waiting: Vec::new(), malformed: 0 }
+    }
+
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub fn malformed(&self) -> u64 {
+        self.dtls.as_ref().map_or(self.malformed, |dtls| dtls.malformed())
+    }
+
+    /// See [`Dtls::set_remote`].
+    pub fn set_remote(&mut self, fingerprint: Option<Fingerprint>, setup: Setup) {
+        match &mut self.dtls {
+            Some(dtls) => {
+                dtls.set_remote(fingerprint, setup);
+                self.waiting.extend(dtls.take_early().into_iter().map(Input::Datagram));
+            }
+            None => {
+                // The last description is the one that counts.
+                self.waiting.retain(|input| !matches!(input, Input::Remote(..)));
+                self.waiting.push(Input::Remote(fingerprint, setup));
+            }
+        }
+    }
+
+    /// The browser's address is known.
+    pub fn handle_reachable(&mut self) {
+        let start = self.dtls.as_ref().is_none_or(|dtls| dtls.wants_start());
+        if start && !self.waiting.iter().any(|input| matches!(input, Input::Reachable)) {
+            self.waiting.push(Input::Reachable);
+        }
+    }
+
+    /// A datagram from an address that ICE has validated.
+    pub fn handle_datagram(&mut self, now: Instant, data: &[u8]) -> Option<Event> {
+        match &mut self.dtls {
+            Some(dtls) if dtls.is_cheap() => return dtls.handle_datagram(now, data),
+            _ if self.waiting.len() < MAX_WAITING => {
+                self.waiting.push(Input::Datagram(data.to_vec()));
+            }
+            _ => self.malformed += 1,
+        }
+        None
+    }
+
+    pub fn poll_transmit(&mut self) -> Option<BytesMut> {
+        self.dtls.as_mut()?.poll_transmit()
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.dtls.as_ref()?.poll_timeout()
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<Event> {
+        self.dtls.as_mut()?.handle_timeout(now)
+    }
+
+    /// Work to be done elsewhere, if there is any.
+    pub fn poll_job(&mut self) -> Option<Job> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let dtls = self.dtls.take()?;
+        self.malformed = dtls.malformed();
+        Some(Job { number: self.number, dtls, inputs: std::mem::take(&mut self.waiting) })
+    }
+
+    /// Nobody takes the job: its datagrams are lost, as on any network.
+    pub fn handle_refused(&mut self, job: Job) {
+        let Job { mut dtls, inputs, .. } = job;
+        for input in inputs {
+            if let Input::Remote(fingerprint, setup) = input {
+                dtls.set_remote(fingerprint, setup);
+            }
+        }
+        self.dtls = Some(dtls);
+    }
+
+    pub fn handle_done(&mut self, done: Done) -> Vec<Event> {
+        let Done { dtls, events, .. } = done;
+        let dtls = dtls.unwrap_or_else(|| {
+            let mut dtls = Box::new(Dtls::new(self.identity.clone()));
+            dtls.refuse();
+            dtls
+        });
+        // The browser was described anew meanwhile, as somebody else: what came of the one before is
+        // of no interest.
+        let outdated = self.waiting.iter().any(|input| match input {
+            Input::Remote(Some(fingerprint), _) => !dtls.expects(*fingerprint),
+            Input::Remote(None, _) => true,
+            Input::Reachable | Input::Datagram(_) => false,
+        });
+        self.dtls = Some(dtls);
+        if outdated { Vec::new() } else { events }
+    }
+}

@@ -1,0 +1,12 @@
+//! The embedded TURN server.
+mod support;
+
+mod allocations;
+mod credentials;
+mod errors;
+mod hostile;
+mod ice_list;
+mod peers;
+mod quotas;
+mod real_client;
+mod streams;
