@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::Sender;
 
@@ -19,7 +19,7 @@ use super::rtcp::Clock;
 use super::socket::{Waker, bind, raise_descriptor_limit};
 use super::types::{
     BrowserLocal, BrowserRemote, CallStats, EngineStats, Flow, MediaConfig, MediaEvent, MediaId,
-    OpenError, SipRemote, StartError,
+    OpenError, SipRemote, Sounds, StartError,
 };
 use super::worker::{Command, Handshakes, Opening, Orders, Worker, weight};
 
@@ -48,6 +48,8 @@ struct Shared {
     workers: Vec<WorkerHandle>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     next_id: AtomicU64,
+    sounds: Sounds,
+    silence_alarm: Option<Duration>,
 }
 
 struct WorkerHandle {
@@ -125,6 +127,8 @@ impl Engine {
             workers: handles,
             threads: Mutex::new(Vec::new()),
             next_id: AtomicU64::new(1),
+            sounds: config.sounds,
+            silence_alarm: config.silence_alarm,
         });
         for (n, worker) in ready.into_iter().enumerate() {
             let thread = std::thread::Builder::new()
@@ -174,7 +178,8 @@ impl Engine {
             local.ice.clone(),
             local.ssrc,
             local.cname.clone(),
-        );
+        )
+        .with(shared.sounds.clone(), shared.silence_alarm);
         let opening = Opening {
             call,
             ufrag: local.ice.ufrag.clone(),
@@ -330,6 +335,12 @@ impl Bridge {
     /// While the flow lets nothing through to SIP, digits are dropped.
     pub fn send_digits(&self, digits: &str) {
         self.order(Order::SendDigits(digits.to_owned()), None);
+    }
+
+    /// Lets the browser hear a digit of the far end's that came outside of RTP (SIP INFO), 100 ms of it, as
+    /// an RFC 4733 event; nothing where the browser did not negotiate telephone-event.
+    pub fn play_digit(&self, digit: char) {
+        self.order(Order::PlayDigit(digit), None);
     }
 
     /// A snapshot, at most some 100 ms old.

@@ -76,8 +76,8 @@ impl Relay {
         if let Some(from) = self.sip.event_clock(packet.payload_type) {
             let event = Event::parse(packet.payload)?;
             self.report(packet.timestamp, event, from, true);
-            let preferred = || self.browser.preferred().map_or(8000, |f| f.codec.clock_rate());
-            let audio = self.to_browser.clock().unwrap_or_else(preferred);
+            self.heard = Some(now);
+            let audio = self.to_browser.clock().unwrap_or_else(|| self.browser_clock());
             let Some((payload_type, to)) = self.browser.event_beside(audio) else {
                 self.to_browser.swallow(now, source(packet, 0, from));
                 return None;
@@ -91,10 +91,15 @@ impl Relay {
             return write(place, payload_type, &event.payload(), None, buffer);
         }
         let Some(way) = way(&self.sip, &self.browser, packet.payload_type) else {
-            self.unknown_payload += u64::from(packet.payload_type != COMFORT_NOISE);
+            if packet.payload_type == COMFORT_NOISE {
+                self.cover(now);
+            } else {
+                self.unknown_payload += 1;
+            }
             self.to_browser.swallow(now, self.unknown(packet, &self.sip));
             return None;
         };
+        self.heard = Some(now);
         let way = match way {
             Way::Pass(way) => way,
             Way::Transcode(codec) => {
@@ -105,6 +110,9 @@ impl Relay {
         if self.coder_to_browser.is_some() {
             self.coder_to_browser = None;
         }
+        if self.browser_keypad.is_sounding() {
+            return None;
+        }
         let place = self.to_browser.follow(now, way.source(packet))?;
         write(place, way.payload_type, packet.payload, way.table, buffer)
     }
@@ -114,6 +122,16 @@ impl Relay {
     fn unknown(&self, packet: &Packet<'_>, from: &PayloadMap) -> Source {
         let clock = from.preferred().map_or(8000, |format| format.codec.clock_rate());
         source(packet, packet.payload.len() as u32, clock)
+    }
+}
+
+impl Relay {
+    /// A packet of the SIP side's that nobody can use, and that is to leave no hole in the browser's
+    /// numbers.
+    pub fn pass_over(&mut self, now: Instant, packet: &Packet<'_>) {
+        if self.flow.to_browser {
+            self.to_browser.swallow(now, source(packet, 0, self.browser_clock()));
+        }
     }
 }
 

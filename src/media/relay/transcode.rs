@@ -49,12 +49,15 @@ impl Relay {
     }
 
     /// A transcoded packet for the browser that is due. To be asked until `None`.
-    pub fn poll_coder_to_browser<'b>(
+    pub(super) fn poll_coder_to_browser<'b>(
         &mut self,
         now: Instant,
         buffer: &'b mut [u8; PACKET],
     ) -> Option<&'b [u8]> {
         let coder = self.coder_to_browser.as_mut()?;
+        if self.browser_keypad.is_sounding() {
+            coder.pause();
+        }
         let payload_type = self.browser.payload_of(coder.to())?;
         poll(coder, &mut self.to_browser, payload_type, now, buffer)
     }
