@@ -267,7 +267,8 @@ impl AgentTask {
             (None, None) => {
                 let (bridge, media) = match self.open_media() {
                     Ok(opened) => opened,
-                    Err(text) => return refuse(self, 503, &text),
+                    // Not 503, which says that the whole server is out of service (RFC 3261 21.5.4).
+                    Err(text) => return refuse(self, 480, &text),
                 };
                 let local = MediaLocal { browser: bridge.browser_local(), rtp: bridge.rtp_local() };
                 let dialect = self.session.dialect();
@@ -345,6 +346,14 @@ impl AgentTask {
             MediaEvent::DtlsFailed { reason } => {
                 warn!(call, user, ?reason, "DTLS with the browser failed");
             }
+            MediaEvent::Silent { from_sip, time } => {
+                let (from, silent_s) = (side(from_sip), time.as_secs());
+                warn!(call, user, from, silent_s, "no RTP comes though it is expected");
+            }
+            MediaEvent::HeardAgain { from_sip, after } => {
+                let (from, silent_s) = (side(from_sip), after.as_secs());
+                info!(call, user, from, silent_s, "RTP comes again");
+            }
             MediaEvent::IceLost => info!(call, user, "ICE lost"),
             event => debug!(call, ?event, "media"),
         }
@@ -391,6 +400,10 @@ impl AgentTask {
         let peer = waiting.and_then(|line| line.current()).map(|call| call.peer.clone());
         self.session.set_awaited_answer(peer);
     }
+}
+
+fn side(from_sip: bool) -> &'static str {
+    if from_sip { "the SIP side" } else { "the browser" }
 }
 
 /// Of a SIP URI; a whole one where there is none.
