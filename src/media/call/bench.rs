@@ -51,9 +51,6 @@ impl Sink for Exit {
     fn learned(&mut self, _: Path) {}
     fn forgotten(&mut self, _: Path) {}
     fn void(&mut self, _: &str) {}
-    fn handshake(&mut self, job: Job) -> Result<(), Job> {
-        Err(job)
-    }
 }
 
 /// Both ends of an association with keys that are always the same: the gateway's and the browser's.
