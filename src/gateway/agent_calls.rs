@@ -346,6 +346,14 @@ impl AgentTask {
             MediaEvent::DtlsFailed { reason } => {
                 warn!(call, user, ?reason, "DTLS with the browser failed");
             }
+            MediaEvent::Silent { from_sip, time } => {
+                let (from, silent_s) = (side(from_sip), time.as_secs());
+                warn!(call, user, from, silent_s, "no RTP comes though it is expected");
+            }
+            MediaEvent::HeardAgain { from_sip, after } => {
+                let (from, silent_s) = (side(from_sip), after.as_secs());
+                info!(call, user, from, silent_s, "RTP comes again");
+            }
             MediaEvent::IceLost => info!(call, user, "ICE lost"),
             event => debug!(call, ?event, "media"),
         }
@@ -392,6 +400,10 @@ impl AgentTask {
         let peer = waiting.and_then(|line| line.current()).map(|call| call.peer.clone());
         self.session.set_awaited_answer(peer);
     }
+}
+
+fn side(from_sip: bool) -> &'static str {
+    if from_sip { "the SIP side" } else { "the browser" }
 }
 
 /// Of a SIP URI; a whole one where there is none.

@@ -75,6 +75,11 @@ impl Latch {
         self.until = now + WINDOW;
     }
 
+    /// Whether that is the far end, without making it so.
+    pub fn is_known(&self, from: SocketAddr) -> bool {
+        self.in_use() == Some(from)
+    }
+
     /// Judges a packet that is plausible RTP of a negotiated payload type.
     pub fn judge(&mut self, now: Instant, from: SocketAddr) -> Verdict {
         let known = match self.remote {

@@ -12,14 +12,14 @@ use crate::sdp::Codec;
 use super::g711::{alaw_from_linear, ulaw_from_linear};
 
 /// Hz: what a telephone hears.
-const CLOCK: u32 = 8000;
+const RATE: u32 = 8000;
 
 /// A piece that is longer is cut nowhere but refused: ten minutes are 4.8 MB in each G.711 law, and
 /// whoever holds longer hears it again.
 const MAX_SECONDS: u32 = 600;
 
 /// Less is no music but a buzz.
-const MIN_SAMPLES: usize = CLOCK as usize / 2;
+const MIN_SAMPLES: usize = RATE as usize / 2;
 
 /// Sample rates that files have.
 const RATES: std::ops::RangeInclusive<u32> = 8000..=48_000;
@@ -89,7 +89,7 @@ impl Music {
             .collect::<Result<_, _>>()
             .map_err(|error| MusicError::NotWav(error.to_string()))?;
         let mono = mixed(&samples, channels);
-        let samples = resampled(&mono, rate, CLOCK);
+        let samples = resampled(&mono, rate, RATE);
         if samples.len() < MIN_SAMPLES {
             return Err(MusicError::TooShort);
         }
@@ -97,6 +97,19 @@ impl Music {
             ulaw: samples.iter().map(|sample| ulaw_from_linear(*sample)).collect(),
             alaw: samples.iter().map(|sample| alaw_from_linear(*sample)).collect(),
         })
+    }
+
+    /// A second of a tone, for tests.
+    #[cfg(test)]
+    pub fn of_a_tone(hertz: u32) -> Music {
+        let sample = |n: u32| {
+            let angle = std::f32::consts::TAU * (n * hertz % RATE) as f32 / RATE as f32;
+            (8000.0 * angle.sin()) as i16
+        };
+        Music {
+            ulaw: (0..RATE).map(|n| ulaw_from_linear(sample(n))).collect(),
+            alaw: (0..RATE).map(|n| alaw_from_linear(sample(n))).collect(),
+        }
     }
 
     /// Fills a frame from `position` on, which moves along. False where the codec is none it is

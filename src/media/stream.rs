@@ -64,6 +64,26 @@ struct Followed {
     timestamp: u32,
     at: Instant,
     clock: u32,
+    /// The last two packets that were swallowed, the later first: what is late and came before them had
+    /// another offset.
+    swallowed: [Option<u16>; 2],
+}
+
+impl Followed {
+    /// What makes a late packet's number one of ours; `None` where that is no longer known.
+    fn offset_before(&self, sequence: u16) -> Option<u16> {
+        let is_after = |swallowed: &Option<u16>| {
+            swallowed.is_some_and(|swallowed| {
+                let recent = self.highest.wrapping_sub(swallowed) <= 2 * MAX_BEHIND as u16;
+                recent && (sequence.wrapping_sub(swallowed) as i16) < 0
+            })
+        };
+        match self.swallowed.iter().filter(|swallowed| is_after(swallowed)).count() {
+            0 => Some(self.sequence_offset),
+            1 => Some(self.sequence_offset.wrapping_add(1)),
+            _ => None,
+        }
+    }
 }
 
 /// What was sent last.
@@ -83,6 +103,8 @@ pub struct Stream {
     window: u64,
     first_timestamp: u32,
     sent: Option<Sent>,
+    /// A timestamp and when its time was, for [`Stream::lead`].
+    agreed: Option<(Instant, u32)>,
     followed: Option<Followed>,
     /// The source that was attached last, be it detached since.
     last_source: Option<u32>,
@@ -99,6 +121,7 @@ impl Stream {
             window: 0,
             first_timestamp: timestamp,
             sent: None,
+            agreed: None,
             followed: None,
             last_source: None,
             fresh_ssrc: false,
@@ -135,15 +158,41 @@ impl Stream {
         Some(sent.timestamp.wrapping_add(since))
     }
 
+    /// A source is attached, and nothing of our own has come after it.
+    pub fn is_following(&self) -> bool {
+        self.followed.is_some()
+    }
+
+    /// How far what was sent reaches beyond `now`, reckoned from where the two last agreed.
+    pub fn lead(&mut self, now: Instant) -> Duration {
+        let Some(sent) = &self.sent else { return Duration::ZERO };
+        let (end, clock) = (sent.timestamp.wrapping_add(sent.samples), sent.clock);
+        let (at, timestamp) = *self.agreed.get_or_insert((sent.at, sent.timestamp));
+        let due = timestamp.wrapping_add(units(now.saturating_duration_since(at), clock));
+        match u64::try_from(end.wrapping_sub(due) as i32) {
+            Ok(lead) if lead < u64::from(units(MAX_DRIFT, clock)) => {
+                Duration::from_micros(lead * 1_000_000 / u64::from(clock.max(1)))
+            }
+            // Late, or the source has run away, or time is counted otherwise.
+            _ => {
+                self.agreed = Some((now, end));
+                Duration::ZERO
+            }
+        }
+    }
+
     /// The place of a packet that is passed on; `None` for a repeated or too late one.
     pub fn follow(&mut self, now: Instant, packet: Source) -> Option<Place> {
-        match self.advance(now, &packet) {
+        let step = self.advance(now, &packet);
+        let followed = self.followed.as_ref();
+        let offset = match step {
             Step::Broken => return Some(self.anchor(now, packet)),
             Step::Nonsense => return None,
-            Step::Next | Step::Late => {}
-        }
-        let followed = self.followed.as_ref()?;
-        let sequence = packet.sequence.wrapping_add(followed.sequence_offset);
+            Step::Next => followed?.sequence_offset,
+            Step::Late => followed?.offset_before(packet.sequence)?,
+        };
+        let followed = followed?;
+        let sequence = packet.sequence.wrapping_add(offset);
         let timestamp = packet.timestamp.wrapping_add(followed.timestamp_offset);
         if !self.mark(sequence) {
             return None;
@@ -158,14 +207,26 @@ impl Stream {
             && let Some(followed) = &mut self.followed
         {
             followed.sequence_offset = followed.sequence_offset.wrapping_sub(1);
+            followed.swallowed = [Some(packet.sequence), followed.swallowed[0]];
         }
     }
 
     /// The place of a packet of our own making, right after what was sent before: `samples` long, in units
     /// of `clock`.
     pub fn insert(&mut self, now: Instant, samples: u32, clock: u32) -> Place {
+        self.insert_after(now, Duration::ZERO, samples, clock)
+    }
+
+    /// The same for a packet that has waited for the clock to catch up with the stream.
+    pub fn insert_after(
+        &mut self,
+        now: Instant,
+        waited: Duration,
+        samples: u32,
+        clock: u32,
+    ) -> Place {
         let started = self.followed.take().is_some() || self.sent.is_none();
-        let timestamp = self.next_timestamp(now);
+        let timestamp = self.next_timestamp(now.checked_sub(waited).unwrap_or(now));
         self.place(now, timestamp, samples, clock, started)
     }
 
@@ -242,6 +303,7 @@ impl Stream {
             timestamp: packet.timestamp,
             at: now,
             clock: packet.clock,
+            swallowed: [None; 2],
         });
         place
     }

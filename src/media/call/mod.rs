@@ -5,11 +5,14 @@ pub mod bench;
 mod browser_side;
 mod report;
 mod secure;
+#[cfg(test)]
+mod simulation;
 mod sip_side;
+mod vigil;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::sdp::IceCredentials;
 
@@ -22,10 +25,11 @@ use crate::media::relay::{PACKET, Relay};
 use crate::media::rtcp::Clock;
 use crate::media::srtp::OVERHEAD;
 use crate::media::stream::Stream;
-use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote};
+use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds};
 
 use report::{Incoming, Outgoing, REPORTS, RtcpRoute, Rtt};
 use secure::Secure;
+use vigil::Vigil;
 
 /// Where a call's datagrams go.
 pub trait Sink {
@@ -57,6 +61,8 @@ pub enum Order {
     SetSip(Box<SipRemote>),
     SetFlow(Flow),
     SendDigits(String),
+    /// A digit of the far end's that did not come by RTP.
+    PlayDigit(char),
 }
 
 pub struct Call {
@@ -84,6 +90,7 @@ pub struct Call {
     browser_rtt: Rtt,
     sip_rtt: Rtt,
     stats: CallStats,
+    vigil: Option<Vigil>,
 }
 
 impl Call {
@@ -95,7 +102,9 @@ impl Call {
         ssrc: u32,
         cname: String,
     ) -> Self {
-        let to_browser = Stream::fixed(ssrc, rand::random(), rand::random());
+        // Below 2^15 (RFC 3711 3.3.1): the browser has its keys a moment after us, and a wrap that it did not see
+        // would leave it deaf for good.
+        let to_browser = Stream::fixed(ssrc, rand::random::<u16>() >> 1, rand::random());
         let to_sip = Stream::following(rand::random(), rand::random(), rand::random());
         Call {
             peer: Peer::new(0, local, identity.clone()),
@@ -119,7 +128,15 @@ impl Call {
             browser_rtt: Rtt::default(),
             sip_rtt: Rtt::default(),
             stats: CallStats::default(),
+            vigil: None,
         }
+    }
+
+    /// With what the gateway lets be heard itself, and the time after which silence is told.
+    pub fn with(mut self, sounds: Sounds, silence_alarm: Option<Duration>) -> Self {
+        self.relay = self.relay.with_sounds(sounds);
+        self.vigil = silence_alarm.map(Vigil::new);
+        self
     }
 
     pub fn stats(&self) -> CallStats {
@@ -131,6 +148,7 @@ impl Call {
             to_sip: self.to_sip.stats(),
             browser_rtt: self.browser_rtt.stats(),
             sip_rtt: self.sip_rtt.stats(),
+            sip_encrypted: self.secure.as_ref().is_some_and(|secure| secure.is_active()),
             unknown_payload: self.relay.unknown_payload() + self.stats.unknown_payload,
             malformed: self.stats.malformed + self.peer.malformed() + renewed,
             ..self.stats
@@ -151,6 +169,18 @@ impl Call {
         std::iter::once(&self.peer)
             .chain(&self.renewed)
             .any(|peer| peer.ice.selected() == Some(path))
+    }
+
+    /// True for a path by which a right check has come.
+    pub fn is_valid(&self, path: Path) -> bool {
+        std::iter::once(&self.peer).chain(&self.renewed).any(|peer| peer.ice.is_valid(path))
+    }
+
+    /// The connection has ended.
+    pub fn handle_closed(&mut self, path: Path) {
+        for peer in std::iter::once(&mut self.peer).chain(&mut self.renewed) {
+            peer.ice.handle_closed(path);
+        }
     }
 
     /// The only source of RTP from SIP that is taken from now on, once it is certain.
@@ -200,6 +230,7 @@ impl Call {
                 self.relay.set_flow(now, flow);
             }
             Order::SendDigits(digits) => self.relay.press(now, &digits),
+            Order::PlayDigit(digit) => self.relay.play_digit(now, digit),
         }
         self.flush(now, sink);
     }
@@ -242,23 +273,25 @@ impl Call {
         if now >= self.report_at {
             self.report_at = now + REPORTS;
             self.interval(now, sink);
+            self.keep_vigil(now, sink);
         }
         self.flush(now, sink);
     }
 
     /// Lets go of paths that no peer connection has any more.
     fn forget(&mut self, sink: &mut dyn Sink) {
-        while let Some(path) =
-            self.peer.ice.poll_forgotten().or_else(|| self.renewed.as_mut()?.ice.poll_forgotten())
-        {
-            let peers = std::iter::once(&self.peer).chain(&self.renewed);
-            if !peers.into_iter().any(|peer| peer.ice.is_valid(path)) {
+        loop {
+            let peers = std::iter::once(&mut self.peer).chain(&mut self.renewed);
+            let Some(path) = peers.into_iter().find_map(|peer| peer.ice.poll_forgotten()) else {
+                return;
+            };
+            if !self.is_valid(path) {
                 sink.forgotten(path);
             }
         }
     }
 
-    /// Sends what is due: handshake flights, digits, silence.
+    /// Sends what is due: handshake flights, digits, tones, silence.
     fn flush(&mut self, now: Instant, sink: &mut dyn Sink) {
         for peer in std::iter::once(&mut self.peer).chain(&mut self.renewed) {
             while let Some((to, data)) = peer.poll_transmit() {
@@ -277,6 +310,17 @@ impl Call {
             .map(<[u8]>::len)
         {
             self.send_sip(&mut buffer, len, sink);
+        }
+        self.flush_browser(now, sink);
+    }
+
+    /// Sends what is due of our own to the browser.
+    fn flush_browser(&mut self, now: Instant, sink: &mut dyn Sink) {
+        let mut buffer = [0; PACKET + OVERHEAD];
+        while let Some(plain) = buffer.first_chunk_mut()
+            && let Some(len) = self.relay.poll_browser(now, plain).map(<[u8]>::len)
+        {
+            self.send_browser(&mut buffer, len, sink);
         }
     }
 

@@ -38,6 +38,9 @@ impl Call {
         };
         if !self.relay.knows_sip_payload(packet.payload_type) {
             self.stats.unknown_payload += 1;
+            if self.latch.is_known(from) {
+                self.relay.pass_over(now, &packet);
+            }
             return;
         }
         match self.latch.judge(now, from) {
@@ -57,6 +60,10 @@ impl Call {
             packet.payload.len(),
             clock,
         );
+        if self.relay.is_filling() && self.relay.is_sound(packet.payload_type) {
+            self.relay.make_way();
+            self.flush_browser(now, sink);
+        }
         let mut buffer = [0; PACKET + OVERHEAD];
         let out = buffer
             .first_chunk_mut()

@@ -2,22 +2,28 @@
 //! Works on plain RTP; knows neither sockets nor keys.
 
 mod event;
+mod filler;
 mod forward;
 mod own;
 #[cfg(test)]
 mod tests;
+mod transcode;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::sdp::{Codec, PayloadMap};
 
+use crate::media::codec::COMPLEXITY;
 use crate::media::dtmf::{self, Event, Keypad, Listener};
 use crate::media::rtp::{HEADER, Packet};
 use crate::media::stream::{Place, Stream};
-use crate::media::types::{Flow, MediaEvent};
+use crate::media::types::{Flow, MediaEvent, Sounds};
+
+use filler::Filler;
 
 use event::Renamed;
+use transcode::Coder;
 
 /// Comfort noise (RFC 3389): swallowed, for it is never negotiated.
 const COMFORT_NOISE: u8 = 13;
@@ -49,6 +55,10 @@ pub struct Relay {
     to_sip: Stream,
     browser_ear: Listener,
     sip_ear: Listener,
+    coder_to_sip: Coder,
+    coder_to_browser: Coder,
+    /// Of Opus, 0 to 10.
+    complexity: u8,
     /// Events that go on under timestamps of ours.
     browser_event: Option<Renamed>,
     sip_event: Option<Renamed>,
@@ -56,6 +66,15 @@ pub struct Relay {
     keypad_timestamp: u32,
     /// The next frame of silence toward SIP; later again with each packet that is passed on.
     silence_at: Option<Instant>,
+    /// When the far end was heard last.
+    heard: Option<Instant>,
+    /// What the browser hears while the far end says nothing.
+    filler: Filler,
+    browser_keypad: Keypad,
+    browser_keypad_timestamp: u32,
+    sounds: Sounds,
+    /// How far the hold music has come.
+    music_position: usize,
     unknown_payload: u64,
     events: VecDeque<MediaEvent>,
 }
@@ -71,14 +90,27 @@ impl Relay {
             to_sip,
             browser_ear: Listener::default(),
             sip_ear: Listener::default(),
+            coder_to_sip: None,
+            coder_to_browser: None,
+            complexity: COMPLEXITY,
             browser_event: None,
             sip_event: None,
             keypad: Keypad::default(),
             keypad_timestamp: 0,
             silence_at: None,
+            heard: None,
+            filler: Filler::Off,
+            browser_keypad: Keypad::default(),
+            browser_keypad_timestamp: 0,
+            sounds: Sounds::default(),
+            music_position: 0,
             unknown_payload: 0,
             events: VecDeque::new(),
         }
+    }
+
+    pub fn with_sounds(self, sounds: Sounds) -> Self {
+        Relay { sounds, ..self }
     }
 
     pub fn to_browser(&self) -> &Stream {
@@ -101,10 +133,15 @@ impl Relay {
 
     pub fn set_browser(&mut self, payloads: PayloadMap) {
         self.browser = payloads;
+        self.drop_coders();
+        if !self.browser.has_events() {
+            self.browser_keypad.clear();
+        }
     }
 
     pub fn set_sip(&mut self, now: Instant, payloads: PayloadMap, ptime: Duration) {
         self.sip = payloads;
+        self.drop_coders();
         if !self.sip.has_events() {
             self.keypad.clear();
         }
@@ -114,8 +151,16 @@ impl Relay {
 
     pub fn set_flow(&mut self, now: Instant, flow: Flow) {
         let before = std::mem::replace(&mut self.flow, flow);
+        self.drop_coders();
         if !flow.to_browser {
             self.to_browser.detach();
+            self.browser_keypad.clear();
+            if matches!(self.filler, Filler::Silence { .. }) {
+                self.filler = Filler::Off;
+            }
+        }
+        if before.tone != flow.tone {
+            self.set_tone(now, flow.tone);
         }
         if !flow.to_sip {
             self.to_sip.detach();
@@ -147,6 +192,13 @@ impl Relay {
             || payload_type == COMFORT_NOISE
     }
 
+    /// True for the SIP side's packets that the browser is to hear, comfort noise not among them.
+    pub fn is_sound(&self, payload_type: u8) -> bool {
+        self.flow.to_browser
+            && payload_type != COMFORT_NOISE
+            && self.knows_sip_payload(payload_type)
+    }
+
     /// The clock of audio with that payload type; `None` for events and what is not known.
     pub fn sip_clock_of(&self, payload_type: u8) -> Option<u32> {
         self.sip.codec_of(payload_type).map(Codec::clock_rate)
@@ -154,6 +206,11 @@ impl Relay {
 
     pub fn browser_clock_of(&self, payload_type: u8) -> Option<u32> {
         self.browser.codec_of(payload_type).map(Codec::clock_rate)
+    }
+
+    /// RTP units per second of audio toward the browser.
+    fn browser_clock(&self) -> u32 {
+        self.browser.preferred().map_or(8000, |format| format.codec.clock_rate())
     }
 
     /// RTP units per second of audio toward SIP.
