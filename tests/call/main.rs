@@ -17,5 +17,6 @@ mod reinvite_leaves_browser_alone;
 mod renewed_peer_connection;
 mod replaced;
 mod retried_posts;
+mod ringback;
 mod second_call;
 mod transfers;
