@@ -19,6 +19,7 @@ mod sip;
 mod soak;
 mod stage;
 mod times;
+mod voice;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

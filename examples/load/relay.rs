@@ -24,7 +24,7 @@ pub enum Sockets {
 }
 
 /// From this many packets a second on it ticks.
-const TICKING: u64 = 1000;
+const TICKING: u64 = 2000;
 const TICK: Duration = Duration::from_micros(1500);
 const JUDGED: Duration = Duration::from_millis(100);
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::Fault;
+use crate::media::Figures;
 use crate::soak::Soak;
 use crate::stage::{Plan, Row, Window};
 use crate::times::Times;
@@ -141,7 +142,7 @@ impl Report<'_> {
              |--:|--:|--:|--:|--:|--:|--:|\n",
         );
         for row in &self.rows {
-            let lost = lost(&row.window, 0) + lost(&row.window, 1);
+            let lost = lost(&row.window, &[0, 1]);
             let added = |share| number(row.added(share), 2);
             let _ = writeln!(
                 out,
@@ -198,8 +199,13 @@ impl Row {
     }
 }
 
-fn lost(window: &Window, way: usize) -> i64 {
-    window.figures.sent[way] as i64 - window.figures.heard[way] as i64
+/// Of frames that are coded anew nobody can tell which did not come.
+fn lost(window: &Window, ways: &[usize]) -> String {
+    let Figures { sent, heard, latency, .. } = &window.figures;
+    if latency.iter().all(|times| times.count() == 0) {
+        return "-".to_owned();
+    }
+    ways.iter().map(|way| sent[*way] as i64 - heard[*way] as i64).sum::<i64>().to_string()
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {
@@ -256,8 +262,8 @@ fn latency_table(out: &mut String, rows: &[Row]) {
             three(to_browser),
             three(&floor),
             number(row.added(0.99), 2),
-            lost(&row.window, 0),
-            lost(&row.window, 1),
+            lost(&row.window, &[0]),
+            lost(&row.window, &[1]),
             row.window.figures.sent[0],
         );
     }

@@ -4,44 +4,85 @@ use std::net::SocketAddr;
 
 use clap::ValueEnum;
 
-/// What is spoken on both sides.
+use crate::media::Sound;
+use crate::{Fault, voice};
+
+/// What is spoken: by both sides, or by browsers and telephones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Codec {
     Pcmu,
     Pcma,
     G722,
+    /// Opus at the browser, PCMU at the telephone: every frame is coded anew.
+    OpusToPcmu,
 }
 
 impl Codec {
-    pub fn payload_type(self) -> u8 {
-        match self {
-            Codec::Pcmu => 0,
-            Codec::Pcma => 8,
-            Codec::G722 => 9,
-        }
-    }
-
     pub fn name(self) -> &'static str {
         match self {
             Codec::Pcmu => "PCMU",
             Codec::Pcma => "PCMA",
             Codec::G722 => "G722",
+            Codec::OpusToPcmu => "Opus to PCMU",
         }
     }
 
-    fn lines(self, events: u8) -> (String, String) {
-        let number = self.payload_type();
-        let maps = format!(
-            "a=rtpmap:{number} {}/8000\r\na=rtpmap:{events} telephone-event/8000\r\n",
-            self.name()
-        );
-        (format!("{number} {events}"), maps)
+    /// What arrives is what was sent.
+    pub fn passes(self) -> bool {
+        self != Codec::OpusToPcmu
+    }
+
+    /// What browsers and what telephones say.
+    pub fn sounds(self) -> Result<[Sound; 2], Fault> {
+        Ok(match self {
+            Codec::Pcmu => [0, 0].map(Sound::stamped),
+            Codec::Pcma => [8, 8].map(Sound::stamped),
+            Codec::G722 => [9, 9].map(Sound::stamped),
+            Codec::OpusToPcmu => [
+                Sound { payload_type: 111, step: 960, frames: voice::opus()? },
+                Sound { payload_type: 0, step: 160, frames: voice::pcmu() },
+            ],
+        })
+    }
+
+    /// Payload numbers and their lines.
+    fn browser_lines(self) -> (&'static str, &'static str) {
+        match self {
+            Codec::Pcmu => {
+                ("0 126", "a=rtpmap:0 PCMU/8000\r\na=rtpmap:126 telephone-event/8000\r\n")
+            }
+            Codec::Pcma => {
+                ("8 126", "a=rtpmap:8 PCMA/8000\r\na=rtpmap:126 telephone-event/8000\r\n")
+            }
+            Codec::G722 => {
+                ("9 126", "a=rtpmap:9 G722/8000\r\na=rtpmap:126 telephone-event/8000\r\n")
+            }
+            Codec::OpusToPcmu => (
+                "111 110",
+                "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n\
+                 a=rtpmap:110 telephone-event/48000\r\n",
+            ),
+        }
+    }
+
+    fn phone_lines(self) -> (&'static str, &'static str) {
+        match self {
+            Codec::Pcmu | Codec::OpusToPcmu => {
+                ("0 101", "a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n")
+            }
+            Codec::Pcma => {
+                ("8 101", "a=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n")
+            }
+            Codec::G722 => {
+                ("9 101", "a=rtpmap:9 G722/8000\r\na=rtpmap:101 telephone-event/8000\r\n")
+            }
+        }
     }
 }
 
 /// A browser's: an offer with `actpass`, an answer with `active`.
 pub fn browser(codec: Codec, setup: &str, own: &OwnIce<'_>, number: usize) -> String {
-    let (formats, maps) = codec.lines(126);
+    let (formats, maps) = codec.browser_lines();
     let OwnIce { ufrag, pwd, fingerprint, port } = own;
     format!(
         "v=0\r\no=- {number} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
@@ -63,7 +104,7 @@ pub struct OwnIce<'a> {
 
 /// A telephone's.
 pub fn phone(codec: Codec, port: u16) -> String {
-    let (formats, maps) = codec.lines(101);
+    let (formats, maps) = codec.phone_lines();
     format!(
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
          m=audio {port} RTP/AVP {formats}\r\n{maps}a=ptime:20\r\na=sendrecv\r\n"

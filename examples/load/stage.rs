@@ -100,7 +100,7 @@ impl Plan {
             base,
             http: reqwest::Client::builder().no_proxy().build()?,
             server,
-            generator: Generator::start(self.codec.payload_type())?,
+            generator: Generator::start(self.codec.sounds()?)?,
             identity: Arc::new(Identity::generate(self.profile)?),
             codec: self.codec,
         });
@@ -188,7 +188,7 @@ impl Plan {
             .map(|(browser, phone)| Ok((net::port(browser)?, net::port(phone)?)))
             .collect::<Result<Vec<_>, Fault>>()?;
         let relay = Relay::start(sockets, &ports, self.cores.map(|(core, _)| core))?;
-        let generator = Generator::start(self.codec.payload_type())?;
+        let generator = Generator::start(self.codec.sounds()?)?;
         for (call, (browser, phone)) in ends.into_iter().enumerate() {
             let to = relay.browsers.get(call).or(relay.browsers.first()).ok_or("no port")?;
             net::connect(&browser, *to)?;

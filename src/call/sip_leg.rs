@@ -122,6 +122,10 @@ impl SipLeg {
         if self.local.formats.is_empty() {
             return self.offer(codecs, wanted);
         }
+        if let Some(pair) = &self.pair {
+            // What was agreed stays so: no other line may be chosen now. Early dialogs may not have.
+            self.crypto.retain(|line| line.key == pair.local);
+        }
         self.write_offer(wanted)
     }
 
@@ -166,14 +170,14 @@ impl SipLeg {
         if plain || self.answered(answer).is_some() { Ok(()) } else { Err(SdpError::WrongKey) }
     }
 
-    /// The line of ours that an answer takes, and its own key.
-    fn answered(&self, answer: &SipSdp) -> Option<(Crypto, SrtpPair)> {
+    /// The key of ours that an answer takes, and its own.
+    fn answered(&self, answer: &SipSdp) -> Option<SrtpPair> {
         answer.crypto.iter().find_map(|theirs| {
             let fits =
                 |ours: &&Crypto| ours.tag == theirs.tag && ours.key.suite() == theirs.key.suite();
             let ours = self.crypto.iter().find(fits)?;
             let (local, remote) = (ours.key.clone(), theirs.key.clone());
-            Some((ours.clone(), SrtpPair { local, remote }))
+            Some(SrtpPair { local, remote })
         })
     }
 
@@ -192,8 +196,7 @@ impl SipLeg {
         }
         self.agreed = negotiate::answer_direction(answer.direction, self.wanted);
         self.pair = None;
-        if let Some((ours, pair)) = self.answered(&answer) {
-            self.crypto = vec![ours];
+        if let Some(pair) = self.answered(&answer) {
             self.pair = Some(pair);
         } else if self.srtp == SrtpPolicy::Required {
             // A black hole without keys, see `Line::parse_answer`: nothing plain is heard from it.

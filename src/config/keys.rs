@@ -31,6 +31,7 @@ pub const KEYS: &[&str] = &[
     "sip.dtmf",
     "sip.user_agent",
     "media.listen",
+    "media.tcp_listen",
     "media.advertise",
     "media.rtp_address",
     "media.rtp_ports",

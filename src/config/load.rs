@@ -401,6 +401,7 @@ impl Loader {
             listen: self
                 .take("media.listen", parse::socket_address)
                 .unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 30_000))),
+            tcp_listen: self.take("media.tcp_listen", parse::socket_address),
             advertise: self.take("media.advertise", parse::addresses).unwrap_or_default(),
             rtp_address: self.take("media.rtp_address", parse::address),
             rtp_ports: self.take("media.rtp_ports", parse::port_range).unwrap_or(20_000..=29_999),

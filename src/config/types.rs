@@ -252,6 +252,8 @@ pub enum SipTransport {
 pub struct Media {
     /// First browser-side UDP port; worker `n` takes `listen.port() + n`. Port 0: any free port each.
     pub listen: SocketAddr,
+    /// Where media over TCP is taken, one port for all workers; `None`: nowhere.
+    pub tcp_listen: Option<SocketAddr>,
     /// Addresses for ICE candidates; empty: `listen`'s, or the local ones where that is `0.0.0.0`.
     pub advertise: Vec<IpAddr>,
     /// `None`: the local address that reaches the SIP server.

@@ -267,7 +267,8 @@ impl AgentTask {
             (None, None) => {
                 let (bridge, media) = match self.open_media() {
                     Ok(opened) => opened,
-                    Err(text) => return refuse(self, 503, &text),
+                    // Not 503, which says that the whole server is out of service (RFC 3261 21.5.4).
+                    Err(text) => return refuse(self, 480, &text),
                 };
                 let local = MediaLocal { browser: bridge.browser_local(), rtp: bridge.rtp_local() };
                 let dialect = self.session.dialect();

@@ -1,13 +1,13 @@
 //! A line with what the runtime keeps beside its core.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use tracing::info;
 
 use crate::call::{CallEnd, Line, MediaCommand, Seed};
-use crate::media::{Bridge, BrowserLocal, CallStats, MediaEvent, MediaId, StreamStats};
+use crate::media::{Bridge, BrowserLocal, CallStats, MediaEvent, MediaId, RoundTrips, StreamStats};
 use crate::sip::{Invited, Party, SessionId};
 use crate::wire::{AudioStatistics, CallStatistics, Envelope, StreamStatistics, ToBrowser};
 
@@ -150,7 +150,14 @@ impl ActiveLine {
             duration: answered.map_or(0, |at| {
                 u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX)
             }),
-            audio: audio(&stats),
+            audio: AudioStatistics {
+                encrypted: true,
+                ..audio(stats.browser_rtt, &stats.from_browser, &stats.to_browser)
+            },
+            sip: AudioStatistics {
+                encrypted: stats.sip_encrypted,
+                ..audio(stats.sip_rtt, &stats.from_sip, &stats.to_sip)
+            },
         }
     }
 
@@ -158,9 +165,11 @@ impl ActiveLine {
     /// the line while the call lasted.
     pub fn record(&self, call: &CallInfo, user: &str, end: &CallEnd, now: Instant) {
         let stats = self.bridge.stats();
-        let packets =
-            |now: StreamStats, then: StreamStats| now.packets.saturating_sub(then.packets);
-        let lost = |now: StreamStats, then: StreamStats| now.lost.saturating_sub(then.lost);
+        let before = &call.before;
+        let browser_rx = Heard::new(&stats.from_browser, &before.from_browser);
+        let browser_tx = Heard::new(&stats.to_browser, &before.to_browser);
+        let sip_rx = Heard::new(&stats.from_sip, &before.from_sip);
+        let sip_tx = Heard::new(&stats.to_sip, &before.to_sip);
         let talked = end.answered_at.map(|at| now.saturating_duration_since(at));
         info!(
             call = %call.id,
@@ -180,31 +189,81 @@ impl ActiveLine {
             transfer = end.transfer,
             digits = end.digits,
             codec = ?end.codec,
-            browser_rx = packets(stats.from_browser, call.before.from_browser),
-            browser_lost = lost(stats.from_browser, call.before.from_browser),
-            browser_tx = packets(stats.to_browser, call.before.to_browser),
-            sip_rx = packets(stats.from_sip, call.before.from_sip),
-            sip_lost = lost(stats.from_sip, call.before.from_sip),
-            sip_tx = packets(stats.to_sip, call.before.to_sip),
+            sip_encrypted = stats.sip_encrypted,
+            browser_rtt_ms = ms(stats.browser_rtt.average),
+            browser_rx = browser_rx.packets,
+            browser_lost = browser_rx.lost,
+            browser_jitter_ms = ms(Some(stats.from_browser.jitter)),
+            browser_mos = browser_rx.mos,
+            browser_mos_worst = browser_rx.worst,
+            browser_tx = browser_tx.packets,
+            browser_tx_lost = browser_tx.lost,
+            browser_tx_mos = browser_tx.mos,
+            browser_tx_mos_worst = browser_tx.worst,
+            sip_rtt_ms = ms(stats.sip_rtt.average),
+            sip_rx = sip_rx.packets,
+            sip_lost = sip_rx.lost,
+            sip_jitter_ms = ms(Some(stats.from_sip.jitter)),
+            sip_mos = sip_rx.mos,
+            sip_mos_worst = sip_rx.worst,
+            sip_tx = sip_tx.packets,
+            sip_tx_lost = sip_tx.lost,
+            sip_tx_mos = sip_tx.mos,
+            sip_tx_mos_worst = sip_tx.worst,
+            concealed = stats.from_sip.concealed + stats.from_browser.concealed,
             "call ended"
         );
     }
 }
 
-fn audio(stats: &CallStats) -> AudioStatistics {
-    let ms = |time: Option<std::time::Duration>| time.map_or(0.0, |t| t.as_secs_f64() * 1000.0);
+fn ms(time: Option<Duration>) -> Option<f64> {
+    time.map(|time| time.as_secs_f64() * 1000.0)
+}
+
+/// Two digits are all that a score is good for.
+fn score(mos: Option<f64>) -> Option<f64> {
+    mos.map(|mos| (mos * 100.0).round() / 100.0)
+}
+
+fn audio(rtt: RoundTrips, rx: &StreamStats, tx: &StreamStats) -> AudioStatistics {
     let stream = |stream: &StreamStats| StreamStatistics {
         packets: stream.packets,
         bytes: stream.bytes,
         lost: stream.lost,
         jitter: stream.jitter.as_secs_f64() * 1000.0,
+        reordered: stream.reordered,
+        duplicates: stream.duplicates,
+        concealed: stream.concealed,
+        mos: score(stream.mos.average()),
+        mos_worst: score(stream.mos.worst),
     };
     AudioStatistics {
-        rtt: ms(stats.browser_rtt.last),
-        rtt_max: ms(stats.browser_rtt.max),
-        rtt_average: ms(stats.browser_rtt.average),
-        rx: stream(&stats.from_browser),
-        tx: stream(&stats.to_browser),
+        rtt: ms(rtt.last).unwrap_or(0.0),
+        rtt_max: ms(rtt.max).unwrap_or(0.0),
+        rtt_average: ms(rtt.average).unwrap_or(0.0),
+        encrypted: false,
+        rx: stream(rx),
+        tx: stream(tx),
+    }
+}
+
+/// One stream of a call, for its record: what the line had counted before does not belong to it.
+struct Heard {
+    packets: u64,
+    lost: u64,
+    mos: Option<f64>,
+    worst: Option<f64>,
+}
+
+impl Heard {
+    fn new(now: &StreamStats, before: &StreamStats) -> Self {
+        let mos = now.mos.since(&before.mos);
+        Heard {
+            packets: now.packets.saturating_sub(before.packets),
+            lost: now.lost.saturating_sub(before.lost),
+            mos: score(mos.average()),
+            worst: score(mos.worst),
+        }
     }
 }
 

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::{self, Config};
 use crate::http::{BindError, Server};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds};
+use crate::sdp::SrtpPolicy;
 use crate::sip::resolve::SystemDns;
 use crate::sip::transport::tls::{OwnCertificate, TlsFiles};
-use crate::sip::{Endpoint, EndpointConfig, OpenError};
+use crate::sip::{Endpoint, EndpointConfig, OpenError, Transport};
 
 use super::names::Names;
 use super::turn::{self, TurnError};
@@ -60,11 +61,24 @@ pub struct Running {
     http: JoinHandle<()>,
 }
 
+/// SRTP keys stand in the SDP (RFC 4568 8.3): whoever can read the SIP can listen.
+fn warn_of_readable_keys(config: &Config, names: &Names) {
+    let readable =
+        names.targets().iter().map(|target| target.hop).find(|hop| hop.transport != Transport::Tls);
+    if config.media.srtp != SrtpPolicy::Off
+        && let Some(hop) = readable
+    {
+        let transport = hop.transport.via();
+        warn!(transport, "SRTP keys go to the SIP server unprotected; transport=tls protects them");
+    }
+}
+
 /// Opens the ports and serves.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut names = Names::new(&config.sip.servers, Arc::new(SystemDns::new()), config.sip.listen);
     names.settle(NAMES_RESOLVE).await;
     let server = names.targets().first().map(|target| target.hop.addr);
+    warn_of_readable_keys(&config, &names);
     let rtp_address = match config.media.rtp_address {
         Some(address) => address,
         // A server whose name does not resolve now may do so later; the default route is the best guess.
@@ -78,6 +92,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let engine = Engine::start(MediaConfig {
         listen,
+        tcp_listen: config.media.tcp_listen,
         advertise: advertise.clone(),
         rtp_address,
         rtp_ports: config.media.rtp_ports.clone(),
@@ -98,6 +113,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         http = %http_addr,
         sip = %gateway.sip_addr(),
         media = ?engine.browser_ports(),
+        media_tcp = ?engine.tcp_port(),
         rtp = %rtp_address,
         "serving"
     );

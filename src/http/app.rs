@@ -1,5 +1,6 @@
 //! Routes, and what is done for every request.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,15 +11,17 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::any;
 use axum::{Extension, Router};
-use serde_json::json;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use super::conn::Conn;
 use super::connector::{self, Connectors};
 use super::cors::{self, Caller};
 use super::reply::{self, Problem};
+use super::table::{Table, Verb};
 use super::throttle::Throttle;
-use super::{assets, ice, jsapi, rest};
+use super::{assets, ice, jsapi, openapi, rest};
 use crate::agent::Backend;
 use crate::config;
 use crate::wire::connector::Action;
@@ -33,6 +36,8 @@ pub(super) struct App {
     /// Hanging polls end when it is cancelled.
     pub draining: CancellationToken,
     pub connectors: Connectors,
+    /// By path: what an `Allow` header says.
+    allowed: HashMap<&'static str, &'static str>,
     origins: config::Origins,
     pub base_path: String,
     page_policy: HeaderValue,
@@ -51,23 +56,14 @@ pub(super) fn router(
         throttle: Throttle::default(),
         draining,
         connectors: Connectors::new(&config.connector, config.listen),
+        allowed: table().allowed(),
         origins: config.allowed_origins.clone(),
         base_path: config.base_path.clone(),
         page_policy: assets::page_policy(&config.allowed_origins),
         started: Instant::now(),
     });
-    // `any` and not `get`: axum's `get` serves HEAD too, which would eat a message of the poll.
-    let mut routes = Router::new()
-        .route("/sign_in", any(jsapi::sign_in))
-        .route("/wait", any(jsapi::wait))
-        .route("/message", any(jsapi::message))
-        .route("/sign_out", any(jsapi::sign_out))
-        .route("/api/webrtc/sign_in", any(rest::sign_in))
-        .route("/api/webrtc/sign_out", any(rest::sign_out))
-        .route("/api/webrtc/message", any(rest::message))
-        .route("/api/connector/token", any(connector::token))
-        .route("/api/ice", any(ice::servers))
-        .route("/api/health", any(health))
+    let mut routes = table()
+        .into_router()
         .route("/connector/{*rest}", any(connector::by_token))
         .route("/api", any(no_such_api))
         .route("/api/", any(no_such_api))
@@ -84,6 +80,27 @@ pub(super) fn router(
         Router::new().nest(&config.base_path, routes).fallback(outside_base_path)
     };
     routes.layer(middleware::from_fn_with_state(Arc::clone(&app), every)).with_state(app)
+}
+
+/// What the document of the API tells of, but for the connector's requests, which are told apart there.
+pub(super) fn table() -> Table {
+    Table::default()
+        .on(Verb::Get, "/sign_in", jsapi::sign_in)
+        .on(Verb::Post, "/sign_in", jsapi::sign_in_with_password)
+        .on(Verb::Get, "/wait", jsapi::wait)
+        .on(Verb::Post, "/message", jsapi::message)
+        .on(Verb::Get, "/sign_out", jsapi::sign_out)
+        .on(Verb::Post, "/sign_out", jsapi::sign_out_by_beacon)
+        .on(Verb::Get, "/api/webrtc/sign_in", rest::sign_in_by_url)
+        .on(Verb::Post, "/api/webrtc/sign_in", rest::sign_in)
+        .on(Verb::Get, "/api/webrtc/message", rest::poll)
+        .on(Verb::Post, "/api/webrtc/message", rest::message)
+        .on(Verb::Get, "/api/webrtc/sign_out", rest::sign_out)
+        .on(Verb::Post, "/api/webrtc/sign_out", rest::sign_out_by_beacon)
+        .on(Verb::Post, "/api/connector/token", connector::token)
+        .on(Verb::Get, "/api/ice", ice::servers)
+        .on(Verb::GetAndHead, "/api/health", health)
+        .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
 }
 
 /// Log line, cross-origin rules, safety headers.
@@ -106,9 +123,11 @@ async fn every(
             .is_some_and(|path| connector::is_path(path) || app.connectors.could_be_meant(path));
         *response.status_mut() = if connector { StatusCode::OK } else { StatusCode::NO_CONTENT };
         cors::add_preflight_headers(&caller, request.headers(), response.headers_mut());
-        response
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static("GET, POST, OPTIONS"));
+        let inside = path.strip_prefix(&app.base_path).unwrap_or_default();
+        let allow = app.allowed.get(inside).copied().or_else(|| connector::allow(inside));
+        // Else a file, or nothing.
+        let allow = HeaderValue::from_static(allow.unwrap_or("GET, HEAD, OPTIONS"));
+        response.headers_mut().insert(header::ALLOW, allow);
         response
     } else if caller == Caller::Foreign && is_guarded(&path, &app.base_path) {
         let sentence = "this page's origin is not in http.allowed_origins";
@@ -142,35 +161,47 @@ async fn every(
     response
 }
 
-/// Everything that says or does something about an agent. Files and health are for everybody.
+/// Everything that says or does something about an agent. Files, health and the document are for
+/// everybody.
 fn is_guarded(path: &str, base_path: &str) -> bool {
     let path = path.strip_prefix(base_path).unwrap_or(path);
     match path {
         "/sign_in" | "/sign_out" | "/wait" | "/message" => true,
-        "/api/health" => false,
+        "/api/health" | "/api/openapi.json" => false,
         other => other.starts_with("/api/") || connector::is_path(other),
     }
 }
 
-async fn health(State(app): Shared, request: Request) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let refusal = Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "health is read with GET",
-        );
-        return reply::not_allowed(refusal.into_response(), "GET, HEAD, OPTIONS");
-    }
+/// How the gateway is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct HealthReply {
+    #[schema(value_type = String, example = "ok")]
+    status: &'static str,
+    #[schema(value_type = String, example = "webrtc-gateway")]
+    service: &'static str,
+    #[schema(value_type = String)]
+    version: &'static str,
+    /// Seconds.
+    uptime: u64,
+    registered_agents: usize,
+    active_calls: usize,
+}
+
+/// Tells how the gateway is. For everybody.
+#[utoipa::path(get, path = "/api/health", tag = "operation",
+    responses((status = 200, description = "It serves.", body = HealthReply)))]
+pub(super) async fn health(State(app): Shared) -> Response {
     let health = app.backend.health();
-    let body = json!({
-        "status": "ok",
-        "service": "webrtc-gateway",
-        "version": env!("CARGO_PKG_VERSION"),
-        "uptime": app.started.elapsed().as_secs(),
-        "registered_agents": health.registered_agents,
-        "active_calls": health.active_calls,
-    });
-    reply::with_type(StatusCode::OK, "application/json", body.to_string())
+    let reply = HealthReply {
+        status: "ok",
+        service: "webrtc-gateway",
+        version: env!("CARGO_PKG_VERSION"),
+        uptime: app.started.elapsed().as_secs(),
+        registered_agents: health.registered_agents,
+        active_calls: health.active_calls,
+    };
+    let body = serde_json::to_string(&reply).unwrap_or_default();
+    reply::with_type(StatusCode::OK, "application/json", body)
 }
 
 async fn no_such_api() -> Response {

@@ -4,10 +4,12 @@
 //! which has signed in by itself and carries the sound. What is asked about the second is asked of the
 //! agent's line at that moment.
 
+pub(super) mod actions;
+
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -18,11 +20,12 @@ use sha2::{Digest, Sha256};
 use super::app::{App, Shared};
 use super::body;
 use super::conn::Conn;
-use super::reply::{self, Problem, rfc3339};
+use super::faults::json::SessionFaults;
+use super::reply::{self, ErrorReply, Problem};
 use crate::agent::{LineCommand, LineState, Session, Softphone};
 use crate::config::{self, BarePaths};
 use crate::secret::Secret;
-use crate::wire::connector::{self as wire, Action, BadRequest, Status, Verb};
+use crate::wire::connector::{self as wire, Action, BadRequest, Verb};
 
 /// Below it tokens of sessions that have ended are not looked for.
 const FEW: usize = 64;
@@ -143,6 +146,22 @@ pub(super) fn is_path(path: &str) -> bool {
     path.starts_with("/connector/") || path.strip_prefix('/').and_then(Action::parse).is_some()
 }
 
+/// What one of its paths takes, as an `Allow` header says it.
+pub(super) fn allow(path: &str) -> Option<&'static str> {
+    let action = match path.strip_prefix("/connector/") {
+        Some(rest) => rest.split_once('/')?.1,
+        None => path.strip_prefix('/')?,
+    };
+    Action::parse(action).map(|action| allow_of(action.verb()))
+}
+
+fn allow_of(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Get => "GET, OPTIONS",
+        Verb::Post => "POST, OPTIONS",
+    }
+}
+
 /// The path without the token, for the log.
 pub(super) fn without_token(path: &str) -> Option<String> {
     let (before, rest) = path.split_once("/connector/")?;
@@ -151,7 +170,7 @@ pub(super) fn without_token(path: &str) -> Option<String> {
 }
 
 /// Who asks, about which phone.
-struct Asker {
+pub(super) struct Asker {
     app: Arc<App>,
     /// `None` on the bare paths.
     token_dn: Option<String>,
@@ -199,13 +218,13 @@ impl Asker {
         let session = self.dn().and_then(|dn| self.app.backend.by_dn(&dn));
         let Some(session) = session else {
             let why = "the DN's page is not signed in";
-            return json(StatusCode::CONFLICT, wire::not_done(action, why));
+            return json(StatusCode::CONFLICT, wire::result(action, Some(why)));
         };
         match self.app.backend.command(&session, command).await {
-            Ok(()) => json(StatusCode::OK, wire::done(action)),
+            Ok(()) => json(StatusCode::OK, wire::result(action, None)),
             Err(error) => {
                 let status = reply::message_status(&error).0;
-                json(status, wire::not_done(action, &error.to_string()))
+                json(status, wire::result(action, Some(&error.to_string())))
             }
         }
     }
@@ -254,16 +273,16 @@ pub(super) async fn bare(
 }
 
 async fn answer(asker: Asker, action: Action, request: Request) -> Response {
-    let (method, allow) = match action.verb() {
-        Verb::Get => (Method::GET, "GET, OPTIONS"),
-        Verb::Post => (Method::POST, "POST, OPTIONS"),
+    let method = match action.verb() {
+        Verb::Get => Method::GET,
+        Verb::Post => Method::POST,
     };
     if request.method() != method {
         let refusal = json(
             StatusCode::METHOD_NOT_ALLOWED,
             wire::fault(&format!("{} wants {method}", action.name())),
         );
-        return reply::not_allowed(refusal, allow);
+        return reply::not_allowed(refusal, allow_of(action.verb()));
     }
     let body = match body::read_text(request.into_body()).await {
         Ok(body) => body,
@@ -272,170 +291,35 @@ async fn answer(asker: Asker, action: Action, request: Request) -> Response {
         }
     };
     match action {
-        Action::GetDnSip => get_dn_sip(asker).await,
-        Action::SetOptions => set_options(asker, &body),
-        Action::SetSipEndpointParameters => set_sip_endpoint_parameters(&body),
-        Action::RegisterDn => register_dn(asker, &body),
-        Action::GetIsEndpointActive => get_is_endpoint_active(asker).await,
-        Action::GetSipEndpointParameters => get_sip_endpoint_parameters(asker).await,
-        Action::SetPingPeriod => set_ping_period(asker, &body),
-        Action::Ping => ping(asker),
-        Action::UnregisterDn => unregister_dn(asker),
-        Action::MakeCall => make_call(asker, &body).await,
-        Action::AnswerCall => answer_call(asker).await,
-        Action::HangUp => hang_up(asker).await,
-        Action::Hold => hold(asker).await,
-        Action::Retrieve => retrieve(asker).await,
-        Action::SendDtmf => send_dtmf(asker, &body).await,
-        Action::GetIncomingCall => get_incoming_call(asker).await,
-        Action::GetCallStatus => get_call_status(asker).await,
+        Action::GetDnSip => actions::get_dn_sip(asker).await,
+        Action::SetOptions => actions::set_options(asker, &body),
+        Action::SetSipEndpointParameters => actions::set_sip_endpoint_parameters(&body),
+        Action::RegisterDn => actions::register_dn(asker, &body),
+        Action::GetIsEndpointActive => actions::get_is_endpoint_active(asker).await,
+        Action::GetSipEndpointParameters => actions::get_sip_endpoint_parameters(asker).await,
+        Action::SetPingPeriod => actions::set_ping_period(asker, &body),
+        Action::Ping => actions::ping(asker),
+        Action::UnregisterDn => actions::unregister_dn(asker),
+        Action::MakeCall => actions::make_call(asker, &body).await,
+        Action::AnswerCall => actions::answer_call(asker).await,
+        Action::HangUp => actions::hang_up(asker).await,
+        Action::Hold => actions::hold(asker).await,
+        Action::Retrieve => actions::retrieve(asker).await,
+        Action::SendDtmf => actions::send_dtmf(asker, &body).await,
+        Action::GetIncomingCall => actions::get_incoming_call(asker).await,
+        Action::GetCallStatus => actions::get_call_status(asker).await,
     }
 }
 
-async fn get_dn_sip(asker: Asker) -> Response {
-    let dn = asker.registered_dn();
-    let registered = match &dn {
-        Some(dn) => asker.line(dn).await.is_some_and(|(_, line)| line.registered),
-        None => false,
-    };
-    json(StatusCode::OK, wire::dn_reply(dn.as_deref().filter(|_| registered)))
-}
-
-fn set_options(asker: Asker, body: &str) -> Response {
-    match wire::parse_options(body) {
-        Ok(period) => {
-            if let Some(ms) = period {
-                asker.phone(|phone| phone.set_ping_period(Duration::from_millis(ms)));
-            }
-            json(StatusCode::OK, wire::taken())
-        }
-        Err(error) => bad(&error),
-    }
-}
-
-fn set_sip_endpoint_parameters(body: &str) -> Response {
-    match wire::parse_parameters(body) {
-        Ok(()) => json(StatusCode::OK, wire::taken()),
-        Err(error) => bad(&error),
-    }
-}
-
-fn register_dn(asker: Asker, body: &str) -> Response {
-    let users = match wire::parse_users(body) {
-        Ok(users) => users,
-        Err(error) => return bad(&error),
-    };
-    let dn = match &asker.token_dn {
-        Some(dn) if users.contains(dn) => Some(dn.clone()),
-        Some(_) => None,
-        None => users.into_iter().next(),
-    };
-    let Some(dn) = dn else {
-        let why = "the token is for another DN";
-        return json(StatusCode::FORBIDDEN, wire::not_done(Action::RegisterDn, why));
-    };
-    tracing::info!(user = dn, "WWE has registered the DN at the connector");
-    asker.phone(|phone| phone.handle_register(dn));
-    json(StatusCode::OK, wire::done(Action::RegisterDn))
-}
-
-async fn get_is_endpoint_active(asker: Asker) -> Response {
-    json(StatusCode::OK, wire::active_reply(asker.is_active().await))
-}
-
-async fn get_sip_endpoint_parameters(asker: Asker) -> Response {
-    json(StatusCode::OK, wire::parameters_reply(asker.is_active().await))
-}
-
-fn set_ping_period(asker: Asker, body: &str) -> Response {
-    match wire::parse_ping_period(body) {
-        Ok(ms) => {
-            let (period, now) = (Duration::from_millis(ms), asker.now);
-            asker.phone(|phone| phone.handle_ping_period(period, now));
-            json(StatusCode::OK, wire::taken())
-        }
-        Err(error) => bad(&error),
-    }
-}
-
-fn ping(asker: Asker) -> Response {
-    let now = asker.now;
-    asker.phone(|phone| phone.handle_ping(now));
-    json(StatusCode::OK, wire::ping_reply())
-}
-
-fn unregister_dn(asker: Asker) -> Response {
-    if asker.phone(Softphone::handle_unregister) {
-        let user = asker.dn().unwrap_or_default();
-        tracing::info!(user, "WWE has unregistered the DN at the connector");
-    }
-    json(StatusCode::OK, wire::done(Action::UnregisterDn))
-}
-
-async fn make_call(asker: Asker, body: &str) -> Response {
-    match wire::parse_destination(body) {
-        Ok(to) => asker.command(Action::MakeCall, LineCommand::Call { to }).await,
-        Err(error) => bad(&error),
-    }
-}
-
-async fn answer_call(asker: Asker) -> Response {
-    asker.command(Action::AnswerCall, LineCommand::Answer).await
-}
-
-async fn hang_up(asker: Asker) -> Response {
-    asker.command(Action::HangUp, LineCommand::HangUp).await
-}
-
-async fn hold(asker: Asker) -> Response {
-    asker.command(Action::Hold, LineCommand::Hold).await
-}
-
-async fn retrieve(asker: Asker) -> Response {
-    asker.command(Action::Retrieve, LineCommand::Retrieve).await
-}
-
-async fn send_dtmf(asker: Asker, body: &str) -> Response {
-    match wire::parse_digits(body) {
-        Ok(digits) => asker.command(Action::SendDtmf, LineCommand::Dtmf(digits)).await,
-        Err(error) => bad(&error),
-    }
-}
-
-async fn get_incoming_call(asker: Asker) -> Response {
-    let line = match asker.dn() {
-        Some(dn) => asker.line(&dn).await,
-        None => None,
-    };
-    let since = line
-        .as_ref()
-        .and_then(|(_, line)| line.ringing())
-        .map(|call| (call.peer.as_str(), rfc3339(call.started)));
-    let call = since.as_ref().map(|(peer, since)| (*peer, since.as_str()));
-    json(StatusCode::OK, wire::incoming_reply(call))
-}
-
-async fn get_call_status(asker: Asker) -> Response {
-    let dn = asker.dn().unwrap_or_default();
-    let line = asker.line(&dn).await.map(|(_, line)| line).unwrap_or_default();
-    let (ringing, active) = (line.ringing(), line.active());
-    let status = Status {
-        registered: line.registered,
-        dn: &dn,
-        active: active.is_some(),
-        caller: ringing.or(active).map(|call| call.peer.as_str()),
-        incoming: ringing.is_some(),
-    };
-    json(StatusCode::OK, wire::call_status_reply(&status))
-}
-
-/// `POST /api/connector/token?id=...`: the token of the session that asks, the same each time.
+/// The connector's token of the session that asks, the same each time. It ends with the session.
+#[utoipa::path(post, path = "/api/connector/token", operation_id = "connector_token", tag = "connector",
+    params(("id" = String, Query, description = "The SSID, or the id of the raw-SDP surface.", example = "agent123")),
+    responses(
+        (status = 200, description = "Where the connector is for the session's DN.", body = wire::TokenReply<'static>),
+        (status = 409, description = "A guest has no DN.", body = ErrorReply),
+        SessionFaults,
+    ))]
 pub(super) async fn token(State(app): Shared, request: Request) -> Response {
-    if request.method() != Method::POST {
-        let sentence = "a token is asked for with POST";
-        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", sentence);
-        return reply::not_allowed(problem.into_response(), "POST, OPTIONS");
-    }
     let session = match super::rest::session_of_any_dialect(&app, request.uri()) {
         Ok(session) => session,
         Err(problem) => return problem.into_response(),

@@ -1,51 +1,66 @@
 //! `GET /api/ice?id=`: STUN and TURN servers for the peer connections of those who are signed in.
 
-use std::time::Instant;
-
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::app::{App, Shared};
-use super::reply::{self, Problem};
-use super::rest::{Parameters, not_signed_in, wrong_method};
+use super::app::Shared;
+use super::faults::json::SessionFaults;
+use super::reply;
+use super::rest::session_of_any_dialect;
 use crate::agent::{IceServer, IceServers};
 
+/// An `RTCConfiguration` with a member more; browsers take it as it is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IceReply<'a> {
+    ice_servers: Vec<IceServerReply<'a>>,
+    /// For how many seconds the credentials open relays; 0 where there are none.
+    ttl: u64,
+}
+
+/// Name and password are TURN's; STUN needs none.
+#[derive(Serialize, ToSchema)]
+pub(super) struct IceServerReply<'a> {
+    urls: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<&'a str>,
+    /// Unix time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
+}
+
+/// The STUN and TURN servers for the peer connections of a session.
+#[utoipa::path(get, path = "/api/ice", operation_id = "ice_servers", tag = "operation",
+    params(("id" = String, Query, description = "The SSID, or the id of the raw-SDP surface.", example = "agent123")),
+    responses(
+        (status = 200, description = "An `RTCConfiguration`.", body = IceReply<'static>),
+        SessionFaults,
+    ))]
 pub(super) async fn servers(State(app): Shared, request: Request) -> Response {
-    if request.method() != Method::GET {
-        return wrong_method("GET, OPTIONS");
-    }
-    match find(&app, &request) {
-        Ok(found) => {
-            reply::with_type(StatusCode::OK, "application/json", render(&found).to_string())
+    match session_of_any_dialect(&app, request.uri()) {
+        Ok(session) => {
+            let body = render(&app.backend.ice_servers(session.identity()));
+            reply::with_type(StatusCode::OK, "application/json", body)
         }
         Err(problem) => problem.into_response(),
     }
 }
 
-/// For sessions of both dialects, by what names them there: the client's id or the SSID.
-fn find(app: &App, request: &Request) -> Result<IceServers, Problem> {
-    let parameters = Parameters::of_query(request.uri())?;
-    let id = parameters.require("id", &["id"])?;
-    let session = app.backend.by_client_id(id).or_else(|| app.backend.by_ssid(id));
-    let session =
-        session.filter(|session| !session.ended().is_cancelled()).ok_or_else(not_signed_in)?;
-    session.touch(Instant::now());
-    Ok(app.backend.ice_servers(session.identity()))
-}
-
-/// An `RTCConfiguration` with a member more; browsers take it as it is.
-fn render(found: &IceServers) -> Value {
-    let server = |server: &IceServer| match &server.login {
-        None => json!({ "urls": server.urls }),
-        Some(login) => json!({
-            "urls": server.urls,
-            "username": login.username,
-            "credential": login.credential.expose(),
-            "expires": login.expires,
-        }),
-    };
-    let servers: Vec<Value> = found.servers.iter().map(server).collect();
-    json!({ "iceServers": servers, "ttl": found.ttl.as_secs() })
+fn render(found: &IceServers) -> String {
+    let ice_servers = found.servers.iter().map(|server: &IceServer| {
+        let login = server.login.as_ref();
+        IceServerReply {
+            urls: &server.urls,
+            username: login.map(|login| login.username.as_str()),
+            credential: login.map(|login| login.credential.expose()),
+            expires: login.map(|login| login.expires),
+        }
+    });
+    let reply = IceReply { ice_servers: ice_servers.collect(), ttl: found.ttl.as_secs() };
+    serde_json::to_string(&reply).unwrap_or_default()
 }

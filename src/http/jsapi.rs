@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::app::{App, Shared};
 use super::body::{self, BodyError};
 use super::conn::Conn;
+use super::faults::text::{BodyFaults, OriginFault, SessionFaults, SignInFaults};
 use super::reply;
 use crate::agent::{
     Dialect, EndReason, Identity, MessageError, Poll, Polled, Session, SignIn, SignInError,
@@ -25,19 +26,45 @@ const LONGEST_HANG: Duration = Duration::from_secs(300);
 /// The reply's first line is `NAME=SSID`; clients look at the second piece only.
 const SSID_NAME: &str = "SSID";
 
+/// Signs in without a password: the query is the bare id, as in `/sign_in?5001`.
+///
+/// An id of `anon` and up to 36 characters in all is a guest.
+#[utoipa::path(get, path = "/sign_in", tag = "jsapi", responses(
+    (status = 200, description = "The first line is `SSID=<ssid>`.", body = String),
+    SignInFaults,
+))]
 pub(super) async fn sign_in(
     State(app): Shared,
     Extension(conn): Extension<Arc<Conn>>,
     request: Request,
 ) -> Response {
-    let credentials = match *request.method() {
-        Method::GET => wire::parse_sign_in_query(request.uri().query()),
-        Method::POST => match body::read_text(request.into_body()).await {
-            Ok(body) => wire::parse_sign_in_body(&body),
-            Err(error) => return bad_body(error),
-        },
-        _ => return wrong_method("GET, POST, OPTIONS"),
-    };
+    enter(&app, &conn, wire::parse_sign_in_query(request.uri().query())).await
+}
+
+/// Signs in: the body is `dn:password`, raw, whatever its type; the first colon divides.
+#[utoipa::path(post, path = "/sign_in", operation_id = "sign_in_with_password", tag = "jsapi",
+    request_body(content = String, content_type = "application/x-www-form-urlencoded", example = "5001:password"),
+    responses(
+        (status = 200, description = "The first line is `SSID=<ssid>`.", body = String),
+        SignInFaults,
+        BodyFaults,
+    ))]
+pub(super) async fn sign_in_with_password(
+    State(app): Shared,
+    Extension(conn): Extension<Arc<Conn>>,
+    request: Request,
+) -> Response {
+    match body::read_text(request.into_body()).await {
+        Ok(body) => enter(&app, &conn, wire::parse_sign_in_body(&body)).await,
+        Err(error) => bad_body(error),
+    }
+}
+
+async fn enter(
+    app: &Arc<App>,
+    conn: &Conn,
+    credentials: Result<wire::Credentials, wire::BadId>,
+) -> Response {
     let credentials = match credentials {
         Ok(credentials) => credentials,
         Err(error) => return reply::text(StatusCode::BAD_REQUEST, error.to_string()),
@@ -53,7 +80,7 @@ pub(super) async fn sign_in(
         password: credentials.password,
         remote: conn.remote().ip(),
     };
-    match throttled_sign_in(&app, sign_in).await {
+    match throttled_sign_in(app, sign_in).await {
         Ok(session) => {
             let body = format!("{SSID_NAME}={}\n", session.ssid().expose());
             reply::text(StatusCode::OK, body)
@@ -99,14 +126,28 @@ pub(super) async fn throttled_sign_in(
     outcome
 }
 
+/// Waits for a message; hangs until there is one. A second one of the same session takes over.
+#[utoipa::path(get, path = "/wait", tag = "jsapi",
+    params(
+        ("id" = String, Query, description = "The SSID."),
+        ("dial" = Option<String>, Query, description = "`1`: the client calls when it gets `DIAL`."),
+    ),
+    responses(
+        (status = 200, description = "One message, or nothing: ask again.", body = String, headers(
+            ("Pragma" = String, description = "The other party."),
+            ("X-Wrtc-Peer-Name" = String),
+            ("X-Wrtc-Diversion" = String, description = "Whom the caller had called before."),
+            ("X-Wrtc-Private" = String, description = "`1`: the caller does not want to be shown."),
+            ("X-Wrtc-Reason" = String, description = "Beside a BYE: SIP's code and text."),
+            ("X-Genesys-CallUUID" = String),
+        )),
+        SessionFaults,
+    ))]
 pub(super) async fn wait(
     State(app): Shared,
     Extension(conn): Extension<Arc<Conn>>,
     request: Request,
 ) -> Response {
-    if request.method() != Method::GET {
-        return wrong_method("GET, OPTIONS");
-    }
     let Some(session) = session(&app, &request, "id") else { return unknown_session() };
     let dials = parameter(&request, "dial").is_some_and(|value| value != "0");
     // Its headers keep a buffer of hyper's, for minutes.
@@ -175,10 +216,22 @@ fn describe(response: &mut Response, envelope: &Envelope) {
     }
 }
 
+/// Takes a message: `RSMP {...}` (ROAP), `BYE`, `INFO-MAP a=b`, `INFO-PEER a=b` or `GET-STATS`.
+#[utoipa::path(post, path = "/message", tag = "jsapi",
+    params(
+        ("from" = String, Query, description = "The SSID."),
+        ("to" = Option<String>, Query, description = "The other party; the SSID, `null` or `undefined` where there is none."),
+    ),
+    request_body(content = String, content_type = "text/plain", example = "BYE"),
+    responses(
+        (status = 200, description = "Taken. What comes of it arrives through `/wait`.", body = String),
+        (status = 409, description = "Not in this state.", body = String),
+        (status = 422, description = "The SDP cannot be used.", body = String),
+        (status = 503, description = "No port is free, or the SIP server is away.", body = String),
+        SessionFaults,
+        BodyFaults,
+    ))]
 pub(super) async fn message(State(app): Shared, request: Request) -> Response {
-    if request.method() != Method::POST {
-        return wrong_method("POST, OPTIONS");
-    }
     let Some(session) = session(&app, &request, "from") else { return unknown_session() };
     let to = parameter(&request, "to");
     let to = wire::peer(to.as_deref(), session.ssid());
@@ -200,12 +253,26 @@ pub(super) async fn message(State(app): Shared, request: Request) -> Response {
     }
 }
 
+/// Signs out and releases the call. An unknown session is no fault.
+#[utoipa::path(get, path = "/sign_out", tag = "jsapi",
+    params(("id" = Option<String>, Query, description = "The SSID.")),
+    responses((status = 200, description = "Signed out.", body = String), OriginFault))]
 pub(super) async fn sign_out(State(app): Shared, request: Request) -> Response {
-    // POST as well: pages sign out with sendBeacon when they are closed.
-    if !matches!(*request.method(), Method::GET | Method::POST) {
-        return wrong_method("GET, POST, OPTIONS");
-    }
-    if let Some(session) = session(&app, &request, "id") {
+    let session = session(&app, &request, "id");
+    leave(&app, session).await
+}
+
+/// The same, for `sendBeacon` of a page that is being closed.
+#[utoipa::path(post, path = "/sign_out", operation_id = "sign_out_by_beacon", tag = "jsapi",
+    params(("id" = Option<String>, Query, description = "The SSID.")),
+    responses((status = 200, description = "Signed out.", body = String), OriginFault))]
+pub(super) async fn sign_out_by_beacon(State(app): Shared, request: Request) -> Response {
+    let session = session(&app, &request, "id");
+    leave(&app, session).await
+}
+
+async fn leave(app: &App, session: Option<Arc<Session>>) -> Response {
+    if let Some(session) = session {
         let backend = Arc::clone(&app.backend);
         let _ = tokio::spawn(async move {
             backend.sign_out(&session).await;
@@ -244,11 +311,6 @@ fn empty() -> Response {
 
 fn unknown_session() -> Response {
     reply::text(StatusCode::NOT_FOUND, "no such session; sign in first")
-}
-
-fn wrong_method(allow: &'static str) -> Response {
-    let refusal = reply::text(StatusCode::METHOD_NOT_ALLOWED, format!("possible here: {allow}"));
-    reply::not_allowed(refusal, allow)
 }
 
 fn bad_body(error: BodyError) -> Response {

@@ -9,12 +9,15 @@ mod body;
 mod conn;
 mod connector;
 mod cors;
+mod faults;
 mod ice;
 mod io;
 mod jsapi;
+pub mod openapi;
 mod reply;
 mod rest;
 mod server;
+mod table;
 mod tcp_state;
 mod throttle;
 

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::body::BodyError;
 use crate::agent::{MessageError, SignInError};
@@ -45,6 +46,25 @@ pub(super) fn retry_after(mut response: Response, seconds: u64) -> Response {
     response
 }
 
+/// An error, as a client gets it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorReply {
+    /// For people.
+    error: String,
+    /// For programs.
+    #[schema(value_type = String, example = "missing_parameter")]
+    code: &'static str,
+    /// The parameters that are needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    required: Option<&'static [&'static str]>,
+    /// The names of those that were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provided: Option<Vec<String>>,
+    /// RFC 3339.
+    timestamp: String,
+}
+
 /// An error of the raw-SDP surface.
 #[derive(Debug, Default)]
 pub(super) struct Problem {
@@ -64,15 +84,16 @@ impl Problem {
     }
 
     pub(super) fn into_response(self) -> Response {
-        let mut object = Map::new();
-        object.insert("error".to_owned(), json!(self.sentence));
-        object.insert("code".to_owned(), json!(self.code));
-        if let Some((required, provided)) = self.parameters {
-            object.insert("required".to_owned(), json!(required));
-            object.insert("provided".to_owned(), json!(provided));
-        }
-        object.insert("timestamp".to_owned(), json!(rfc3339(SystemTime::now())));
-        let body = Value::Object(object).to_string();
+        let (required, provided) = self.parameters.unzip();
+        let error = ErrorReply {
+            error: self.sentence,
+            code: self.code,
+            required,
+            provided,
+            timestamp: rfc3339(SystemTime::now()),
+        };
+        // Texts and lists of them: nothing that JSON cannot say.
+        let body = serde_json::to_string(&error).unwrap_or_default();
         let response = with_type(self.status, "application/json", body);
         match self.retry_after {
             Some(seconds) => retry_after(response, seconds),

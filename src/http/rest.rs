@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::app::{App, Shared};
 use super::body::{self, BodyError};
 use super::conn::Conn;
+use super::faults::json::{BodyFaults, SessionFaults, SignInFaults};
 use super::jsapi::throttled_sign_in;
-use super::reply::{self, Problem};
+use super::reply::{self, ErrorReply, Problem};
 use crate::agent::{
     Delivery, Dialect, EndReason, Identity, MessageError, Poll, Polled, Session, SignIn,
     SignInError,
@@ -34,8 +36,21 @@ const MAX_CLIENT_ID: usize = 128;
 
 const SIGN_IN_PARAMETERS: &[&str] = &["id", "dn", "password"];
 
+/// What a sign-in is made of.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "for the document; what comes is read more tolerantly")]
+pub(super) struct SignInRequest {
+    /// The client's own id.
+    #[schema(min_length = 1, max_length = 128, example = "agent123")]
+    id: String,
+    #[schema(min_length = 1, max_length = 64, example = "5001")]
+    dn: String,
+    #[schema(format = Password)]
+    password: String,
+}
+
 /// Parameters of a query, a form or a JSON object.
-pub(super) struct Parameters(Vec<(String, String)>);
+struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     /// `plus_is_space` for forms and passwords: elsewhere `+` begins telephone numbers, and nothing
@@ -67,7 +82,7 @@ impl Parameters {
         Some(Parameters(pairs.collect()))
     }
 
-    pub(super) fn of_query(uri: &Uri) -> Result<Self, Problem> {
+    fn of_query(uri: &Uri) -> Result<Self, Problem> {
         let query = uri.query().unwrap_or_default();
         Self::parse_pairs(query, false)
             .ok_or_else(|| malformed("the query's percent-encoding is broken or not UTF-8"))
@@ -77,11 +92,7 @@ impl Parameters {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn require(
-        &self,
-        name: &str,
-        required: &'static [&'static str],
-    ) -> Result<&str, Problem> {
+    fn require(&self, name: &str, required: &'static [&'static str]) -> Result<&str, Problem> {
         match self.get(name) {
             Some(value) if !value.is_empty() || name == "password" => Ok(value),
             _ => Err(Problem {
@@ -105,7 +116,7 @@ fn malformed(sentence: impl ToString) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed_parameter", sentence)
 }
 
-pub(super) fn not_signed_in() -> Problem {
+fn not_signed_in() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_signed_in", "this id is not signed in")
 }
 
@@ -114,47 +125,72 @@ fn bad_body(error: BodyError) -> Problem {
     Problem::new(status, code, error)
 }
 
-pub(super) fn wrong_method(allow: &'static str) -> Response {
-    let sentence = format!("possible here: {allow}");
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", sentence);
-    reply::not_allowed(problem.into_response(), allow)
-}
-
 fn answer(outcome: Result<Response, Problem>) -> Response {
     outcome.unwrap_or_else(Problem::into_response)
 }
 
+/// Signs in. The password stands in the URL: POST is better.
+#[utoipa::path(get, path = "/api/webrtc/sign_in", operation_id = "rest_sign_in_by_url", tag = "raw-sdp",
+    params(
+        ("id" = String, Query, description = "The client's own id.", max_length = 128, example = "agent123"),
+        ("dn" = String, Query, max_length = 64, example = "5001"),
+        ("password" = String, Query, format = Password),
+    ),
+    responses(
+        (status = 200, description = "The SIP server has accepted the REGISTER.", body = String),
+        SignInFaults,
+    ))]
+pub(super) async fn sign_in_by_url(
+    State(app): Shared,
+    Extension(conn): Extension<Arc<Conn>>,
+    request: Request,
+) -> Response {
+    match Parameters::of_query(request.uri()) {
+        Ok(parameters) => answer(enter(&app, &conn, &parameters).await),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Signs in, by a form or by JSON.
+#[utoipa::path(post, path = "/api/webrtc/sign_in", operation_id = "rest_sign_in", tag = "raw-sdp",
+    request_body(content(
+        (SignInRequest = "application/json"),
+        (SignInRequest = "application/x-www-form-urlencoded"),
+    )),
+    responses(
+        (status = 200, description = "The SIP server has accepted the REGISTER.", body = String),
+        SignInFaults,
+        BodyFaults,
+    ))]
 pub(super) async fn sign_in(
     State(app): Shared,
     Extension(conn): Extension<Arc<Conn>>,
     request: Request,
 ) -> Response {
-    match *request.method() {
-        Method::GET | Method::POST => answer(try_sign_in(&app, &conn, request).await),
-        _ => wrong_method("GET, POST, OPTIONS"),
+    match read_sign_in(request).await {
+        Ok(parameters) => answer(enter(&app, &conn, &parameters).await),
+        Err(problem) => problem.into_response(),
     }
 }
 
-async fn try_sign_in(app: &Arc<App>, conn: &Conn, request: Request) -> Result<Response, Problem> {
-    let parameters = if request.method() == Method::GET {
-        Parameters::of_query(request.uri())?
+async fn read_sign_in(request: Request) -> Result<Parameters, Problem> {
+    let said_json = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| {
+            value.trim_start().to_ascii_lowercase().starts_with("application/json")
+        });
+    let body = body::read_text(request.into_body()).await.map_err(bad_body)?;
+    if said_json || body.trim_start().starts_with('{') {
+        Parameters::parse_json(&body).ok_or_else(|| malformed("the body is not a JSON object"))
     } else {
-        let said_json = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| {
-                value.trim_start().to_ascii_lowercase().starts_with("application/json")
-            });
-        let body = body::read_text(request.into_body()).await.map_err(bad_body)?;
-        if said_json || body.trim_start().starts_with('{') {
-            Parameters::parse_json(&body)
-                .ok_or_else(|| malformed("the body is not a JSON object"))?
-        } else {
-            Parameters::parse_pairs(body.trim_end(), true)
-                .ok_or_else(|| malformed("the form's percent-encoding is broken or not UTF-8"))?
-        }
-    };
+        Parameters::parse_pairs(body.trim_end(), true)
+            .ok_or_else(|| malformed("the form's percent-encoding is broken or not UTF-8"))
+    }
+}
+
+async fn enter(app: &Arc<App>, conn: &Conn, parameters: &Parameters) -> Result<Response, Problem> {
     let id = parameters.require("id", SIGN_IN_PARAMETERS)?;
     let dn = parameters.require("dn", SIGN_IN_PARAMETERS)?;
     let password = parameters.require("password", SIGN_IN_PARAMETERS)?;
@@ -184,11 +220,24 @@ async fn try_sign_in(app: &Arc<App>, conn: &Conn, request: Request) -> Result<Re
     }
 }
 
+/// Signs out and releases the call.
+#[utoipa::path(get, path = "/api/webrtc/sign_out", operation_id = "rest_sign_out", tag = "raw-sdp",
+    params(("id" = String, Query, example = "agent123")),
+    responses((status = 200, description = "Signed out.", body = String), SessionFaults))]
 pub(super) async fn sign_out(State(app): Shared, request: Request) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::POST) {
-        return wrong_method("GET, POST, OPTIONS");
-    }
-    let session = match session(&app, request.uri(), "id") {
+    leave(&app, request.uri()).await
+}
+
+/// The same, for `sendBeacon` of a page that is being closed.
+#[utoipa::path(post, path = "/api/webrtc/sign_out", operation_id = "rest_sign_out_by_beacon", tag = "raw-sdp",
+    params(("id" = String, Query, example = "agent123")),
+    responses((status = 200, description = "Signed out.", body = String), SessionFaults))]
+pub(super) async fn sign_out_by_beacon(State(app): Shared, request: Request) -> Response {
+    leave(&app, request.uri()).await
+}
+
+async fn leave(app: &App, uri: &Uri) -> Response {
+    let session = match session(app, uri, "id") {
         Ok((session, _)) => session,
         Err(problem) => return problem.into_response(),
     };
@@ -201,24 +250,64 @@ pub(super) async fn sign_out(State(app): Shared, request: Request) -> Response {
     reply::ok()
 }
 
-pub(super) async fn message(
+/// Waits for a message. A second poll of the same session takes over from the first.
+///
+/// With `Accept: application/json` events come too, and all as JSON.
+#[utoipa::path(get, path = "/api/webrtc/message", operation_id = "rest_poll", tag = "raw-sdp",
+    params(
+        ("id" = String, Query, example = "agent123"),
+        ("wait" = Option<u64>, Query, description = "Seconds; 25 by default, 60 at most.", minimum = 0, example = 0),
+        ("events" = Option<String>, Query, description = "`1`: events too, and not only SDPs."),
+        ("dial" = Option<String>, Query, description = "`1`: events, and the client calls when it gets `DIAL`."),
+        ("ack" = Option<u64>, Query, description = "The last `X-Wrtc-Seq` received; 0 at first. Without it TCP confirms."),
+    ),
+    responses(
+        (status = 200, description = "A message.", content(
+            (String = "application/sdp"),
+            (String = "text/plain"),
+            (wire::Message<'static> = "application/json"),
+        ), headers(
+            ("X-Wrtc-Type" = String), ("X-Wrtc-Seq" = u64), ("X-Wrtc-Call" = String),
+            ("X-Wrtc-Peer" = String), ("X-Wrtc-Peer-Name" = String),
+            ("X-Wrtc-Diversion" = String), ("X-Wrtc-Private" = String),
+            ("X-Wrtc-State" = String), ("X-Genesys-CallUUID" = String),
+            ("Pragma" = String),
+        )),
+        (status = 204, description = "Nothing came."),
+        SessionFaults,
+    ))]
+pub(super) async fn poll(
     State(app): Shared,
     Extension(conn): Extension<Arc<Conn>>,
     request: Request,
 ) -> Response {
-    match *request.method() {
-        Method::GET => {
-            let asked = wanted(&app, &request);
-            // Its headers keep a buffer of hyper's, as long as the poll hangs.
-            drop(request);
-            match asked {
-                Ok((session, poll, json)) => answer(hang(&app, &conn, session, poll, json).await),
-                Err(problem) => problem.into_response(),
-            }
-        }
-        Method::POST => answer(post(&app, request).await),
-        _ => wrong_method("GET, POST, OPTIONS"),
+    let asked = wanted(&app, &request);
+    // Its headers keep a buffer of hyper's, as long as the poll hangs.
+    drop(request);
+    match asked {
+        Ok((session, poll, json)) => answer(hang(&app, &conn, session, poll, json).await),
+        Err(problem) => problem.into_response(),
     }
+}
+
+/// Takes an SDP or a command: `BYE`, `HOLD`, `RESUME`, `ANSWER`, `CALL 1004`, `DTMF 123#`, `TRANSFER 1004`,
+/// `TRANSFER 1004 REPLACES <call>`, `INFO a=b`.
+#[utoipa::path(post, path = "/api/webrtc/message", operation_id = "rest_message", tag = "raw-sdp",
+    params(
+        ("from" = String, Query, example = "agent123"),
+        ("to" = Option<String>, Query, description = "Whom to call, or which call is meant: its peer or `X-Wrtc-Call`."),
+    ),
+    request_body(content((String = "text/plain", example = "BYE"), (String = "application/sdp"))),
+    responses(
+        (status = 200, description = "Taken. What comes of it arrives through the poll.", body = String),
+        (status = 409, description = "Not in this state.", body = ErrorReply),
+        (status = 422, description = "An SDP without usable audio.", body = ErrorReply),
+        (status = 503, description = "No port is free, or the SIP server is away.", body = ErrorReply),
+        SessionFaults,
+        BodyFaults,
+    ))]
+pub(super) async fn message(State(app): Shared, request: Request) -> Response {
+    answer(post(&app, request).await)
 }
 
 fn session(
@@ -360,7 +449,7 @@ fn no_content() -> Response {
 fn render(delivery: &Delivery, json: bool) -> Option<Response> {
     let envelope = delivery.envelope();
     let mut response = if json {
-        let body = wire::render_json(envelope, delivery.seq())?.to_string();
+        let body = serde_json::to_string(&wire::render_json(envelope, delivery.seq())?).ok()?;
         reply::with_type(StatusCode::OK, "application/json", body)
     } else {
         let (content_type, body) = wire::render_text(envelope)?;

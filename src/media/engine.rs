@@ -1,7 +1,7 @@
 //! The handles through which the rest of the process uses the media plane.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,6 +17,7 @@ use super::ice::{credentials, random_text};
 use super::ports::PortPool;
 use super::rtcp::Clock;
 use super::socket::{Waker, bind, raise_descriptor_limit};
+use super::tcp::{self, Acceptor};
 use super::types::{
     BrowserLocal, BrowserRemote, CallStats, EngineStats, Flow, MediaConfig, MediaEvent, MediaId,
     OpenError, SipRemote, Sounds, StartError,
@@ -46,6 +47,8 @@ struct Shared {
     rtp_address: IpAddr,
     ports: Arc<Mutex<PortPool>>,
     workers: Vec<WorkerHandle>,
+    /// What accepts media over TCP, and where.
+    tcp: Option<(Arc<Acceptor>, SocketAddr)>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     next_id: AtomicU64,
     sounds: Sounds,
@@ -60,6 +63,9 @@ struct WorkerHandle {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        if let Some((acceptor, _)) = &self.tcp {
+            acceptor.stop();
+        }
         for worker in &self.workers {
             worker.orders.send(Command::Stop);
         }
@@ -95,6 +101,7 @@ impl Engine {
         }
         let identity = Identity::generate().map_err(|e| StartError::Certificate(e.to_string()))?;
         let ports = Arc::new(Mutex::new(pool));
+        let tcp = config.tcp_listen.map(open_tcp).transpose()?;
         let (handshakes, handshake_threads) =
             Handshakes::start(workers.div_ceil(2)).map_err(StartError::Worker)?;
         let mut handles = Vec::with_capacity(workers);
@@ -107,7 +114,12 @@ impl Engine {
                 [] => &own,
                 list => list,
             };
-            let candidates = Candidate::hosts(advertised, address.port(), None);
+            let udp = at_port(advertised.iter(), address.port());
+            let reached = tcp.as_ref().map(|tcp| {
+                let served = advertised.iter().filter(|ip| serves(tcp.address.ip(), **ip));
+                at_port(served, tcp.address.port())
+            });
+            let candidates = Candidate::hosts(&udp, &reached.unwrap_or_default());
             let waker = Waker::new().map_err(StartError::Worker)?;
             let (orders, commands) = Orders::new(waker);
             let worker =
@@ -125,17 +137,22 @@ impl Engine {
             rtp_address: config.rtp_address,
             ports,
             workers: handles,
+            tcp: tcp.as_ref().map(|tcp| (tcp.acceptor.clone(), tcp.address)),
             threads: Mutex::new(Vec::new()),
             next_id: AtomicU64::new(1),
             sounds: config.sounds,
             silence_alarm: config.silence_alarm,
         });
+        if let Some(TcpPort { acceptor, listener, .. }) = tcp {
+            let workers = shared.workers.iter().map(|worker| worker.orders.clone()).collect();
+            shared.spawn("media-tcp".to_owned(), move || {
+                if let Err(error) = acceptor.run(listener, workers) {
+                    tracing::error!(%error, "media over TCP is taken no more");
+                }
+            })?;
+        }
         for (n, worker) in ready.into_iter().enumerate() {
-            let thread = std::thread::Builder::new()
-                .name(format!("media-{n}"))
-                .spawn(move || worker.run())
-                .map_err(StartError::Worker)?;
-            shared.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+            shared.spawn(format!("media-{n}"), move || worker.run())?;
         }
         shared.threads.lock().unwrap_or_else(PoisonError::into_inner).extend(handshake_threads);
         Ok(Engine { shared })
@@ -164,7 +181,7 @@ impl Engine {
         let id = MediaId(shared.next_id.fetch_add(1, Ordering::Relaxed));
         let handle = &shared.workers[worker];
         let local = BrowserLocal {
-            ice: credentials(),
+            ice: credentials(worker),
             fingerprint: shared.identity.fingerprint(),
             candidates: handle.candidates.clone(),
             ssrc: rand::random(),
@@ -218,10 +235,21 @@ impl Engine {
             stats.stun_bad_integrity += read(&counters.stun_bad_integrity);
             stats.malformed += read(&counters.malformed);
             stats.fingerprint_mismatches += read(&counters.fingerprint_mismatches);
+            stats.tcp_connections += read(&counters.tcp_connections);
+            stats.tcp_refused += read(&counters.tcp_refused);
+            stats.tcp_dropped += read(&counters.tcp_dropped);
             stats.refused_handshakes += read(&counters.refused_handshakes);
             stats.sip_unreachable += read(&counters.unreachable);
         }
+        if let Some((acceptor, _)) = &self.shared.tcp {
+            stats.tcp_refused += acceptor.refused.load(Ordering::Relaxed);
+        }
         stats
+    }
+
+    /// Where media over TCP is taken.
+    pub fn tcp_port(&self) -> Option<SocketAddr> {
+        self.shared.tcp.as_ref().map(|(_, address)| *address)
     }
 
     /// The bound browser-side ports, one per worker.
@@ -237,6 +265,13 @@ impl fmt::Debug for Engine {
 }
 
 impl Shared {
+    fn spawn(&self, name: String, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let thread =
+            std::thread::Builder::new().name(name).spawn(run).map_err(StartError::Worker)?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
+    }
+
     fn ports(&self) -> std::sync::MutexGuard<'_, PortPool> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -261,6 +296,31 @@ impl Shared {
         }
         Err(OpenError::NoPort)
     }
+}
+
+/// The port for media over TCP, not served yet.
+struct TcpPort {
+    acceptor: Arc<Acceptor>,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+fn open_tcp(address: SocketAddr) -> Result<TcpPort, StartError> {
+    let open = || {
+        let listener = tcp::listen(address)?;
+        let address = listener.local_addr()?;
+        Ok(TcpPort { acceptor: Acceptor::new()?, listener, address })
+    };
+    open().map_err(|source| StartError::Listen { address, source })
+}
+
+/// Whether a socket bound to `local` is reached at `ip`, with a NAT in front of it if need be.
+fn serves(local: IpAddr, ip: IpAddr) -> bool {
+    local.is_ipv4() == ip.is_ipv4() || local == IpAddr::from(Ipv6Addr::UNSPECIFIED)
+}
+
+fn at_port<'a>(addresses: impl Iterator<Item = &'a IpAddr>, port: u16) -> Vec<SocketAddr> {
+    addresses.map(|ip| SocketAddr::new(*ip, port)).collect()
 }
 
 fn bind_browser_port(listen: SocketAddr, n: usize) -> Result<UdpSocket, StartError> {
@@ -350,7 +410,7 @@ impl Bridge {
 
     fn new_credentials(&self, order: impl FnOnce(IceCredentials) -> Order) -> BrowserLocal {
         let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
-        local.ice = credentials();
+        local.ice = credentials(self.worker);
         self.order(order(local.ice.clone()), Some(local.ice.ufrag.clone()));
         local.clone()
     }

@@ -180,3 +180,125 @@ impl Handshake {
         if outdated { Vec::new() } else { events }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client, and our side, which expects it.
+    fn ends(now: Instant) -> (Dtls, Handshake) {
+        let [ours, theirs] = [(); 2].map(|()| Arc::new(Identity::generate().unwrap()));
+        let mut client = Dtls::new(theirs.clone());
+        client.set_remote(Some(ours.fingerprint()), Setup::Active);
+        client.handle_reachable(now);
+        let mut server = Handshake::new(7, ours);
+        server.set_remote(Some(theirs.fingerprint()), Setup::Passive);
+        (client, server)
+    }
+
+    /// Hands over what each has to send; true when something moved.
+    fn carry(now: Instant, client: &mut Dtls, server: &mut Handshake) -> bool {
+        let mut moved = false;
+        while let Some(datagram) = client.poll_transmit() {
+            assert!(
+                server.handle_datagram(now, &datagram).is_none(),
+                "nothing costly is done here"
+            );
+            moved = true;
+        }
+        while let Some(datagram) = server.poll_transmit() {
+            client.handle_datagram(now, &datagram);
+            moved = true;
+        }
+        moved
+    }
+
+    fn finish(now: Instant, client: &mut Dtls, server: &mut Handshake) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            let moved = carry(now, client, server);
+            match server.poll_job() {
+                Some(job) => events.extend(server.handle_done(job.run(now))),
+                None if !moved => return events,
+                None => {}
+            }
+        }
+    }
+
+    fn is_connected(events: &[Event]) -> bool {
+        matches!(events, [Event::Connected { .. }])
+    }
+
+    #[test]
+    fn a_handshake_is_done_by_jobs_alone() {
+        let now = Instant::now();
+        let (mut client, mut server) = ends(now);
+        assert!(server.poll_job().is_none(), "there is nothing to do yet");
+        assert!(is_connected(&finish(now, &mut client, &mut server)));
+        assert!(server.poll_job().is_none());
+    }
+
+    #[test]
+    fn what_comes_meanwhile_waits_and_not_without_bound() {
+        let now = Instant::now();
+        let (mut client, mut server) = ends(now);
+        carry(now, &mut client, &mut server);
+        let job = server.poll_job().unwrap();
+        for _ in 0..100 {
+            server.handle_datagram(now, &[22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0]);
+        }
+        assert!(server.poll_job().is_none(), "it is away");
+        assert_eq!(server.waiting.len(), MAX_WAITING);
+        assert!(server.poll_timeout().is_none());
+        assert!(server.handle_done(job.run(now)).is_empty());
+        assert!(is_connected(&finish(now, &mut client, &mut server)));
+    }
+
+    #[test]
+    fn a_refused_job_only_waits_for_the_next_repetition() {
+        let now = Instant::now();
+        let (mut client, mut server) = ends(now);
+        carry(now, &mut client, &mut server);
+        let job = server.poll_job().unwrap();
+        server.handle_refused(job);
+        assert!(finish(now, &mut client, &mut server).is_empty(), "the hello is lost");
+        let again = client.poll_timeout().unwrap();
+        assert!(client.handle_timeout(again).is_none());
+        assert!(is_connected(&finish(again, &mut client, &mut server)));
+    }
+
+    /// The browser was exchanged for another while the last step of the first one's handshake was
+    /// worked on: the keys of the first are not installed.
+    #[test]
+    fn a_description_of_somebody_else_voids_what_is_under_way() {
+        let now = Instant::now();
+        for fingerprint in [Some(Fingerprint([1; 32])), None] {
+            let (mut client, mut server) = ends(now);
+            let mut connected = None;
+            while connected.is_none() {
+                carry(now, &mut client, &mut server);
+                let done = server.poll_job().unwrap().run(now);
+                if is_connected(&done.events) {
+                    server.set_remote(fingerprint, Setup::Passive);
+                    connected = Some(!server.handle_done(done).is_empty());
+                } else {
+                    assert!(server.handle_done(done).is_empty());
+                }
+            }
+            assert_eq!(connected, Some(false));
+        }
+    }
+
+    #[test]
+    fn a_lost_job_ends_the_handshake() {
+        let now = Instant::now();
+        let (mut client, mut server) = ends(now);
+        carry(now, &mut client, &mut server);
+        drop(server.poll_job().unwrap());
+        let events = server.handle_done(Done::lost(server.number()));
+        assert!(matches!(events[..], [Event::Failed(DtlsFailure::Handshake)]));
+        let again = client.poll_timeout().unwrap();
+        assert!(client.handle_timeout(again).is_none());
+        assert!(finish(again, &mut client, &mut server).is_empty());
+    }
+}

@@ -29,6 +29,7 @@ mod rtp;
 mod socket;
 mod srtp;
 mod stream;
+mod tcp;
 mod tones;
 mod types;
 mod worker;

@@ -19,7 +19,10 @@ pub struct MediaId(pub u64);
 pub struct MediaConfig {
     /// First browser-side port; worker `n` takes `listen.port() + n` (port 0: any free port each).
     pub listen: SocketAddr,
-    /// Addresses for the ICE candidates; the port is the worker's own. Empty: `listen`'s address.
+    /// Where media over TCP is taken (RFC 6544, passive), one port for all workers; `None`: nowhere.
+    pub tcp_listen: Option<SocketAddr>,
+    /// Addresses for the ICE candidates; the port is the worker's own, or that of `tcp_listen`. Empty:
+    /// `listen`'s address.
     pub advertise: Vec<IpAddr>,
     /// Where RTP sockets are bound and what the SDP toward SIP says.
     pub rtp_address: IpAddr,
@@ -180,6 +183,15 @@ impl Mos {
     pub fn average(&self) -> Option<f64> {
         (self.intervals > 0).then(|| self.sum / f64::from(self.intervals))
     }
+
+    /// What came after `before`. Which interval was the worst is known only from the beginning on.
+    pub fn since(&self, before: &Mos) -> Mos {
+        Mos {
+            intervals: self.intervals.saturating_sub(before.intervals),
+            sum: self.sum - before.sum,
+            worst: self.worst.filter(|_| before.intervals == 0),
+        }
+    }
 }
 
 /// Round trips of one leg, from RTCP; `None` until one was measured.
@@ -200,6 +212,8 @@ pub struct CallStats {
     pub to_sip: StreamStats,
     pub browser_rtt: RoundTrips,
     pub sip_rtt: RoundTrips,
+    /// The SIP side speaks SRTP now.
+    pub sip_encrypted: bool,
     pub srtp_auth_failures: u64,
     pub srtp_replays: u64,
     /// The same of the SIP side, where that speaks SRTP.
@@ -223,6 +237,12 @@ pub struct EngineStats {
     pub malformed: u64,
     /// Handshakes refused because of a wrong certificate.
     pub fingerprint_mismatches: u64,
+    /// Connections that carry a call's media now.
+    pub tcp_connections: u64,
+    /// Connections that named no call of ours, or were not heard of in time.
+    pub tcp_refused: u64,
+    /// Datagrams that a connection had no room for.
+    pub tcp_dropped: u64,
     /// Work of handshakes that was put off because too much of it waited already.
     pub refused_handshakes: u64,
     /// ICMP reports that nobody takes RTP where a phone is said to be.
@@ -253,6 +273,8 @@ pub enum StartError {
     NothingToAdvertise(SocketAddr),
     #[error("cannot bind the browser-side port {address}: {source}")]
     Bind { address: SocketAddr, source: std::io::Error },
+    #[error("cannot listen for media over TCP at {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot set up a media worker: {0}")]
     Worker(std::io::Error),
     #[error("cannot make the DTLS certificate: {0}")]

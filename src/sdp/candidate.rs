@@ -1,7 +1,7 @@
 //! Our ICE candidates.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// How a candidate is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,17 +44,13 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Those of these addresses, the preferred first: all of UDP on `udp_port`, then, with a port for it,
-    /// all of TCP. The first is the default one, for `m=` and `c=` lines.
-    pub fn hosts(addresses: &[IpAddr], udp_port: u16, tcp_port: Option<u16>) -> Vec<Candidate> {
-        let of = |transport: Transport, port: u16| {
-            (0..)
-                .zip(addresses)
-                .map(move |(index, ip)| (transport, index, SocketAddr::new(*ip, port)))
-        };
-        let tcp = tcp_port.into_iter().flat_map(|port| of(Transport::TcpPassive, port));
+    /// Those of different addresses, the preferred first. The first one for UDP is the default, for `m=`
+    /// and `c=` lines.
+    pub fn hosts(udp: &[SocketAddr], tcp: &[SocketAddr]) -> Vec<Candidate> {
+        let udp = (0..).zip(udp).map(|(index, address)| (Transport::Udp, index, *address));
+        let tcp = (0..).zip(tcp).map(|(index, address)| (Transport::TcpPassive, index, *address));
         (1..)
-            .zip(of(Transport::Udp, udp_port).chain(tcp))
+            .zip(udp.chain(tcp))
             .map(|(foundation, (transport, index, address))| {
                 let local = transport.best_local_preference().saturating_sub(index);
                 let priority = (transport.type_preference() << 24) | (local << 8) | 255;
@@ -83,8 +79,9 @@ mod tests {
 
     #[test]
     fn tcp_comes_after_udp_and_addresses_in_their_order() {
-        let addresses = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
-        let all = Candidate::hosts(&addresses, 30_001, Some(443));
+        let at = |text: &str| text.parse().unwrap();
+        let udp = [at("192.0.2.1:30001"), at("[2001:db8::1]:30001")];
+        let all = Candidate::hosts(&udp, &[at("192.0.2.1:443"), at("[2001:db8::1]:443")]);
         let lines: Vec<String> = all.iter().map(Candidate::to_string).collect();
         assert_eq!(
             lines,
@@ -97,6 +94,6 @@ mod tests {
         );
         // A peer-reflexive pair over UDP (110) is better than any over TCP.
         assert!(all.iter().all(|c| c.transport == Transport::Udp || c.priority < 110 << 24));
-        assert_eq!(Candidate::hosts(&addresses, 1, None).len(), 2);
+        assert_eq!(Candidate::hosts(&udp, &[]).len(), 2);
     }
 }

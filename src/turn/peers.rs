@@ -8,7 +8,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub struct Peers {
     v4: Option<Family>,
     v6: Option<Family>,
-    ports: Vec<u16>,
 }
 
 #[derive(Debug, Clone)]
@@ -16,6 +15,7 @@ struct Family {
     /// Address of the relay sockets and of the media sockets as they see them.
     local: IpAddr,
     names: Vec<IpAddr>,
+    ports: Vec<u16>,
 }
 
 impl Peers {
@@ -26,32 +26,26 @@ impl Peers {
         advertised: &[IpAddr],
         is_ours: impl Fn(IpAddr) -> bool,
     ) -> Peers {
-        let Some(ip) = bound.first().map(SocketAddr::ip) else { return Peers::default() };
         let family = |v6: bool| {
-            let (any, loopback): (IpAddr, IpAddr) = match v6 {
-                true => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into()),
-                false => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into()),
-            };
+            // A socket on `::` has IPv4, too.
+            let serves = |at: &&SocketAddr| at.is_ipv6() == v6 || at.ip() == Ipv6Addr::UNSPECIFIED;
+            let sockets: Vec<SocketAddr> = bound.iter().filter(serves).copied().collect();
             let mut names: Vec<IpAddr> =
                 advertised.iter().copied().filter(|name| name.is_ipv6() == v6).collect();
-            // A socket on `::` has IPv4, too.
-            let local = if ip == any || ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
-                names.iter().copied().find(|name| is_ours(*name)).unwrap_or(loopback)
-            } else if ip.is_ipv6() == v6 {
-                ip
-            } else {
-                return None;
+            let local = match sockets.first()?.ip() {
+                ip if !ip.is_unspecified() => ip,
+                _ => names.iter().copied().find(|name| is_ours(*name)).unwrap_or(match v6 {
+                    true => Ipv6Addr::LOCALHOST.into(),
+                    false => Ipv4Addr::LOCALHOST.into(),
+                }),
             };
             if !names.contains(&local) {
                 names.push(local);
             }
-            is_ours(local).then_some(Family { local, names })
+            let ports = sockets.iter().map(SocketAddr::port).collect();
+            is_ours(local).then_some(Family { local, names, ports })
         };
-        Peers {
-            v4: family(false),
-            v6: family(true),
-            ports: bound.iter().map(SocketAddr::port).collect(),
-        }
+        Peers { v4: family(false), v6: family(true) }
     }
 
     fn family(&self, v6: bool) -> Option<&Family> {
@@ -71,7 +65,7 @@ impl Peers {
     /// The media socket that goes by this name.
     pub(super) fn resolve(&self, peer: SocketAddr) -> Option<SocketAddr> {
         let family = self.family(peer.is_ipv6())?;
-        (family.names.contains(&peer.ip()) && self.ports.contains(&peer.port()))
+        (family.names.contains(&peer.ip()) && family.ports.contains(&peer.port()))
             .then(|| SocketAddr::new(family.local, peer.port()))
     }
 }
@@ -111,6 +105,15 @@ mod tests {
         let peers = Peers::new(&[at("[::]:7")], &[ip("203.0.113.5"), ip("2001:db8::5")], loopback);
         assert_eq!(peers.resolve(at("203.0.113.5:7")), Some(at("127.0.0.1:7")));
         assert_eq!(peers.resolve(at("[2001:db8::5]:7")), Some(at("[::1]:7")));
+    }
+
+    #[test]
+    fn each_family_has_its_own_sockets() {
+        let peers = Peers::new(&[at("127.0.0.1:7"), at("[::1]:8")], &[], |_| true);
+        assert_eq!(peers.resolve(at("127.0.0.1:7")), Some(at("127.0.0.1:7")));
+        assert_eq!(peers.resolve(at("[::1]:8")), Some(at("[::1]:8")));
+        assert_eq!(peers.resolve(at("127.0.0.1:8")), None);
+        assert_eq!(peers.resolve(at("[::1]:7")), None);
     }
 
     #[test]

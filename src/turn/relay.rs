@@ -120,9 +120,10 @@ impl Relays {
         }
     }
 
-    /// What is still on its way from a socket that was closed has another serial.
+    /// What is still on its way from a socket that was closed has another serial, whoever has the
+    /// client's address next.
     fn close(&mut self) {
-        self.serial += 1;
+        self.serial = rand::random();
         self.first = None;
         self.ip = None;
         self.legs.clear();

@@ -37,7 +37,7 @@ pub(super) async fn run(socket: UdpSocket, core: Arc<Core>, stop: CancellationTo
             received = socket.recv_from(&mut buffer) => match received {
                 Ok((length, from)) => {
                     let data = buffer.get(..length).unwrap_or_default();
-                    let mut client = clients.remove(&from).unwrap_or_else(|| Client {
+                    let client = clients.entry(from).or_insert_with(|| Client {
                         session: Session::new(
                             Arc::clone(&core),
                             Transport::Datagram,
@@ -48,8 +48,8 @@ pub(super) async fn run(socket: UdpSocket, core: Arc<Core>, stop: CancellationTo
                     client.session.handle_client(data, now());
                     client.carry_out(&socket, from, &core);
                     // Only allocations are remembered, and those have their quota.
-                    if client.session.is_open() {
-                        clients.insert(from, client);
+                    if !client.session.is_open() {
+                        clients.remove(&from);
                     }
                 }
                 Err(error) => {

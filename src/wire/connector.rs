@@ -2,12 +2,13 @@
 //!
 //! The names, the order of the members and what is a string or a number are WWE's.
 
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::jsapi::{BadId, check_dn};
-use super::rest::{self, Body};
-use super::types::FromBrowser;
+use super::rest;
 
 /// WWE sends it with every request, and gets it with every reply.
 pub const CONTENT_TYPE: &str = "application/json; charset=UTF-8";
@@ -108,24 +109,76 @@ impl Action {
 /// A body that cannot be used: 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
-    #[error("the body is not a JSON object: {0}")]
+    #[error("the body cannot be used: {0}")]
     Json(String),
-    #[error("`{0}` is missing or of another type than it should be")]
-    Missing(&'static str),
+    #[error("`value` is not a number of milliseconds")]
+    NotMilliseconds,
     #[error("`users` is to name 1 to {MAX_USERS} DNs")]
     Users,
     #[error("`users`: {0}")]
     Dn(BadId),
-    #[error("{0}")]
+    #[error("`destination` is empty")]
+    Nobody,
+    #[error("`digits`: {0}")]
     Digits(rest::BadBody),
 }
 
-/// A body, empty or a JSON object. A byte order mark is nobody's fault.
-fn object(body: &str) -> Result<Map<String, Value>, BadRequest> {
-    let body = body.trim_start_matches('\u{feff}').trim();
-    if body.is_empty() {
-        return Ok(Map::new());
-    }
+/// `/SetOptions`
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct SetOptions {
+    /// WWE's options of a softphone. `ping-interval` (ms) is used.
+    #[schema(value_type = Object, example = json!({"ping-interval": 2000}))]
+    value: Map<String, Value>,
+}
+
+/// `/SetSIPEndpointParameters`
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct SetParameters {
+    /// `{Key, Value}` each. None is used.
+    #[schema(value_type = Vec<Object>, example = json!([{"Key": "SipEndpointTransportProtocol", "Value": "UDP"}]))]
+    #[allow(dead_code, reason = "read to see that it is there")]
+    value: Vec<Value>,
+}
+
+/// `/RegisterDn`
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct RegisterDn {
+    /// SIP servers; those of the gateway's configuration are used.
+    #[schema(value_type = Option<Vec<String>>, example = json!(["host:5060"]))]
+    #[serde(default)]
+    #[allow(dead_code, reason = "part of the message")]
+    addresses: Value,
+    /// DNs, with or without `sip:` before and `@host` behind.
+    #[schema(min_items = 1, max_items = 16, example = json!(["5001"]))]
+    users: Vec<String>,
+}
+
+/// `/SetPingPeriod`
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct SetPingPeriod {
+    /// Milliseconds, as a number or its text.
+    #[schema(value_type = u64, example = 2000)]
+    value: Value,
+}
+
+/// `/MakeCall`
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct MakeCall {
+    /// A number, or the user part of a SIP URI.
+    #[schema(min_length = 1, example = "1003")]
+    destination: String,
+}
+
+/// `/SendDTMF`
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct SendDtmf {
+    #[schema(pattern = "^[0-9*#A-Da-d ]+$", max_length = 64, example = "1#")]
+    digits: String,
+}
+
+/// A byte order mark is nobody's fault.
+fn read<T: DeserializeOwned>(body: &str) -> Result<T, BadRequest> {
+    let body = body.trim_start_matches('\u{feff}');
     serde_json::from_str(body).map_err(|error| BadRequest::Json(error.to_string()))
 }
 
@@ -133,21 +186,18 @@ fn object(body: &str) -> Result<Map<String, Value>, BadRequest> {
 /// other options are a softphone's own business (devices, codecs, SIP), which here the page and the
 /// gateway's configuration have.
 pub fn parse_options(body: &str) -> Result<Option<u64>, BadRequest> {
-    let object = object(body)?;
-    let options = object.get("value").and_then(Value::as_object);
-    let options = options.ok_or(BadRequest::Missing("value"))?;
-    Ok(options.get("ping-interval").and_then(milliseconds))
+    let SetOptions { value } = read(body)?;
+    Ok(value.get("ping-interval").and_then(milliseconds))
 }
 
 /// `/SetSIPEndpointParameters`: read and not needed.
 pub fn parse_parameters(body: &str) -> Result<(), BadRequest> {
-    let object = object(body)?;
-    object.get("value").and_then(Value::as_array).ok_or(BadRequest::Missing("value")).map(|_| ())
+    read::<SetParameters>(body).map(|_| ())
 }
 
 /// `/SetPingPeriod`: milliseconds.
 pub fn parse_ping_period(body: &str) -> Result<u64, BadRequest> {
-    object(body)?.get("value").and_then(milliseconds).ok_or(BadRequest::Missing("value"))
+    milliseconds(&read::<SetPingPeriod>(body)?.value).ok_or(BadRequest::NotMilliseconds)
 }
 
 /// WWE writes numbers as numbers, and its options as text now and then.
@@ -157,14 +207,12 @@ fn milliseconds(value: &Value) -> Option<u64> {
 
 /// `/RegisterDn`: the DNs, without what stands behind an `@`.
 pub fn parse_users(body: &str) -> Result<Vec<String>, BadRequest> {
-    let object = object(body)?;
-    let users = object.get("users").and_then(Value::as_array);
-    let users = users.ok_or(BadRequest::Missing("users"))?;
+    let RegisterDn { users, .. } = read(body)?;
     if users.is_empty() || users.len() > MAX_USERS {
         return Err(BadRequest::Users);
     }
-    let dn = |user: &Value| {
-        let user = user.as_str().ok_or(BadRequest::Users)?.trim();
+    let dn = |user: &String| {
+        let user = user.trim();
         let user = user.strip_prefix("sip:").unwrap_or(user);
         let dn = user.split('@').next().unwrap_or_default();
         check_dn(dn).map_err(BadRequest::Dn)?;
@@ -175,21 +223,15 @@ pub fn parse_users(body: &str) -> Result<Vec<String>, BadRequest> {
 
 /// `/MakeCall`: whom.
 pub fn parse_destination(body: &str) -> Result<String, BadRequest> {
-    let object = object(body)?;
-    let to = object.get("destination").and_then(Value::as_str).map(str::trim);
-    to.filter(|to| !to.is_empty()).map(str::to_owned).ok_or(BadRequest::Missing("destination"))
+    let MakeCall { destination } = read(body)?;
+    let to = destination.trim();
+    if to.is_empty() { Err(BadRequest::Nobody) } else { Ok(to.to_owned()) }
 }
 
 /// `/SendDTMF`: digits as in the raw-SDP dialect's command.
 pub fn parse_digits(body: &str) -> Result<String, BadRequest> {
-    let object = object(body)?;
-    let digits = object.get("digits").and_then(Value::as_str);
-    let digits = digits.ok_or(BadRequest::Missing("digits"))?;
-    match rest::dtmf(digits) {
-        Ok(Body::Command(FromBrowser::Dtmf(digits))) => Ok(digits),
-        Ok(_) => Err(BadRequest::Missing("digits")),
-        Err(error) => Err(BadRequest::Digits(error)),
-    }
+    let SendDtmf { digits } = read(body)?;
+    rest::digits(&digits).map_err(BadRequest::Digits)
 }
 
 /// What a line of the gateway looks like from here.
@@ -203,25 +245,122 @@ pub struct Status<'a> {
     pub incoming: bool,
 }
 
-#[derive(Serialize)]
-struct CallStatus<'a> {
+/// Of `/GetCallStatus`.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallStatusReply<'a> {
+    /// At the SIP server.
     registered: bool,
     dn: &'a str,
-    #[serde(rename = "callActive")]
     call_active: bool,
-    #[serde(rename = "hasIncomingCall")]
     has_incoming_call: bool,
-    #[serde(rename = "callerId")]
+    /// Who calls, or else who is talked to.
+    #[schema(required)]
     caller_id: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct IncomingCall<'a> {
-    #[serde(rename = "hasIncomingCall")]
+/// Of `/GetIncomingCall`.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IncomingCallReply<'a> {
     has_incoming_call: bool,
-    #[serde(rename = "callerId")]
+    #[schema(required)]
     caller_id: Option<&'a str>,
+    /// Since when it rings (RFC 3339).
+    #[schema(required)]
     timestamp: Option<&'a str>,
+}
+
+/// Of `/GetDnSIP`.
+#[derive(Serialize, ToSchema)]
+pub struct DnReply<'a> {
+    /// Empty while no DN is registered.
+    #[serde(rename = "get_DnSIPResult")]
+    dn: &'a str,
+}
+
+/// Of `/GetIsEndpointActive`.
+#[derive(Serialize, ToSchema)]
+pub struct ActiveReply {
+    #[serde(rename = "get_IsEndpointActiveResult")]
+    active: bool,
+}
+
+/// Of `/Ping`.
+#[derive(Serialize, ToSchema)]
+pub struct PingReply {
+    #[serde(rename = "PingResult")]
+    #[schema(value_type = Vec<Object>)]
+    result: [(); 0],
+}
+
+/// Of `/GetSIPEndpointParameters`.
+#[derive(Serialize, ToSchema)]
+pub struct ParametersReply {
+    #[serde(rename = "get_SIPEndpointParametersResult")]
+    result: Vec<Parameter>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Parameter {
+    #[serde(rename = "Key")]
+    key: &'static str,
+    /// A text or a truth value.
+    #[serde(rename = "Value")]
+    #[schema(value_type = Value)]
+    value: Value,
+}
+
+/// Taken.
+#[derive(Serialize, ToSchema)]
+pub struct Taken {}
+
+/// A fault of a request that has no result.
+#[derive(Serialize, ToSchema)]
+pub struct FaultReply<'a> {
+    error: &'a str,
+}
+
+/// What `POST /api/connector/token` gives: where the connector is for this DN.
+#[derive(Serialize, ToSchema)]
+pub struct TokenReply<'a> {
+    token: &'a str,
+    path: String,
+    dn: &'a str,
+}
+
+macro_rules! results {
+    ($($action:ident: $reply:ident { $result:ident })*) => {
+        $(
+            #[derive(Serialize, ToSchema)]
+            #[allow(non_snake_case)]
+            pub struct $reply<'a> {
+                $result: bool,
+                /// Why not.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                error: Option<&'a str>,
+            }
+        )*
+
+        /// `{"MakeCallResult":true}`, or `{"MakeCallResult":false,"error":"..."}`.
+        pub fn result(action: Action, error: Option<&str>) -> String {
+            match action {
+                $(Action::$action => json_of(&$reply { $result: error.is_none(), error }),)*
+                _ => error.map_or_else(taken, fault),
+            }
+        }
+    };
+}
+
+results! {
+    RegisterDn: RegisterDnReply { RegisterDnResult }
+    UnregisterDn: UnregisterDnReply { UnregisterDnResult }
+    MakeCall: MakeCallReply { MakeCallResult }
+    AnswerCall: AnswerCallReply { AnswerCallResult }
+    HangUp: HangUpReply { HangUpResult }
+    Hold: HoldReply { HoldResult }
+    Retrieve: RetrieveReply { RetrieveResult }
+    SendDtmf: SendDtmfReply { SendDTMFResult }
 }
 
 fn json_of(value: &impl Serialize) -> String {
@@ -229,75 +368,47 @@ fn json_of(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// `{}`: taken.
+/// `{}`
 pub fn taken() -> String {
-    "{}".to_owned()
+    json_of(&Taken {})
 }
 
-/// `{"get_DnSIPResult":"5001"}`; an empty text while no DN is registered.
+/// `{"get_DnSIPResult":"5001"}`
 pub fn dn_reply(dn: Option<&str>) -> String {
-    json!({"get_DnSIPResult": dn.unwrap_or_default()}).to_string()
+    json_of(&DnReply { dn: dn.unwrap_or_default() })
 }
 
 pub fn active_reply(active: bool) -> String {
-    json!({"get_IsEndpointActiveResult": active}).to_string()
+    json_of(&ActiveReply { active })
 }
 
 pub fn parameters_reply(active: bool) -> String {
-    #[derive(Serialize)]
-    struct Pair {
-        #[serde(rename = "Key")]
-        key: &'static str,
-        #[serde(rename = "Value")]
-        value: Value,
-    }
-    #[derive(Serialize)]
-    struct Reply {
-        #[serde(rename = "get_SIPEndpointParametersResult")]
-        result: [Pair; 3],
-    }
     let status = if active { "EndpointStatus_Ready" } else { "EndpointStatus_NotReady" };
-    json_of(&Reply {
-        result: [
-            Pair { key: "EndpointStatus", value: json!(status) },
-            Pair { key: "IsPingMandatory", value: json!(false) },
-            Pair { key: "Status", value: json!("Initialized") },
+    json_of(&ParametersReply {
+        result: vec![
+            Parameter { key: "EndpointStatus", value: json!(status) },
+            Parameter { key: "IsPingMandatory", value: json!(false) },
+            Parameter { key: "Status", value: json!("Initialized") },
         ],
     })
 }
 
+/// `{"PingResult":[]}`
 pub fn ping_reply() -> String {
-    "{\"PingResult\":[]}".to_owned()
+    json_of(&PingReply { result: [] })
 }
 
-/// `{"MakeCallResult":true}`.
-pub fn done(action: Action) -> String {
-    format!("{{\"{}Result\":true}}", action.name())
+/// `{"error":"..."}`
+pub fn fault(error: &str) -> String {
+    json_of(&FaultReply { error })
 }
 
-/// `{"MakeCallResult":false,"error":"..."}`.
-pub fn not_done(action: Action, why: &str) -> String {
-    format!("{{\"{}Result\":false,\"error\":{}}}", action.name(), json!(why))
-}
-
-/// What `POST /api/connector/token` gives: where the connector is for this DN.
 pub fn token_reply(token: &str, base_path: &str, dn: &str) -> String {
-    #[derive(Serialize)]
-    struct Reply<'a> {
-        token: &'a str,
-        path: String,
-        dn: &'a str,
-    }
-    json_of(&Reply { token, path: format!("{base_path}/connector/{token}"), dn })
-}
-
-/// `{"error":"..."}`, for what has no result.
-pub fn fault(why: &str) -> String {
-    json!({"error": why}).to_string()
+    json_of(&TokenReply { token, path: format!("{base_path}/connector/{token}"), dn })
 }
 
 pub fn call_status_reply(status: &Status<'_>) -> String {
-    json_of(&CallStatus {
+    json_of(&CallStatusReply {
         registered: status.registered,
         dn: status.dn,
         call_active: status.active,
@@ -308,7 +419,7 @@ pub fn call_status_reply(status: &Status<'_>) -> String {
 
 /// Who calls, and since when (RFC 3339); `None` while nobody does.
 pub fn incoming_reply(call: Option<(&str, &str)>) -> String {
-    json_of(&IncomingCall {
+    json_of(&IncomingCallReply {
         has_incoming_call: call.is_some(),
         caller_id: call.map(|(caller, _)| caller),
         timestamp: call.map(|(_, since)| since),
@@ -344,10 +455,10 @@ mod tests {
         assert_eq!(parameters_reply(true), parameters("EndpointStatus_Ready"));
         assert_eq!(parameters_reply(false), parameters("EndpointStatus_NotReady"));
         assert_eq!(ping_reply(), r#"{"PingResult":[]}"#);
-        assert_eq!(done(Action::RegisterDn), r#"{"RegisterDnResult":true}"#);
-        assert_eq!(done(Action::SendDtmf), r#"{"SendDTMFResult":true}"#);
+        assert_eq!(result(Action::RegisterDn, None), r#"{"RegisterDnResult":true}"#);
+        assert_eq!(result(Action::SendDtmf, None), r#"{"SendDTMFResult":true}"#);
         let not = r#"{"HoldResult":false,"error":"no \"call\""}"#;
-        assert_eq!(not_done(Action::Hold, "no \"call\""), not);
+        assert_eq!(result(Action::Hold, Some("no \"call\"")), not);
         assert_eq!(
             incoming_reply(Some(("1003", "2026-11-21T09:30:00.000Z"))),
             r#"{"hasIncomingCall":true,"callerId":"1003","timestamp":"2026-11-21T09:30:00.000Z"}"#
@@ -368,7 +479,7 @@ mod tests {
         let users = r#"{"addresses":["sip.example:5060"],"users":["5001","sip:5002@sip.example"]}"#;
         assert_eq!(parse_users(users), Ok(vec!["5001".to_owned(), "5002".to_owned()]));
         assert_eq!(parse_users(r#"{"users":[]}"#), Err(BadRequest::Users));
-        assert_eq!(parse_users(r#"{"users":"5001"}"#), Err(BadRequest::Missing("users")));
+        assert!(matches!(parse_users(r#"{"users":"5001"}"#), Err(BadRequest::Json(_))));
         assert!(matches!(parse_users(r#"{"users":["50 01"]}"#), Err(BadRequest::Dn(_))));
         assert!(matches!(parse_users("[1]"), Err(BadRequest::Json(_))));
         let options =
@@ -376,14 +487,11 @@ mod tests {
         assert_eq!(parse_options(options), Ok(Some(2000)));
         assert_eq!(parse_options(r#"{"value":{"ping-interval":"500"}}"#), Ok(Some(500)));
         assert_eq!(parse_options(r#"{"value":{}}"#), Ok(None));
-        assert_eq!(parse_options("{}"), Err(BadRequest::Missing("value")));
+        assert!(matches!(parse_options("{}"), Err(BadRequest::Json(_))));
         assert_eq!(parse_ping_period("\u{feff}{\"value\":2000}"), Ok(2000));
-        assert_eq!(parse_ping_period(r#"{"value":-1}"#), Err(BadRequest::Missing("value")));
+        assert_eq!(parse_ping_period(r#"{"value":-1}"#), Err(BadRequest::NotMilliseconds));
         assert_eq!(parse_destination(r#"{"destination":" 1003 "}"#), Ok("1003".to_owned()));
-        assert_eq!(
-            parse_destination(r#"{"destination":""}"#),
-            Err(BadRequest::Missing("destination"))
-        );
+        assert_eq!(parse_destination(r#"{"destination":""}"#), Err(BadRequest::Nobody));
         assert_eq!(parse_digits(r#"{"digits":"1#a"}"#), Ok("1#A".to_owned()));
         assert!(matches!(parse_digits(r#"{"digits":"1x"}"#), Err(BadRequest::Digits(_))));
     }

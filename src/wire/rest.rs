@@ -1,6 +1,7 @@
 //! The raw-SDP dialect: SDP or one line of text in, SDP, text or JSON out.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::jsapi::crlf;
 use super::{Envelope, FromBrowser, ToBrowser};
@@ -96,14 +97,19 @@ pub fn parse_body(body: &str) -> Result<Body, BadBody> {
     parsed
 }
 
-pub(super) fn dtmf(rest: &str) -> Result<Body, BadBody> {
+fn dtmf(rest: &str) -> Result<Body, BadBody> {
+    digits(rest).map(|digits| Body::Command(FromBrowser::Dtmf(digits)))
+}
+
+/// Digits, in capitals and without the spaces.
+pub(super) fn digits(rest: &str) -> Result<String, BadBody> {
     let digits: String =
         rest.chars().filter(|c| *c != ' ').map(|c| c.to_ascii_uppercase()).collect();
     let known = |c: char| c.is_ascii_digit() || "*#ABCD".contains(c);
     if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.chars().all(known) {
         return Err(BadBody::Digits);
     }
-    Ok(Body::Command(FromBrowser::Dtmf(digits)))
+    Ok(digits)
 }
 
 fn transfer(rest: &str) -> Result<Body, BadBody> {
@@ -180,63 +186,105 @@ fn one_line(text: &str) -> String {
     text.replace(|c: char| c.is_control(), " ")
 }
 
-/// The same as JSON: `{type,seq,call,peer,peerName,callUuid,divertedFrom,private,sdp,state,code,reason,...}` with the fields
-/// that apply.
-pub fn render_json(envelope: &Envelope, seq: u64) -> Option<Value> {
-    let mut object = Map::new();
-    let mut put = |key: &str, value: Value| {
-        object.insert(key.to_owned(), value);
+/// A message as JSON, with the members that apply.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Message<'a> {
+    /// As in `X-Wrtc-Type`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Counts up by one; to be confirmed by `ack`.
+    seq: u64,
+    /// Our id of the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<&'a str>,
+    /// The other party's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_uuid: Option<&'a str>,
+    /// Whom the caller had called before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diverted_from: Option<&'a str>,
+    /// The caller does not want to be shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sdp: Option<String>,
+    /// Of an `offer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attached_data: Option<Vec<Pair<'a>>>,
+    /// `early`: nobody has answered yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    /// SIP's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    /// Of an `error`: the word for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digit: Option<char>,
+    /// Of a `dial`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<&'a str>,
+}
+
+/// A pair of `attacheddata`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Pair<'a> {
+    key: &'a str,
+    value: &'a str,
+}
+
+/// `None` for what this dialect has no word for.
+pub fn render_json(envelope: &Envelope, seq: u64) -> Option<Message<'_>> {
+    let given = |text: &'_ String| !text.is_empty();
+    let mut message = Message {
+        kind: kind(&envelope.message)?,
+        seq,
+        call: Some(&envelope.call).filter(|call| given(call)).map(String::as_str),
+        peer: Some(&envelope.peer).filter(|peer| given(peer)).map(String::as_str),
+        peer_name: envelope.peer_name.as_deref(),
+        call_uuid: envelope.call_uuid.as_deref(),
+        diverted_from: envelope.diverted_from.as_deref(),
+        private: envelope.private.then_some(true),
+        ..Message::default()
     };
-    put("type", json!(kind(&envelope.message)?));
-    put("seq", json!(seq));
-    for (key, value) in [("call", &envelope.call), ("peer", &envelope.peer)] {
-        if !value.is_empty() {
-            put(key, json!(value));
-        }
-    }
-    for (key, value) in [("peerName", &envelope.peer_name), ("callUuid", &envelope.call_uuid)] {
-        if let Some(value) = value {
-            put(key, json!(value));
-        }
-    }
-    if let Some(diverted) = &envelope.diverted_from {
-        put("divertedFrom", json!(diverted));
-    }
-    if envelope.private {
-        put("private", json!(true));
-    }
     match &envelope.message {
         ToBrowser::Offer { sdp, attached, .. } => {
-            put("sdp", json!(crlf(sdp)));
-            if !attached.is_empty() {
-                let pairs = attached.iter().map(|(key, value)| json!({"key": key, "value": value}));
-                put("attachedData", Value::Array(pairs.collect()));
-            }
+            message.sdp = Some(crlf(sdp));
+            let pairs = attached.iter().map(|(key, value)| Pair { key, value });
+            message.attached_data = (!attached.is_empty()).then(|| pairs.collect());
         }
         ToBrowser::Answer { sdp, early, .. } => {
-            put("sdp", json!(crlf(sdp)));
-            if *early {
-                put("state", json!("early"));
-            }
+            message.sdp = Some(crlf(sdp));
+            message.state = early.then_some("early");
         }
         ToBrowser::Transfer { code, text } => {
-            put("code", json!(code));
-            put("reason", json!(text));
+            message.code = Some(*code);
+            message.reason = Some(text);
         }
-        ToBrowser::Digit(digit) => put("digit", json!(digit)),
+        ToBrowser::Digit(digit) => message.digit = Some(*digit),
         ToBrowser::Bye { code, reason } | ToBrowser::Ended { code, reason } => {
-            put("code", json!(code));
-            put("reason", json!(reason));
+            message.code = Some(*code);
+            message.reason = Some(reason);
         }
-        ToBrowser::InfoPeer(data) => put("data", json!(data)),
-        ToBrowser::Dial { to } => put("number", json!(to)),
+        ToBrowser::InfoPeer(data) => message.data = Some(data),
+        ToBrowser::Dial { to } => message.number = Some(to),
         ToBrowser::Error { error, detail, .. } => {
-            put("error", json!(error.word()));
-            put("reason", json!(detail));
+            message.error = Some(error.word());
+            message.reason = Some(detail);
         }
         _ => {}
     }
-    Some(Value::Object(object))
+    Some(message)
 }
 
 /// A header's value: visible ASCII and spaces as they are, everything else and `%` as percent-encoded

@@ -180,6 +180,8 @@ pub struct CallStatistics {
     /// Milliseconds since the call was answered.
     pub duration: u64,
     pub audio: AudioStatistics,
+    /// The same of the other leg, which the JSAPI knows nothing of.
+    pub sip: AudioStatistics,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
@@ -187,9 +189,11 @@ pub struct AudioStatistics {
     pub rtt: f64,
     pub rtt_max: f64,
     pub rtt_average: f64,
-    /// What the gateway received from the browser.
+    /// The browser's always is, the SIP side's may be.
+    pub encrypted: bool,
+    /// What the gateway received from this side.
     pub rx: StreamStatistics,
-    /// What the gateway sent to the browser.
+    /// What the gateway sent to it; loss and jitter as it reports them.
     pub tx: StreamStatistics,
 }
 
@@ -199,6 +203,14 @@ pub struct StreamStatistics {
     pub bytes: u64,
     pub lost: u64,
     pub jitter: f64,
+    pub reordered: u64,
+    pub duplicates: u64,
+    pub concealed: u64,
+    /// Mean opinion score, average and worst of intervals of 5 s; `None` before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mos: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mos_worst: Option<f64>,
 }
 
 /// A message for the browser with what the dialects say about its call.

@@ -18,5 +18,6 @@ mod renewed_peer_connection;
 mod replaced;
 mod retried_posts;
 mod ringback;
+mod sdes;
 mod second_call;
 mod transfers;

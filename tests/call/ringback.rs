@@ -90,7 +90,7 @@ fn a_call_that_the_server_dials_rings_until_its_ack() {
         let mut bench = Bench::incoming_in(dialect, None);
         match dialect {
             Dialect::Jsapi => bench.offer(ids(103, 1), &browser_offer("u0", 1, "sendrecv")),
-            Dialect::Rest => bench.answer(&browser_offer("u0", 1, "sendrecv")),
+            Dialect::Rest => bench.answer(&browser_answer("u1", "sendrecv", "0 126")),
         }
         bench.wait(SOON);
         assert_eq!(bench.flow(), RINGS, "{dialect:?}");

@@ -44,7 +44,7 @@ pub fn local(ufrag: &str) -> BrowserLocal {
     BrowserLocal {
         ice: IceCredentials { ufrag: ufrag.into(), pwd: "gatewaypasswordgatewaypw".into() },
         fingerprint: Fingerprint([7; 32]),
-        candidates: Candidate::hosts(&["192.0.2.9".parse().unwrap()], 40_000, None),
+        candidates: Candidate::hosts(&["192.0.2.9:40000".parse().unwrap()], &[]),
         ssrc: 4242,
         cname: "gw".into(),
     }
@@ -85,8 +85,12 @@ impl Bench {
 
     /// A second call comes in.
     pub fn invited(&mut self, sdp: Option<&str>) {
+        self.invited_with(config(), sdp);
+    }
+
+    pub fn invited_with(&mut self, config: CallConfig, sdp: Option<&str>) {
         let invited = Invited { sdp: sdp.map(str::to_owned), ..Invited::default() };
-        let offer = InviteOffer::parse(&invited, &config()).unwrap();
+        let offer = InviteOffer::parse(&invited, &config).unwrap();
         self.line.invited(SECOND, offer, self.now);
         self.drain();
     }
@@ -144,10 +148,14 @@ impl Bench {
     }
 
     pub fn incoming_in(dialect: Dialect, sdp: Option<&str>) -> Self {
+        Self::incoming_with(config(), dialect, sdp)
+    }
+
+    pub fn incoming_with(config: CallConfig, dialect: Dialect, sdp: Option<&str>) -> Self {
         let invited = Invited { sdp: sdp.map(str::to_owned), ..Invited::default() };
-        let offer = InviteOffer::parse(&invited, &config()).unwrap();
+        let offer = InviteOffer::parse(&invited, &config).unwrap();
         let now = Instant::now();
-        Self::with(Line::incoming(config(), dialect, SESSION, offer, media_local(), SEED, now))
+        Self::with(Line::incoming(config, dialect, SESSION, offer, media_local(), SEED, now))
     }
 
     /// A call the agent made and the far end took.

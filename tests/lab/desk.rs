@@ -444,7 +444,7 @@ fn local() -> BrowserLocal {
     BrowserLocal {
         ice: IceCredentials { ufrag: "gw".into(), pwd: "gatewaypasswordgatewaypw".into() },
         fingerprint: Fingerprint([7; 32]),
-        candidates: Candidate::hosts(&["192.0.2.20".parse().unwrap()], 40_000, None),
+        candidates: Candidate::hosts(&["192.0.2.20:40000".parse().unwrap()], &[]),
         ssrc: 4242,
         cname: "gw".into(),
     }

@@ -197,7 +197,7 @@ fn a_phone_behind_a_nat_is_answered_where_it_is() {
     call.talk(Duration::from_millis(600));
     assert!(tone_of(&spoken(&call.phone.heard, 20), 440) > 0.98);
     // Now somebody else speaks up.
-    let stranger = Phone { gateway: call.phone.gateway, ssrc: 1, ..Phone::new() };
+    let mut stranger = Phone { gateway: call.phone.gateway, ssrc: 1, ..Phone::new() };
     let heard = call.browser.heard.len();
     for _ in 0..10 {
         stranger.send(0, &[0x20; 160]);

@@ -2,8 +2,11 @@
 
 mod support;
 
+mod address_change;
 mod burst;
 mod call;
 mod hostile;
 mod load;
+mod sdes;
 mod source;
+mod tcp;

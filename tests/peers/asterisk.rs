@@ -264,3 +264,64 @@ async fn an_attended_transfer_connects_both_others() {
     expert.expect("BYE").await;
     gateway.idle().await;
 }
+
+/// "SDES-SRTP (RTP/SAVP) by configuration": a DN for which Asterisk takes nothing but RTP/SAVP hears its echo, calls
+/// another one and is called by it, with sound both ways.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Asterisk: bash tests/run.sh peers"]
+async fn sound_is_encrypted_where_srtp_is_required() {
+    let gateway = Gateway::start(&format!("sip:{}", asterisk()), &["media.srtp=required"]).await;
+    let mut phone = speaker(&gateway, "5037", 440.0).await;
+    phone.connect("600").await;
+    phone.browser.hears(440.0, 2.0).await.assert_one_unbroken_stream();
+    phone.hang_up().await;
+    gateway.idle().await;
+    drop(phone);
+    let (mut one, mut two) = in_a_call(&gateway, "5037", "5038").await;
+    // Asterisk bridges the two, each with keys of its own; a hold changes none of them.
+    for direction in ["inactive", "sendrecv"] {
+        let local = one.browser.offer_with_direction(direction).await;
+        one.offer(&local).await;
+        one.answered().await;
+    }
+    both_hear(&one, &two).await;
+    assert_eq!(one.stats().await["sip"]["encrypted"], true);
+    one.hang_up().await;
+    two.expect("BYE").await;
+    gateway.idle().await;
+}
+
+/// `preferred` suits a DN that is encrypted if it can be, and one that is not at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Asterisk: bash tests/run.sh peers"]
+async fn sound_is_encrypted_where_both_prefer_it_and_plain_where_not() {
+    let gateway = Gateway::start(&format!("sip:{}", asterisk()), &["media.srtp=preferred"]).await;
+    let (mut one, mut two) = in_a_call(&gateway, "5039", "5036").await;
+    for (phone, encrypted) in [(&mut one, true), (&mut two, false)] {
+        assert_eq!(phone.stats().await["sip"]["encrypted"], encrypted);
+    }
+    one.hang_up().await;
+    two.expect("BYE").await;
+    gateway.idle().await;
+    drop((one, two));
+    let (mut two, mut one) = in_a_call(&gateway, "5036", "5039").await;
+    for (phone, encrypted) in [(&mut one, true), (&mut two, false)] {
+        assert_eq!(phone.stats().await["sip"]["encrypted"], encrypted);
+    }
+    one.hang_up().await;
+    two.expect("BYE").await;
+    gateway.idle().await;
+}
+
+/// A plain offer to a gateway that requires SRTP is refused before it rings.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Asterisk: bash tests/run.sh peers"]
+async fn a_plain_call_is_refused_where_srtp_is_required() {
+    let strict = Gateway::start(&format!("sip:{}", asterisk()), &["media.srtp=required"]).await;
+    let open = gateway().await;
+    let mut callee = strict.phone("5035").await;
+    let mut caller = open.phone("5034").await;
+    caller.call("5035").await;
+    caller.expect("BYE").await;
+    assert!(callee.within(Duration::from_millis(500)).await.is_none(), "it rang");
+}

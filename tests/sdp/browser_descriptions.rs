@@ -24,9 +24,8 @@ fn answer(offer: &BrowserSdp, codec: Codec) -> String {
             ice: &ice,
             fingerprint: Fingerprint([0xAB; 32]),
             candidates: &Candidate::hosts(
-                &["192.0.2.1".parse().unwrap(), "10.0.0.1".parse().unwrap()],
-                40_000,
-                None,
+                &["192.0.2.1:40000".parse().unwrap(), "10.0.0.1:40000".parse().unwrap()],
+                &[],
             ),
             ssrc: 77,
             cname: "gw",

@@ -148,6 +148,7 @@ impl Call {
             to_sip: self.to_sip.stats(),
             browser_rtt: self.browser_rtt.stats(),
             sip_rtt: self.sip_rtt.stats(),
+            sip_encrypted: self.secure.as_ref().is_some_and(|secure| secure.is_active()),
             unknown_payload: self.relay.unknown_payload() + self.stats.unknown_payload,
             malformed: self.stats.malformed + self.peer.malformed() + renewed,
             ..self.stats
@@ -168,6 +169,18 @@ impl Call {
         std::iter::once(&self.peer)
             .chain(&self.renewed)
             .any(|peer| peer.ice.selected() == Some(path))
+    }
+
+    /// True for a path by which a right check has come.
+    pub fn is_valid(&self, path: Path) -> bool {
+        std::iter::once(&self.peer).chain(&self.renewed).any(|peer| peer.ice.is_valid(path))
+    }
+
+    /// The connection has ended.
+    pub fn handle_closed(&mut self, path: Path) {
+        for peer in std::iter::once(&mut self.peer).chain(&mut self.renewed) {
+            peer.ice.handle_closed(path);
+        }
     }
 
     /// The only source of RTP from SIP that is taken from now on, once it is certain.
@@ -267,11 +280,12 @@ impl Call {
 
     /// Lets go of paths that no peer connection has any more.
     fn forget(&mut self, sink: &mut dyn Sink) {
-        while let Some(path) =
-            self.peer.ice.poll_forgotten().or_else(|| self.renewed.as_mut()?.ice.poll_forgotten())
-        {
-            let peers = std::iter::once(&self.peer).chain(&self.renewed);
-            if !peers.into_iter().any(|peer| peer.ice.is_valid(path)) {
+        loop {
+            let peers = std::iter::once(&mut self.peer).chain(&mut self.renewed);
+            let Some(path) = peers.into_iter().find_map(|peer| peer.ice.poll_forgotten()) else {
+                return;
+            };
+            if !self.is_valid(path) {
                 sink.forgotten(path);
             }
         }

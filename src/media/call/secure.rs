@@ -50,6 +50,10 @@ impl Secure {
         bring_forward(&mut self.sealers, &pair.local, Sealer::new)
     }
 
+    pub fn is_active(&self) -> bool {
+        self.active
+    }
+
     /// Seals the plain packet `buffer[..len]`, or leaves it as it is where the audio is plain.
     pub fn seal_rtp<'a>(&mut self, buffer: &'a mut [u8], len: usize) -> Option<&'a [u8]> {
         if !self.active {

@@ -57,7 +57,8 @@ pub enum Next<'a> {
     Quiet {
         samples: u32,
     },
-    /// Nothing is here, and something may still come: to be bridged for as long as the asker needs.
+    /// Nothing is here, and something may still come, or packets are to wait longer: to be bridged for as long
+    /// as the asker needs, and told by [`Jitter::bridged`].
     Late,
     /// The source pauses. Nothing is to be played until a packet comes.
     Paused,
@@ -108,6 +109,10 @@ pub struct Jitter {
     jitter: u32,
     /// Units that were bridged while nothing was there: they count as played if they turn out to be lost.
     bridged: u32,
+    /// The first of the packets last given up, and how many.
+    given_up: (u16, u16),
+    /// One of them came all the same, so much too late: to be held back for as long.
+    behind: u32,
     /// The least spare time of the packets of this window, in units, and their number.
     spare: u32,
     window: u32,
@@ -130,6 +135,8 @@ impl Jitter {
             transit: None,
             jitter: 0,
             bridged: 0,
+            given_up: (0, 0),
+            behind: 0,
             spare: u32::MAX,
             window: 0,
             excess: 0,
@@ -177,6 +184,7 @@ impl Jitter {
         } else if (stamp.sequence.wrapping_sub(self.next_sequence) as i16) < 0 || ahead < 0 {
             if self.state == State::Playing {
                 self.stats.discarded += 1;
+                self.too_late(stamp);
                 return false;
             }
             // Nothing of it has been played: this is the first one then.
@@ -210,11 +218,21 @@ impl Jitter {
         true
     }
 
+    /// A packet whose turn is over. Where it was taken for lost, all others wait a little longer from now on.
+    fn too_late(&mut self, stamp: Stamp) {
+        let (first, count) = self.given_up;
+        if stamp.sequence.wrapping_sub(first) < count {
+            self.stats.lost = self.stats.lost.saturating_sub(1);
+            let late = self.next.wrapping_sub(stamp.timestamp).min(units(MAX_DEPTH, self.clock));
+            self.behind = self.behind.max(late);
+        }
+    }
+
     /// Forgets what stands here; what comes next starts afresh.
     pub fn clear(&mut self) {
         self.slots.iter_mut().for_each(|slot| slot.taken = false);
         self.state = State::Paused;
-        self.bridged = 0;
+        (self.bridged, self.behind, self.given_up) = (0, 0, (0, 0));
     }
 
     fn start(&mut self, now: Instant, stamp: Stamp) {
@@ -268,6 +286,12 @@ impl Jitter {
         if silent || self.depth() > MAX_DEPTH {
             self.skip();
         }
+        if self.behind > 0 {
+            if self.depth() < MAX_DEPTH {
+                return Next::Late;
+            }
+            self.behind = 0;
+        }
         let Some(first) = self.first() else { return self.none(now) };
         let Some(slot) = self.slots.get(first) else { return Next::Late };
         let gap = slot.timestamp.wrapping_sub(self.next);
@@ -287,6 +311,7 @@ impl Jitter {
             return Next::Quiet { samples };
         }
         self.stats.lost += u64::from(missed);
+        self.given_up = (self.next_sequence, missed);
         let samples = gap.saturating_sub(std::mem::take(&mut self.bridged));
         self.next = slot.timestamp;
         self.next_sequence = slot.sequence;
@@ -309,8 +334,10 @@ impl Jitter {
 
     /// The asker has bridged so much, in units of the clock, since nothing was there.
     pub fn bridged(&mut self, samples: u32) {
-        if self.bridged == 0 {
-            self.stats.late += 1;
+        self.stats.late += u64::from(self.bridged == 0);
+        if self.behind > 0 {
+            self.behind = self.behind.saturating_sub(samples);
+            return;
         }
         self.bridged = self.bridged.saturating_add(samples);
     }

@@ -13,5 +13,5 @@ mod transcoder;
 
 pub use coder::{COMPLEXITY, Decoder, Encoder};
 pub use frame::{samples, silence};
-pub use jitter::{JitterStats, Stamp};
-pub use transcoder::{Due, Transcoder};
+pub use jitter::Stamp;
+pub use transcoder::{Transcoder, frame_time};

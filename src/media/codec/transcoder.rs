@@ -76,6 +76,11 @@ impl Transcoder {
         self.to
     }
 
+    /// What stands in the buffer.
+    pub fn depth(&self) -> Duration {
+        self.jitter.depth()
+    }
+
     pub fn stats(&self) -> JitterStats {
         self.jitter.stats()
     }
@@ -188,7 +193,7 @@ fn common_rate(from: Codec, to: Codec) -> u32 {
 }
 
 /// The longest frame that the codec has within `ptime`.
-fn frame_time(codec: Codec, ptime: Duration) -> Duration {
+pub fn frame_time(codec: Codec, ptime: Duration) -> Duration {
     let millis = ptime.as_millis() as u64;
     Duration::from_millis(match (codec, millis) {
         (Codec::Opus, 60..) => 60,

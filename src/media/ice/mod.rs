@@ -269,14 +269,28 @@ impl Ice {
     }
 }
 
-/// Random credentials: 8 characters of ufrag, 24 of password (RFC 8839 5.4 wants 24 and 128 bits,
-/// ours have 47 and 142).
-pub fn credentials() -> IceCredentials {
-    IceCredentials { ufrag: random_text(8), pwd: random_text(24) }
+/// Random credentials, 8 characters of ufrag and 24 of password (RFC 8839 5.4 wants 24 and 128 bits,
+/// ours have 47 and 142), behind two of the ufrag that name the worker: who has only a check, and no
+/// call yet, finds its owner without a table of all calls.
+pub fn credentials(worker: usize) -> IceCredentials {
+    let (high, low) = (worker / CHARS.len(), worker % CHARS.len());
+    let mut ufrag: String =
+        [high, low].iter().filter_map(|i| CHARS.get(*i)).map(|c| char::from(*c)).collect();
+    ufrag.push_str(&random_text(8));
+    IceCredentials { ufrag, pwd: random_text(24) }
+}
+
+/// The worker that a ufrag of ours names.
+pub fn worker_of(ufrag: &str) -> Option<usize> {
+    let [high, low] = *ufrag.as_bytes().first_chunk()?;
+    let digit = |wanted: u8| CHARS.iter().position(|c| *c == wanted);
+    Some(digit(high)? * CHARS.len() + digit(low)?)
 }
 
 /// Letters and digits: `ice-char`s that need no escaping anywhere.
+const CHARS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// So many of them.
 pub fn random_text(len: usize) -> String {
-    const CHARS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     (0..len).map(|_| char::from(CHARS[rand::random_range(0..CHARS.len())])).collect()
 }

@@ -314,10 +314,14 @@ fn a_closed_connection_makes_room_for_another_path() {
 }
 
 #[test]
-fn random_credentials_are_long_enough() {
-    let (a, b) = (credentials(), credentials());
-    assert_ne!(a, b);
-    assert!(a.ufrag.len() >= 4 && a.pwd.len() >= 22);
+fn random_credentials_are_long_enough_and_name_their_worker() {
+    for worker in [0, 1, 61, 62, 255] {
+        let (a, b) = (credentials(worker), credentials(worker));
+        assert_ne!(a, b);
+        assert!(a.ufrag.len() >= 4 && a.pwd.len() >= 22);
+        assert_eq!(worker_of(&a.ufrag), Some(worker));
+    }
+    assert_eq!((worker_of(""), worker_of("A"), worker_of("+A")), (None, None, None));
 }
 
 proptest! {

@@ -95,7 +95,11 @@ impl Relay {
             self.filler.postpone(now + FRAME);
             return None;
         }
-        if self.flow.to_browser && self.to_browser.is_following() && !self.was_heard(now) {
+        if let Some(len) = self.poll_coder_to_browser(now, buffer).map(<[u8]>::len) {
+            return buffer.get(..len);
+        }
+        let spoke = self.to_browser.is_following() || self.coder_to_browser.is_some();
+        if self.flow.to_browser && spoke && !self.was_heard(now) {
             self.cover(now);
         }
         let Format { codec, payload } = self.browser.preferred()?;

@@ -32,7 +32,10 @@ impl Relay {
                 return None;
             };
             self.silence_at = self.silence_at.map(|_| now + COVER_AFTER);
-            let clocks = Clocks { from, to, audio, transcoded: false };
+            let clocks = Clocks { from, to, audio, transcoded: self.coder_to_sip.is_some() };
+            if let Some(coder) = &mut self.coder_to_sip {
+                coder.pause();
+            }
             let (place, event) =
                 pass(&mut self.to_sip, &mut self.browser_event, now, packet, event, clocks)?;
             return write(place, payload_type, &event.payload(), None, buffer);
@@ -45,6 +48,16 @@ impl Relay {
         self.silence_at = self.silence_at.map(|_| now + COVER_AFTER);
         if self.keypad.is_sounding() {
             return None;
+        }
+        let way = match way {
+            Way::Pass(way) => way,
+            Way::Transcode(codec) => {
+                self.transcode_to_sip(now, codec, packet);
+                return None;
+            }
+        };
+        if self.coder_to_sip.is_some() {
+            self.coder_to_sip = None;
         }
         let place = self.to_sip.follow(now, way.source(packet))?;
         write(place, way.payload_type, packet.payload, way.table, buffer)
@@ -69,7 +82,10 @@ impl Relay {
                 self.to_browser.swallow(now, source(packet, 0, from));
                 return None;
             };
-            let clocks = Clocks { from, to, audio, transcoded: false };
+            let clocks = Clocks { from, to, audio, transcoded: self.coder_to_browser.is_some() };
+            if let Some(coder) = &mut self.coder_to_browser {
+                coder.pause();
+            }
             let (place, event) =
                 pass(&mut self.to_browser, &mut self.sip_event, now, packet, event, clocks)?;
             return write(place, payload_type, &event.payload(), None, buffer);
@@ -84,6 +100,16 @@ impl Relay {
             return None;
         };
         self.heard = Some(now);
+        let way = match way {
+            Way::Pass(way) => way,
+            Way::Transcode(codec) => {
+                self.transcode_to_browser(now, codec, packet);
+                return None;
+            }
+        };
+        if self.coder_to_browser.is_some() {
+            self.coder_to_browser = None;
+        }
         if self.browser_keypad.is_sounding() {
             return None;
         }
@@ -110,30 +136,43 @@ impl Relay {
 }
 
 /// How a payload type of one side is said on the other.
-struct Way {
+enum Way {
+    Pass(Pass),
+    /// Decoded and encoded again: the other side has nothing like this codec.
+    Transcode(Codec),
+}
+
+struct Pass {
     codec: Codec,
     payload_type: u8,
     table: Option<&'static [u8; 256]>,
 }
 
-impl Way {
+impl Pass {
     fn source(&self, packet: &Packet<'_>) -> Source {
         source(packet, samples(self.codec, packet.payload), self.codec.clock_rate())
     }
 }
 
-/// As it is where the other side has the codec, from one G.711 law to the other where not.
+/// As it is where the other side has the codec, from one G.711 law to the other by table, else by way of
+/// samples. `None` for what was not negotiated.
 fn way(from: &PayloadMap, to: &PayloadMap, payload_type: u8) -> Option<Way> {
     let codec = from.codec_of(payload_type)?;
     if let Some(payload_type) = to.payload_of(codec) {
-        return Some(Way { codec, payload_type, table: None });
+        return Some(Way::Pass(Pass { codec, payload_type, table: None }));
     }
     let other = match codec {
         Codec::Pcmu => Codec::Pcma,
         Codec::Pcma => Codec::Pcmu,
-        Codec::G722 | Codec::Opus => return None,
+        Codec::G722 | Codec::Opus => return to.preferred().map(|_| Way::Transcode(codec)),
     };
-    Some(Way { codec, payload_type: to.payload_of(other)?, table: transcoding(codec, other) })
+    match to.payload_of(other) {
+        Some(payload_type) => {
+            let table = transcoding(codec, other);
+            Some(Way::Pass(Pass { codec, payload_type, table }))
+        }
+        None => to.preferred().map(|_| Way::Transcode(codec)),
+    }
 }
 
 pub(super) fn source(packet: &Packet<'_>, samples: u32, clock: u32) -> Source {

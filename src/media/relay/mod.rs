@@ -7,12 +7,14 @@ mod forward;
 mod own;
 #[cfg(test)]
 mod tests;
+mod transcode;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::sdp::{Codec, PayloadMap};
 
+use crate::media::codec::COMPLEXITY;
 use crate::media::dtmf::{self, Event, Keypad, Listener};
 use crate::media::rtp::{HEADER, Packet};
 use crate::media::stream::{Place, Stream};
@@ -21,6 +23,7 @@ use crate::media::types::{Flow, MediaEvent, Sounds};
 use filler::Filler;
 
 use event::Renamed;
+use transcode::Coder;
 
 /// Comfort noise (RFC 3389): swallowed, for it is never negotiated.
 const COMFORT_NOISE: u8 = 13;
@@ -52,6 +55,10 @@ pub struct Relay {
     to_sip: Stream,
     browser_ear: Listener,
     sip_ear: Listener,
+    coder_to_sip: Coder,
+    coder_to_browser: Coder,
+    /// Of Opus, 0 to 10.
+    complexity: u8,
     /// Events that go on under timestamps of ours.
     browser_event: Option<Renamed>,
     sip_event: Option<Renamed>,
@@ -83,6 +90,9 @@ impl Relay {
             to_sip,
             browser_ear: Listener::default(),
             sip_ear: Listener::default(),
+            coder_to_sip: None,
+            coder_to_browser: None,
+            complexity: COMPLEXITY,
             browser_event: None,
             sip_event: None,
             keypad: Keypad::default(),
@@ -123,6 +133,7 @@ impl Relay {
 
     pub fn set_browser(&mut self, payloads: PayloadMap) {
         self.browser = payloads;
+        self.drop_coders();
         if !self.browser.has_events() {
             self.browser_keypad.clear();
         }
@@ -130,6 +141,7 @@ impl Relay {
 
     pub fn set_sip(&mut self, now: Instant, payloads: PayloadMap, ptime: Duration) {
         self.sip = payloads;
+        self.drop_coders();
         if !self.sip.has_events() {
             self.keypad.clear();
         }
@@ -139,6 +151,7 @@ impl Relay {
 
     pub fn set_flow(&mut self, now: Instant, flow: Flow) {
         let before = std::mem::replace(&mut self.flow, flow);
+        self.drop_coders();
         if !flow.to_browser {
             self.to_browser.detach();
             self.browser_keypad.clear();

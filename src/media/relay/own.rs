@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{COVER_AFTER, MAX_LAG, PACKET, Relay, write};
-use crate::media::codec::silence;
+use crate::media::codec::{frame_time, silence};
 use crate::media::dtmf::CLOCK;
 use crate::media::stream::{Place, units};
 use crate::sdp::Format;
@@ -12,10 +12,11 @@ impl Relay {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let keypad = self.keypad.poll_timeout();
         let silence = self.silence_at.filter(|_| !self.keypad.is_sounding());
-        keypad.into_iter().chain(silence).chain(self.browser_timeout()).min()
+        let own = keypad.into_iter().chain(silence).chain(self.browser_timeout());
+        own.chain(self.coder_timeout()).min()
     }
 
-    /// A packet of our own for SIP that is due: a digit's, or silence. To be asked until `None`.
+    /// A packet of our own for SIP that is due: a digit's, transcoded audio, or silence. To be asked until `None`.
     pub fn poll_sip<'b>(&mut self, now: Instant, buffer: &'b mut [u8; PACKET]) -> Option<&'b [u8]> {
         if let Some((payload_type, clock)) = self.keypad_event()
             && let Some(due) = self.keypad.poll(now)
@@ -29,6 +30,9 @@ impl Relay {
             };
             return write(place, payload_type, &due.event.at(CLOCK, clock).payload(), None, buffer);
         }
+        if let Some(len) = self.poll_coder_to_sip(now, buffer).map(<[u8]>::len) {
+            return buffer.get(..len);
+        }
         if self.keypad.is_sounding() {
             // Nothing is made up for when the digit is over.
             self.silence_at = self.silence_at.map(|at| at.max(now + self.ptime));
@@ -36,11 +40,12 @@ impl Relay {
         }
         let at = self.silence_at.filter(|at| *at <= now)?;
         let Format { codec, payload } = self.sip.preferred()?;
-        let next = at + self.ptime;
+        let ptime = frame_time(codec, self.ptime);
+        let next = at + ptime;
         self.silence_at =
             Some(if now.saturating_duration_since(next) > MAX_LAG { now } else { next });
         let mut frame = [0; 1000];
-        let len = silence(codec, self.ptime, &mut frame);
+        let len = silence(codec, ptime, &mut frame);
         let frame = frame.get_mut(..len)?;
         if self.flow.music
             && let Some(music) = &self.sounds.music
@@ -49,7 +54,7 @@ impl Relay {
             music.play(codec, &mut self.music_position, frame);
         }
         let clock = codec.clock_rate();
-        let place = self.to_sip.insert(at, units(self.ptime, clock), clock);
+        let place = self.to_sip.insert(at, units(ptime, clock), clock);
         write(place, payload, frame, None, buffer)
     }
 

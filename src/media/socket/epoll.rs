@@ -25,15 +25,36 @@ impl Epoll {
 
     /// Watches for reading, level-triggered. Closing the descriptor ends it.
     pub fn add(&self, socket: &impl AsRawFd, token: impl Into<u64>) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token.into() };
+        self.control(libc::EPOLL_CTL_ADD, socket, libc::EPOLLIN, token.into())
+    }
+
+    /// Watches for room to write too, or no longer.
+    pub fn watch_writing(
+        &self,
+        socket: &impl AsRawFd,
+        token: impl Into<u64>,
+        on: bool,
+    ) -> io::Result<()> {
+        let events = if on { libc::EPOLLIN | libc::EPOLLOUT } else { libc::EPOLLIN };
+        self.control(libc::EPOLL_CTL_MOD, socket, events, token.into())
+    }
+
+    /// Watches no longer, while the descriptor stays open.
+    pub fn remove(&self, socket: &impl AsRawFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, socket, 0, 0)
+    }
+
+    fn control(
+        &self,
+        what: libc::c_int,
+        socket: &impl AsRawFd,
+        events: libc::c_int,
+        token: u64,
+    ) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: events as u32, u64: token };
         // SAFETY: both descriptors are open, the event lives through the call.
         let done = unsafe {
-            libc::epoll_ctl(
-                self.fd.as_raw_fd(),
-                libc::EPOLL_CTL_ADD,
-                socket.as_raw_fd(),
-                &raw mut event,
-            )
+            libc::epoll_ctl(self.fd.as_raw_fd(), what, socket.as_raw_fd(), &raw mut event)
         };
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }

@@ -55,10 +55,14 @@ pub fn bind(address: SocketAddr, buffer: Option<usize>) -> io::Result<UdpSocket>
         let _ = socket.set_send_buffer_size(bytes);
     }
     // Expedited forwarding for voice (RFC 4594 4.1); a network that ignores it loses nothing.
-    let _ = match address {
-        SocketAddr::V4(_) => socket.set_tos_v4(EXPEDITED),
-        SocketAddr::V6(_) => socket.set_tclass_v6(EXPEDITED),
-    };
+    let _ = socket.set_tos_v4(EXPEDITED);
+    if address.is_ipv6() {
+        let _ = socket.set_tclass_v6(EXPEDITED);
+        if address.ip().is_unspecified() {
+            // Both families, whatever the host's default; IPv4 peers have mapped addresses.
+            socket.set_only_v6(false)?;
+        }
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())

@@ -46,6 +46,7 @@ impl Worker {
                 }
             }
             Command::Close(id) => self.close(now, id),
+            Command::Adopt(connection) => self.adopt(now, *connection),
             Command::Stop => return false,
         }
         true
@@ -97,6 +98,7 @@ impl Worker {
             }
             for path in paths {
                 self.routes.forget(path, index);
+                self.tcp.outbox.close(path);
             }
             let port = seat.port;
             seat.publish(&self.orders.counters);

@@ -7,6 +7,7 @@ mod orders;
 mod receive;
 mod routes;
 mod seat;
+mod tcp;
 mod token;
 
 use std::cmp::Reverse;
@@ -30,6 +31,7 @@ pub use load::weight;
 pub use orders::{Command, Opening, Orders};
 use routes::Routes;
 use seat::{Exit, Seat};
+use tcp::Table;
 use token::Token;
 
 /// How long they gather.
@@ -61,6 +63,7 @@ pub struct Worker {
     deadlines: BinaryHeap<Reverse<(Instant, usize, MediaId)>>,
     recv: RecvBatch,
     send: SendBatch,
+    tcp: Table,
     packets: u64,
     /// No deadline is armed before this.
     earliest: Instant,
@@ -95,6 +98,7 @@ impl Worker {
             deadlines: BinaryHeap::new(),
             recv: RecvBatch::new(),
             send: SendBatch::default(),
+            tcp: Table::default(),
             packets: 0,
             earliest: Instant::now(),
         })
@@ -138,6 +142,7 @@ impl Worker {
             let now = Instant::now();
             self.expire(now);
             self.send.flush(&self.socket);
+            self.flush_tcp();
             if load.judge(now, self.packets) {
                 self.orders.counters.busy.store(load.busy, Ordering::Relaxed);
                 self.publish(now);
@@ -160,6 +165,7 @@ impl Worker {
         for token in ready {
             match Token::of(*token) {
                 Some(Token::Browser) => self.drain_browser(now),
+                Some(Token::Tcp(place)) => self.drain_tcp(now, place),
                 Some(Token::Rtp(seat)) => self.take_sip(now, seat, false),
                 Some(Token::Rtcp(seat)) => self.take_sip(now, seat, true),
                 Some(Token::Control) | None => {}
@@ -200,6 +206,7 @@ impl Worker {
             seat: index,
             id: seat.id,
             send: &mut self.send,
+            tcp: &mut self.tcp.outbox,
             routes: &mut self.routes,
             rtp: &seat.rtp,
             rtcp: &seat.rtcp,

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::Sender;
 use crate::media::call::{Call, Order};
 use crate::media::handshake::Done;
 use crate::media::socket::Waker;
+use crate::media::tcp::Connection;
 use crate::media::types::{CallStats, MediaEvent, MediaId};
 
 /// Orders that fit the ring; more wait in a list. Calls have some ten in all.
@@ -33,6 +34,8 @@ pub enum Command {
         done: Box<Done>,
     },
     Close(MediaId),
+    /// A connection whose first frame is a check with one of this worker's ufrags.
+    Adopt(Box<Connection>),
     Stop,
 }
 
@@ -55,6 +58,9 @@ pub struct Counters {
     pub stun_bad_integrity: AtomicU64,
     pub malformed: AtomicU64,
     pub fingerprint_mismatches: AtomicU64,
+    pub tcp_connections: AtomicU64,
+    pub tcp_refused: AtomicU64,
+    pub tcp_dropped: AtomicU64,
     pub unreachable: AtomicU64,
     pub refused_handshakes: AtomicU64,
     /// What the thread uses of a core: microseconds in a second, lately.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::Sender;
 use super::handshakes::Handshakes;
 use super::orders::{Counters, Orders};
 use super::routes::{Route, Routes};
+use super::tcp::Outbox;
 use crate::media::call::{Call, Sink};
 use crate::media::handshake::Job;
 use crate::media::path::Path;
@@ -91,6 +92,7 @@ pub struct Exit<'a> {
     pub seat: usize,
     pub id: MediaId,
     pub send: &'a mut SendBatch,
+    pub tcp: &'a mut Outbox,
     pub routes: &'a mut Routes,
     pub rtp: &'a UdpSocket,
     pub rtcp: &'a UdpSocket,
@@ -108,7 +110,7 @@ impl Sink for Exit<'_> {
     fn to_browser(&mut self, to: Path, data: &[u8]) {
         let to = match to {
             Path::Udp(to) => to,
-            Path::Tcp { .. } => return,
+            Path::Tcp { connection, .. } => return self.tcp.push(connection, data),
         };
         let from = match self.answering {
             Some((asker, local)) if asker == to => Some(local),
@@ -155,6 +157,7 @@ impl Sink for Exit<'_> {
 
     fn forgotten(&mut self, path: Path) {
         self.routes.forget(path, self.seat);
+        self.tcp.close(path);
     }
 
     fn void(&mut self, ufrag: &str) {

@@ -11,6 +11,8 @@ pub enum Token {
     Rtp(usize),
     /// The RTCP socket of a seat.
     Rtcp(usize),
+    /// A connection of a browser's, by its place in the table.
+    Tcp(usize),
 }
 
 /// Bits that tell the kind; the index is above them.
@@ -23,6 +25,7 @@ impl From<Token> for u64 {
             Token::Browser => (1, 0),
             Token::Rtp(seat) => (2, seat),
             Token::Rtcp(seat) => (3, seat),
+            Token::Tcp(place) => (4, place),
         };
         (index as u64) << KIND | kind
     }
@@ -37,6 +40,7 @@ impl Token {
             1 => Some(Token::Browser),
             2 => Some(Token::Rtp(index)),
             3 => Some(Token::Rtcp(index)),
+            4 => Some(Token::Tcp(index)),
             _ => None,
         }
     }
@@ -48,7 +52,13 @@ mod tests {
 
     #[test]
     fn a_token_comes_back_as_it_went() {
-        for token in [Token::Control, Token::Browser, Token::Rtp(0), Token::Rtcp(usize::MAX >> 3)] {
+        for token in [
+            Token::Control,
+            Token::Browser,
+            Token::Rtp(0),
+            Token::Rtcp(usize::MAX >> 3),
+            Token::Tcp(9),
+        ] {
             assert_eq!(Token::of(token.into()), Some(token));
         }
         assert_eq!(Token::of(7), None);

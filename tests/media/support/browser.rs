@@ -1,6 +1,7 @@
 //! A browser's media: ICE (controlling), DTLS, SRTP.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ use rtc_stun::message::{
 use rtc_stun::xoraddr::XorMappedAddress;
 use sha2::{Digest, Sha256};
 use wrtc_gateway::media::{BrowserLocal, BrowserRemote};
-use wrtc_gateway::sdp::{Fingerprint, IceCredentials, PayloadMap, Setup};
+use wrtc_gateway::sdp::{Candidate, Fingerprint, IceCredentials, PayloadMap, Setup, Transport};
 
 use super::phone::{Heard, packet};
 use super::sound::Tone;
@@ -36,6 +37,12 @@ pub const GCM: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aead_Aes_128_
 
 pub struct Browser {
     pub socket: UdpSocket,
+    /// Instead of the socket, once there is one.
+    pub tcp: Option<TcpStream>,
+    /// Bytes of a frame that is not whole.
+    received: Vec<u8>,
+    /// The gateway has closed the connection.
+    pub hung_up: bool,
     pub ice: IceCredentials,
     /// Offered, in this order.
     pub profiles: Vec<SrtpProtectionProfile>,
@@ -74,6 +81,9 @@ impl Browser {
         let socket = UdpSocket::bind((LOOPBACK, 0)).unwrap();
         Browser {
             socket,
+            tcp: None,
+            received: Vec::new(),
+            hung_up: false,
             ice: IceCredentials { ufrag: text(4), pwd: text(24) },
             profiles: vec![CM, GCM],
             provider,
@@ -112,6 +122,10 @@ impl Browser {
 
     /// A connectivity check that nominates.
     pub fn check(&self, local: &IceCredentials) -> Vec<u8> {
+        self.check_of(local, true)
+    }
+
+    pub fn check_of(&self, local: &IceCredentials, nominates: bool) -> Vec<u8> {
         let mut message = Message::new();
         message.write_header();
         BINDING_REQUEST.add_to(&mut message).unwrap();
@@ -119,7 +133,9 @@ impl Browser {
         message.add(ATTR_USERNAME, format!("{}:{}", local.ufrag, self.ice.ufrag).as_bytes());
         message.add(ATTR_PRIORITY, &1_845_501_695u32.to_be_bytes());
         message.add(ATTR_ICE_CONTROLLING, &7u64.to_be_bytes());
-        message.add(ATTR_USE_CANDIDATE, &[]);
+        if nominates {
+            message.add(ATTR_USE_CANDIDATE, &[]);
+        }
         let crypto = self.provider.crypto();
         MessageIntegrity::new_raw_integrity_with_provider(local.pwd.as_bytes(), crypto)
             .add_to(&mut message)
@@ -130,13 +146,14 @@ impl Browser {
 
     /// Checks until an answer that validates came; true when one did within `patience`.
     pub fn ping(&mut self, local: &BrowserLocal, patience: Duration) -> bool {
-        let gateway = local.candidates[0].address;
-        self.gateway = Some(gateway);
+        let wanted = if self.tcp.is_some() { Transport::TcpPassive } else { Transport::Udp };
+        let candidate = local.candidates.iter().find(|c| c.transport == wanted);
+        self.gateway = Some(candidate.expect("a candidate of that transport").address);
         let deadline = Instant::now() + patience;
         let before = self.stun_answers;
         while Instant::now() < deadline {
             let check = self.check(&local.ice);
-            self.socket.send_to(&check, gateway).unwrap();
+            self.transmit(&check);
             let until = Instant::now() + Duration::from_millis(50);
             while Instant::now() < until {
                 if let Some(data) = self.receive(Duration::from_millis(10)) {
@@ -169,7 +186,10 @@ impl Browser {
         MessageIntegrity::check(&mut message, local.pwd.as_bytes(), crypto).unwrap();
         let mut mapped = XorMappedAddress::default();
         mapped.get_from(&message).unwrap();
-        let ours = self.socket.local_addr().unwrap();
+        let ours = match &self.tcp {
+            Some(tcp) => tcp.local_addr().unwrap(),
+            None => self.socket.local_addr().unwrap(),
+        };
         assert_eq!(SocketAddr::new(mapped.ip, mapped.port), ours);
         self.stun_answers += 1;
     }
@@ -223,7 +243,7 @@ impl Browser {
     pub fn send_rtcp(&mut self, data: &[u8]) {
         if let Some((seal, _)) = &mut self.srtp {
             let sealed = seal.encrypt_rtcp(data).unwrap();
-            self.socket.send_to(&sealed, self.gateway.unwrap()).unwrap();
+            self.transmit(&sealed);
         }
     }
 
@@ -241,7 +261,7 @@ impl Browser {
         let data = packet(kind, self.sequence, self.timestamp, self.ssrc, payload);
         if let Some((seal, _)) = &mut self.srtp {
             let sealed = seal.encrypt_rtp(&data).unwrap();
-            self.socket.send_to(&sealed, self.gateway.unwrap()).unwrap();
+            self.transmit(&sealed);
         }
     }
 
@@ -269,7 +289,43 @@ impl Browser {
         }
     }
 
-    fn receive(&self, time: Duration) -> Option<Vec<u8>> {
+    /// From now on everything goes by a connection to the gateway's TCP candidate.
+    pub fn connect_tcp(&mut self, local: &BrowserLocal) {
+        let passive = |c: &&Candidate| c.transport == Transport::TcpPassive;
+        let gateway = local.candidates.iter().find(passive).expect("a TCP candidate").address;
+        self.tcp = Some(TcpStream::connect(gateway).unwrap());
+        self.received.clear();
+        self.gateway = Some(gateway);
+    }
+
+    /// From now on everything goes by another socket: another network, or another NAT binding.
+    pub fn move_to(&mut self, socket: UdpSocket) {
+        self.socket = socket;
+        self.tcp = None;
+    }
+
+    pub fn transmit(&self, data: &[u8]) {
+        Self::transmit_by(&self.socket, &self.tcp, self.gateway.unwrap(), data);
+    }
+
+    fn transmit_by(socket: &UdpSocket, tcp: &Option<TcpStream>, to: SocketAddr, data: &[u8]) {
+        match tcp {
+            // RFC 4571: the length, then the packet.
+            Some(tcp) => {
+                let mut tcp: &TcpStream = tcp;
+                let frame = [&(data.len() as u16).to_be_bytes()[..], data].concat();
+                tcp.set_nonblocking(false).unwrap();
+                // A gateway that has hung up is seen by what does not come.
+                let _ = tcp.write_all(&frame);
+            }
+            None => drop(socket.send_to(data, to).unwrap()),
+        }
+    }
+
+    fn receive(&mut self, time: Duration) -> Option<Vec<u8>> {
+        if self.tcp.is_some() {
+            return self.receive_frame(time);
+        }
         self.socket.set_nonblocking(time.is_zero()).unwrap();
         if !time.is_zero() {
             self.socket.set_read_timeout(Some(time)).unwrap();
@@ -277,6 +333,39 @@ impl Browser {
         let mut buffer = [0; 2048];
         let (len, _) = self.socket.recv_from(&mut buffer).ok()?;
         Some(buffer[..len].to_vec())
+    }
+
+    fn receive_frame(&mut self, time: Duration) -> Option<Vec<u8>> {
+        loop {
+            if let [high, low, rest @ ..] = self.received.as_slice() {
+                let len = usize::from(u16::from_be_bytes([*high, *low]));
+                if rest.len() >= len {
+                    let frame = rest[..len].to_vec();
+                    self.received.drain(..2 + len);
+                    return Some(frame);
+                }
+            }
+            let tcp = self.tcp.as_mut()?;
+            tcp.set_nonblocking(time.is_zero()).unwrap();
+            if !time.is_zero() {
+                tcp.set_read_timeout(Some(time)).unwrap();
+            }
+            let mut buffer = [0; 2048];
+            match tcp.read(&mut buffer) {
+                Ok(0) => {
+                    self.hung_up = true;
+                    // As a socket without anything to read.
+                    std::thread::sleep(time);
+                    return None;
+                }
+                Ok(len) => self.received.extend(&buffer[..len]),
+                Err(error) => {
+                    let waits = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
+                    self.hung_up |= !waits.contains(&error.kind());
+                    return None;
+                }
+            }
+        }
     }
 
     fn handle(&mut self, data: Vec<u8>) {
@@ -343,7 +432,7 @@ impl Browser {
             self.handshake_failed = true;
         }
         while let Some(transmit) = endpoint.poll_transmit() {
-            self.socket.send_to(&transmit.message, gateway).unwrap();
+            Self::transmit_by(&self.socket, &self.tcp, gateway, &transmit.message);
         }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod browser;
+pub mod keys;
 pub mod phone;
 pub mod sound;
 
@@ -35,6 +36,7 @@ pub fn config() -> MediaConfig {
     let first = 10_000 + block * 20;
     MediaConfig {
         listen: SocketAddr::new(LOOPBACK, 0),
+        tcp_listen: None,
         advertise: Vec::new(),
         rtp_address: LOOPBACK,
         rtp_ports: first..=first + 19,

@@ -1,10 +1,11 @@
-//! A SIP phone's media: plain RTP.
+//! A SIP phone's media: RTP, or SRTP.
 
 use std::net::{SocketAddr, UdpSocket};
 
 use wrtc_gateway::media::SipRemote;
 use wrtc_gateway::sdp::PayloadMap;
 
+use super::keys::Locks;
 use super::sound::{Tone, expand, purity};
 use super::{LOOPBACK, sip_remote};
 
@@ -82,6 +83,10 @@ pub struct Phone {
     pub ssrc: u32,
     pub payload_type: u8,
     pub silent: bool,
+    /// `None` for plain RTP.
+    pub locks: Option<Locks>,
+    /// RTCP that came to the RTP port, opened.
+    pub reports: Vec<Vec<u8>>,
 }
 
 impl Phone {
@@ -109,6 +114,8 @@ impl Phone {
             ssrc: 0x5050_5050,
             payload_type: 0,
             silent: false,
+            locks: None,
+            reports: Vec::new(),
         }
     }
 
@@ -130,9 +137,12 @@ impl Phone {
         }
     }
 
-    pub fn send(&self, kind: u8, payload: &[u8]) {
+    pub fn send(&mut self, kind: u8, payload: &[u8]) {
         if let Some(gateway) = self.gateway {
-            let data = packet(kind, self.sequence, self.timestamp, self.ssrc, payload);
+            let mut data = packet(kind, self.sequence, self.timestamp, self.ssrc, payload);
+            if let Some(locks) = &mut self.locks {
+                data = locks.seal(&data);
+            }
             self.socket.send_to(&data, gateway).unwrap();
         }
     }
@@ -141,7 +151,18 @@ impl Phone {
     pub fn serve(&mut self) {
         let mut buffer = [0; 2048];
         while let Ok((len, _)) = self.socket.recv_from(&mut buffer) {
-            self.heard.push(Heard::parse(&buffer[..len]));
+            let data = &buffer[..len];
+            let is_report = (200..=207).contains(&data[1]);
+            let opened = match &mut self.locks {
+                None => Some(data.to_vec()),
+                Some(locks) if is_report => locks.open_report(data),
+                Some(locks) => locks.open(data),
+            };
+            match opened {
+                Some(data) if is_report => self.reports.push(data),
+                Some(data) => self.heard.push(Heard::parse(&data)),
+                None => {}
+            }
         }
     }
 }

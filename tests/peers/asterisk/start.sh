@@ -26,7 +26,13 @@ for file in cdr cel features ccss acl udptl codecs stasis pjproject pjsip_wizard
   [ -e "$etc/$file.conf" ] || : >"$etc/$file.conf"
 done
 for dn in $(seq 5001 5040); do
-  printf '[%s](dn)\nauth = %s\naors = %s\ncallerid = DN %s <%s>\n' "$dn" "$dn" "$dn" "$dn" "$dn"
+  # The last four speak SRTP: two nothing else, two where the other side does.
+  case $dn in
+    5037 | 5038) kind=dn-sdes ;;
+    5039 | 5040) kind=dn-optimistic ;;
+    *) kind=dn ;;
+  esac
+  printf '[%s]('$kind')\nauth = %s\naors = %s\ncallerid = DN %s <%s>\n' "$dn" "$dn" "$dn" "$dn" "$dn"
   printf '[%s](dn-auth)\nusername = %s\npassword = pw%s\n[%s](dn-aor)\n' "$dn" "$dn" "$dn" "$dn"
 done >>"$etc/pjsip.conf"
 # Music on hold that a meter knows again: ten seconds of 660 Hz, 16-bit samples at 8 kHz.

@@ -63,8 +63,8 @@ enum Datagram {
 #[derive(Default)]
 struct Out {
     datagrams: Vec<Datagram>,
-    jobs: Vec<Job>,
     events: Vec<MediaEvent>,
+    jobs: Vec<Job>,
 }
 
 impl Sink for Out {
@@ -90,6 +90,11 @@ impl Sink for Out {
     fn learned(&mut self, _: Path) {}
     fn forgotten(&mut self, _: Path) {}
     fn void(&mut self, _: &str) {}
+
+    fn handshake(&mut self, job: Job) -> Result<(), Job> {
+        self.jobs.push(job);
+        Ok(())
+    }
 }
 
 /// A packet as an end heard it.
@@ -456,8 +461,7 @@ impl World {
         let mut out = Out::default();
         act(&mut self.call, self.now, &mut out);
         while let Some(job) = out.jobs.pop() {
-            let done = job.run(self.now);
-            self.call.handle_handshaken(self.now, done, &mut out);
+            self.call.handle_handshaken(self.now, job.run(self.now), &mut out);
         }
         self.events.extend(out.events);
         for datagram in out.datagrams {

@@ -1,0 +1,110 @@
+//! Where the two sides have no codec in common.
+
+use std::time::{Duration, Instant};
+
+use super::{PACKET, Relay, write};
+use crate::media::codec::{Stamp, Transcoder, samples};
+use crate::media::rtp::Packet;
+use crate::media::stream::{Place, Stream};
+use crate::sdp::{Codec, Format};
+
+/// What browsers take and send, whatever the SIP side does.
+const BROWSER_PTIME: Duration = Duration::from_millis(20);
+
+/// The most that any codec makes of 60 ms.
+const PAYLOAD: usize = 1275;
+
+/// One direction's coders, while they are needed. Boxed, so that a call without pays a word.
+pub(super) type Coder = Option<Box<Transcoder>>;
+
+impl Relay {
+    /// A packet of the browser's in a codec that the SIP side does not have.
+    pub(super) fn transcode_to_sip(&mut self, now: Instant, from: Codec, packet: &Packet<'_>) {
+        if let Some(Format { codec: to, .. }) = self.sip.preferred() {
+            let make = || Transcoder::new(from, to, self.ptime, self.complexity);
+            insert(&mut self.coder_to_sip, now, (from, to), packet, make);
+        }
+    }
+
+    /// A packet of the SIP side's in a codec that the browser does not have.
+    pub(super) fn transcode_to_browser(&mut self, now: Instant, from: Codec, packet: &Packet<'_>) {
+        if let Some(Format { codec: to, .. }) = self.browser.preferred() {
+            let make = || Transcoder::new(from, to, BROWSER_PTIME, self.complexity);
+            insert(&mut self.coder_to_browser, now, (from, to), packet, make);
+        }
+    }
+
+    /// A transcoded packet for SIP that is due. To be asked until `None`.
+    pub(super) fn poll_coder_to_sip<'b>(
+        &mut self,
+        now: Instant,
+        buffer: &'b mut [u8; PACKET],
+    ) -> Option<&'b [u8]> {
+        let coder = self.coder_to_sip.as_mut()?;
+        if self.keypad.is_sounding() {
+            coder.pause();
+        }
+        let payload_type = self.sip.payload_of(coder.to())?;
+        poll(coder, &mut self.to_sip, payload_type, now, buffer)
+    }
+
+    /// A transcoded packet for the browser that is due. To be asked until `None`.
+    pub(super) fn poll_coder_to_browser<'b>(
+        &mut self,
+        now: Instant,
+        buffer: &'b mut [u8; PACKET],
+    ) -> Option<&'b [u8]> {
+        let coder = self.coder_to_browser.as_mut()?;
+        if self.browser_keypad.is_sounding() {
+            coder.pause();
+        }
+        let payload_type = self.browser.payload_of(coder.to())?;
+        poll(coder, &mut self.to_browser, payload_type, now, buffer)
+    }
+
+    pub(super) fn coder_timeout(&self) -> Option<Instant> {
+        let coders = self.coder_to_sip.iter().chain(&self.coder_to_browser);
+        coders.filter_map(|coder| coder.poll_timeout()).min()
+    }
+
+    /// Lets go of coders that what was negotiated since, or what may flow, leaves without work.
+    pub(super) fn drop_coders(&mut self) {
+        let (sip, browser) = (self.sip.preferred(), self.browser.preferred());
+        let makes =
+            |coder: &Transcoder, to: Option<Format>| to.is_some_and(|f| f.codec == coder.to());
+        self.coder_to_sip.take_if(|coder| !self.flow.to_sip || !makes(coder, sip));
+        self.coder_to_browser.take_if(|coder| !self.flow.to_browser || !makes(coder, browser));
+    }
+}
+
+fn insert(
+    coder: &mut Coder,
+    now: Instant,
+    (from, to): (Codec, Codec),
+    packet: &Packet<'_>,
+    make: impl FnOnce() -> Transcoder,
+) {
+    coder.take_if(|coder| coder.from() != from || coder.to() != to);
+    let coder = coder.get_or_insert_with(|| Box::new(make()));
+    let stamp = Stamp {
+        ssrc: packet.ssrc,
+        sequence: packet.sequence,
+        timestamp: packet.timestamp,
+        samples: samples(from, packet.payload),
+    };
+    coder.insert(now, stamp, packet.payload);
+}
+
+fn poll<'b>(
+    coder: &mut Transcoder,
+    stream: &mut Stream,
+    payload_type: u8,
+    now: Instant,
+    buffer: &'b mut [u8; PACKET],
+) -> Option<&'b [u8]> {
+    let mut payload = [0; PAYLOAD];
+    let due = coder.poll(now, &mut payload)?;
+    let place = stream.insert(due.at, due.samples, coder.to().clock_rate());
+    let place = Place { marker: place.marker || due.first, ..place };
+    write(place, payload_type, payload.get(..due.len)?, None, buffer)
+}
