@@ -82,11 +82,6 @@ impl Sink for Out {
         self.events.push(event);
     }
 
-    fn handshake(&mut self, job: Job) -> Result<(), Job> {
-        self.jobs.push(job);
-        Ok(())
-    }
-
     fn learned(&mut self, _: Path) {}
     fn forgotten(&mut self, _: Path) {}
     fn void(&mut self, _: &str) {}
