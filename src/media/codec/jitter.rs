@@ -49,9 +49,14 @@ pub enum Next<'a> {
     Frame(&'a [u8]),
     /// So much, in units of the clock, is missing and will not come. `after`: the packet that follows right
     /// behind it, which may know something of it.
-    Lost { samples: u32, after: Option<&'a [u8]> },
+    Lost {
+        samples: u32,
+        after: Option<&'a [u8]>,
+    },
     /// The source said nothing for so long, and did not mean to.
-    Quiet { samples: u32 },
+    Quiet {
+        samples: u32,
+    },
     /// Nothing is here, and something may still come: to be bridged for as long as the asker needs.
     Late,
     /// The source pauses. Nothing is to be played until a packet comes.

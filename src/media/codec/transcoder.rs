@@ -128,7 +128,8 @@ impl Transcoder {
     /// Brings together a frame's samples; false when the source has paused.
     fn gather(&mut self, now: Instant, wanted: usize) -> bool {
         let clock = self.from.clock_rate();
-        let to_pcm = |samples: u32| (u64::from(samples) * u64::from(self.rate) / u64::from(clock)) as usize;
+        let to_pcm =
+            |samples: u32| (u64::from(samples) * u64::from(self.rate) / u64::from(clock)) as usize;
         let mut room = [0; LONGEST];
         while self.pcm.len() < wanted {
             let made = match self.jitter.poll(now, self.silent) {
@@ -145,9 +146,8 @@ impl Transcoder {
                     let most = units(MAX_CONCEALED, self.rate) as usize;
                     let lost = to_pcm(samples).min(most).min(LONGEST);
                     // What the packet after it remembers is the last frame before that.
-                    let frame = after.map_or(0, |payload| {
-                        to_pcm(super::samples(self.from, payload))
-                    });
+                    let frame =
+                        after.map_or(0, |payload| to_pcm(super::samples(self.from, payload)));
                     let known = if frame <= lost { frame } else { 0 };
                     let (made_up, recalled) = room[..lost].split_at_mut(lost - known);
                     if !made_up.is_empty() {
