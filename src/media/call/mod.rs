@@ -348,7 +348,7 @@ impl Call {
             self.secure = Some(Box::default());
         }
         if let Some(secure) = &mut self.secure
-            && secure.set(now, remote.srtp.as_ref())
+            && secure.set(now, remote.srtp.as_deref())
         {
             self.relay.renew_to_sip();
         }
