@@ -86,7 +86,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let listen = config.media.listen;
     let advertise = if config.media.advertise.is_empty() && listen.ip().is_unspecified() {
-        network::candidate_addresses(server, config.http.listen.ip())
+        network::candidate_addresses(listen.ip(), server, config.http.listen.ip())
     } else {
         config.media.advertise.clone()
     };

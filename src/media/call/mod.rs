@@ -258,6 +258,11 @@ impl Call {
             .min()
     }
 
+    /// The same after a packet of media, which brings none of the other deadlines forward.
+    pub fn poll_media_timeout(&self) -> Option<Instant> {
+        self.relay.poll_timeout()
+    }
+
     pub fn handle_timeout(&mut self, now: Instant, sink: &mut dyn Sink) {
         let notices = self.peer.handle_timeout(now);
         for notice in notices {
