@@ -135,6 +135,7 @@ fn every_key_can_come_from_everywhere() {
         ("sip.user_agent", "gw one", "\"gw one\""),
         ("media.listen", "0.0.0.0:40000", "\"0.0.0.0:40000\""),
         ("media.tcp_listen", "0.0.0.0:40000", "\"0.0.0.0:40000\""),
+        ("media.tcp_listen", "0.0.0.0:4443", "\"0.0.0.0:4443\""),
         ("media.advertise", "192.0.2.1,203.0.113.5", "[\"192.0.2.1\", \"203.0.113.5\"]"),
         ("media.rtp_address", "192.0.2.2", "\"192.0.2.2\""),
         ("media.rtp_ports", "10000-10999", "\"10000-10999\""),
