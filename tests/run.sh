@@ -2,12 +2,14 @@
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
 #   bash tests/run.sh            everything, in the order of how soon it can fail
-#   bash tests/run.sh STEP...    only these: lint deny web e2e peers bench rust
+#   bash tests/run.sh STEP...    only these: lint deny web api e2e peers bench rust
 #
 # `peers` wants root, for its chroot; what a machine cannot have of it is named and counted as skipped.
 # Root installs packages; anybody else is told which are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+SCHEMATHESIS=4.32.5
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -85,6 +87,17 @@ step_bench() {
   cargo bench --locked --bench instructions
 }
 
+step_api() {
+  apt_install python3-venv curl
+  if ! target/venv/bin/schemathesis --version 2>/dev/null | grep -q " $SCHEMATHESIS\$"; then
+    python3 -m venv target/venv
+    target/venv/bin/pip install -q --disable-pip-version-check "schemathesis==$SCHEMATHESIS"
+  fi
+  say "the API against its documents"
+  cargo build --locked
+  tests/api/run.sh target/debug/wrtc-gateway target/venv
+}
+
 step_rust() {
   apt_install curl
   command -v cargo-nextest >/dev/null || cargo_tool nextest 0.9.143
@@ -158,7 +171,7 @@ step_peers() {
 
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web e2e peers bench rust
+[ $# -gt 0 ] || set -- lint deny web api e2e peers bench rust
 for step in "$@"; do
   "step_$step"
 done

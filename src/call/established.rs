@@ -8,6 +8,7 @@ use crate::sip::{self, dtmf_info};
 use crate::wire::{RoapError, RoapIds, ToBrowser};
 
 use super::leg::{Phase, Role};
+use super::ringback::Ringback;
 use super::{
     Awaiting, ECHO_LIMIT, Exchange, Line, MAX_INFO, MediaCommand, RETRIEVE_LIMIT, wrong_state,
 };
@@ -107,6 +108,10 @@ impl Line {
             // NOTIFY talk answered the SIP side, and its ACK is here already.
             self.answer_browser();
             self.reconcile();
+        } else if self.legs[i].ringback == Ringback::Rings {
+            // It has come late to what rings already.
+            self.answer_browser();
+            self.update_flow();
         }
         Ok(())
     }
@@ -241,6 +246,9 @@ impl Line {
     /// User data and digits from the far end. What else comes as INFO is none of the browser's business.
     pub(super) fn informed(&mut self, i: usize, content_type: &str, body: Vec<u8>) {
         if let Some(tone) = dtmf_info::parse(content_type, &body) {
+            if self.active == Some(self.legs[i].sip.session) && self.legs[i].is_up() {
+                self.tell_media(MediaCommand::PlayDigit(tone.digit));
+            }
             return self.say(i, ToBrowser::Digit(tone.digit));
         }
         let kind = content_type.split(';').next().unwrap_or_default().trim();

@@ -9,6 +9,7 @@ use crate::wire::{DataPair, RoapError, RoapIds, ToBrowser};
 
 use super::attached;
 use super::leg::Role;
+use super::ringback::Ringback;
 use super::{
     Awaiting, BROWSER_LIMIT, CallConfig, CallDirection, CallEndedBy, Exchange, Line, MediaCommand,
     MediaLocal, Phase, Seed, wrong_state,
@@ -191,6 +192,9 @@ impl Line {
                 let sdp = leg.sip.offer(&codecs, wanted);
                 leg.answered_at = Some(now);
                 leg.phase = Phase::AwaitingAck;
+                if self.config.ringback {
+                    leg.ring_soon(now);
+                }
                 self.update_flow();
                 self.tell_sip(sip::Command::Accept { session, sdp });
             }
@@ -237,6 +241,7 @@ impl Line {
         let Some(answer) = answer else { return };
         if waits {
             self.legs[i].phase = Phase::Established;
+            self.legs[i].ringback = Ringback::No;
         }
         self.legs[i].sip.settle(answer);
         self.update_media(i);

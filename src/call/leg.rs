@@ -8,6 +8,7 @@ use crate::sip::{ReferId, SessionId};
 use crate::wire::DataPair;
 
 use super::digits::Keys;
+use super::ringback::Ringback;
 use super::sip_leg::SipLeg;
 use super::{CallDirection, DigitsBy};
 
@@ -55,6 +56,8 @@ pub(super) struct Leg {
     pub rang: bool,
     /// A provisional answer brought an SDP: media flows already.
     pub early: bool,
+    /// We ring in place of the far end.
+    pub ringback: Ringback,
     pub answered_at: Option<Instant>,
     pub deadline: Option<Instant>,
     /// A REFER of ours is under way. In it: the call that is to be replaced.
@@ -93,6 +96,7 @@ impl Leg {
             retrieving: false,
             rang: false,
             early: false,
+            ringback: Ringback::No,
             answered_at: None,
             deadline: None,
             transferring: None,
@@ -123,6 +127,7 @@ impl Leg {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline.into_iter().chain(self.keys.poll_timeout()).min()
+        let ringback = self.ringback_timeout();
+        self.deadline.into_iter().chain(self.keys.poll_timeout()).chain(ringback).min()
     }
 }

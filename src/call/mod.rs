@@ -19,6 +19,7 @@ mod established;
 mod incoming;
 mod leg;
 mod outgoing;
+mod ringback;
 mod sip_leg;
 mod switch;
 mod transfer;
@@ -29,13 +30,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::agent::{Dialect, MessageError};
-use crate::media::{BrowserLocal, Flow};
+use crate::media::{BrowserLocal, Flow, Signal};
 use crate::sdp::{BrowserSdp, Codec, KeySource, SdpError, SipSdp, SrtpPolicy};
 use crate::sip::{self, EndedBy, Event, SessionId};
 use crate::wire::{FromBrowser, RoapError, RoapIds, ToBrowser};
 
 use browser::{BrowserLeg, Exchange};
 use leg::{Leg, Phase, Role};
+use ringback::Ringback;
 
 pub use incoming::InviteOffer;
 pub use outgoing::FirstOffer;
@@ -92,6 +94,8 @@ pub struct Line {
     awaiting_local: Awaiting,
     /// An OFFER that holds is no word of the agent's until then, but follows from EVENT-HOLD.
     echo_hold: Option<Instant>,
+    /// The tone of a second call that failed, and until when.
+    failed: Option<(Signal, Instant)>,
     flow: Flow,
     outputs: VecDeque<Output>,
 }
@@ -110,6 +114,7 @@ impl Line {
             reoffer_browser: false,
             awaiting_local: Awaiting::Nothing,
             echo_hold: None,
+            failed: None,
             flow: Flow::default(),
             outputs: VecDeque::new(),
         }
@@ -196,12 +201,14 @@ impl Line {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.legs.iter().filter_map(Leg::poll_timeout).min()
+        self.legs.iter().filter_map(Leg::poll_timeout).chain(self.failed_timeout()).min()
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.failed_due(now);
         for i in 0..self.legs.len() {
             self.press_due(i, now);
+            self.ring_due(i, now);
             if self.legs[i].deadline.is_some_and(|deadline| deadline <= now) {
                 self.legs[i].deadline = None;
                 self.overdue(i);
@@ -247,7 +254,7 @@ impl Line {
             }
             FromBrowser::Ok { ids } => {
                 let leg = &self.legs[i];
-                if !leg.is_established() && !leg.early {
+                if !leg.is_established() && !leg.early && leg.ringback != Ringback::Rings {
                     self.no_match(i, Some(ids), "an OK, but no ANSWER was sent");
                 }
                 Ok(())
@@ -280,7 +287,7 @@ impl Line {
         let Some(i) = event.session().and_then(|session| self.index(session)) else { return };
         match event {
             Event::Progressed { code, text, sdp, .. } => {
-                self.progressed(i, code, &text, sdp.as_deref());
+                self.progressed(i, code, &text, sdp.as_deref(), now);
             }
             Event::Answered { sdp, .. } => self.sip_answered(i, sdp.as_deref(), now),
             Event::Acked { sdp, .. } => self.sip_acked(i, sdp.as_deref()),
@@ -309,6 +316,9 @@ impl Line {
                     EndedBy::Peer => CallEndedBy::Peer,
                     EndedBy::Network => CallEndedBy::Network,
                 };
+                if self.legs[i].phase == Phase::Calling && self.legs[i].role == Role::Own {
+                    self.failed(by, end.code, now);
+                }
                 self.finish(i, by, end.code, &end.text, end.reason_header);
             }
             // None of a call's business, or told by a method of its own.

@@ -8,6 +8,7 @@ use crate::sip::{self, HeaderPair, SessionId};
 use crate::wire::{DataPair, RoapIds, ToBrowser};
 
 use super::attached;
+use super::ringback::Ringback;
 use super::{
     CallConfig, CallDirection, CallEndedBy, Line, MediaLocal, Phase, Role, Seed, sdp_fault,
 };
@@ -60,7 +61,14 @@ impl Line {
     /// A provisional answer. With an SDP it lets media through before the call is answered: the
     /// network's announcements and tones. Of several early dialogs the last SDP wins; the browser is
     /// answered for the first and not touched by the others.
-    pub(super) fn progressed(&mut self, i: usize, code: u16, text: &str, sdp: Option<&str>) {
+    pub(super) fn progressed(
+        &mut self,
+        i: usize,
+        code: u16,
+        text: &str,
+        sdp: Option<&str>,
+        now: Instant,
+    ) {
         if self.legs[i].phase != Phase::Calling || code <= 100 {
             return;
         }
@@ -68,6 +76,9 @@ impl Line {
         if matches!(self.legs[i].role, Role::Own) && !self.legs[i].rang {
             self.legs[i].rang = true;
             self.say(i, ToBrowser::Ringing);
+        }
+        if code == 180 && self.config.ringback {
+            self.legs[i].ring_soon(now);
         }
         // What cannot be used is no reason to give up: the 200 may bring something better.
         let Some(Ok(answer)) = sdp.map(|text| self.parse_answer(i, text)) else { return };
@@ -104,6 +115,7 @@ impl Line {
         let early = std::mem::take(&mut self.legs[i].early);
         let leg = &mut self.legs[i];
         leg.phase = Phase::Established;
+        leg.ringback = Ringback::No;
         leg.confirmed = true;
         leg.answered_at = Some(now);
         leg.deadline = None;

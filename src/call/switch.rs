@@ -189,8 +189,10 @@ impl Line {
         let first = self.browser.remote.is_none();
         // Before the far end has said its own (3pcc), what the browser sends already: anything else
         // would have to be changed by another OFFER.
+        let first_offered = || self.browser.codecs(&self.config.codecs).first().copied();
         let sip = self.legs[i].sip.codec();
-        let codec = sip.and_then(|sip| self.codec_beside(sip)).or_else(|| self.browser.sends());
+        let codec = sip.and_then(|sip| self.codec_beside(sip));
+        let codec = codec.or_else(|| self.browser.sends()).or_else(first_offered);
         let Some((ids, sdp, remote)) = self.browser.answer(codec) else {
             return;
         };
@@ -214,11 +216,13 @@ impl Line {
     pub(super) fn update_flow(&mut self) {
         let active = self.active_index().map(|i| &self.legs[i]).filter(|leg| leg.is_up());
         let browser = self.browser.direction;
-        let flow = active.map_or_else(Flow::default, |leg| Flow {
+        let tone = self.tone();
+        let silent = Flow { tone, ..Flow::NONE };
+        let flow = active.map_or(silent, |leg| Flow {
             to_sip: !leg.held && leg.sip.agreed.sends() && browser.sends(),
             to_browser: !leg.held && leg.sip.agreed.receives() && browser.receives(),
             keep_alive: leg.sip.agreed.sends(),
-            tone: None,
+            tone,
             music: leg.held && leg.sip.agreed.sends(),
         });
         if flow != self.flow {

@@ -14,6 +14,9 @@ pub struct CallConfig {
     /// Allowed codecs, the preferred first.
     pub codecs: Vec<Codec>,
     pub digits: DigitsBy,
+    /// The browser hears tones while there is nothing else to hear; an OFFER of its own is answered for
+    /// it when the far end rings.
+    pub ringback: bool,
     /// What stands before a key of attached data to make a header's name of it. Empty: none is made.
     pub attached_prefix: String,
     /// SRTP toward SIP.
@@ -73,6 +76,8 @@ pub enum MediaCommand {
     /// Wants [`super::Line::handle_media_local`] in return, at once.
     RenewBrowser,
     SendDigits(String),
+    /// A digit of the far end's that came as INFO, for the browser to hear.
+    PlayDigit(char),
 }
 
 /// Whose doing the end of a call was.

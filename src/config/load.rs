@@ -1,7 +1,7 @@
 //! Gathering the sources, checking the whole.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -256,6 +256,7 @@ impl Loader {
         };
         let sip = sip?;
         self.check_ports(&sip, &media);
+        self.check_candidates(&http, &sip, &media, &turn);
         Some(Config { http, sip, media, turn, agents, log })
     }
 
@@ -420,6 +421,32 @@ impl Loader {
         }
     }
 
+    /// Candidates that no browser could reach, and TCP ports that meet.
+    fn check_candidates(&mut self, http: &Http, sip: &Sip, media: &Media, turn: &Turn) {
+        let listen = media.listen.ip();
+        let reached = |ip: &IpAddr| {
+            ip.is_ipv4() == listen.is_ipv4() || listen == IpAddr::from(Ipv6Addr::UNSPECIFIED)
+        };
+        if let Some(ip) = media.advertise.iter().find(|ip| !reached(ip)) {
+            let reason = format!("{ip} is of another family than media.listen = {}", media.listen);
+            let remedy = "listen on both families, as in media.listen = \"[::]:30000\"";
+            self.clash("media.advertise", reason, remedy);
+        }
+        let Some(tcp) = media.tcp_listen else { return };
+        for (key, other) in [
+            ("http.listen", Some(http.listen)),
+            ("sip.listen", Some(sip.listen)),
+            ("sip.tls_listen", sip.tls_listen),
+            ("turn.listen", turn.listen),
+            ("turn.tls_listen", turn.tls_listen),
+        ] {
+            if other.is_some_and(|other| meet(tcp, other)) {
+                let reason = format!("{key} has that port already");
+                self.clash("media.tcp_listen", reason, "move one of the two");
+            }
+        }
+    }
+
     /// UDP ports that meet.
     fn check_ports(&mut self, sip: &Sip, media: &Media) {
         let (rtp_first, rtp_last) = (*media.rtp_ports.start(), *media.rtp_ports.end());
@@ -453,4 +480,10 @@ impl Loader {
             self.clash("sip.listen", format!("its port is within {rtp}"), "move one of the two");
         }
     }
+}
+
+/// Whether two sockets would want the same port of the same address.
+fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+    let anywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (anywhere || one.ip() == other.ip())
 }

@@ -289,6 +289,10 @@ fn one_address(text: &str) -> Result<IpAddr, Wrong> {
             format!("`{text}` is not an address that others can send to"),
             "name one of this host's own, or the one that a NAT shows",
         )),
+        Ok(IpAddr::V6(ip)) if ip.is_unicast_link_local() => Err(wrong(
+            format!("`{text}` is link-local, and others cannot tell by which of their links"),
+            "name an address of a wider scope",
+        )),
         Ok(ip) => Ok(ip),
         Err(_) => Err(wrong(
             format!("`{text}` is not an IP address"),
@@ -297,6 +301,10 @@ fn one_address(text: &str) -> Result<IpAddr, Wrong> {
     }
 }
 
+/// Of ICE candidates: a browser checks each of them from each of its own addresses, and checks a
+/// hundred pairs at most (RFC 8445 6.1.2.5).
+const MAX_ADDRESSES: usize = 8;
+
 pub(super) fn addresses(raw: &Raw) -> Result<Vec<IpAddr>, Wrong> {
     let mut addresses = Vec::new();
     for entry in raw.list()? {
@@ -304,6 +312,10 @@ pub(super) fn addresses(raw: &Raw) -> Result<Vec<IpAddr>, Wrong> {
         if !addresses.contains(&ip) {
             addresses.push(ip);
         }
+    }
+    if addresses.len() > MAX_ADDRESSES {
+        let reason = format!("they are {}, and {MAX_ADDRESSES} is the most", addresses.len());
+        return Err(wrong(reason, "name those that browsers reach"));
     }
     Ok(addresses)
 }

@@ -151,12 +151,12 @@ fn uri(text: &str) -> Option<String> {
         Some((authority, query)) => (authority, Some(query.to_ascii_lowercase())),
         None => (rest, None),
     };
-    let known = match (scheme.as_str(), query.as_deref()) {
-        ("stun" | "stuns" | "turn" | "turns", None) => true,
-        ("turn", Some("transport=udp" | "transport=tcp")) => true,
-        ("turns", Some("transport=tcp")) => true,
-        _ => false,
-    };
+    let known = matches!(
+        (scheme.as_str(), query.as_deref()),
+        ("stun" | "stuns" | "turn" | "turns", None)
+            | ("turn", Some("transport=udp" | "transport=tcp"))
+            | ("turns", Some("transport=tcp"))
+    );
     let (host, port) = parse::split_port(authority).filter(|_| known)?;
     let host = parse::host(host)?;
     let mut uri = match host.contains(':') {

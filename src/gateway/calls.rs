@@ -133,6 +133,7 @@ impl ActiveLine {
             MediaCommand::SetSip(remote) => self.bridge.set_sip(remote),
             MediaCommand::SetFlow(flow) => self.bridge.set_flow(flow),
             MediaCommand::SendDigits(digits) => self.bridge.send_digits(&digits),
+            MediaCommand::PlayDigit(digit) => self.bridge.play_digit(digit),
             MediaCommand::RestartIce => return Some(self.bridge.restart_ice()),
             MediaCommand::RenewBrowser => return Some(self.bridge.renew_browser()),
         }

@@ -398,6 +398,7 @@ fn call_config(config: &Config) -> CallConfig {
             DtmfBy::Rtp => DigitsBy::Rtp,
             DtmfBy::Info => DigitsBy::Info,
         },
+        ringback: config.media.tones.is_some(),
         attached_prefix: config.sip.attached_prefix.clone(),
         srtp: config.media.srtp,
     }

@@ -86,7 +86,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let listen = config.media.listen;
     let advertise = if config.media.advertise.is_empty() && listen.ip().is_unspecified() {
-        network::candidate_addresses(server, config.http.listen.ip())
+        network::candidate_addresses(listen.ip(), server, config.http.listen.ip())
     } else {
         config.media.advertise.clone()
     };
@@ -130,7 +130,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
 fn hold_music(media: &config::Media) -> Result<Option<Arc<Music>>, StartError> {
     let Some(file) = &media.hold_music else { return Ok(None) };
-    match Music::read(file) {
+    match Music::read(file, &media.codecs) {
         Ok(music) => Ok(Some(Arc::new(music))),
         Err(error) => Err(StartError::HoldMusic { file: file.clone(), error }),
     }

@@ -4,17 +4,25 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use hound::{SampleFormat, WavReader, WavSpec};
 
 use crate::sdp::Codec;
 
-use super::g711::{alaw_from_linear, ulaw_from_linear};
+use super::codec::Encoder;
+use super::stream::units;
 
 /// Hz: what a telephone hears.
 const RATE: u32 = 8000;
 
-/// A piece that is longer is cut nowhere but refused: ten minutes are 4.8 MB in each G.711 law, and
+/// Samples of 20 ms.
+const FRAME: usize = RATE as usize / 50;
+
+/// Bytes of one, in any codec.
+const MAX_PAYLOAD: usize = 400;
+
+/// A piece that is longer is cut nowhere but refused: ten minutes are 4.8 MB in each codec but Opus, and
 /// whoever holds longer hears it again.
 const MAX_SECONDS: u32 = 600;
 
@@ -50,26 +58,30 @@ pub enum MusicError {
 /// A piece of music in the codecs it may be wanted in. Who is put on hold hears it from the
 /// beginning the first time, and from where it stopped the next; at its end it begins again.
 pub struct Music {
-    ulaw: Vec<u8>,
-    alaw: Vec<u8>,
+    /// A byte a sample, whichever of these codecs.
+    streams: Vec<(Codec, Vec<u8>)>,
+    /// Of 20 ms each.
+    opus: Vec<Vec<u8>>,
+    /// Length in samples.
+    len: usize,
 }
 
 impl fmt::Debug for Music {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Music({} samples)", self.ulaw.len())
+        write!(f, "Music({} samples)", self.len)
     }
 }
 
 impl Music {
-    /// Reads a WAV file.
+    /// Reads a WAV file, for phones that speak one of `codecs`.
     ///
     /// # Errors
     /// What is wrong with the file, and the remedy.
-    pub fn read(file: &Path) -> Result<Music, MusicError> {
-        Music::from_wav(BufReader::new(File::open(file)?))
+    pub fn read(file: &Path, codecs: &[Codec]) -> Result<Music, MusicError> {
+        Music::from_wav(BufReader::new(File::open(file)?), codecs)
     }
 
-    fn from_wav(wav: impl Read) -> Result<Music, MusicError> {
+    fn from_wav(wav: impl Read, codecs: &[Codec]) -> Result<Music, MusicError> {
         let reader = WavReader::new(wav).map_err(|error| MusicError::NotWav(error.to_string()))?;
         let WavSpec { channels, sample_rate: rate, bits_per_sample: bits, sample_format } =
             reader.spec();
@@ -93,10 +105,27 @@ impl Music {
         if samples.len() < MIN_SAMPLES {
             return Err(MusicError::TooShort);
         }
-        Ok(Music {
-            ulaw: samples.iter().map(|sample| ulaw_from_linear(*sample)).collect(),
-            alaw: samples.iter().map(|sample| alaw_from_linear(*sample)).collect(),
-        })
+        Ok(Music::of(&samples, codecs))
+    }
+
+    /// In whole frames; what is left at the end is too short to be missed.
+    fn of(samples: &[i16], codecs: &[Codec]) -> Music {
+        let frames = samples.chunks_exact(FRAME);
+        let len = frames.len() * FRAME;
+        let mut music = Music { streams: Vec::new(), opus: Vec::new(), len };
+        for &codec in codecs {
+            let mut encoder = Encoder::new(codec, RATE);
+            let encoded = samples.chunks_exact(FRAME).map(|frame| {
+                let mut payload = [0; MAX_PAYLOAD];
+                let len = encoder.encode(frame, &mut payload);
+                payload.get(..len).unwrap_or_default().to_vec()
+            });
+            match codec {
+                Codec::Opus => music.opus = encoded.collect(),
+                _ => music.streams.push((codec, encoded.flatten().collect())),
+            }
+        }
+        music
     }
 
     /// A second of a tone, for tests.
@@ -106,36 +135,36 @@ impl Music {
             let angle = std::f32::consts::TAU * (n * hertz % RATE) as f32 / RATE as f32;
             (8000.0 * angle.sin()) as i16
         };
-        Music {
-            ulaw: (0..RATE).map(|n| ulaw_from_linear(sample(n))).collect(),
-            alaw: (0..RATE).map(|n| alaw_from_linear(sample(n))).collect(),
-        }
+        Music::of(&(0..RATE).map(sample).collect::<Vec<_>>(), &Codec::ALL)
     }
 
-    /// Fills a frame from `position` on, which moves along. False where the codec is none it is
-    /// kept in.
-    pub fn play(&self, codec: Codec, position: &mut usize, frame: &mut [u8]) -> bool {
-        let source = match codec {
-            Codec::Pcmu => &self.ulaw,
-            Codec::Pcma => &self.alaw,
-            _ => return false,
-        };
-        let mut left = frame;
-        while !left.is_empty() {
-            let rest = source.get(*position..).unwrap_or_default();
-            if rest.is_empty() {
-                if source.is_empty() {
-                    return false;
-                }
-                *position = 0;
-                continue;
-            }
-            let (now, later) = left.split_at_mut(rest.len().min(left.len()));
-            now.copy_from_slice(rest.get(..now.len()).unwrap_or_default());
-            *position += now.len();
-            left = later;
+    /// Writes the next `time` of it into `frame`; `position` moves along. The bytes written: 0 where it
+    /// is not kept in that codec, or not in pieces of that length.
+    pub fn play(
+        &self,
+        codec: Codec,
+        time: Duration,
+        position: &mut usize,
+        frame: &mut [u8],
+    ) -> usize {
+        if *position >= self.len {
+            *position = 0;
         }
-        true
+        let samples = units(time, RATE) as usize;
+        if codec == Codec::Opus {
+            let payload = self.opus.get(*position / FRAME).filter(|_| samples == FRAME);
+            let out = payload.and_then(|payload| frame.get_mut(..payload.len()).zip(Some(payload)));
+            let Some((out, payload)) = out else { return 0 };
+            out.copy_from_slice(payload);
+            *position += FRAME;
+            return payload.len();
+        }
+        let stream = self.streams.iter().find(|(kept, _)| *kept == codec).map(|(_, stream)| stream);
+        let (Some(stream), Some(frame)) = (stream, frame.get_mut(..samples)) else { return 0 };
+        let mut source = stream.iter().cycle().skip(*position);
+        frame.fill_with(|| source.next().copied().unwrap_or_default());
+        *position = (*position + samples) % self.len.max(1);
+        samples
     }
 }
 
@@ -199,8 +228,11 @@ mod tests {
     use std::f64::consts::TAU;
     use std::io::Cursor;
 
+    use super::super::codec::Decoder;
     use super::super::g711::linear_from_ulaw;
     use super::*;
+
+    const MS20: Duration = Duration::from_millis(20);
 
     /// Two tones, `seconds` long: one of 1 kHz, and one that 8 kHz cannot carry.
     fn wav(rate: u32, channels: u16, seconds: f64, high: f64) -> Vec<u8> {
@@ -238,13 +270,14 @@ mod tests {
     fn every_usual_rate_sounds_the_same() {
         for (rate, channels) in [(8000, 1), (16_000, 1), (44_100, 2), (48_000, 2), (11_025, 1)] {
             let high = if rate == 8000 { 2500.0 } else { 5000.0 };
-            let music = Music::from_wav(&wav(rate, channels, 1.0, high)[..]).unwrap();
-            assert!((7990..=8000).contains(&music.ulaw.len()), "{rate}: {}", music.ulaw.len());
-            let tone = peak(&music.ulaw, 1000.0);
+            let music = Music::from_wav(&wav(rate, channels, 1.0, high)[..], &Codec::ALL).unwrap();
+            assert!((7840..=8000).contains(&music.len), "{rate}: {}", music.len);
+            let ulaw = &music.streams[0].1;
+            let tone = peak(ulaw, 1000.0);
             assert!((7700.0..8300.0).contains(&tone), "{rate}: {tone}");
             if rate > 8000 {
                 // It would be heard at 3 kHz.
-                let alias = peak(&music.ulaw, 3000.0);
+                let alias = peak(ulaw, 3000.0);
                 assert!(alias < 40.0, "{rate}: {alias}");
             }
         }
@@ -252,36 +285,72 @@ mod tests {
 
     #[test]
     fn it_begins_again_at_its_end() {
-        let music = Music::from_wav(&wav(8000, 1, 0.5, 2000.0)[..]).unwrap();
-        let (mut position, mut frame) = (0, [0; 160]);
+        let music = Music::from_wav(&wav(8000, 1, 0.5, 2000.0)[..], &Codec::ALL).unwrap();
+        let (mut position, mut frame) = (0, [0; 400]);
         let mut played = Vec::new();
         for _ in 0..60 {
-            assert!(music.play(Codec::Pcmu, &mut position, &mut frame));
-            played.extend(frame);
+            assert_eq!(music.play(Codec::Pcmu, MS20, &mut position, &mut frame), 160);
+            played.extend(&frame[..160]);
         }
-        assert_eq!(played[..4000], music.ulaw[..]);
-        assert_eq!(played[4000..8000], music.ulaw[..]);
-        assert!(music.play(Codec::Pcma, &mut position, &mut frame));
-        assert_eq!(frame[..], music.alaw[1600..1760]);
-        assert!(!music.play(Codec::G722, &mut position, &mut frame));
+        let ulaw = &music.streams[0].1;
+        assert_eq!(
+            (ulaw.len(), &played[..4000], &played[4000..8000]),
+            (4000, &ulaw[..], &ulaw[..])
+        );
+        assert_eq!(music.play(Codec::Pcma, MS20, &mut position, &mut frame), 160);
+        assert_eq!(frame[..160], music.streams[1].1[1600..1760]);
+        assert_eq!(
+            music.play(Codec::Opus, Duration::from_millis(30), &mut position, &mut frame),
+            0
+        );
+    }
+
+    #[test]
+    fn every_codec_plays_it() {
+        let music = Music::of_a_tone(500);
+        for codec in Codec::ALL {
+            let (mut position, mut frame) = (0, [0; 400]);
+            let mut decoder = Decoder::new(codec, 8000);
+            let mut power = 0.0;
+            for _ in 0..75 {
+                let len = music.play(codec, MS20, &mut position, &mut frame);
+                assert!(len > 0, "{codec}");
+                let mut samples = [0; 160];
+                assert_eq!(decoder.decode(&frame[..len], &mut samples), 160, "{codec}");
+                power += samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>();
+            }
+            let rms = (power / 75.0 / 160.0).sqrt();
+            assert!((4500.0..6500.0).contains(&rms), "{codec}: {rms}");
+        }
+        let narrow = Music::of(&[0; 8000], &[Codec::Pcmu]);
+        assert_eq!(narrow.play(Codec::Opus, MS20, &mut 0, &mut [0; 400]), 0);
     }
 
     #[test]
     fn what_is_no_music_is_refused() {
-        assert!(matches!(Music::from_wav(&b"RIFF nonsense"[..]), Err(MusicError::NotWav(_))));
+        assert!(matches!(
+            Music::from_wav(&b"RIFF nonsense"[..], &Codec::ALL),
+            Err(MusicError::NotWav(_))
+        ));
         let cut = &wav(8000, 1, 1.0, 0.0)[..5000];
-        assert!(matches!(Music::from_wav(cut), Err(MusicError::NotWav(_))));
+        assert!(matches!(Music::from_wav(cut, &Codec::ALL), Err(MusicError::NotWav(_))));
         let many = wav(8000, 4, 1.0, 0.0);
-        assert!(matches!(Music::from_wav(&many[..]), Err(MusicError::Format { channels: 4, .. })));
+        assert!(matches!(
+            Music::from_wav(&many[..], &Codec::ALL),
+            Err(MusicError::Format { channels: 4, .. })
+        ));
         let high = wav(96_000, 1, 1.0, 0.0);
-        assert!(matches!(Music::from_wav(&high[..]), Err(MusicError::Format { .. })));
+        assert!(matches!(Music::from_wav(&high[..], &Codec::ALL), Err(MusicError::Format { .. })));
         let short = wav(8000, 1, 0.4, 0.0);
-        assert!(matches!(Music::from_wav(&short[..]), Err(MusicError::TooShort)));
+        assert!(matches!(Music::from_wav(&short[..], &Codec::ALL), Err(MusicError::TooShort)));
         let mut long = wav(8000, 1, 1.0, 0.0);
         // The header says what comes: it is believed before a byte of it is read.
         let size: u32 = 8000 * 2 * 700;
         long[40..44].copy_from_slice(&size.to_le_bytes());
-        assert!(matches!(Music::from_wav(&long[..]), Err(MusicError::TooLong { seconds: 700 })));
-        assert!(matches!(Music::read(Path::new("/nonexistent.wav")), Err(MusicError::Io(_))));
+        assert!(matches!(
+            Music::from_wav(&long[..], &Codec::ALL),
+            Err(MusicError::TooLong { seconds: 700 })
+        ));
+        assert!(matches!(Music::read(Path::new("/nonexistent.wav"), &[]), Err(MusicError::Io(_))));
     }
 }

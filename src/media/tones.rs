@@ -182,7 +182,7 @@ impl Player {
 
     /// The last samples: the tone fades within its ramp, the rest is silence. True when it sounded
     /// at all.
-    pub fn finish(mut self, samples: &mut [i16]) -> bool {
+    pub fn finish(&mut self, samples: &mut [i16]) -> bool {
         let ramp = self.samples(RAMP.as_millis() as u64);
         let mut sounded = false;
         for (n, sample) in samples.iter_mut().enumerate() {

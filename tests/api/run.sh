@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The API against its own document: schemathesis asks a running demo whatever the document allows and what it
+# The API against its own documents. What a page and WWE say and hear in calls is held against the JSON Schemas;
+# then schemathesis asks a running demo whatever the document allows and what it
 # does not. No answer may be a 5xx, or one that the document does not tell of.
 #
-#   tests/api/run.sh GATEWAY-BINARY SCHEMATHESIS [SECONDS]
+#   tests/api/run.sh GATEWAY-BINARY PYTHON-VENV [SECONDS]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-gateway=$1 schemathesis=$2 seconds=${3:-90}
+gateway=$(realpath "$1") venv=$(realpath "$2") seconds=${3:-90}
 export API_PASSWORD=secret-of-the-demo API_TOKEN=token-of-the-api-test
 
 work=$(mktemp -d)
@@ -26,13 +27,14 @@ for _ in $(seq 200); do
   sleep 0.1
 done
 [ -n "${base:-}" ] || { cat "$work/demo" >&2; exit 1; }
+"$venv/bin/python" tests/api/schemas.py "$base" "$API_PASSWORD" "$API_TOKEN"
 curl -fsS -o /dev/null "$base/api/webrtc/sign_in" -d "id=agent123&dn=5001&password=$API_PASSWORD"
 
 # What it keeps (a cache of examples, reports) is not to lie about in the tree.
 spec=$PWD/api-spec/openapi.json
 export SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$PWD/tests/api PYTHONDONTWRITEBYTECODE=1
 cd "$work"
-"$schemathesis" run "$spec" --url "$base" --max-time "$seconds" --phases examples,coverage,fuzzing \
+"$venv/bin/schemathesis" run "$spec" --url "$base" --max-time "$seconds" --phases examples,coverage,fuzzing \
   --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance,allow_header_conformance \
   --request-timeout 40 --continue-on-failure --warnings off --seed 1 --no-color
 kill -0 "$demo" || { echo "the gateway has ended" >&2; cat "$work/demo" >&2; exit 1; }

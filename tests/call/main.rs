@@ -18,6 +18,7 @@ mod reinvite_leaves_browser_alone;
 mod renewed_peer_connection;
 mod replaced;
 mod retried_posts;
+mod ringback;
 mod sdes;
 mod second_call;
 mod transfers;

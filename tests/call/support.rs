@@ -34,6 +34,7 @@ pub fn config() -> CallConfig {
     CallConfig {
         codecs: ALL.to_vec(),
         digits: DigitsBy::Auto,
+        ringback: true,
         attached_prefix: "X-Attached-".into(),
         ..CallConfig::default()
     }

@@ -87,6 +87,21 @@ fn a_handshake_before_the_description_waits_for_it() {
     call.await_event("DTLS", |e| matches!(e, MediaEvent::DtlsConnected { .. }));
 }
 
+/// Or anybody could have our certificate sent to somebody else.
+#[test]
+fn a_hello_from_an_unchecked_address_gets_no_answer() {
+    let mut call = Call::open();
+    call.describe();
+    assert!(call.browser.ping(&call.bridge.browser_local(), PATIENCE));
+    let mut stranger = Browser::new();
+    stranger.gateway = call.browser.gateway;
+    stranger.start_handshake();
+    stranger.socket.set_nonblocking(false).unwrap();
+    stranger.socket.set_read_timeout(Some(SHORT)).unwrap();
+    assert!(stranger.socket.recv(&mut [0; 2048]).is_err());
+    assert!(call.engine.stats().unknown_datagrams > 0);
+}
+
 #[test]
 fn without_a_fingerprint_no_handshake_is_accepted() {
     let mut call = Call::open();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::browser::{EVENT_8K, G722, PCMA, TestBrowser};
 use crate::support::far::{call_from, tone};
 use crate::support::gateway::{Demo, dialled};
@@ -151,7 +153,13 @@ async fn statistics_are_told_on_request() {
         assert!(stream["bytes"].as_u64().is_some_and(|b| b >= packets * 160), "{way}: {stats}");
         assert!(stream["lost"].as_u64().is_some_and(|lost| lost < packets / 100 + 1), "{stats}");
         assert!(stream["jitter"].is_number(), "{stats}");
+        let sip = &stats["sip"][way];
+        assert!(sip["packets"].as_u64().is_some_and(|packets| packets > 90), "{way}: {stats}");
     }
+    assert_eq!(
+        (&stats["audio"]["encrypted"], &stats["sip"]["encrypted"]),
+        (&json!(true), &json!(false))
+    );
     // The round trip takes a sender report and a receiver report.
     let mut audio = stats["audio"].clone();
     for _ in 0..60 {
@@ -161,6 +169,8 @@ async fn statistics_are_told_on_request() {
         tokio::time::sleep(Duration::from_millis(250)).await;
         audio = phone.stats().await["audio"].clone();
     }
+    let mos = phone.stats().await["audio"]["rx"]["mos"].clone();
+    assert!(mos.as_f64().is_some_and(|mos| (1.0..=4.5).contains(&mos)), "{mos}");
     for name in ["rtt", "rtt_max", "rtt_average"] {
         assert!(audio[name].as_f64().is_some_and(|ms| ms > 0.0 && ms < 5000.0), "{name}: {audio}");
     }

@@ -61,6 +61,7 @@ fn the_answer_bundles_the_audio_and_refuses_the_video() {
     for line in [
         "a=group:BUNDLE 0",
         "a=ice-lite",
+        "a=ice-options:ice2",
         "m=audio 40000 UDP/TLS/RTP/SAVPF 0 126",
         "a=candidate:1 1 udp 2130706431 192.0.2.1 40000 typ host",
         "a=candidate:2 1 udp 2130706175 10.0.0.1 40000 typ host",

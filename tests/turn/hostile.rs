@@ -54,7 +54,7 @@ proptest! {
             bench.send(&request.raw);
             bench.send(&message(METHOD_SEND, CLASS_INDICATION, &parts).raw);
             bench.send(&[b"\x40\x00".as_slice(), &torn].concat());
-            bench.from_peer(0, &torn);
+            bench.peer_sends(0, &torn);
             bench.pass(wait);
         }
         let ours = ["10.0.0.5:30000", "10.0.0.5:30001"].map(addr);

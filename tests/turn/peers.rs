@@ -53,7 +53,7 @@ fn indications_go_both_ways_under_a_permission() {
     bench.send_indication(MEDIA, b"hello");
     assert_eq!(bench.connected, [(0, addr(MEDIA_HERE))]);
     assert_eq!(bench.to_peer, [(0, b"hello".to_vec())]);
-    bench.from_peer(0, b"world");
+    bench.peer_sends(0, b"world");
     let data = bench.reply();
     assert_eq!(data.message.typ, MessageType::new(METHOD_DATA, CLASS_INDICATION));
     assert_eq!(data.address(ATTR_XOR_PEER_ADDRESS), addr(MEDIA), "by the name it was called");
@@ -74,10 +74,10 @@ fn each_name_of_a_media_socket_has_a_socket_of_its_own() {
     let legs: Vec<usize> = bench.to_peer.iter().map(|(leg, _)| *leg).collect();
     assert_eq!(legs, [0, 1, 2, 0]);
     for (leg, name) in [(0, MEDIA), (1, MEDIA_HERE), (2, "203.0.113.5:30001")] {
-        bench.from_peer(leg, b"x");
+        bench.peer_sends(leg, b"x");
         assert_eq!(bench.reply().address(ATTR_XOR_PEER_ADDRESS), addr(name));
     }
-    bench.from_peer(3, b"x");
+    bench.peer_sends(3, b"x");
     assert!(bench.to_client.is_empty());
 }
 
@@ -93,7 +93,7 @@ fn channels_go_both_ways() {
         assert_eq!(bench.ask(METHOD_CHANNEL_BIND, &parts).code(), 0);
         bench.send(b"\x40\x00\x00\x05hello\0\0\0");
         assert_eq!(bench.to_peer, [(0, b"hello".to_vec())]);
-        bench.from_peer(0, b"world");
+        bench.peer_sends(0, b"world");
         assert_eq!(bench.to_client.pop_front().unwrap(), down);
         assert_eq!(bench.core.stats().relayed, 2);
         bench.send(b"\x40\x01\x00\x05hello\0\0\0");
@@ -110,7 +110,7 @@ fn permissions_last_five_minutes_and_channels_ten() {
     assert_eq!(bench.to_peer.len(), 2);
     bench.pass(1);
     bench.send(b"\x40\x00\x00\x01c");
-    bench.from_peer(0, b"c");
+    bench.peer_sends(0, b"c");
     assert_eq!((bench.to_peer.len(), bench.to_client.len()), (2, 0), "the permission is over");
     assert_eq!(bench.ask(METHOD_CREATE_PERMISSION, &[peer(MEDIA)]).code(), 0);
     bench.send(b"\x40\x00\x00\x01d");
@@ -121,7 +121,7 @@ fn permissions_last_five_minutes_and_channels_ten() {
     bench.pass(1);
     bench.send(b"\x40\x00\x00\x01e");
     assert_eq!(bench.to_peer.len(), 3, "now it is");
-    bench.from_peer(0, b"e");
+    bench.peer_sends(0, b"e");
     assert_eq!(bench.reply().message.typ.method, METHOD_DATA);
     let other = [channel(0x4000), peer(MEDIA_HERE)];
     assert_eq!(bench.ask(METHOD_CHANNEL_BIND, &other).code(), 400, "its number rests");

@@ -77,7 +77,7 @@ fn bytes_are_bounded_either_way() {
     let packet = [b"\x40\x00\x03\xe8".as_slice(), &[0; 1000]].concat();
     for _ in 0..1000 {
         bench.send(&packet);
-        bench.from_peer(0, &packet[4..]);
+        bench.peer_sends(0, &packet[4..]);
     }
     assert_eq!((bench.to_peer.len(), bench.to_client.len()), (250, 250));
     bench.pass(1);

@@ -190,7 +190,7 @@ impl Bench {
         self.carry_out();
     }
 
-    pub fn from_peer(&mut self, leg: usize, data: &[u8]) {
+    pub fn peer_sends(&mut self, leg: usize, data: &[u8]) {
         self.session.handle_peer(leg, data, self.now().at);
         self.carry_out();
     }

@@ -25,7 +25,9 @@ use crate::media::relay::{PACKET, Relay};
 use crate::media::rtcp::Clock;
 use crate::media::srtp::OVERHEAD;
 use crate::media::stream::Stream;
-use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds};
+use crate::media::types::{
+    BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds, StreamStats,
+};
 
 use report::{Incoming, Outgoing, REPORTS, RtcpRoute, Rtt};
 use secure::Secure;
@@ -142,9 +144,15 @@ impl Call {
     pub fn stats(&self) -> CallStats {
         let renewed = self.renewed.as_ref().map_or(0, Peer::malformed);
         CallStats {
-            from_browser: self.from_browser.stats(),
+            from_browser: StreamStats {
+                concealed: self.relay.concealed_of_browser(),
+                ..self.from_browser.stats()
+            },
             to_browser: self.to_browser.stats(),
-            from_sip: self.from_sip.stats(),
+            from_sip: StreamStats {
+                concealed: self.relay.concealed_of_sip(),
+                ..self.from_sip.stats()
+            },
             to_sip: self.to_sip.stats(),
             browser_rtt: self.browser_rtt.stats(),
             sip_rtt: self.sip_rtt.stats(),
@@ -256,6 +264,11 @@ impl Call {
             .chain(self.relay.poll_timeout())
             .chain([self.report_at])
             .min()
+    }
+
+    /// The same after a packet of media, which brings none of the other deadlines forward.
+    pub fn poll_media_timeout(&self) -> Option<Instant> {
+        self.relay.poll_timeout()
     }
 
     pub fn handle_timeout(&mut self, now: Instant, sink: &mut dyn Sink) {

@@ -180,6 +180,35 @@ fn silence_ends_in_a_timeout() {
     }
 }
 
+/// To an address that ICE has validated, and even so no fountain.
+#[test]
+fn who_says_hello_and_no_more_gets_a_bounded_answer() {
+    let start = Instant::now();
+    let [mut client, mut server] = ends(start);
+    let hello = client.poll_transmit().unwrap();
+    assert!(server.handle_datagram(start, &hello).is_none());
+    let sent = |server: &mut Dtls| -> usize {
+        std::iter::from_fn(|| server.poll_transmit()).map(|data| data.len()).sum()
+    };
+    let first = sent(&mut server);
+    let (mut all, mut ended) = (first, false);
+    while let (false, Some(at)) = (ended, server.poll_timeout()) {
+        ended = server.handle_timeout(at).is_some();
+        all += sent(&mut server);
+    }
+    assert!(ended && first > 200 && all <= 30 * first, "{first} bytes, then {all}");
+    // Small datagrams that ask for it again and again come to an end too.
+    let [mut client, mut server] = ends(start);
+    let hello = client.poll_transmit().unwrap();
+    let (mut taken, mut given) = (0, 0);
+    for _ in 0..10_000 {
+        taken += hello.len();
+        assert!(server.handle_datagram(start, &hello).is_none());
+        given += sent(&mut server);
+    }
+    assert!(taken > 10 * MAX_INPUT && given < 10 * MAX_INPUT, "{given} bytes for {taken}");
+}
+
 #[test]
 fn another_certificate_fails_on_either_side() {
     let now = Instant::now();

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{MAX_LAG, PACKET, Relay, write};
-use crate::media::codec::silence;
+use crate::media::codec::{Encoder, silence};
 use crate::media::dtmf;
-use crate::media::g711::{alaw_from_linear, ulaw_from_linear};
 use crate::media::stream::{Place, units};
 use crate::media::tones::Player;
 use crate::media::types::Signal;
@@ -17,23 +16,26 @@ const FRAME: Duration = Duration::from_millis(20);
 const RATE: u32 = 8000;
 const SAMPLES: usize = (RATE / 50) as usize;
 
+/// Bytes of a frame, in any codec.
+const MAX_PAYLOAD: usize = 400;
+
 /// A far end whose stream stops is covered for after this long: no jitter is as long, and a browser
 /// has concealed what it could.
 const COVER_AFTER: Duration = Duration::from_secs(1);
 
 /// What stands in for the far end.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) enum Filler {
     /// It speaks itself, or may not.
     #[default]
     Off,
     Tone {
-        player: Player,
+        voice: Box<Voice>,
         at: Instant,
     },
     /// The last of a tone.
     Fading {
-        player: Player,
+        voice: Box<Voice>,
     },
     /// It sends comfort noise, or nothing at all.
     Silence {
@@ -41,6 +43,22 @@ pub(super) enum Filler {
         /// How long the first frame has waited.
         waited: Duration,
     },
+}
+
+/// A tone in the codec that the browser takes.
+pub(super) struct Voice {
+    player: Player,
+    coder: Option<(Codec, Encoder)>,
+}
+
+impl Voice {
+    /// Writes samples in the codec and returns the bytes written.
+    fn encode(&mut self, codec: Codec, samples: &[i16], frame: &mut [u8]) -> usize {
+        let coder = self.coder.take().filter(|(of, _)| *of == codec);
+        let (_, coder) =
+            self.coder.insert(coder.unwrap_or_else(|| (codec, Encoder::new(codec, RATE))));
+        coder.encode(samples, frame)
+    }
 }
 
 impl Filler {
@@ -103,14 +121,14 @@ impl Relay {
             self.cover(now);
         }
         let Format { codec, payload } = self.browser.preferred()?;
-        let mut frame = [0; SAMPLES];
+        let mut frame = [0; MAX_PAYLOAD];
         let (mut time, mut waited) = (FRAME, Duration::ZERO);
         let (at, len) = match &mut self.filler {
             Filler::Off => return None,
-            Filler::Tone { player, at } if *at <= now => {
+            Filler::Tone { voice, at } if *at <= now => {
                 let mut samples = [0; SAMPLES];
-                player.fill(&mut samples);
-                (advance(at, now), encode(codec, &samples, &mut frame))
+                voice.player.fill(&mut samples);
+                (advance(at, now), voice.encode(codec, &samples, &mut frame))
             }
             Filler::Silence { at, waited: first } if *at <= now => {
                 waited = std::mem::take(first);
@@ -118,16 +136,16 @@ impl Relay {
             }
             Filler::Tone { .. } | Filler::Silence { .. } => return None,
             Filler::Fading { .. } => {
-                let Filler::Fading { player } = std::mem::take(&mut self.filler) else {
+                let Filler::Fading { mut voice } = std::mem::take(&mut self.filler) else {
                     return None;
                 };
                 // Enough for the ramp; the far end waits for it.
                 time = FRAME / 2;
                 let mut samples = [0; SAMPLES / 2];
-                if !player.finish(&mut samples) {
+                if !voice.player.finish(&mut samples) {
                     return None;
                 }
-                (now, encode(codec, &samples, &mut frame))
+                (now, voice.encode(codec, &samples, &mut frame))
             }
         };
         let frame = frame.get(..len).filter(|frame| !frame.is_empty())?;
@@ -151,7 +169,7 @@ impl Relay {
     /// The far end speaks: what stood in for it makes way.
     pub fn make_way(&mut self) {
         self.filler = match std::mem::take(&mut self.filler) {
-            Filler::Tone { player, .. } | Filler::Fading { player } => Filler::Fading { player },
+            Filler::Tone { voice, .. } | Filler::Fading { voice } => Filler::Fading { voice },
             Filler::Off | Filler::Silence { .. } => Filler::Off,
         };
     }
@@ -166,7 +184,8 @@ impl Relay {
             Some(_) if self.flow.to_browser && self.was_heard(now) => {}
             Some((signal, plan)) => {
                 let player = Player::new(plan, signal, RATE);
-                self.filler = Filler::Tone { player, at: now };
+                let voice = Box::new(Voice { player, coder: None });
+                self.filler = Filler::Tone { voice, at: now };
             }
             None => self.make_way(),
         }
@@ -188,17 +207,4 @@ fn advance(at: &mut Instant, now: Instant) -> Instant {
     let next = due + FRAME;
     *at = if now.saturating_duration_since(next) > MAX_LAG { now } else { next };
     due
-}
-
-/// Writes the samples in the codec and returns the bytes written: 0 where it has no coder.
-fn encode(codec: Codec, samples: &[i16], frame: &mut [u8]) -> usize {
-    let law = match codec {
-        Codec::Pcmu => ulaw_from_linear,
-        Codec::Pcma => alaw_from_linear,
-        Codec::G722 | Codec::Opus => return 0,
-    };
-    for (byte, sample) in frame.iter_mut().zip(samples) {
-        *byte = law(*sample);
-    }
-    samples.len().min(frame.len())
 }

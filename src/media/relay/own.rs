@@ -45,17 +45,13 @@ impl Relay {
         self.silence_at =
             Some(if now.saturating_duration_since(next) > MAX_LAG { now } else { next });
         let mut frame = [0; 1000];
-        let len = silence(codec, ptime, &mut frame);
-        let frame = frame.get_mut(..len)?;
-        if self.flow.music
-            && let Some(music) = &self.sounds.music
-        {
-            // Where it is not kept in this codec, it stays silence.
-            music.play(codec, &mut self.music_position, frame);
-        }
+        let music = self.sounds.music.as_ref().filter(|_| self.flow.music);
+        let played =
+            music.map_or(0, |music| music.play(codec, ptime, &mut self.music_position, &mut frame));
+        let len = if played > 0 { played } else { silence(codec, ptime, &mut frame) };
         let clock = codec.clock_rate();
         let place = self.to_sip.insert(at, units(ptime, clock), clock);
-        write(place, payload, frame, None, buffer)
+        write(place, payload, frame.get(..len)?, None, buffer)
     }
 
     /// The SIP side takes something from us.

@@ -200,6 +200,26 @@ impl Worker {
         answering: Option<(SocketAddr, IpAddr)>,
         handle: impl FnOnce(&mut Call, &mut Exit<'_>),
     ) {
+        self.enter(index, answering, Call::poll_timeout, handle);
+    }
+
+    /// The same for a packet of media.
+    fn with_media(
+        &mut self,
+        index: usize,
+        answering: Option<(SocketAddr, IpAddr)>,
+        handle: impl FnOnce(&mut Call, &mut Exit<'_>),
+    ) {
+        self.enter(index, answering, Call::poll_media_timeout, handle);
+    }
+
+    fn enter(
+        &mut self,
+        index: usize,
+        answering: Option<(SocketAddr, IpAddr)>,
+        deadline: impl Fn(&Call) -> Option<Instant>,
+        handle: impl FnOnce(&mut Call, &mut Exit<'_>),
+    ) {
         let Some(Some(seat)) = self.seats.get_mut(index) else { return };
         seat.dirty = true;
         let mut exit = Exit {
@@ -227,7 +247,7 @@ impl Worker {
             self.close(Instant::now(), id);
             return;
         }
-        if let Some(at) = seat.call.poll_timeout().map(|at| at.max(self.earliest))
+        if let Some(at) = deadline(&seat.call).map(|at| at.max(self.earliest))
             && seat.armed.is_none_or(|armed| at < armed)
         {
             seat.armed = Some(at);

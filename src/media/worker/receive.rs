@@ -54,7 +54,8 @@ impl Worker {
     ) {
         let counters = &self.orders.counters;
         let answering = local.map(|local| (from, local));
-        if Class::of(data) == Class::Stun {
+        let class = Class::of(data);
+        if class == Class::Stun {
             match Check::parse(data) {
                 Ok(mut check) => match self.routes.by_ufrag.get(check.ufrag()) {
                     Some(&seat) if self.may_use(from, seat) => {
@@ -71,9 +72,16 @@ impl Worker {
         }
         match self.routes.by_address.get(&from) {
             Some(&Route { seat, local: before }) => {
-                self.with(seat, answering, |call, exit| {
-                    call.handle_browser(now, Path::Udp(from), data, exit);
-                });
+                let path = Path::Udp(from);
+                if class == Class::Rtp {
+                    self.with_media(seat, answering, |call, exit| {
+                        call.handle_browser(now, path, data, exit);
+                    });
+                } else {
+                    self.with(seat, answering, |call, exit| {
+                        call.handle_browser(now, path, data, exit);
+                    });
+                }
                 // Its media, and not its checks, which go to all our addresses, say which of them
                 // it uses.
                 if let Some(local) = local
@@ -124,7 +132,7 @@ impl Worker {
             } else if is_rtcp {
                 self.with(index, None, |call, _| call.handle_rtcp(now, from, data));
             } else {
-                self.with(index, None, |call, exit| call.handle_rtp(now, from, data, exit));
+                self.with_media(index, None, |call, exit| call.handle_rtp(now, from, data, exit));
             }
         }
         self.recv = batch;

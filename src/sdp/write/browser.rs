@@ -50,7 +50,8 @@ pub fn browser(origin: &mut Origin, side: BrowserSide<'_>, shape: Shape<'_>) -> 
     if bundled && let Some(mid) = lines.get(audio).and_then(|line| line.mid.as_deref()) {
         let _ = write!(text, "a=group:BUNDLE {mid}\r\n");
     }
-    text.push_str("a=ice-lite\r\na=msid-semantic: WMS *\r\n");
+    // What we are: lite, and of RFC 8445, which has to be said (10).
+    text.push_str("a=ice-lite\r\na=ice-options:ice2\r\na=msid-semantic: WMS *\r\n");
     for (index, line) in lines.iter().enumerate() {
         if index == audio {
             browser_audio(&mut text, line, side);

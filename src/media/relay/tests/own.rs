@@ -198,7 +198,7 @@ fn who_is_held_hears_music_and_the_next_time_how_it_goes_on() {
     let piece = Music::of_a_tone(500);
     let (mut position, mut frame) = (0, [0; 160]);
     for packet in music {
-        piece.play(Codec::Pcmu, &mut position, &mut frame);
+        piece.play(Codec::Pcmu, FRAME, &mut position, &mut frame);
         assert_eq!(packet.payload, frame);
     }
 
@@ -208,7 +208,7 @@ fn who_is_held_hears_music_and_the_next_time_how_it_goes_on() {
     let before = bench.to_sip.len();
     flow(&mut bench, ON_HOLD);
     bench.wait(FRAME);
-    piece.play(Codec::Pcmu, &mut position, &mut frame);
+    piece.play(Codec::Pcmu, FRAME, &mut position, &mut frame);
     assert_eq!(bench.to_sip[before].payload, frame, "where it stopped");
     // Muted is not held.
     let before = bench.to_sip.len();
