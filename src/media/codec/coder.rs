@@ -9,7 +9,7 @@ use super::opus::{OpusDecoder, OpusEncoder};
 use crate::media::g711;
 use crate::sdp::Codec;
 
-/// Of Opus, where nothing else is configured: see `docs/performance.md`.
+/// Of Opus, where nothing else is asked for.
 pub const COMPLEXITY: u8 = 5;
 
 /// Makes payloads of samples.
