@@ -25,7 +25,9 @@ use crate::media::relay::{PACKET, Relay};
 use crate::media::rtcp::Clock;
 use crate::media::srtp::OVERHEAD;
 use crate::media::stream::Stream;
-use crate::media::types::{BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds};
+use crate::media::types::{
+    BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds, StreamStats,
+};
 
 use report::{Incoming, Outgoing, REPORTS, RtcpRoute, Rtt};
 use secure::Secure;
@@ -142,9 +144,15 @@ impl Call {
     pub fn stats(&self) -> CallStats {
         let renewed = self.renewed.as_ref().map_or(0, Peer::malformed);
         CallStats {
-            from_browser: self.from_browser.stats(),
+            from_browser: StreamStats {
+                concealed: self.relay.concealed_of_browser(),
+                ..self.from_browser.stats()
+            },
             to_browser: self.to_browser.stats(),
-            from_sip: self.from_sip.stats(),
+            from_sip: StreamStats {
+                concealed: self.relay.concealed_of_sip(),
+                ..self.from_sip.stats()
+            },
             to_sip: self.to_sip.stats(),
             browser_rtt: self.browser_rtt.stats(),
             sip_rtt: self.sip_rtt.stats(),

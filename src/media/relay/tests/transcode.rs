@@ -16,6 +16,9 @@ fn one(codec: Codec) -> PayloadMap {
     map(&[(codec, number(codec))], Some(101))
 }
 
+/// Number, timestamp and payload.
+type Sent = (u16, u32, Vec<u8>);
+
 /// What one side says.
 struct Source {
     codec: Codec,
@@ -49,7 +52,7 @@ impl Source {
     }
 
     /// The next 20 ms, with its place.
-    fn next(&mut self) -> (u16, u32, Vec<u8>) {
+    fn next(&mut self) -> Sent {
         let first = self.frame * 160;
         let pcm: Vec<i16> = (first..first + 160).map(|n| (self.sample)(n) as i16).collect();
         let mut payload = [0; 1500];
@@ -106,7 +109,7 @@ impl Line {
         }
     }
 
-    fn insert(&mut self, payload_type: u8, (sequence, timestamp, payload): &(u16, u32, Vec<u8>)) {
+    fn insert(&mut self, payload_type: u8, (sequence, timestamp, payload): &Sent) {
         let packet = Packet {
             payload_type,
             marker: false,
@@ -137,7 +140,7 @@ impl Line {
         late: impl Fn(u64) -> Duration,
     ) {
         let start = self.now;
-        let mut packets: Vec<(Instant, (u16, u32, Vec<u8>))> = Vec::new();
+        let mut packets: Vec<(Instant, Sent)> = Vec::new();
         for n in 0..frames {
             let packet = source.next();
             if !lost(n) {
