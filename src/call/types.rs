@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::media::{BrowserLocal, BrowserRemote, Flow, SipRemote};
+use crate::media::{BrowserLocal, BrowserRemote, Flow, HeldLeg, SipRemote};
 use crate::sdp::{Codec, SrtpPolicy};
 use crate::sip::{self, SessionId};
 use crate::wire::ToBrowser;
@@ -71,6 +71,9 @@ pub enum MediaCommand {
     SetBrowser(BrowserRemote),
     SetSip(SipRemote),
     SetFlow(Flow),
+    /// The other calls that are up, all of them. Comes before the `SetSip` of the one that takes the
+    /// browser.
+    SetHeld(Vec<HeldLeg>),
     /// Wants [`super::Line::handle_media_local`] in return, at once.
     RestartIce,
     /// Wants [`super::Line::handle_media_local`] in return, at once.

@@ -21,7 +21,7 @@ enum Remote {
     Learned(SocketAddr),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Latch {
     target: RtpTarget,
     remote: Remote,
@@ -68,6 +68,11 @@ impl Latch {
         }
         self.heard = false;
         self.until = now + WINDOW;
+    }
+
+    /// What the last description says.
+    pub fn target(&self) -> RtpTarget {
+        self.target
     }
 
     /// Media is expected anew: the far end may only now have begun to send.

@@ -4,6 +4,7 @@
 mod event;
 mod filler;
 mod forward;
+mod idle;
 mod own;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,8 @@ use crate::media::stream::{Place, Stream};
 use crate::media::types::{Flow, MediaEvent, Sounds};
 
 use filler::Filler;
+
+pub use idle::{Idle, Outlet};
 
 use event::Renamed;
 use transcode::Coder;
