@@ -26,7 +26,8 @@ function install() {
     }
     start() { this.n = this.energy = this.s1 = this.s2 = 0; }
     process([[samples]]) {
-      for (const x of samples ?? []) {
+      // Firefox gives nothing at all for a stream that has fallen silent.
+      for (const x of samples ?? new Float32Array(128)) {
         const s = x + this.coefficient * this.s1 - this.s2;
         this.s2 = this.s1;
         this.s1 = s;
