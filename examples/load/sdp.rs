@@ -27,11 +27,6 @@ impl Codec {
         }
     }
 
-    /// What arrives is what was sent.
-    pub fn passes(self) -> bool {
-        self != Codec::OpusToPcmu
-    }
-
     /// What browsers and what telephones say.
     pub fn sounds(self) -> Result<[Sound; 2], Fault> {
         Ok(match self {

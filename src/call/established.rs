@@ -169,7 +169,7 @@ impl Line {
 
     /// A full offer in the 200 to an offerless re-INVITE: what is in use first.
     fn offer_in_200(&mut self, i: usize) {
-        let mut codecs = self.browser.codecs(&self.config.codecs);
+        let mut codecs = self.sip_codecs();
         if let Some(codec) = self.legs[i].sip.codec() {
             codecs = negotiate::preferring(&codecs, codec);
         }

@@ -190,7 +190,7 @@ impl Line {
                 self.reconcile();
             }
             None => {
-                let mut codecs = self.browser.codecs(&self.config.codecs);
+                let mut codecs = self.sip_codecs();
                 // A second call shall need nothing of the browser.
                 if let Some(sending) = self.browser.sends() {
                     codecs = negotiate::preferring(&codecs, sending);
@@ -209,7 +209,7 @@ impl Line {
     }
 
     /// The codec for an answer toward SIP: the first of the offer that needs nothing of the browser, or
-    /// else the first that the browser knows at all.
+    /// else the first that the browser knows at all, or else what is transcoded best.
     pub(super) fn answer_codec(&self, offer: &SipSdp) -> Option<Codec> {
         let offered = || offer.payloads.formats.iter().map(|format| format.codec);
         let sending = self.browser.sends();
@@ -218,7 +218,11 @@ impl Line {
             Some(sending) => offered()
                 .find(|codec| *codec == sending)
                 .or_else(|| offered().find(|c| negotiate::bridgeable(*c, sending)))
-                .or_else(|| offered().find(|codec| can.contains(codec))),
+                .or_else(|| {
+                    // Another OFFER to the browser is less than transcoding a whole call.
+                    offered().find(|codec| can.contains(codec) && !self.prefers_opus())
+                })
+                .or_else(|| negotiate::nearest(offered(), sending)),
             None => offered().find(|codec| can.contains(codec)),
         }
     }

@@ -54,7 +54,7 @@ impl Line {
         let dialect = if offer.ids.is_some() { Dialect::Jsapi } else { Dialect::Rest };
         let mut line = Self::new(config, dialect, local, seed);
         line.browser.begin_theirs(offer.ids, &offer.text, offer.sdp);
-        let codecs = line.browser.codecs(&line.config.codecs);
+        let codecs = line.sip_codecs();
         let i = line.add(session, CallDirection::Outgoing, Phase::Calling, now);
         line.active = Some(session);
         line.plan_sip_video(i);

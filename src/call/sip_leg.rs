@@ -230,7 +230,7 @@ impl SipLeg {
         Some(SipRemote {
             target: remote.target,
             rtcp: remote.rtcp,
-            srtp: self.pair.clone(),
+            srtp: self.pair.clone().map(Box::new),
             payloads: remote.payloads.clone(),
             ptime: remote.ptime,
         })

@@ -35,8 +35,10 @@ impl Line {
         let attached = std::mem::take(&mut self.legs[i].attached);
         match &self.legs[i].sip.remote {
             Some(offer) => {
-                // The caller's order, so that the browser sends what the caller likes best.
+                // The caller's order, so that the browser sends what the caller likes best; the others for a
+                // browser that has none of them.
                 let codecs: Vec<Codec> = offer.payloads.formats.iter().map(|f| f.codec).collect();
+                let codecs = self.all_codecs(codecs);
                 self.offer_browser(i, &codecs, attached);
             }
             None if self.dialect == crate::agent::Dialect::Jsapi => self.say(i, ToBrowser::Invite),
@@ -64,7 +66,7 @@ impl Line {
             return;
         }
         let codec = self.legs[i].sip.codec();
-        let codecs = codec.map_or_else(|| self.config.codecs.clone(), |codec| vec![codec]);
+        let codecs = self.all_codecs(codec.into_iter().collect());
         self.offer_browser(i, &codecs, Vec::new());
         self.legs[i].deadline = Some(now + BROWSER_LIMIT);
     }
@@ -88,13 +90,46 @@ impl Line {
         Ok(())
     }
 
-    /// What the browser sends and the SIP side cannot be given must change in the browser.
+    /// Opus is configured first: browsers on lossy networks get it, whatever the SIP side speaks.
+    pub(super) fn prefers_opus(&self) -> bool {
+        self.config.codecs.first() == Some(&Codec::Opus)
+    }
+
+    /// These, and behind them what else is configured.
+    fn all_codecs(&self, mut first: Vec<Codec>) -> Vec<Codec> {
+        if self.prefers_opus() {
+            first = negotiate::preferring(&first, Codec::Opus);
+        }
+        let rest: Vec<Codec> =
+            self.config.codecs.iter().copied().filter(|codec| !first.contains(codec)).collect();
+        first.into_iter().chain(rest).collect()
+    }
+
+    /// For an offer toward SIP: what the browser has too, which need not be transcoded, and then the rest.
+    pub(super) fn sip_codecs(&self) -> Vec<Codec> {
+        let shared = self.browser.codecs(&self.config.codecs);
+        let rest = self.config.codecs.iter().filter(|codec| !shared.contains(codec));
+        shared.iter().chain(rest).copied().collect()
+    }
+
+    /// What the browser should send beside that codec of the SIP side's.
+    fn codec_beside(&self, sip: Codec) -> Option<Codec> {
+        let can = self.browser.codecs(&self.config.codecs);
+        if self.prefers_opus() && can.contains(&Codec::Opus) {
+            return Some(Codec::Opus);
+        }
+        negotiate::nearest(can, sip)
+    }
+
+    /// What the browser sends, and what need not be transcoded if it sent something else, must change in the
+    /// browser.
     pub(super) fn check_codecs(&mut self) {
         let (Some(sip), Some(browser)) = (self.codec(), self.browser.payloads.preferred()) else {
             return;
         };
+        let wanted = self.codec_beside(sip);
         self.reoffer_browser = !negotiate::bridgeable(sip, browser.codec)
-            && self.browser.codecs(&self.config.codecs).contains(&sip);
+            && wanted.is_some_and(|wanted| negotiate::bridgeable(sip, wanted));
     }
 
     /// Brings about what is wanted and not yet agreed: one re-INVITE a call, one OFFER at a time.
@@ -108,7 +143,8 @@ impl Line {
             && matches!(self.browser.exchange, Exchange::Idle)
         {
             self.reoffer_browser = false;
-            if let Some(codec) = self.legs[i].sip.codec() {
+            let sip = self.legs[i].sip.codec();
+            if let Some(codec) = sip.and_then(|sip| self.codec_beside(sip)) {
                 self.offer_browser(i, &[codec], Vec::new());
             }
         }
@@ -117,7 +153,7 @@ impl Line {
 
     fn reconcile_leg(&mut self, i: usize) {
         let wanted = self.wanted_direction(i);
-        let codecs = self.browser.codecs(&self.config.codecs);
+        let codecs = self.sip_codecs();
         let leg = &mut self.legs[i];
         let settled = leg.phase != Phase::Established
             || leg.role == Role::Replaced
@@ -156,8 +192,11 @@ impl Line {
         // Before the far end has said its own (3pcc), what the browser sends already: anything else
         // would have to be changed by another OFFER.
         let first_offered = || self.browser.codecs(&self.config.codecs).first().copied();
-        let codec =
-            self.legs[i].sip.codec().or_else(|| self.browser.sends()).or_else(first_offered);
+        let sip = self.legs[i].sip.codec();
+        let codec = sip
+            .and_then(|sip| self.codec_beside(sip))
+            .or_else(|| self.browser.sends())
+            .or_else(first_offered);
         let Some((ids, sdp, remote)) = self.browser.answer(codec) else {
             return;
         };

@@ -137,7 +137,7 @@ impl AgentTask {
     fn post_statistics(&mut self, now: Instant) {
         let Some(line) = &mut self.line else { return };
         let Some(session) = line.current().map(|call| call.session) else { return };
-        let stats = ToBrowser::Stats(line.statistics(session, now));
+        let stats = ToBrowser::Stats(Box::new(line.statistics(session, now)));
         if let Some(envelope) = line.envelope(session, stats) {
             self.post(envelope);
         }

@@ -129,6 +129,8 @@ pub struct Heard {
 pub struct Block {
     /// Packets lost in all.
     pub lost: u64,
+    /// Of those since its last report, in 1/256.
+    pub fraction_lost: u8,
     /// The highest sequence number, with the number of its wraps above.
     pub highest: u32,
     /// In RTP units of the stream.
@@ -170,6 +172,7 @@ fn read_one<'a>(ntp: u64, ours: u32, data: &'a [u8], heard: &mut Heard) -> Optio
             let lost = (word(block, 4)? << 8) as i32 >> 8;
             heard.block = Some(Block {
                 lost: u64::try_from(lost).unwrap_or(0),
+                fraction_lost: *block.get(4)?,
                 highest: word(block, 8)?,
                 jitter: word(block, 12)?,
             });
@@ -239,7 +242,7 @@ mod tests {
         let back = write(clock.ntp(left), 9, "cname", None, Some((report, echo)), Last::Yes);
         assert_eq!(back.len() % 4, 0);
         let heard = read(clock.ntp(left + Duration::from_millis(30)), 7, &back).unwrap();
-        assert_eq!(heard.block, Some(Block { lost: 5, highest: 100, jitter: 3 }));
+        assert_eq!(heard.block, Some(Block { lost: 5, fraction_lost: 1, highest: 100, jitter: 3 }));
         let rtt = heard.rtt.unwrap().as_micros();
         assert!((59_900..60_100).contains(&rtt), "{rtt}");
         // rtc-rtcp, which is somebody else's, reads the same.
@@ -267,7 +270,7 @@ mod tests {
         whole.extend(write(clock.ntp(now), 9, "x", None, Some((report, echo)), Last::No));
         whole.extend([0x80, 210, 0]);
         let heard = read(clock.ntp(now), 7, &whole).unwrap();
-        assert_eq!(heard.block, Some(Block { lost: 2, highest: 9, jitter: 1 }));
+        assert_eq!(heard.block, Some(Block { lost: 2, fraction_lost: 0, highest: 9, jitter: 1 }));
         assert_eq!(read(clock.ntp(now), 7, &[0x80, 201, 0, 9]), None);
     }
 

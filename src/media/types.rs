@@ -76,7 +76,7 @@ pub struct SipRemote {
     pub target: RtpTarget,
     pub rtcp: RtcpTarget,
     /// `None` for plain RTP. The same pair again goes on where it was.
-    pub srtp: Option<SrtpPair>,
+    pub srtp: Option<Box<SrtpPair>>,
     /// The codec in use is the preferred one.
     pub payloads: PayloadMap,
     /// `a=ptime`, 20 ms by default.

@@ -35,6 +35,19 @@ pub fn answer_direction(offered: Direction, ours: Direction) -> Direction {
     offered.reversed().and(ours)
 }
 
+/// Of `codecs` the one that is bridged to `other` best: as it is, by table, without loss of band, and then by
+/// what costs least. The first of equals.
+pub fn nearest(codecs: impl IntoIterator<Item = Codec>, other: Codec) -> Option<Codec> {
+    let wide = |codec| matches!(codec, Codec::G722 | Codec::Opus);
+    codecs.into_iter().min_by_key(|codec| match *codec {
+        codec if codec == other => 0,
+        codec if bridgeable(codec, other) => 1,
+        codec if wide(codec) && wide(other) => 2,
+        Codec::Opus => 4,
+        _ => 3,
+    })
+}
+
 /// What two codecs may be bridged without leaving their payload form: the same one, or G.711 to G.711.
 pub fn bridgeable(a: Codec, b: Codec) -> bool {
     let g711 = |codec| matches!(codec, Codec::Pcmu | Codec::Pcma);

@@ -172,10 +172,12 @@ impl SipSdp {
                 Some(_) => written,
             },
             payloads,
-            ptime: attribute(&session, media, "ptime")
-                .and_then(|text| text.trim().parse::<u64>().ok())
-                .filter(|ms| (10..=120).contains(ms))
-                .map_or(Duration::from_millis(20), Duration::from_millis),
+            ptime: {
+                let millis = |name| attribute(&session, media, name)?.trim().parse::<u64>().ok();
+                let most = millis("maxptime").unwrap_or(120).max(10);
+                let usual = millis("ptime").filter(|ms| (10..=120).contains(ms)).unwrap_or(20);
+                Duration::from_millis(usual.min(most))
+            },
             video: find_video(&session, |media| {
                 let plain = ["RTP/AVP", "RTP/AVPF"];
                 media.port != 0 && plain.iter().any(|name| media.proto.eq_ignore_ascii_case(name))

@@ -179,7 +179,10 @@ pub struct SendDtmf {
 /// A byte order mark is nobody's fault.
 fn read<T: DeserializeOwned>(body: &str) -> Result<T, BadRequest> {
     let body = body.trim_start_matches('\u{feff}');
-    serde_json::from_str(body).map_err(|error| BadRequest::Json(error.to_string()))
+    // An object: serde would take a list of the members' values too.
+    let object: Result<Map<String, Value>, _> = serde_json::from_str(body);
+    let read = object.and_then(|object| serde_json::from_value(Value::Object(object)));
+    read.map_err(|error| BadRequest::Json(error.to_string()))
 }
 
 /// Of `/SetOptions`, what concerns us: the milliseconds between two pings, where they are given. The

@@ -140,7 +140,7 @@ pub enum ToBrowser {
     /// The far end took the call off hold: `RESUME` in the raw-SDP dialect, nothing in the JSAPI one.
     PeerResume,
     InfoPeer(String),
-    Stats(CallStatistics),
+    Stats(Box<CallStatistics>),
     /// The page is to call that number: somebody beside it wants so. Sent to clients that say that they
     /// do.
     Dial {

@@ -67,9 +67,11 @@ fn an_answer_that_cannot_be_used_ends_it() {
 }
 
 #[test]
-fn a_call_that_finds_no_codec_was_never_answered() {
+fn a_call_that_finds_no_codec_in_common_is_transcoded() {
     let mut bench = Bench::incoming(Some(&sip_sdp("203.0.113.5:30000", "9 101", "sendrecv", 1)));
     bench.answer(&browser_answer("u1", "sendrecv", "0 126"));
-    assert_eq!(bench.end_code(), 488);
-    assert_eq!(bench.ended.expect("an end").answered_at, None);
+    assert_eq!(bench.sip_heard(), ["progress", "accept"]);
+    assert_eq!(bench.sip_sdp().payloads.formats[0].codec, Codec::G722);
+    assert_eq!(bench.heard(), ["offer", "ok"], "another OFFER would change nothing");
+    assert!(bench.flow().to_sip && bench.flow().to_browser);
 }

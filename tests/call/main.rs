@@ -6,6 +6,7 @@ mod any_order_of_events;
 mod any_order_of_two_calls;
 mod attached_data;
 mod call_waiting_for_the_browser;
+mod codecs;
 mod digits;
 mod early_media;
 mod hold_and_retrieve;

@@ -64,18 +64,8 @@ fn an_early_call_of_ours_is_picked_up() {
 }
 
 #[test]
-fn what_cannot_be_replaced_is_refused_and_what_cannot_be_used_changes_nothing() {
+fn what_cannot_be_replaced_is_refused() {
     let mut bench = Bench::incoming(Some(&far(5, "sendrecv")));
     assert!(!bench.replaced(SESSION, Some(&far(9, "sendrecv"))), "early, and not ours");
     assert_eq!(bench.end_code(), 481);
-
-    let mut bench = Bench::outgoing(&browser_offer("u0", 1, "sendrecv").replace("9 0 8", "0"));
-    bench.answered(&far(5, "sendrecv"));
-    bench.clear();
-    bench.replaced(SESSION, Some(&sip_sdp("203.0.113.9:30000", "9", "sendrecv", 1)));
-    assert_eq!((bench.end_code(), bench.line.active()), (488, Some(SESSION)));
-    assert!(bench.line.has(SESSION) && !bench.heard().contains(&"bye"));
-    bench.clear();
-    bench.notified(NotifyEvent::Hold);
-    assert_eq!(bench.sip_heard(), ["reinvite"], "the old call goes on");
 }

@@ -37,7 +37,7 @@ fn profile(bench: &Bench) -> String {
 }
 
 fn keys(bench: &Bench) -> Option<SrtpPair> {
-    bench.remote().srtp
+    bench.remote().srtp.map(|pair| *pair)
 }
 
 /// An answer that takes the `n`th line of our offer.

@@ -16,7 +16,7 @@ use wrtc_gateway::wire::{DataPair, FromBrowser, RoapIds, ToBrowser};
 
 pub const SESSION: SessionId = SessionId(7);
 pub const SECOND: SessionId = SessionId(8);
-pub const ALL: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::G722];
+pub const ALL: [Codec; 4] = Codec::ALL;
 
 pub struct Bench {
     pub line: Line,
@@ -74,6 +74,13 @@ impl Bench {
 
     pub fn outgoing(offer: &str) -> Self {
         Self::outgoing_with(config(), offer, &[])
+    }
+
+    /// By a client of the raw-SDP dialect.
+    pub fn outgoing_raw(offer: &str) -> Self {
+        let offer = FirstOffer::parse(None, offer.into(), &[], &config()).unwrap();
+        let now = Instant::now();
+        Self::with(Line::outgoing(config(), SESSION, "1003", offer, media_local(), SEED, now))
     }
 
     pub fn outgoing_with(config: CallConfig, offer: &str, attached: &[DataPair]) -> Self {

@@ -12,7 +12,7 @@ const SUITE: CryptoSuite = CryptoSuite::AesCm128HmacSha1_80;
 
 fn agree(call: &Call, pair: &SrtpPair) {
     let remote = call.phone.remote(map(&[(Codec::Pcmu, 0)], Some(101)));
-    call.bridge.set_sip(SipRemote { srtp: Some(pair.clone()), ..remote });
+    call.bridge.set_sip(SipRemote { srtp: Some(Box::new(pair.clone())), ..remote });
 }
 
 /// A call with these keys at both ends.
@@ -138,7 +138,7 @@ fn reports_are_sealed_and_measure_the_round_trip() {
     let keys = pair(CryptoSuite::AesCm128HmacSha1_32, 1);
     let mut call = encrypted(&keys);
     let remote = call.phone.remote(map(&[(Codec::Pcmu, 0)], Some(101)));
-    call.bridge.set_sip(SipRemote { srtp: Some(keys), rtcp: RtcpTarget::Mux, ..remote });
+    call.bridge.set_sip(SipRemote { srtp: Some(Box::new(keys)), rtcp: RtcpTarget::Mux, ..remote });
     let deadline = Instant::now() + PATIENCE;
     while call.phone.reports.is_empty() {
         assert!(Instant::now() < deadline, "no sender report came");
@@ -186,7 +186,7 @@ fn the_end_of_a_call_is_told_where_a_rtcp_says() {
         elsewhere.set_read_timeout(Some(PATIENCE)).unwrap();
         let remote = call.phone.remote(map(&[(Codec::Pcmu, 0)], Some(101)));
         call.bridge.set_sip(SipRemote {
-            srtp: (!plain).then_some(keys),
+            srtp: (!plain).then(|| Box::new(keys)),
             rtcp: RtcpTarget::At(elsewhere.local_addr().unwrap()),
             ..remote
         });

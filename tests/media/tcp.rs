@@ -41,7 +41,7 @@ fn await_stats(engine: &Engine, what: &str, wanted: impl Fn(&EngineStats) -> boo
     let deadline = Instant::now() + PATIENCE;
     while !wanted(&engine.stats()) {
         assert!(Instant::now() < deadline, "{what}: {:?}", engine.stats());
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 
@@ -166,7 +166,7 @@ fn a_browser_that_stops_reading_holds_up_nobody() {
             deaf.phone.speak();
         }
         deaf.phone.serve();
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::park_timeout(Duration::from_millis(1));
     }
     call.talk(TALK);
     assert_whole(&call, FRAMES, "beside a full connection");

@@ -9,6 +9,7 @@ mod calls;
 mod centre_calls;
 mod connector;
 mod genesys;
+mod hold_music;
 mod in_call;
 mod renegotiation;
 mod rest;

@@ -378,7 +378,9 @@ async fn json_messages_are_numbered_and_sent_again_until_confirmed() {
     assert_eq!(answer["call"], ringing["call"]);
     let again = gadget.poll_json(&format!("&ack={first}")).await;
     assert_eq!(again, answer);
-    assert_eq!(gadget.poll(&format!("&wait=0&ack={}", first + 1)).await.status, 204);
+    // The 200 that follows the ringing may be here already.
+    let next = gadget.poll(&format!("&wait=0&ack={}", first + 1)).await;
+    assert!(next.status == 204 || next.body.contains("connected"), "{}", next.body);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

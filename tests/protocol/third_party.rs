@@ -77,9 +77,10 @@ async fn an_invite_without_sdp_is_offered_by_the_browser() {
     demo.idle().await;
 }
 
+/// "the ACK comes only when the far end has answered ... Ringback is made locally while nothing comes."
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_ack_may_take_its_time() {
-    let demo = Demo::start().await;
+async fn it_rings_in_the_browser_while_the_ack_takes_its_time() {
+    let demo = Demo::with_settings(&["media.tones=de"]).await;
     let mut phone = demo.phone("5001").await;
     let call = CallOut { ack: Ack::Withheld, ..delayed_offer("7123") };
     let mut far = demo.calls("5001", call).await;
@@ -87,12 +88,27 @@ async fn the_ack_may_take_its_time() {
     phone.peer = phone.expect("INVITE").await.peer;
     offer_for_the_invite(&mut phone).await;
     far.answered().await.expect("an offer");
-    // The 200 is sent again meanwhile, and the browser goes on waiting.
+    // The 200 is sent again meanwhile.
+    phone.answered().await;
+    phone.browser.connected().await;
+    phone.browser.hears(425.0, 0.5).await.assert_one_unbroken_stream();
+    far.leg.release_ack(AckSdp::Answer).await.expect("ACK");
+    phone.browser.hears(1000.0, 0.5).await;
+    both_hear(&phone, &far).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_tones_the_browser_waits_for_the_ack() {
+    let demo = Demo::with_settings(&["media.tones=off"]).await;
+    let mut phone = demo.phone("5001").await;
+    let call = CallOut { ack: Ack::Withheld, ..delayed_offer("7123") };
+    let mut far = demo.calls("5001", call).await;
+    phone.peer = phone.expect("INVITE").await.peer;
+    offer_for_the_invite(&mut phone).await;
+    far.answered().await.expect("an offer");
     assert!(phone.within(Duration::from_secs(3)).await.is_none(), "before the ACK");
     far.leg.release_ack(AckSdp::Answer).await.expect("ACK");
     phone.answered().await;
-    phone.browser.connected().await;
-    both_hear(&phone, &far).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

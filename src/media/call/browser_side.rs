@@ -146,6 +146,7 @@ impl Call {
         }
         if let Some(block) = heard.block {
             self.to_browser.heard(ours, block);
+            self.relay.browser_loses(block.fraction_lost);
         }
         if let Some(rtt) = heard.rtt {
             self.browser_rtt.measured(rtt);

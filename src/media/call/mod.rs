@@ -27,7 +27,7 @@ use crate::media::rtcp::{self, Clock};
 use crate::media::srtp::OVERHEAD;
 use crate::media::stream::Stream;
 use crate::media::types::{
-    BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds, VideoRemote,
+    BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds, StreamStats, VideoRemote,
 };
 
 use report::{Incoming, Outgoing, REPORTS, RtcpRoute, Rtt};
@@ -154,9 +154,15 @@ impl Call {
     pub fn stats(&self) -> CallStats {
         let renewed = self.renewed.as_ref().map_or(0, Peer::malformed);
         CallStats {
-            from_browser: self.from_browser.stats(),
+            from_browser: StreamStats {
+                concealed: self.relay.concealed_of_browser(),
+                ..self.from_browser.stats()
+            },
             to_browser: self.to_browser.stats(),
-            from_sip: self.from_sip.stats(),
+            from_sip: StreamStats {
+                concealed: self.relay.concealed_of_sip(),
+                ..self.from_sip.stats()
+            },
             to_sip: self.to_sip.stats(),
             browser_rtt: self.browser_rtt.stats(),
             sip_rtt: self.sip_rtt.stats(),
@@ -367,7 +373,7 @@ impl Call {
             self.secure = Some(Box::default());
         }
         if let Some(secure) = &mut self.secure
-            && secure.set(now, remote.srtp.as_ref())
+            && secure.set(now, remote.srtp.as_deref())
         {
             self.relay.renew_to_sip();
         }

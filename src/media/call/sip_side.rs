@@ -108,6 +108,7 @@ impl Call {
         }
         if let Some(block) = heard.block {
             self.to_sip.heard(ours, block);
+            self.relay.sip_loses(block.fraction_lost);
         }
         if let Some(rtt) = heard.rtt {
             self.sip_rtt.measured(rtt);

@@ -9,12 +9,14 @@ use super::opus::{OpusDecoder, OpusEncoder};
 use crate::media::g711;
 use crate::sdp::Codec;
 
-/// Of Opus, where nothing else is configured: see `docs/performance.md`.
+/// Of Opus, where nothing else is asked for.
 pub const COMPLEXITY: u8 = 5;
 
 /// Makes payloads of samples.
 pub struct Encoder(Encoding);
 
+// One of them each is boxed with its transcoder; what differs in size is not worth another box.
+#[allow(clippy::large_enum_variant)]
 enum Encoding {
     Ulaw(Option<Down>),
     Alaw(Option<Down>),
@@ -98,6 +100,7 @@ fn companded(pcm: &[i16], out: &mut [u8], law: impl Fn(i16) -> u8) -> usize {
 /// Makes samples of payloads, and something to hear of those that never came.
 pub struct Decoder(Decoding);
 
+#[allow(clippy::large_enum_variant)]
 enum Decoding {
     Ulaw(Concealer, Option<Up>),
     Alaw(Concealer, Option<Up>),

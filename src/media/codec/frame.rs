@@ -55,7 +55,7 @@ pub fn silence(codec: Codec, time: Duration, out: &mut [u8]) -> usize {
         10 => ([OPUS_10_MS, 0], 1),
         20 => ([OPUS_20_MS, 0], 1),
         // Several frames of one length: their number in a byte of its own (RFC 6716 3.2.5).
-        40..=120 if millis % 20 == 0 => {
+        40..=120 if millis.is_multiple_of(20) => {
             let count = (millis / 20) as u8;
             ([OPUS_20_MS | 3, count], usize::from(count))
         }

@@ -11,7 +11,9 @@ mod opus;
 mod tests;
 mod transcoder;
 
-pub use coder::{COMPLEXITY, Decoder, Encoder};
+#[cfg(test)]
+pub use coder::Decoder;
+pub use coder::{COMPLEXITY, Encoder};
 pub use frame::{samples, silence};
 pub use jitter::Stamp;
 pub use transcoder::{Transcoder, frame_time};

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::coder::{Decoder, Encoder};
-use super::jitter::{Jitter, JitterStats, Next, Stamp};
+use super::jitter::{Jitter, Next, Stamp};
 use crate::media::stream::units;
 use crate::sdp::Codec;
 
@@ -77,12 +77,15 @@ impl Transcoder {
     }
 
     /// What stands in the buffer.
+    #[cfg(test)]
     pub fn depth(&self) -> Duration {
         self.jitter.depth()
     }
 
-    pub fn stats(&self) -> JitterStats {
-        self.jitter.stats()
+    /// Frames that were made up.
+    pub fn concealed(&self) -> u64 {
+        let stats = self.jitter.stats();
+        stats.lost + stats.late
     }
 
     /// What the far end says that it loses, in per cent.

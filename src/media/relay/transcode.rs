@@ -62,6 +62,28 @@ impl Relay {
         poll(coder, &mut self.to_browser, payload_type, now, buffer)
     }
 
+    /// The browser's reports of our stream, in 1/256: Opus repeats itself accordingly.
+    pub fn browser_loses(&mut self, fraction: u8) {
+        if let Some(coder) = &mut self.coder_to_browser {
+            coder.set_loss(percent(fraction));
+        }
+    }
+
+    pub fn sip_loses(&mut self, fraction: u8) {
+        if let Some(coder) = &mut self.coder_to_sip {
+            coder.set_loss(percent(fraction));
+        }
+    }
+
+    /// Frames made up since coders were needed last.
+    pub fn concealed_of_browser(&self) -> u64 {
+        self.coder_to_sip.as_ref().map_or(0, |coder| coder.concealed())
+    }
+
+    pub fn concealed_of_sip(&self) -> u64 {
+        self.coder_to_browser.as_ref().map_or(0, |coder| coder.concealed())
+    }
+
     pub(super) fn coder_timeout(&self) -> Option<Instant> {
         let coders = self.coder_to_sip.iter().chain(&self.coder_to_browser);
         coders.filter_map(|coder| coder.poll_timeout()).min()
@@ -75,6 +97,10 @@ impl Relay {
         self.coder_to_sip.take_if(|coder| !self.flow.to_sip || !makes(coder, sip));
         self.coder_to_browser.take_if(|coder| !self.flow.to_browser || !makes(coder, browser));
     }
+}
+
+fn percent(fraction: u8) -> u8 {
+    (u16::from(fraction) * 100 / 256) as u8
 }
 
 fn insert(

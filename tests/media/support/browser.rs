@@ -355,7 +355,7 @@ impl Browser {
                 Ok(0) => {
                     self.hung_up = true;
                     // As a socket without anything to read.
-                    std::thread::sleep(time);
+                    std::thread::park_timeout(time);
                     return None;
                 }
                 Ok(len) => self.received.extend(&buffer[..len]),
