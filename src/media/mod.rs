@@ -12,6 +12,7 @@ mod codec;
 mod dtls;
 mod dtmf;
 mod engine;
+mod feedback;
 mod g711;
 mod handshake;
 mod hello;

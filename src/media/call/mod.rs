@@ -8,6 +8,7 @@ mod secure;
 #[cfg(test)]
 mod simulation;
 mod sip_side;
+mod video;
 mod vigil;
 
 use std::net::SocketAddr;
@@ -22,15 +23,16 @@ use crate::media::latch::Latch;
 use crate::media::path::Path;
 use crate::media::peer::{Notice, Peer};
 use crate::media::relay::{PACKET, Relay};
-use crate::media::rtcp::Clock;
+use crate::media::rtcp::{self, Clock};
 use crate::media::srtp::OVERHEAD;
 use crate::media::stream::Stream;
 use crate::media::types::{
-    BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds, StreamStats,
+    BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds, StreamStats, VideoRemote,
 };
 
 use report::{Incoming, Outgoing, REPORTS, RtcpRoute, Rtt};
 use secure::Secure;
+use video::Video;
 use vigil::Vigil;
 
 /// Where a call's datagrams go.
@@ -41,6 +43,9 @@ pub trait Sink {
     fn rtp(&mut self, to: SocketAddr, data: &[u8]);
     /// From the call's RTCP port.
     fn rtcp(&mut self, to: SocketAddr, data: &[u8]);
+    /// From the call's video port. Only a call that has one uses it, and the next.
+    fn video_rtp(&mut self, _to: SocketAddr, _data: &[u8]) {}
+    fn video_rtcp(&mut self, _to: SocketAddr, _data: &[u8]) {}
     fn event(&mut self, event: MediaEvent);
     /// What comes by it is this call's from now on.
     fn learned(&mut self, path: Path);
@@ -65,6 +70,9 @@ pub enum Order {
     SendDigits(String),
     /// A digit of the far end's that did not come by RTP.
     PlayDigit(char),
+    SetVideo(Option<Box<VideoRemote>>),
+    /// The SIP side wants a whole picture, and has said so by INFO.
+    AskBrowser,
 }
 
 pub struct Call {
@@ -93,6 +101,7 @@ pub struct Call {
     sip_rtt: Rtt,
     stats: CallStats,
     vigil: Option<Vigil>,
+    video: Option<Box<Video>>,
 }
 
 impl Call {
@@ -131,6 +140,7 @@ impl Call {
             sip_rtt: Rtt::default(),
             stats: CallStats::default(),
             vigil: None,
+            video: None,
         }
     }
 
@@ -165,6 +175,7 @@ impl Call {
             sip_encrypted: self.secure.as_ref().is_some_and(|secure| secure.is_active()),
             unknown_payload: self.relay.unknown_payload() + self.stats.unknown_payload,
             malformed: self.stats.malformed + self.peer.malformed() + renewed,
+            video: self.video.as_ref().map(|video| video.stats()),
             ..self.stats
         }
     }
@@ -245,6 +256,8 @@ impl Call {
             }
             Order::SendDigits(digits) => self.relay.press(now, &digits),
             Order::PlayDigit(digit) => self.relay.play_digit(now, digit),
+            Order::SetVideo(remote) => self.set_video(now, remote.map(|remote| *remote), sink),
+            Order::AskBrowser => self.ask_browser(now, sink),
         }
         self.flush(now, sink);
     }
@@ -269,6 +282,7 @@ impl Call {
             .filter_map(Peer::poll_timeout)
             .chain(self.relay.poll_timeout())
             .chain([self.report_at])
+            .chain(self.video.as_ref().map(|video| video.report_at()))
             .min()
     }
 
@@ -293,6 +307,9 @@ impl Call {
             self.report_at = now + REPORTS;
             self.interval(now, sink);
             self.keep_vigil(now, sink);
+        }
+        if self.video.as_ref().is_some_and(|video| now >= video.report_at()) {
+            self.report_video(now, rtcp::Last::No, sink);
         }
         self.flush(now, sink);
     }
