@@ -210,7 +210,7 @@ impl Relay {
     }
 
     pub fn browser_clock_of(&self, payload_type: u8) -> Option<u32> {
-        self.browser.codec_of(payload_type).map(Codec::clock_rate)
+        self.browser_codec(payload_type).map(Codec::clock_rate)
     }
 
     /// RTP units per second of audio toward the browser.
