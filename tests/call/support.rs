@@ -76,6 +76,13 @@ impl Bench {
         Self::outgoing_with(config(), offer, &[])
     }
 
+    /// By a client of the raw-SDP dialect.
+    pub fn outgoing_raw(offer: &str) -> Self {
+        let offer = FirstOffer::parse(None, offer.into(), &[], &config()).unwrap();
+        let now = Instant::now();
+        Self::with(Line::outgoing(config(), SESSION, "1003", offer, media_local(), SEED, now))
+    }
+
     pub fn outgoing_with(config: CallConfig, offer: &str, attached: &[DataPair]) -> Self {
         let ids = Some(ids(103, 1));
         let offer = FirstOffer::parse(ids, offer.into(), attached, &config).unwrap();

@@ -139,6 +139,12 @@ impl Call {
         self
     }
 
+    /// See [`crate::media::MediaConfig::opus_complexity`].
+    pub fn with_opus_complexity(mut self, complexity: u8) -> Self {
+        self.relay = self.relay.with_complexity(complexity);
+        self
+    }
+
     pub fn stats(&self) -> CallStats {
         let renewed = self.renewed.as_ref().map_or(0, Peer::malformed);
         CallStats {

@@ -113,6 +113,11 @@ impl Relay {
         Relay { sounds, ..self }
     }
 
+    /// Of Opus, 0 to 10.
+    pub fn with_complexity(self, complexity: u8) -> Self {
+        Relay { complexity, ..self }
+    }
+
     pub fn to_browser(&self) -> &Stream {
         &self.to_browser
     }
