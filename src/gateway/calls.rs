@@ -133,6 +133,8 @@ impl ActiveLine {
             MediaCommand::SetSip(remote) => self.bridge.set_sip(remote),
             MediaCommand::SetFlow(flow) => self.bridge.set_flow(flow),
             MediaCommand::SetHeld(legs) => self.bridge.set_held(legs),
+            MediaCommand::SetVideo(remote) => self.bridge.set_video(remote),
+            MediaCommand::AskBrowser => self.bridge.ask_browser_for_picture(),
             MediaCommand::SendDigits(digits) => self.bridge.send_digits(&digits),
             MediaCommand::PlayDigit(digit) => self.bridge.play_digit(digit),
             MediaCommand::RestartIce => return Some(self.bridge.restart_ice()),

@@ -122,6 +122,14 @@ fn changes_places(keys: [Option<SrtpPair>; 2]) {
         assert_hears_music(&other, since);
     }
     for phone in [&call.phone, &other] {
+        let mut ssrcs: Vec<(u32, usize)> = Vec::new();
+        for h in &phone.heard {
+            match ssrcs.last_mut() {
+                Some((s, n)) if *s == h.ssrc => *n += 1,
+                _ => ssrcs.push((h.ssrc, 1)),
+            }
+        }
+        eprintln!("{ssrcs:?}");
         assert_gapless(&phone.heard, "a far end");
         assert_eq!(phone.locks.as_ref().map_or(0, |locks| locks.failed), 0);
     }
@@ -163,7 +171,7 @@ fn without_music_it_is_silence_and_strangers_are_still_strangers() {
     call.bridge.set_held(vec![held(remote(&call.phone, None))]);
     std::mem::swap(&mut call.phone, &mut other);
     call.bridge.set_sip(remote(&call.phone, None));
-    call.talk(WINDOW);
+    talk_beside(&mut call, &mut other, WINDOW);
     call.browser.heard.clear();
     let stranger = UdpSocket::bind((LOOPBACK, 0)).unwrap();
     other.serve();

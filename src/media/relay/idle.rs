@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{MAX_LAG, PACKET, PTIME, Relay, write};
 use crate::media::codec::{frame_time, silence};
 use crate::media::music::Music;
-use crate::media::stream::{Stream, units};
+use crate::media::stream::{Stream, first_sequence, units};
 use crate::sdp::{Codec, Format, PayloadMap};
 
 /// Bytes of a frame, in any codec.
@@ -19,7 +19,7 @@ pub struct Outlet {
 
 impl Outlet {
     pub fn new() -> Self {
-        let stream = Stream::following(rand::random(), rand::random::<u16>() >> 1, rand::random());
+        let stream = Stream::following(rand::random(), first_sequence(), rand::random());
         Outlet { stream, position: 0 }
     }
 }
