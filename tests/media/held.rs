@@ -122,14 +122,6 @@ fn changes_places(keys: [Option<SrtpPair>; 2]) {
         assert_hears_music(&other, since);
     }
     for phone in [&call.phone, &other] {
-        let mut ssrcs: Vec<(u32, usize)> = Vec::new();
-        for h in &phone.heard {
-            match ssrcs.last_mut() {
-                Some((s, n)) if *s == h.ssrc => *n += 1,
-                _ => ssrcs.push((h.ssrc, 1)),
-            }
-        }
-        eprintln!("{ssrcs:?}");
         assert_gapless(&phone.heard, "a far end");
         assert_eq!(phone.locks.as_ref().map_or(0, |locks| locks.failed), 0);
     }

@@ -94,7 +94,8 @@ impl Call {
                 Some(leg) => Aside::new(now, told, leg.latch, leg.outlet),
                 None if self.latch.target() == Some(target) => {
                     let outlet = self.relay.exchange(Outlet::new());
-                    Aside::new(now, told, self.latch.clone(), outlet)
+                    // A packet that comes before the next description has nowhere to go.
+                    Aside::new(now, told, self.latch.leave(now), outlet)
                 }
                 None => {
                     let mut latch = Latch::new(now);
