@@ -5,6 +5,7 @@ mod support;
 mod address_change;
 mod burst;
 mod call;
+mod codecs;
 mod homes;
 mod hostile;
 mod load;
