@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::agent::Dialect;
 use crate::media::Signal;
 
 use super::leg::{Leg, Phase, Role};
@@ -42,12 +43,17 @@ impl Leg {
 
 impl Line {
     /// The browser gets its ANSWER now, if it waits for one: without it there is nobody to hear. What the
-    /// far end chooses later is bridged, or told by an OFFER.
+    /// far end chooses later is bridged, or told by an OFFER. Not so where an ANSWER says that somebody has
+    /// picked up, as it does to a JSAPI client that has dialled: such a page rings by itself.
     pub(super) fn ring_due(&mut self, i: usize, now: Instant) {
         if self.legs[i].ringback_timeout().is_none_or(|at| at > now) {
             return;
         }
-        let rings = matches!(self.legs[i].phase, Phase::Calling | Phase::AwaitingAck);
+        let rings = match self.legs[i].phase {
+            Phase::Calling => self.dialect == Dialect::Rest || self.browser.remote.is_some(),
+            Phase::AwaitingAck => true,
+            _ => false,
+        };
         self.legs[i].ringback = if rings { Ringback::Rings } else { Ringback::No };
         if rings && self.active == Some(self.legs[i].sip.session) {
             self.answer_browser();

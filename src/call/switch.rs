@@ -139,7 +139,7 @@ impl Line {
         }
         let up = self.active_index().filter(|i| self.legs[*i].is_up());
         if let Some(i) = up
-            && self.reoffer_browser
+            && (self.reoffer_browser || self.opens_video(i))
             && matches!(self.browser.exchange, Exchange::Idle)
         {
             self.reoffer_browser = false;
@@ -178,6 +178,7 @@ impl Line {
         codecs: &[Codec],
         attached: Vec<crate::wire::DataPair>,
     ) {
+        self.plan_browser_video(i);
         let (ids, sdp) = self.browser.offer(codecs);
         let tiebreaker = self.browser.tiebreaker();
         self.say(i, ToBrowser::Offer { ids, tiebreaker, sdp, attached });
@@ -187,6 +188,7 @@ impl Line {
     pub(super) fn answer_browser(&mut self) {
         let Some(i) = self.active_index().or_else(|| self.chosen(None)) else { return };
         let first = self.browser.remote.is_none();
+        self.plan_browser_video(i);
         // Before the far end has said its own (3pcc), what the browser sends already: anything else
         // would have to be changed by another OFFER.
         let first_offered = || self.browser.codecs(&self.config.codecs).first().copied();
@@ -231,5 +233,6 @@ impl Line {
             self.flow = flow;
             self.tell_media(MediaCommand::SetFlow(flow));
         }
+        self.update_video(flow);
     }
 }

@@ -14,7 +14,7 @@ use super::keys::{self, KEYS};
 use super::parse::{self, Raw, Wrong};
 use super::tokens;
 use super::types::*;
-use crate::media::TonePlan;
+use crate::media::{OPUS_COMPLEXITY, TonePlan};
 use crate::sdp::{Codec, SrtpPolicy};
 
 const ENVIRONMENT: &str = "WRTC_";
@@ -257,6 +257,7 @@ impl Loader {
         let sip = sip?;
         self.check_ports(&sip, &media);
         self.check_candidates(&http, &sip, &media, &turn);
+        self.check_video(&media);
         Some(Config { http, sip, media, turn, agents, log })
     }
 
@@ -411,6 +412,11 @@ impl Loader {
             rtp_ports: self.take("media.rtp_ports", parse::port_range).unwrap_or(20_000..=29_999),
             workers: if workers == 0 { cores.min(AUTOMATIC_WORKERS) } else { workers },
             codecs: self.take("media.codecs", parse::codecs).unwrap_or_else(|| Codec::ALL.to_vec()),
+            opus_complexity: self
+                .take("media.opus_complexity", |raw| parse::count(raw, 0..=10, ""))
+                .and_then(|complexity| u8::try_from(complexity).ok())
+                .unwrap_or(OPUS_COMPLEXITY),
+            video: self.take("media.video", parse::video).unwrap_or_default(),
             tones: self
                 .take("media.tones", parse::tones)
                 .unwrap_or_else(|| TonePlan::of(DEFAULT_TONES)),
@@ -421,6 +427,15 @@ impl Loader {
                 })
                 .unwrap_or(Some(Duration::from_secs(30))),
             srtp: self.take("media.srtp", |raw| parse::word(raw, &srtp)).unwrap_or_default(),
+        }
+    }
+
+    /// Encrypted audio with plain video beside it is nobody's wish.
+    fn check_video(&mut self, media: &Media) {
+        if !media.video.is_empty() && media.srtp != SrtpPolicy::Off {
+            let reason = "video goes to SIP as plain RTP, and media.srtp is not \"off\"".to_owned();
+            let remedy = "leave one of the two out";
+            self.clash("media.video", reason, remedy);
         }
     }
 

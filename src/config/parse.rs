@@ -9,7 +9,7 @@ use figment::value::Value;
 
 use super::types::{Advertise, LogFormat, Network, OriginRule, Origins, SipServer, SipTransport};
 use crate::media::TonePlan;
-use crate::sdp::Codec;
+use crate::sdp::{Codec, VideoCodec};
 
 /// A value as its source has it.
 #[derive(Debug, Clone)]
@@ -358,6 +358,21 @@ pub(super) fn codecs(raw: &Raw) -> Result<Vec<Codec>, Wrong> {
         codecs.push(codec);
     }
     if codecs.is_empty() { Err(wrong("it is empty", remedy)) } else { Ok(codecs) }
+}
+
+pub(super) fn video(raw: &Raw) -> Result<Vec<VideoCodec>, Wrong> {
+    let remedy = "choose from VP8 and H264, each once; empty refuses video";
+    let mut codecs: Vec<VideoCodec> = Vec::new();
+    for entry in raw.list()? {
+        let codec: VideoCodec = entry.parse().map_err(|_| {
+            wrong(format!("`{entry}` is not a video codec of this gateway"), remedy)
+        })?;
+        if codecs.contains(&codec) {
+            return Err(wrong(format!("`{entry}` is in it twice"), remedy));
+        }
+        codecs.push(codec);
+    }
+    Ok(codecs)
 }
 
 /// Between the bounds, both included.

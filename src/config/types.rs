@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::media::TonePlan;
-use crate::sdp::{Codec, SrtpPolicy};
+use crate::sdp::{Codec, SrtpPolicy, VideoCodec};
 use crate::secret::Secret;
 
 /// All of it. Made by [`Config::load`]; every value has passed validation.
@@ -266,6 +266,10 @@ pub struct Media {
     pub workers: usize,
     /// In order of preference, never empty, no doubles.
     pub codecs: Vec<Codec>,
+    /// How hard the Opus encoder tries where a call is transcoded: 0 to 10.
+    pub opus_complexity: u8,
+    /// What is passed on; empty: video is refused.
+    pub video: Vec<VideoCodec>,
     /// The country whose ringing tone the browser hears; `None`: none.
     pub tones: Option<&'static TonePlan>,
     /// WAV; `None`: who is held hears silence.

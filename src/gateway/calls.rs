@@ -132,6 +132,8 @@ impl ActiveLine {
             MediaCommand::SetBrowser(remote) => self.bridge.set_browser(remote),
             MediaCommand::SetSip(remote) => self.bridge.set_sip(remote),
             MediaCommand::SetFlow(flow) => self.bridge.set_flow(flow),
+            MediaCommand::SetVideo(remote) => self.bridge.set_video(remote),
+            MediaCommand::AskBrowser => self.bridge.ask_browser_for_picture(),
             MediaCommand::SendDigits(digits) => self.bridge.send_digits(&digits),
             MediaCommand::PlayDigit(digit) => self.bridge.play_digit(digit),
             MediaCommand::RestartIce => return Some(self.bridge.restart_ice()),

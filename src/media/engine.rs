@@ -20,9 +20,9 @@ use super::socket::{Waker, bind, raise_descriptor_limit};
 use super::tcp::{self, Acceptor};
 use super::types::{
     BrowserLocal, BrowserRemote, CallStats, EngineStats, Flow, MediaConfig, MediaEvent, MediaId,
-    OpenError, SipRemote, Sounds, StartError,
+    OpenError, SipRemote, Sounds, StartError, VideoLocal, VideoRemote,
 };
-use super::worker::{Command, Handshakes, Opening, Orders, Worker, weight};
+use super::worker::{Command, Handshakes, Opening, Orders, VideoSockets, Worker, weight};
 
 /// Workers are threads of their own: more than a machine has cores makes no sense, more than this
 /// is a slip of the pen.
@@ -53,6 +53,7 @@ struct Shared {
     next_id: AtomicU64,
     sounds: Sounds,
     silence_alarm: Option<Duration>,
+    opus_complexity: u8,
 }
 
 struct WorkerHandle {
@@ -142,6 +143,7 @@ impl Engine {
             next_id: AtomicU64::new(1),
             sounds: config.sounds,
             silence_alarm: config.silence_alarm,
+            opus_complexity: config.opus_complexity,
         });
         if let Some(TcpPort { acceptor, listener, .. }) = tcp {
             let workers = shared.workers.iter().map(|worker| worker.orders.clone()).collect();
@@ -196,7 +198,8 @@ impl Engine {
             local.ssrc,
             local.cname.clone(),
         )
-        .with(shared.sounds.clone(), shared.silence_alarm);
+        .with(shared.sounds.clone(), shared.silence_alarm)
+        .with_opus_complexity(shared.opus_complexity);
         let opening = Opening {
             call,
             ufrag: local.ice.ufrag.clone(),
@@ -382,6 +385,33 @@ impl Bridge {
     /// symmetric RTP.
     pub fn set_sip(&self, remote: SipRemote) {
         self.order(Order::SetSip(Box::new(remote)), None);
+    }
+
+    /// Takes another pair of ports, for video. Once a call, before its descriptions are written.
+    ///
+    /// # Errors
+    /// No port is free in the range, the host gives no more sockets, or the workers have stopped.
+    pub fn open_video(&self) -> Result<VideoLocal, OpenError> {
+        let now = Instant::now();
+        let (port, rtp, rtcp) = self.shared.take_ports(now)?;
+        let ssrc = rand::random();
+        let video = Box::new(VideoSockets { rtp, rtcp, port, ssrc });
+        let orders = &self.shared.workers[self.worker].orders;
+        if !orders.send(Command::Video { id: self.id, video }) {
+            self.shared.ports().release(now, port);
+            return Err(OpenError::Stopped);
+        }
+        Ok(VideoLocal { rtp: SocketAddr::new(self.shared.rtp_address, port), ssrc })
+    }
+
+    /// What is passed on of a call's video; `None`: nothing. Without [`Bridge::open_video`] it does nothing.
+    pub fn set_video(&self, remote: Option<VideoRemote>) {
+        self.order(Order::SetVideo(remote.map(Box::new)), None);
+    }
+
+    /// The SIP side wants a whole picture, and has said so outside of RTCP (RFC 5168).
+    pub fn ask_browser_for_picture(&self) {
+        self.order(Order::AskBrowser, None);
     }
 
     pub fn set_flow(&self, flow: Flow) {

@@ -12,6 +12,7 @@ mod codec;
 mod dtls;
 mod dtmf;
 mod engine;
+mod feedback;
 mod g711;
 mod handshake;
 mod hello;
@@ -36,6 +37,7 @@ mod worker;
 
 #[doc(hidden)]
 pub use call::bench;
+pub use codec::COMPLEXITY as OPUS_COMPLEXITY;
 pub use engine::{Bridge, Engine};
 pub use music::{Music, MusicError};
 pub use tones::TonePlan;

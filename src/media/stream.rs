@@ -23,6 +23,14 @@ pub fn units(time: Duration, clock: u32) -> u32 {
     (time.as_micros() * u128::from(clock) / 1_000_000) as u32
 }
 
+/// A sequence number to begin with, below 2^15 (RFC 3711 3.3.1): the far end may have its keys a moment
+/// after us, and a wrap that it did not see would leave it deaf for good.
+pub fn first_sequence() -> u16 {
+    rand::random::<u16>() & (FIRST_LIMIT - 1)
+}
+
+const FIRST_LIMIT: u16 = 1 << 15;
+
 /// Where an outgoing packet stands in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -141,7 +149,7 @@ impl Stream {
     /// packets of the one before went, meanwhile, to somebody else.
     pub fn renew(&mut self) {
         self.ssrc = rand::random();
-        self.highest = rand::random::<u16>() >> 1;
+        self.highest = first_sequence();
         self.window = 0;
         self.followed = None;
     }
@@ -161,6 +169,19 @@ impl Stream {
     /// A source is attached, and nothing of our own has come after it.
     pub fn is_following(&self) -> bool {
         self.followed.is_some()
+    }
+
+    /// The SSRC of the source that is followed, and what makes its sequence numbers ours.
+    pub fn source(&self) -> Option<(u32, u16)> {
+        self.followed.as_ref().map(|followed| (followed.ssrc, followed.sequence_offset))
+    }
+
+    /// The source's own number of a packet of ours, as long as nothing of it was swallowed.
+    pub fn unmap(&self, sequence: u16) -> Option<u16> {
+        let followed = self.followed.as_ref()?;
+        let theirs = sequence.wrapping_sub(followed.sequence_offset);
+        let behind = i32::from(followed.highest.wrapping_sub(theirs) as i16);
+        (0..=MAX_AHEAD).contains(&behind).then_some(theirs)
     }
 
     /// How far what was sent reaches beyond `now`, reckoned from where the two last agreed.
@@ -292,6 +313,10 @@ impl Stream {
         let changed = self.last_source.replace(packet.ssrc).is_some_and(|s| s != packet.ssrc);
         if self.fresh_ssrc && changed {
             self.ssrc = rand::random();
+            if self.highest >= FIRST_LIMIT {
+                self.highest = first_sequence();
+                self.window = 0;
+            }
         }
         let timestamp = self.next_timestamp(now);
         let place = self.place(now, timestamp, packet.samples, packet.clock, true);

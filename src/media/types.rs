@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sdp::{
-    Candidate, Fingerprint, IceCredentials, PayloadMap, RtcpTarget, RtpTarget, Setup, SrtpPair,
+    Candidate, Feedback, Fingerprint, IceCredentials, PayloadMap, RtcpTarget, RtpTarget, Setup,
+    SrtpPair,
 };
 
 use super::music::Music;
@@ -34,6 +35,8 @@ pub struct MediaConfig {
     pub sounds: Sounds,
     /// No RTP for this long, where it is expected, is told by [`MediaEvent::Silent`]; `None`: never.
     pub silence_alarm: Option<Duration>,
+    /// How hard the Opus encoder tries where it is needed at all: 0 to 10.
+    pub opus_complexity: u8,
 }
 
 /// What the gateway lets be heard itself; shared by all calls.
@@ -80,6 +83,28 @@ pub struct SipRemote {
     pub payloads: PayloadMap,
     /// `a=ptime`, 20 ms by default.
     pub ptime: Duration,
+}
+
+/// Our own parameters of a call's video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VideoLocal {
+    /// For the SDP toward SIP; RTCP is on the next port.
+    pub rtp: SocketAddr,
+    /// The one SSRC the browser sees.
+    pub ssrc: u32,
+}
+
+/// A call's video, as both sides have agreed to it: one codec under the number of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VideoRemote {
+    pub browser_payload: u8,
+    pub sip_payload: u8,
+    pub target: RtpTarget,
+    pub rtcp: RtcpTarget,
+    /// What the SIP side may be asked for. A browser takes it all.
+    pub feedback: Feedback,
+    pub to_sip: bool,
+    pub to_browser: bool,
 }
 
 /// What is let through, each way, and what the gateway makes itself.
@@ -132,6 +157,8 @@ pub enum MediaEvent {
     /// Nothing has come from a side for [`MediaConfig::silence_alarm`] though the flow lets it speak.
     /// For alarms: it ends nothing.
     Silent { from_sip: bool, time: Duration },
+    /// The browser has to see a whole picture, and the SIP side cannot be asked for one by RTCP.
+    PictureWanted,
     /// After [`MediaEvent::Silent`] that side is heard again.
     HeardAgain { from_sip: bool, after: Duration },
 }
@@ -224,6 +251,20 @@ pub struct CallStats {
     /// RTP from an address other than the learned one.
     pub foreign_source: u64,
     pub malformed: u64,
+    /// `None` for a call without video.
+    pub video: Option<VideoStats>,
+}
+
+/// Counters of a call's video; no score is made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct VideoStats {
+    pub from_browser: StreamStats,
+    pub to_browser: StreamStats,
+    pub from_sip: StreamStats,
+    pub to_sip: StreamStats,
+    /// Whole pictures that the browser was asked for, and the SIP side.
+    pub asked_browser: u64,
+    pub asked_sip: u64,
 }
 
 /// Whole-process counters of the media plane.

@@ -18,8 +18,8 @@ fn far(formats: &str) -> String {
 }
 
 #[test]
-fn a_call_that_rings_answers_the_browser_and_is_heard() {
-    let mut bench = Bench::outgoing(&browser_offer("u0", 1, "sendrecv"));
+fn a_raw_sdp_client_is_answered_while_it_rings_and_hears_it() {
+    let mut bench = Bench::outgoing_raw(&browser_offer("u0", 1, "sendrecv"));
     bench.progressed(180, None, 1);
     assert_eq!(bench.heard(), ["ringing"], "the network may have something to say itself");
     bench.wait(SOON);
@@ -32,11 +32,23 @@ fn a_call_that_rings_answers_the_browser_and_is_heard() {
     );
     assert_eq!(bench.flow(), RINGS);
     assert_eq!(bench.line.state(SESSION), "calling");
-    bench.browser(FromBrowser::Ok { ids: ids(103, 1) }).unwrap();
 
     bench.clear();
     bench.answered(&far("0 101"));
     assert_eq!(bench.heard(), ["connected"]);
+    assert_eq!(bench.flow(), Flow::BOTH);
+}
+
+/// To a JSAPI client an ANSWER is a person who picked up: it stops ringing, and its `noanswer_timeout`.
+#[test]
+fn a_jsapi_client_rings_by_itself_until_somebody_picks_up() {
+    let mut bench = Bench::outgoing(&browser_offer("u0", 1, "sendrecv"));
+    bench.progressed(180, None, 1);
+    bench.wait(SOON);
+    assert_eq!(bench.heard(), ["ringing"]);
+    assert!(bench.to_media.is_empty());
+    bench.answered(&far("0 101"));
+    assert_eq!(bench.heard(), ["ringing", "answer"]);
     assert_eq!(bench.flow(), Flow::BOTH);
 }
 
@@ -74,7 +86,7 @@ fn it_is_off_where_no_tones_are_configured() {
 
 #[test]
 fn a_codec_the_far_end_prefers_is_brought_by_an_offer() {
-    let mut bench = Bench::outgoing(&browser_offer("u0", 1, "sendrecv"));
+    let mut bench = Bench::outgoing_raw(&browser_offer("u0", 1, "sendrecv"));
     bench.progressed(180, None, 1);
     bench.wait(SOON);
     bench.clear();

@@ -51,7 +51,7 @@ pub fn local(ufrag: &str) -> BrowserLocal {
 }
 
 pub fn media_local() -> MediaLocal {
-    MediaLocal { browser: local("gw0"), rtp: "192.0.2.9:20000".parse().unwrap() }
+    MediaLocal { browser: local("gw0"), rtp: "192.0.2.9:20000".parse().unwrap(), video: None }
 }
 
 pub const SEED: Seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2], keys: [3; 32] };
@@ -74,6 +74,13 @@ impl Bench {
 
     pub fn outgoing(offer: &str) -> Self {
         Self::outgoing_with(config(), offer, &[])
+    }
+
+    /// By a client of the raw-SDP dialect.
+    pub fn outgoing_raw(offer: &str) -> Self {
+        let offer = FirstOffer::parse(None, offer.into(), &[], &config()).unwrap();
+        let now = Instant::now();
+        Self::with(Line::outgoing(config(), SESSION, "1003", offer, media_local(), SEED, now))
     }
 
     pub fn outgoing_with(config: CallConfig, offer: &str, attached: &[DataPair]) -> Self {

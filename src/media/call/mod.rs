@@ -8,6 +8,7 @@ mod secure;
 #[cfg(test)]
 mod simulation;
 mod sip_side;
+mod video;
 mod vigil;
 
 use std::net::SocketAddr;
@@ -22,15 +23,16 @@ use crate::media::latch::Latch;
 use crate::media::path::Path;
 use crate::media::peer::{Notice, Peer};
 use crate::media::relay::{PACKET, Relay};
-use crate::media::rtcp::Clock;
+use crate::media::rtcp::{self, Clock};
 use crate::media::srtp::OVERHEAD;
-use crate::media::stream::Stream;
+use crate::media::stream::{Stream, first_sequence};
 use crate::media::types::{
-    BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds, StreamStats,
+    BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds, StreamStats, VideoRemote,
 };
 
 use report::{Incoming, Outgoing, REPORTS, RtcpRoute, Rtt};
 use secure::Secure;
+use video::Video;
 use vigil::Vigil;
 
 /// Where a call's datagrams go.
@@ -41,6 +43,9 @@ pub trait Sink {
     fn rtp(&mut self, to: SocketAddr, data: &[u8]);
     /// From the call's RTCP port.
     fn rtcp(&mut self, to: SocketAddr, data: &[u8]);
+    /// From the call's video port. Only a call that has one uses it, and the next.
+    fn video_rtp(&mut self, _to: SocketAddr, _data: &[u8]) {}
+    fn video_rtcp(&mut self, _to: SocketAddr, _data: &[u8]) {}
     fn event(&mut self, event: MediaEvent);
     /// What comes by it is this call's from now on.
     fn learned(&mut self, path: Path);
@@ -65,6 +70,9 @@ pub enum Order {
     SendDigits(String),
     /// A digit of the far end's that did not come by RTP.
     PlayDigit(char),
+    SetVideo(Option<Box<VideoRemote>>),
+    /// The SIP side wants a whole picture, and has said so by INFO.
+    AskBrowser,
 }
 
 pub struct Call {
@@ -93,6 +101,7 @@ pub struct Call {
     sip_rtt: Rtt,
     stats: CallStats,
     vigil: Option<Vigil>,
+    video: Option<Box<Video>>,
 }
 
 impl Call {
@@ -104,10 +113,8 @@ impl Call {
         ssrc: u32,
         cname: String,
     ) -> Self {
-        // Below 2^15 (RFC 3711 3.3.1): the browser has its keys a moment after us, and a wrap that it did not see
-        // would leave it deaf for good.
-        let to_browser = Stream::fixed(ssrc, rand::random::<u16>() >> 1, rand::random());
-        let to_sip = Stream::following(rand::random(), rand::random(), rand::random());
+        let to_browser = Stream::fixed(ssrc, first_sequence(), rand::random());
+        let to_sip = Stream::following(rand::random(), first_sequence(), rand::random());
         Call {
             peer: Peer::new(0, local, identity.clone()),
             renewed: None,
@@ -131,6 +138,7 @@ impl Call {
             sip_rtt: Rtt::default(),
             stats: CallStats::default(),
             vigil: None,
+            video: None,
         }
     }
 
@@ -138,6 +146,12 @@ impl Call {
     pub fn with(mut self, sounds: Sounds, silence_alarm: Option<Duration>) -> Self {
         self.relay = self.relay.with_sounds(sounds);
         self.vigil = silence_alarm.map(Vigil::new);
+        self
+    }
+
+    /// See [`crate::media::MediaConfig::opus_complexity`].
+    pub fn with_opus_complexity(mut self, complexity: u8) -> Self {
+        self.relay = self.relay.with_complexity(complexity);
         self
     }
 
@@ -159,6 +173,7 @@ impl Call {
             sip_encrypted: self.secure.as_ref().is_some_and(|secure| secure.is_active()),
             unknown_payload: self.relay.unknown_payload() + self.stats.unknown_payload,
             malformed: self.stats.malformed + self.peer.malformed() + renewed,
+            video: self.video.as_ref().map(|video| video.stats()),
             ..self.stats
         }
     }
@@ -217,7 +232,7 @@ impl Call {
                 let peer = Peer::new(self.peers, credentials, self.identity.clone());
                 self.peers += 1;
                 if let Some(old) = self.renewed.replace(peer) {
-                    drop_routes(&old, sink);
+                    self.let_go(&old, sink);
                 }
             }
             Order::SetSip(remote) => {
@@ -239,6 +254,8 @@ impl Call {
             }
             Order::SendDigits(digits) => self.relay.press(now, &digits),
             Order::PlayDigit(digit) => self.relay.play_digit(now, digit),
+            Order::SetVideo(remote) => self.set_video(now, remote.map(|remote| *remote), sink),
+            Order::AskBrowser => self.ask_browser(now, sink),
         }
         self.flush(now, sink);
     }
@@ -263,6 +280,7 @@ impl Call {
             .filter_map(Peer::poll_timeout)
             .chain(self.relay.poll_timeout())
             .chain([self.report_at])
+            .chain(self.video.as_ref().map(|video| video.report_at()))
             .min()
     }
 
@@ -287,6 +305,9 @@ impl Call {
             self.report_at = now + REPORTS;
             self.interval(now, sink);
             self.keep_vigil(now, sink);
+        }
+        if self.video.as_ref().is_some_and(|video| now >= video.report_at()) {
+            self.report_video(now, rtcp::Last::No, sink);
         }
         self.flush(now, sink);
     }
@@ -387,23 +408,20 @@ impl Call {
                         sink.to_browser(to, &data);
                     }
                     let old = std::mem::replace(&mut self.peer, new);
-                    let kept: Vec<Path> = self.peer.ice.paths().collect();
-                    drop_routes(&old, sink);
-                    for path in kept {
-                        sink.learned(path);
-                    }
+                    self.let_go(&old, sink);
                 }
                 sink.event(event);
             }
         }
     }
-}
-
-fn drop_routes(peer: &Peer, sink: &mut dyn Sink) {
-    for ufrag in peer.ice.ufrags() {
-        sink.void(ufrag);
-    }
-    for path in peer.ice.paths() {
-        sink.forgotten(path);
+    /// A peer connection is over. What it counted stays, and so do the paths that another one has too.
+    fn let_go(&mut self, old: &Peer, sink: &mut dyn Sink) {
+        self.stats.malformed += old.malformed();
+        for ufrag in old.ice.ufrags() {
+            sink.void(ufrag);
+        }
+        for path in old.ice.paths().filter(|path| !self.is_valid(*path)) {
+            sink.forgotten(path);
+        }
     }
 }

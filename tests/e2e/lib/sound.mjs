@@ -106,6 +106,30 @@ function install() {
 
 export const SOUND = `(${install})();`;
 
+/** A script for a page whose connections are to know no other audio codec; digits stay possible. */
+export function onlyCodec(codec) {
+  const install = (codec) => {
+    const Original = window.RTCPeerConnection;
+    const wanted = [`audio/${codec}`, "audio/telephone-event"];
+    window.RTCPeerConnection = class extends Original {
+      #leave() {
+        const known = RTCRtpReceiver.getCapabilities("audio").codecs;
+        const left = known.filter(({ mimeType }) => wanted.includes(mimeType.toLowerCase()));
+        for (const transceiver of this.getTransceivers()) transceiver.setCodecPreferences(left);
+      }
+      createOffer(...args) {
+        this.#leave();
+        return super.createOffer(...args);
+      }
+      createAnswer(...args) {
+        this.#leave();
+        return super.createAnswer(...args);
+      }
+    };
+  };
+  return `(${install})(${JSON.stringify(codec)});`;
+}
+
 /**
  * Listens until `seconds` of the tone were heard (20 ms frames are counted, so this is sound, not time), and gives
  * all that was heard. Fails when twice the time and some more has not brought it.
