@@ -134,7 +134,8 @@ impl Demo {
     pub fn greeting(&self) -> String {
         let url = self.base_url();
         let password = self.password.expose();
-        let said = if password.is_empty() { "no password" } else { &format!("password {password}") };
+        let said =
+            if password.is_empty() { "no password" } else { &format!("password {password}") };
         let mut text = String::new();
         let _ = writeln!(text, "open      {url}/");
         let _ = writeln!(text, "sign in   DN {FIRST_DN} to {LAST_DN}, {said}");
