@@ -38,6 +38,10 @@ use secure::Secure;
 use video::Video;
 use vigil::Vigil;
 
+/// A payload that is usual: 20 ms of G.711 or G.722, of Opus at any rate that voice takes. A packet of
+/// it gets a buffer of its own size: to clear a large one takes longer than to copy the packet.
+const USUAL: usize = 240;
+
 /// Where a call's datagrams go.
 pub trait Sink {
     /// From the worker's port to the browser.

@@ -252,7 +252,7 @@ fn write<'b>(
     payload_type: u8,
     payload: &[u8],
     table: Option<&[u8; 256]>,
-    buffer: &'b mut [u8; PACKET],
+    buffer: &'b mut [u8],
 ) -> Option<&'b [u8]> {
     let Place { ssrc, sequence, timestamp, marker } = place;
     let packet = Packet { payload_type, marker, sequence, timestamp, ssrc, payload };
