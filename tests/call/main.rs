@@ -22,3 +22,4 @@ mod ringback;
 mod sdes;
 mod second_call;
 mod transfers;
+mod video;
