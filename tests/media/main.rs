@@ -11,3 +11,4 @@ mod load;
 mod sdes;
 mod source;
 mod tcp;
+mod video;
