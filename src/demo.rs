@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::config::{Config, ConfigErrors};
 use crate::gateway::{self, Gateway, StartError};
 use crate::lab::centre::{Centre, Console, keyboard};
-use crate::lab::{Lab, LabConfig};
+use crate::lab::{Challenge, Lab, LabConfig};
 use crate::secret::Secret;
 
 /// What `demo` differs in from `serve`: everything on loopback, any free SIP port. Later settings win.
@@ -62,15 +62,15 @@ pub enum DemoError {
     Start(#[from] StartError),
 }
 
-/// Starts the SIP server, then the gateway in front of it.
+/// Starts the SIP server, then the gateway in front of it. An empty password is none: the SIP server
+/// asks for nothing then.
 pub async fn start(mut config: Config, password: Option<Secret>) -> Result<Demo, DemoError> {
     let password = password.unwrap_or_else(random_password);
-    let lab = Lab::start(LabConfig {
-        first_dn: FIRST_DN,
-        last_dn: LAST_DN,
-        ..LabConfig::new(password.clone())
-    })
-    .await?;
+    let mut asked = LabConfig::new(password.clone());
+    if password.expose().is_empty() {
+        asked.challenge = Challenge::None;
+    }
+    let lab = Lab::start(LabConfig { first_dn: FIRST_DN, last_dn: LAST_DN, ..asked }).await?;
     for server in &mut config.sip.servers {
         server.host = lab.sip_addr().ip().to_string();
         server.port = Some(lab.sip_addr().port());
@@ -134,9 +134,11 @@ impl Demo {
     pub fn greeting(&self) -> String {
         let url = self.base_url();
         let password = self.password.expose();
+        let said =
+            if password.is_empty() { "no password" } else { &format!("password {password}") };
         let mut text = String::new();
         let _ = writeln!(text, "open      {url}/");
-        let _ = writeln!(text, "sign in   DN {FIRST_DN} to {LAST_DN}, password {password}");
+        let _ = writeln!(text, "sign in   DN {FIRST_DN} to {LAST_DN}, {said}");
         let _ = writeln!(
             text,
             "call      600 echo, 601 a 1 kHz tone, 602 rings for ever, 603 busy, 604 calls back, \

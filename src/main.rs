@@ -28,7 +28,7 @@ enum Command {
     Demo {
         #[command(flatten)]
         source: Source,
-        /// The password of all DNs; a random one unless given.
+        /// The password of all DNs; a random one unless given. An empty one is none: anybody may sign in.
         #[arg(long)]
         password: Option<String>,
         /// Print each finished call as a line of JSON on standard output instead of a sentence.

@@ -37,6 +37,7 @@ pub const KEYS: &[&str] = &[
     "media.rtp_ports",
     "media.workers",
     "media.codecs",
+    "media.opus_complexity",
     "media.video",
     "media.tones",
     "media.hold_music",

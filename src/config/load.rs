@@ -14,7 +14,7 @@ use super::keys::{self, KEYS};
 use super::parse::{self, Raw, Wrong};
 use super::tokens;
 use super::types::*;
-use crate::media::TonePlan;
+use crate::media::{OPUS_COMPLEXITY, TonePlan};
 use crate::sdp::{Codec, SrtpPolicy};
 
 const ENVIRONMENT: &str = "WRTC_";
@@ -409,6 +409,10 @@ impl Loader {
             rtp_ports: self.take("media.rtp_ports", parse::port_range).unwrap_or(20_000..=29_999),
             workers: if workers == 0 { cores.min(AUTOMATIC_WORKERS) } else { workers },
             codecs: self.take("media.codecs", parse::codecs).unwrap_or_else(|| Codec::ALL.to_vec()),
+            opus_complexity: self
+                .take("media.opus_complexity", |raw| parse::count(raw, 0..=10, ""))
+                .and_then(|complexity| u8::try_from(complexity).ok())
+                .unwrap_or(OPUS_COMPLEXITY),
             video: self.take("media.video", parse::video).unwrap_or_default(),
             tones: self
                 .take("media.tones", parse::tones)

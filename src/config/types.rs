@@ -264,6 +264,8 @@ pub struct Media {
     pub workers: usize,
     /// In order of preference, never empty, no doubles.
     pub codecs: Vec<Codec>,
+    /// How hard the Opus encoder tries where a call is transcoded: 0 to 10.
+    pub opus_complexity: u8,
     /// What is passed on; empty: video is refused.
     pub video: Vec<VideoCodec>,
     /// The country whose ringing tone the browser hears; `None`: none.

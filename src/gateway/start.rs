@@ -100,6 +100,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         port_rest: PORT_REST,
         sounds: Sounds { tones: config.media.tones, music: hold_music(&config.media)? },
         silence_alarm: config.media.silence_alarm,
+        opus_complexity: config.media.opus_complexity,
     })?;
     let named = if advertise.is_empty() { vec![listen.ip()] } else { advertise };
     let (turn, ice) = turn::open(&config.turn, &engine.browser_ports(), &named)?;

@@ -53,6 +53,7 @@ struct Shared {
     next_id: AtomicU64,
     sounds: Sounds,
     silence_alarm: Option<Duration>,
+    opus_complexity: u8,
 }
 
 struct WorkerHandle {
@@ -142,6 +143,7 @@ impl Engine {
             next_id: AtomicU64::new(1),
             sounds: config.sounds,
             silence_alarm: config.silence_alarm,
+            opus_complexity: config.opus_complexity,
         });
         if let Some(TcpPort { acceptor, listener, .. }) = tcp {
             let workers = shared.workers.iter().map(|worker| worker.orders.clone()).collect();
@@ -196,7 +198,8 @@ impl Engine {
             local.ssrc,
             local.cname.clone(),
         )
-        .with(shared.sounds.clone(), shared.silence_alarm);
+        .with(shared.sounds.clone(), shared.silence_alarm)
+        .with_opus_complexity(shared.opus_complexity);
         let opening = Opening {
             call,
             ufrag: local.ice.ufrag.clone(),

@@ -75,23 +75,26 @@ pub struct Handshake {
     identity: Arc<Identity>,
     dtls: Option<Box<Dtls>>,
     waiting: Vec<Input>,
-    /// As counted when it was here last.
+    /// As the association counted when it was here last.
     malformed: u64,
+    /// What is in no association's count: dropped while it was away, or of one that was lost.
+    dropped: u64,
 }
 
 impl Handshake {
     /// The number is one that no other association of the call has had.
     pub fn new(number: u32, identity: Arc<Identity>) -> Self {
         let dtls = Some(Box::new(Dtls::new(identity.clone())));
-        Handshake { number, identity, dtls, waiting: Vec::new(), malformed: 0 }
+        Handshake { number, identity, dtls, waiting: Vec::new(), malformed: 0, dropped: 0 }
     }
 
     pub fn number(&self) -> u32 {
         self.number
     }
 
+    /// Never less than before.
     pub fn malformed(&self) -> u64 {
-        self.dtls.as_ref().map_or(self.malformed, |dtls| dtls.malformed())
+        self.dropped + self.dtls.as_ref().map_or(self.malformed, |dtls| dtls.malformed())
     }
 
     /// See [`Dtls::set_remote`].
@@ -124,7 +127,7 @@ impl Handshake {
             _ if self.waiting.len() < MAX_WAITING => {
                 self.waiting.push(Input::Datagram(data.to_vec()));
             }
-            _ => self.malformed += 1,
+            _ => self.dropped += 1,
         }
         None
     }
@@ -165,6 +168,7 @@ impl Handshake {
     pub fn handle_done(&mut self, done: Done) -> Vec<Event> {
         let Done { dtls, events, .. } = done;
         let dtls = dtls.unwrap_or_else(|| {
+            self.dropped += std::mem::take(&mut self.malformed);
             let mut dtls = Box::new(Dtls::new(self.identity.clone()));
             dtls.refuse();
             dtls
@@ -250,8 +254,11 @@ mod tests {
         }
         assert!(server.poll_job().is_none(), "it is away");
         assert_eq!(server.waiting.len(), MAX_WAITING);
+        let dropped = 100 - MAX_WAITING as u64;
+        assert_eq!(server.malformed(), dropped);
         assert!(server.poll_timeout().is_none());
         assert!(server.handle_done(job.run(now)).is_empty());
+        assert_eq!(server.malformed(), dropped, "and is counted still");
         assert!(is_connected(&finish(now, &mut client, &mut server)));
     }
 
@@ -295,9 +302,14 @@ mod tests {
     fn a_lost_job_ends_the_handshake() {
         let now = Instant::now();
         let (mut client, mut server) = ends(now);
+        server.handle_datagram(now, b"\x16");
+        let job = server.poll_job().unwrap();
+        server.handle_done(job.run(now));
+        assert_eq!(server.malformed(), 1);
         carry(now, &mut client, &mut server);
         drop(server.poll_job().unwrap());
         let events = server.handle_done(Done::lost(server.number()));
+        assert_eq!(server.malformed(), 1);
         assert!(matches!(events[..], [Event::Failed(DtlsFailure::Handshake)]));
         let again = client.poll_timeout().unwrap();
         assert!(client.handle_timeout(again).is_none());

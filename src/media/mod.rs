@@ -37,6 +37,7 @@ mod worker;
 
 #[doc(hidden)]
 pub use call::bench;
+pub use codec::COMPLEXITY as OPUS_COMPLEXITY;
 pub use engine::{Bridge, Engine};
 pub use music::{Music, MusicError};
 pub use tones::TonePlan;

@@ -23,6 +23,14 @@ pub fn units(time: Duration, clock: u32) -> u32 {
     (time.as_micros() * u128::from(clock) / 1_000_000) as u32
 }
 
+/// A sequence number to begin with, below 2^15 (RFC 3711 3.3.1): the far end may have its keys a moment
+/// after us, and a wrap that it did not see would leave it deaf for good.
+pub fn first_sequence() -> u16 {
+    rand::random::<u16>() & (FIRST_LIMIT - 1)
+}
+
+const FIRST_LIMIT: u16 = 1 << 15;
+
 /// Where an outgoing packet stands in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -141,7 +149,7 @@ impl Stream {
     /// packets of the one before went, meanwhile, to somebody else.
     pub fn renew(&mut self) {
         self.ssrc = rand::random();
-        self.highest = rand::random::<u16>() >> 1;
+        self.highest = first_sequence();
         self.window = 0;
         self.followed = None;
     }
@@ -305,6 +313,10 @@ impl Stream {
         let changed = self.last_source.replace(packet.ssrc).is_some_and(|s| s != packet.ssrc);
         if self.fresh_ssrc && changed {
             self.ssrc = rand::random();
+            if self.highest >= FIRST_LIMIT {
+                self.highest = first_sequence();
+                self.window = 0;
+            }
         }
         let timestamp = self.next_timestamp(now);
         let place = self.place(now, timestamp, packet.samples, packet.clock, true);

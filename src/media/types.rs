@@ -35,6 +35,8 @@ pub struct MediaConfig {
     pub sounds: Sounds,
     /// No RTP for this long, where it is expected, is told by [`MediaEvent::Silent`]; `None`: never.
     pub silence_alarm: Option<Duration>,
+    /// How hard the Opus encoder tries where it is needed at all: 0 to 10.
+    pub opus_complexity: u8,
 }
 
 /// What the gateway lets be heard itself; shared by all calls.

@@ -402,7 +402,7 @@ fn encoding(media: &Media, payload: u8) -> Option<(String, u32)> {
         let clock = parts.next()?.trim().parse().ok()?;
         return Some((name.to_owned(), clock));
     }
-    let codec = Codec::ALL.into_iter().find(|codec| codec.static_payload() == Some(payload))?;
+    let codec = Codec::of_static_payload(payload)?;
     Some((codec.name().to_owned(), codec.clock_rate()))
 }
 

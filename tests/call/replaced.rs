@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use wrtc_gateway::call::MediaCommand;
-use wrtc_gateway::sip::{Command, NotifyEvent};
+use wrtc_gateway::sip::Command;
 use wrtc_gateway::wire::FromBrowser;
 
 fn far(host: u8, direction: &str) -> String {

@@ -2,77 +2,36 @@
 
 import assert from "node:assert/strict";
 
-import { browserTest } from "./lib/retry.mjs";
-import { assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { answered, credentials, LIBRARY_AUDIO as AUDIO, open, RAW } from "./lib/library.mjs";
+import { browserTest, everyBrowserTest } from "./lib/retry.mjs";
+import { assertQuiet, assertReport, assertTone, hear } from "./lib/sound.mjs";
 
-const AUDIO = "#audio";
-const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-
-/** A page with `window.Grtc`, a client that is signed in (a guest without `dn`) and a session that plays what it hears. */
-async function open(browser, demo, dn, config = {}) {
-  const page = await browser.page(demo.url);
-  await page.addScriptTag({ url: new URL("grtc.js", demo.url).href });
-  await page.evaluate(async (config, dn, microphone) => {
-    document.body.innerHTML = '<audio id="audio" autoplay></audio>';
-    const client = new Grtc.Client({ webrtc_gateway: location.href.replace(/\/[^/]*$/, ""), ...config });
-    const session = new Grtc.MediaSession(client);
-    const events = [];
-    for (const name of ["onPeerClosing", "onPeerNoanswer", "onIceDisconnected", "onGatewayError", "onWebrtcError", "onConnectionError"]) {
-      client[name].add((argument) => { events.push(`${name} ${JSON.stringify(argument)}`); });
-    }
-    session.onRemoteStream.add(({ stream }) => { client.setViewFromStream("audio", stream); });
-    Object.assign(window, { client, session, events });
-    /** The next time that the event is fired. */
-    window.next = (event) => new Promise((resolve) => {
-      const once = (argument) => {
-        event.remove(once);
-        resolve(argument);
-      };
-      event.add(once);
-    });
-    const media = window.next(client.onMediaSuccess);
-    client.enableMediaSource(microphone, false);
-    await media;
-    const signedIn = new Promise((resolve, reject) => {
-      client.onRegister.add(resolve);
-      client.onConnect.add(resolve);
-      client.onFailed.add(({ message }) => reject(new Error(message)));
-    });
-    if (dn) client.register();
-    else client.connect();
-    await signedIn;
-  }, dn ? { sip_username: dn, sip_password: demo.password, ...config } : config, dn, RAW);
-  return page;
-}
-
-/** Runs `start` in the page and waits for the answer to the offer that it leads to. */
-function answered(page, start) {
-  return page.evaluate(async (start) => {
-    const { client, session } = window;
-    const answer = new Promise((resolve) => {
-      const look = ({ event }) => {
-        if (event !== "answer received") return;
-        client.onCallEvent.remove(look);
-        resolve();
-      };
-      client.onCallEvent.add(look);
-    });
-    new Function("session", start)(session);
-    await answer;
-  }, start);
-}
-
-/** What matters of the newest connection's descriptions. */
-function credentials(page) {
-  return page.evaluate(() => {
-    const pc = window.e2e.connections.at(-1);
-    const of = ({ sdp }) => ({ ufrag: /a=ice-ufrag:(\S+)/.exec(sdp)[1], fingerprint: /a=fingerprint:\S+ (\S+)/.exec(sdp)[1] });
-    return { local: of(pc.localDescription), remote: of(pc.remoteDescription), connections: window.e2e.connections.length };
+everyBrowserTest("hold silences, resume brings the sound back, and mute silences one way", async ({ demo, start }) => {
+  const [low, high] = await Promise.all([start(440), start(620)]);
+  const [caller, called] = await Promise.all([open(low, demo, "5004"), open(high, demo, "5005")]);
+  await called.evaluate(() => {
+    window.client.onIncomingCall.add(() => window.session.acceptCall());
   });
-}
+  await answered(caller, "session.makeOffer('5005')");
+  assertTone(await hear(called, AUDIO, 440, 2), 2, "440 Hz at the called");
+  for (const holder of [caller, called]) {
+    await answered(holder, "session.holdCall()");
+    await Promise.all([assertQuiet(caller, AUDIO, 620, 1, "620 Hz on hold"), assertQuiet(called, AUDIO, 440, 1, "440 Hz on hold")]);
+    await answered(holder, "session.resumeCall()");
+    await Promise.all([hear(caller, AUDIO, 620, 2), hear(called, AUDIO, 440, 2)]).then(([atCaller, atCalled]) => {
+      assertTone(atCaller, 2, "620 Hz after the hold");
+      assertTone(atCalled, 2, "440 Hz after the hold");
+    });
+  }
+  await caller.evaluate(() => window.session.updateCall(false));
+  await assertQuiet(called, AUDIO, 440, 1, "440 Hz, the caller being muted");
+  assertTone(await hear(caller, AUDIO, 620, 1), 1, "620 Hz at the muted caller");
+  await caller.evaluate(() => window.session.updateCall(true));
+  assertTone(await hear(called, AUDIO, 440, 2), 2, "440 Hz after the mute");
+});
 
-browserTest("a renewed session brings a new peer connection, and the sound goes on in it", async ({ demo, browser }) => {
-  const page = await open(await browser(440), demo, "5004");
+everyBrowserTest("a renewed session brings a new peer connection, and the sound goes on in it", async ({ demo, start }) => {
+  const page = await open(await start(440), demo, "5004");
   await answered(page, "session.makeOffer('600')");
   assertTone(await hear(page, AUDIO, 440, 2), 2, "before the renewal");
   const before = await credentials(page);
@@ -88,8 +47,8 @@ browserTest("a renewed session brings a new peer connection, and the sound goes 
   assertReport(await demo.report("600", "5004"), 440, 7);
 });
 
-browserTest("makeOffer() after onIceDisconnected restarts ICE, and the sound goes on", async ({ demo, browser }) => {
-  const page = await open(await browser(440), demo, "5004");
+everyBrowserTest("makeOffer() after onIceDisconnected restarts ICE, and the sound goes on", async ({ demo, start }) => {
+  const page = await open(await start(440), demo, "5004");
   await answered(page, "session.makeOffer('600')");
   assertTone(await hear(page, AUDIO, 440, 2), 2, "before the restart");
   const before = await credentials(page);
@@ -112,8 +71,8 @@ browserTest("makeOffer() after onIceDisconnected restarts ICE, and the sound goe
   assertReport(await demo.report("600", "5004"), 440, 7);
 });
 
-browserTest("the gateway's statistics of a call", async ({ demo, browser }) => {
-  const page = await open(await browser(440), demo, "5004");
+everyBrowserTest("the gateway's statistics of a call", async ({ demo, start }) => {
+  const page = await open(await start(440), demo, "5004");
   await answered(page, "session.makeOffer('600')");
   await hear(page, AUDIO, 440, 3);
   const { duration, audio } = await page.evaluate(() => {
@@ -126,15 +85,15 @@ browserTest("the gateway's statistics of a call", async ({ demo, browser }) => {
   assert.ok(audio.rx.lost <= audio.rx.packets / 100, JSON.stringify(audio));
 });
 
-browserTest("a guest calls without a DN", async ({ demo, browser }) => {
-  const page = await open(await browser(440), demo, null);
+everyBrowserTest("a guest calls without a DN", async ({ demo, start }) => {
+  const page = await open(await start(440), demo, null);
   await answered(page, "session.makeOffer('601')");
   assertTone(await hear(page, AUDIO, 1000, 2), 2, "the tone that the guest hears");
   await page.evaluate(() => window.session.terminateCall());
 });
 
-browserTest("a call that is not answered in time is given up", async ({ demo, browser }) => {
-  const page = await open(await browser(440), demo, "5004", { noanswer_timeout: 18_000 });
+everyBrowserTest("a call that is not answered in time is given up", async ({ demo, start }) => {
+  const page = await open(await start(440), demo, "5004", { noanswer_timeout: 18_000 });
   await page.evaluate(() => {
     const noanswer = window.next(window.client.onPeerNoanswer);
     window.session.makeOffer("602");
@@ -145,8 +104,8 @@ browserTest("a call that is not answered in time is given up", async ({ demo, br
   assert.ok(report.ringing >= 17, JSON.stringify(report));
 });
 
-browserTest("the module build and the short form make a call", async ({ demo, browser }) => {
-  const page = await (await browser(440)).page(demo.url);
+everyBrowserTest("the module build and the short form make a call", async ({ demo, start }) => {
+  const page = await (await start(440)).page(demo.url);
   await page.evaluate(async (dn, password, microphone) => {
     document.body.innerHTML = '<audio id="audio" autoplay></audio>';
     const { Client } = await import(new URL("grtc.mjs", location.href).href);
@@ -170,8 +129,8 @@ browserTest("the module build and the short form make a call", async ({ demo, br
   assertReport(await demo.report("600", "5005"), 440, 2);
 });
 
-browserTest("a gateway that is restarted is signed in to again, and the next call has sound", async ({ demo, browser }) => {
-  const page = await open(await browser(440), demo, "5004");
+everyBrowserTest("a gateway that is restarted is signed in to again, and the next call has sound", async ({ demo, start }) => {
+  const page = await open(await start(440), demo, "5004");
   await answered(page, "session.makeOffer('600')");
   assertTone(await hear(page, AUDIO, 440, 2), 2, "before the restart");
   await page.evaluate(() => {
@@ -200,8 +159,8 @@ browserTest("a page that is left is signed out at once", async ({ demo, browser 
   });
 });
 
-browserTest("the sound comes back by itself when ICE has failed", async ({ demo, browser }) => {
-  const page = await open(await browser(440), demo, "5004");
+everyBrowserTest("the sound comes back by itself when ICE has failed", async ({ demo, start }) => {
+  const page = await open(await start(440), demo, "5004");
   await answered(page, "session.makeOffer('600')");
   assertTone(await hear(page, AUDIO, 440, 2), 2, "before the failure");
   const before = await credentials(page);
@@ -215,8 +174,8 @@ browserTest("the sound comes back by itself when ICE has failed", async ({ demo,
   assertTone(await hear(page, AUDIO, 440, 3), 3, "after the restart");
 });
 
-browserTest("a call that is rejected, and data to the far end", async ({ demo, browser }) => {
-  const [low, high] = await Promise.all([browser(440), browser(620)]);
+everyBrowserTest("a call that is rejected, and data to the far end", async ({ demo, start }) => {
+  const [low, high] = await Promise.all([start(440), start(620)]);
   const [caller, called] = await Promise.all([open(low, demo, "5004"), open(high, demo, "5005")]);
   const rings = () => called.evaluate(() => {
     window.ringing = window.next(window.client.onIncomingCall);
@@ -240,3 +199,14 @@ browserTest("a call that is rejected, and data to the far end", async ({ demo, b
     assert.deepEqual(await to.evaluate(() => window.info), { note: "a b&c=d" });
   }
 });
+
+everyBrowserTest("a DN without a password is registered where the SIP server asks for none, and called", async ({ demo, start }) => {
+  const [low, high] = await Promise.all([start(440), start(620)]);
+  const none = { sip_password: undefined };
+  const [caller, called] = await Promise.all([open(low, demo, "5004", none), open(high, demo, "5005", none)]);
+  await called.evaluate(() => {
+    window.client.onIncomingCall.add(() => window.session.acceptCall());
+  });
+  await answered(caller, "session.makeOffer('5005')");
+  assertTone(await hear(caller, AUDIO, 620, 2), 2, "620 Hz at the caller");
+}, ["--password", ""]);

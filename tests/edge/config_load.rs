@@ -134,13 +134,13 @@ fn every_key_can_come_from_everywhere() {
         ("sip.dtmf", "info", "\"info\""),
         ("sip.user_agent", "gw one", "\"gw one\""),
         ("media.listen", "0.0.0.0:40000", "\"0.0.0.0:40000\""),
-        ("media.tcp_listen", "0.0.0.0:40000", "\"0.0.0.0:40000\""),
         ("media.tcp_listen", "0.0.0.0:4443", "\"0.0.0.0:4443\""),
         ("media.advertise", "192.0.2.1,203.0.113.5", "[\"192.0.2.1\", \"203.0.113.5\"]"),
         ("media.rtp_address", "192.0.2.2", "\"192.0.2.2\""),
         ("media.rtp_ports", "10000-10999", "\"10000-10999\""),
         ("media.workers", "3", "3"),
         ("media.codecs", "PCMA,g722", "[\"PCMA\", \"g722\"]"),
+        ("media.opus_complexity", "9", "9"),
         ("media.tones", "de", "\"de\""),
         ("media.hold_music", "/etc/gw/hold.wav", "\"/etc/gw/hold.wav\""),
         ("media.silence_alarm_seconds", "60", "60"),
@@ -181,6 +181,7 @@ fn every_key_can_come_from_everywhere() {
     assert_eq!(by_set, by_env);
     assert_eq!(by_set, by_file);
     assert_eq!(by_set.media.workers, 3);
+    assert_eq!(by_set.media.opus_complexity, 9);
     assert_eq!(by_set.media.codecs, [Codec::Pcma, Codec::G722]);
     assert_eq!(
         by_set.sip.advertise,
@@ -306,6 +307,8 @@ fn values_that_are_refused() {
         "media.workers=-1",
         "media.codecs=PCMU,PCMU",
         "media.codecs=",
+        "media.opus_complexity=11",
+        "media.opus_complexity=-1",
         "media.tones=atlantis",
         "media.hold_music=",
         "media.silence_alarm_seconds=4",
@@ -361,6 +364,8 @@ fn values_that_are_taken() {
         "media.tcp_listen=192.0.2.1:8086",
         "media.rtp_ports=20000-20001",
         "media.workers=0",
+        "media.opus_complexity=0",
+        "media.opus_complexity=10",
         "media.tones=off",
         "media.tones=GB",
         "media.silence_alarm_seconds=0",

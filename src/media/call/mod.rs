@@ -25,7 +25,7 @@ use crate::media::peer::{Notice, Peer};
 use crate::media::relay::{PACKET, Relay};
 use crate::media::rtcp::{self, Clock};
 use crate::media::srtp::OVERHEAD;
-use crate::media::stream::Stream;
+use crate::media::stream::{Stream, first_sequence};
 use crate::media::types::{
     BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds, StreamStats, VideoRemote,
 };
@@ -113,10 +113,8 @@ impl Call {
         ssrc: u32,
         cname: String,
     ) -> Self {
-        // Below 2^15 (RFC 3711 3.3.1): the browser has its keys a moment after us, and a wrap that it did not see
-        // would leave it deaf for good.
-        let to_browser = Stream::fixed(ssrc, rand::random::<u16>() >> 1, rand::random());
-        let to_sip = Stream::following(rand::random(), rand::random(), rand::random());
+        let to_browser = Stream::fixed(ssrc, first_sequence(), rand::random());
+        let to_sip = Stream::following(rand::random(), first_sequence(), rand::random());
         Call {
             peer: Peer::new(0, local, identity.clone()),
             renewed: None,
@@ -148,6 +146,12 @@ impl Call {
     pub fn with(mut self, sounds: Sounds, silence_alarm: Option<Duration>) -> Self {
         self.relay = self.relay.with_sounds(sounds);
         self.vigil = silence_alarm.map(Vigil::new);
+        self
+    }
+
+    /// See [`crate::media::MediaConfig::opus_complexity`].
+    pub fn with_opus_complexity(mut self, complexity: u8) -> Self {
+        self.relay = self.relay.with_complexity(complexity);
         self
     }
 
@@ -228,7 +232,7 @@ impl Call {
                 let peer = Peer::new(self.peers, credentials, self.identity.clone());
                 self.peers += 1;
                 if let Some(old) = self.renewed.replace(peer) {
-                    drop_routes(&old, sink);
+                    self.let_go(&old, sink);
                 }
             }
             Order::SetSip(remote) => {
@@ -404,23 +408,20 @@ impl Call {
                         sink.to_browser(to, &data);
                     }
                     let old = std::mem::replace(&mut self.peer, new);
-                    let kept: Vec<Path> = self.peer.ice.paths().collect();
-                    drop_routes(&old, sink);
-                    for path in kept {
-                        sink.learned(path);
-                    }
+                    self.let_go(&old, sink);
                 }
                 sink.event(event);
             }
         }
     }
-}
-
-fn drop_routes(peer: &Peer, sink: &mut dyn Sink) {
-    for ufrag in peer.ice.ufrags() {
-        sink.void(ufrag);
-    }
-    for path in peer.ice.paths() {
-        sink.forgotten(path);
+    /// A peer connection is over. What it counted stays, and so do the paths that another one has too.
+    fn let_go(&mut self, old: &Peer, sink: &mut dyn Sink) {
+        self.stats.malformed += old.malformed();
+        for ufrag in old.ice.ufrags() {
+            sink.void(ufrag);
+        }
+        for path in old.ice.paths().filter(|path| !self.is_valid(*path)) {
+            sink.forgotten(path);
+        }
     }
 }

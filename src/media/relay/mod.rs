@@ -113,6 +113,11 @@ impl Relay {
         Relay { sounds, ..self }
     }
 
+    /// Of Opus, 0 to 10.
+    pub fn with_complexity(self, complexity: u8) -> Self {
+        Relay { complexity, ..self }
+    }
+
     pub fn to_browser(&self) -> &Stream {
         &self.to_browser
     }
@@ -205,7 +210,7 @@ impl Relay {
     }
 
     pub fn browser_clock_of(&self, payload_type: u8) -> Option<u32> {
-        self.browser.codec_of(payload_type).map(Codec::clock_rate)
+        self.browser_codec(payload_type).map(Codec::clock_rate)
     }
 
     /// RTP units per second of audio toward the browser.

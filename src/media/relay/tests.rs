@@ -381,6 +381,21 @@ fn a_new_source_toward_sip_has_a_new_ssrc_and_time_goes_on() {
     assert_eq!(bench.to_sip[10].ssrc, bench.to_sip[19].ssrc);
 }
 
+/// Whoever opens SRTP reckons the rollovers of an SSRC from the first of its packets that arrives.
+#[test]
+fn a_new_ssrc_begins_far_from_a_rollover() {
+    let mut bench = Bench::new();
+    bench.relay.to_sip = Stream::following(8, 65_520, 1000);
+    bench.browser_talks(&mut Speaker::new(2, 2, 2), 10);
+    bench.browser_talks(&mut Speaker::new(3, 40_000, 77), 30);
+    let (before, after) = bench.to_sip.split_at(10);
+    assert_ne!(before[9].ssrc, after[0].ssrc);
+    assert_eq!(after.len(), 30);
+    assert!(after[0].sequence <= 1 << 15, "{}", after[0].sequence);
+    assert_flow(after, &[]);
+    assert!(after[0].timestamp.wrapping_sub(before[9].timestamp) < 2 * 160);
+}
+
 #[test]
 fn digits_are_sent_in_place_of_audio() {
     let mut bench = Bench::new();

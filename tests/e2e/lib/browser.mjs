@@ -7,7 +7,7 @@ import { join } from "node:path";
 
 import { LIMIT_MS } from "./demo.mjs";
 import { onPath } from "./programs.mjs";
-import { SOUND } from "./sound.mjs";
+import { SOUND, onlyCodec } from "./sound.mjs";
 
 /** One second of a sine, 48 kHz, mono, 16 bit. With whole periods in it, it loops without a click. */
 function tone(hz) {
@@ -55,8 +55,11 @@ export class Browser {
     return browser;
   }
 
-  /** A new page with what the tests look at: see sound.mjs. Their audio worklet needs more than the page's own CSP allows. */
-  async page(url, { ownPolicy = false } = {}) {
+  /**
+   * A new page with what the tests look at: see sound.mjs. Their audio worklet needs more than the page's own CSP allows.
+   * `codec`: the only one that its connections offer or take, such as "opus".
+   */
+  async page(url, { ownPolicy = false, codec } = {}) {
     const page = await this.#browser.newPage();
     await page.setBypassCSP(!ownPolicy);
     page.setDefaultTimeout(LIMIT_MS);
@@ -66,6 +69,7 @@ export class Browser {
       if (/Content.Security.Policy/i.test(message.text())) page.faults.push(message.text());
     });
     await page.evaluateOnNewDocument(SOUND);
+    if (codec) await page.evaluateOnNewDocument(onlyCodec(codec));
     await page.goto(url);
     return page;
   }

@@ -50,7 +50,7 @@ export class Demo {
       createInterface({ input: stream }).on("line", (line) => this.#take(line));
     }
     this.url = (await Promise.race([failed, this.line(/https?:\/\/[^\s"]+/)]))[0];
-    this.password = (await Promise.race([failed, this.line(/password (\S+)/)]))[1];
+    this.password = (await Promise.race([failed, this.line(/sign in .*(?:no password|password (\S+))/)]))[1] ?? "";
   }
 
   #take(line) {

@@ -58,3 +58,9 @@ export function browserTest(name, run, args = []) {
     }
   });
 }
+
+/** The same in Chromium and in Firefox: `start` starts the one that is meant. */
+export function everyBrowserTest(name, run, args = []) {
+  browserTest(name, (tools) => run({ ...tools, start: tools.browser }), args);
+  browserTest(`${name} (Firefox)`, (tools) => run({ ...tools, start: tools.firefox }), args);
+}

@@ -26,7 +26,8 @@ function install() {
     }
     start() { this.n = this.energy = this.s1 = this.s2 = 0; }
     process([[samples]]) {
-      for (const x of samples ?? []) {
+      // Firefox gives nothing at all for a stream that has fallen silent.
+      for (const x of samples ?? new Float32Array(128)) {
         const s = x + this.coefficient * this.s1 - this.s2;
         this.s2 = this.s1;
         this.s1 = s;
@@ -104,6 +105,30 @@ function install() {
 }
 
 export const SOUND = `(${install})();`;
+
+/** A script for a page whose connections are to know no other audio codec; digits stay possible. */
+export function onlyCodec(codec) {
+  const install = (codec) => {
+    const Original = window.RTCPeerConnection;
+    const wanted = [`audio/${codec}`, "audio/telephone-event"];
+    window.RTCPeerConnection = class extends Original {
+      #leave() {
+        const known = RTCRtpReceiver.getCapabilities("audio").codecs;
+        const left = known.filter(({ mimeType }) => wanted.includes(mimeType.toLowerCase()));
+        for (const transceiver of this.getTransceivers()) transceiver.setCodecPreferences(left);
+      }
+      createOffer(...args) {
+        this.#leave();
+        return super.createOffer(...args);
+      }
+      createAnswer(...args) {
+        this.#leave();
+        return super.createAnswer(...args);
+      }
+    };
+  };
+  return `(${install})(${JSON.stringify(codec)});`;
+}
 
 /**
  * Listens until `seconds` of the tone were heard (20 ms frames are counted, so this is sound, not time), and gives

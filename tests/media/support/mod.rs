@@ -44,6 +44,7 @@ pub fn config() -> MediaConfig {
         port_rest: Duration::from_millis(200),
         sounds: Sounds::default(),
         silence_alarm: None,
+        opus_complexity: 5,
     }
 }
 

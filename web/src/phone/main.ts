@@ -88,6 +88,11 @@ function listen(on: Client, call: MediaSession): void {
     ringer.start();
     beginCall("ringing", peer, call.peerName);
   });
+  on.onDialRequest.add(({ peer }) => {
+    if (model.phase !== "ready") return;
+    number.value = peer;
+    dial();
+  });
   on.onCallEvent.add(({ event }) => {
     if (event === "answer received" || event === "answer sent") connected(call);
   });
