@@ -23,3 +23,4 @@ mod ringback;
 mod sdes;
 mod second_call;
 mod transfers;
+mod video;

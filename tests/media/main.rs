@@ -13,3 +13,4 @@ mod load;
 mod sdes;
 mod source;
 mod tcp;
+mod video;
