@@ -17,7 +17,7 @@ pub(super) enum Exchange {
     /// The browser's, not yet answered.
     Theirs {
         ids: RoapIds,
-        sdp: BrowserSdp,
+        sdp: Box<BrowserSdp>,
     },
     /// Ours.
     Ours {
@@ -126,13 +126,13 @@ impl BrowserLeg {
         self.their_id = Some(ids.offerer);
         self.seq = ids.seq;
         self.last_offer = Some(Seen { ids, sdp: text.to_owned() });
-        self.exchange = Exchange::Theirs { ids, sdp };
+        self.exchange = Exchange::Theirs { ids, sdp: Box::new(sdp) };
     }
 
     /// The answer to the offer in progress. `codec` is what the browser shall send, if it has it.
     pub fn answer(&mut self, codec: Option<Codec>) -> Option<(RoapIds, String, BrowserRemote)> {
         let (ids, sdp) = match std::mem::replace(&mut self.exchange, Exchange::Idle) {
-            Exchange::Theirs { ids, sdp } => (ids, sdp),
+            Exchange::Theirs { ids, sdp } => (ids, *sdp),
             // An offer of ours that is out stays out.
             other => {
                 self.exchange = other;

@@ -291,7 +291,7 @@ impl Line {
         }
         let video = &self.browser.video;
         let described = match &self.browser.exchange {
-            Exchange::Theirs { sdp, .. } => Some(sdp),
+            Exchange::Theirs { sdp, .. } => Some(&**sdp),
             _ if video.waits => self.browser.remote.as_ref(),
             _ => None,
         };

@@ -57,7 +57,7 @@ pub fn media_local() -> MediaLocal {
 pub const SEED: Seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2], keys: [3; 32] };
 
 impl Bench {
-    fn with(line: Line) -> Self {
+    pub fn with(line: Line) -> Self {
         let mut bench = Self {
             line,
             now: Instant::now(),

@@ -9,7 +9,7 @@ import { assertTone, hear } from "./lib/sound.mjs";
 const AUDIO = "#audio";
 const SIZE = { width: 320, height: 240 };
 const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-const ON = ["--set", 'media.video=["VP8", "H264"]'];
+const ON = ["--set", "media.video=VP8,H264"];
 
 /** A page with a client that is signed in, and a session that takes what rings with the video that it asks for. */
 async function open(browser, demo, dn, camera = true) {
@@ -22,7 +22,7 @@ async function open(browser, demo, dn, camera = true) {
     });
     const session = new Grtc.MediaSession(client);
     session.onRemoteStream.add(({ stream }) => { client.setViewFromStream("audio", stream); });
-    session.onRinging.add(() => { session.acceptCall(true, camera !== false); });
+    client.onIncomingCall.add(() => { session.acceptCall(true, camera !== false); });
     Object.assign(window, { client, session });
     const media = new Promise((resolve) => { client.onMediaSuccess.add(resolve); });
     client.enableMediaSource(microphone, camera);
