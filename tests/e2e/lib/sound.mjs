@@ -20,6 +20,7 @@ function install() {
       super();
       this.coefficient = 2 * Math.cos((2 * Math.PI * hz) / sampleRate);
       this.size = Math.round(sampleRate / 50);
+      this.nothing = 0;
       this.heard = { frames: 0, tone: 0, silent: 0, before: 0, settling: 0, gap: 0, longestGap: 0, quiet: 0 };
       this.start();
       this.port.onmessage = () => this.port.postMessage(this.heard);
@@ -27,7 +28,14 @@ function install() {
     start() { this.n = this.energy = this.s1 = this.s2 = 0; }
     process([[samples]]) {
       // Firefox gives nothing at all for a stream that has fallen silent.
-      for (const x of samples ?? new Float32Array(128)) {
+      if (!samples) {
+        this.nothing += 128;
+        if (this.nothing >= this.size) {
+          this.nothing = 0;
+          this.heard.quiet += 1;
+        }
+      }
+      for (const x of samples ?? []) {
         const s = x + this.coefficient * this.s1 - this.s2;
         this.s2 = this.s1;
         this.s1 = s;
