@@ -5,6 +5,8 @@ use crate::sdp::write::{self, BrowserSide, Shape};
 use crate::sdp::{BrowserSdp, Codec, Direction, Origin, PayloadMap, Setup, negotiate};
 use crate::wire::RoapIds;
 
+use super::video::{BrowserVideo, Written};
+
 /// The number Chromium knows telephone-event at 8 kHz by.
 const TELEPHONE_EVENT: u8 = 126;
 
@@ -15,7 +17,7 @@ pub(super) enum Exchange {
     /// The browser's, not yet answered.
     Theirs {
         ids: RoapIds,
-        sdp: BrowserSdp,
+        sdp: Box<BrowserSdp>,
     },
     /// Ours.
     Ours {
@@ -41,6 +43,7 @@ pub(super) struct BrowserLeg {
     pub payloads: PayloadMap,
     /// The direction we last wrote toward the browser, as the browser sees its own side.
     pub direction: Direction,
+    pub video: BrowserVideo,
     our_id: u64,
     their_id: Option<u64>,
     seq: u64,
@@ -58,6 +61,7 @@ impl BrowserLeg {
             remote: None,
             payloads: PayloadMap::default(),
             direction: Direction::SendRecv,
+            video: BrowserVideo::default(),
             our_id: u64::from(our_id),
             their_id: None,
             seq: 0,
@@ -69,8 +73,13 @@ impl BrowserLeg {
         }
     }
 
+    pub fn with_video(self, video: BrowserVideo) -> Self {
+        Self { video, ..self }
+    }
+
     /// The browser's peer connection is gone; what comes next is another session.
     pub fn forget(&mut self) {
+        self.video.forget();
         self.exchange = Exchange::Idle;
         self.remote = None;
         self.payloads = PayloadMap::default();
@@ -117,13 +126,13 @@ impl BrowserLeg {
         self.their_id = Some(ids.offerer);
         self.seq = ids.seq;
         self.last_offer = Some(Seen { ids, sdp: text.to_owned() });
-        self.exchange = Exchange::Theirs { ids, sdp };
+        self.exchange = Exchange::Theirs { ids, sdp: Box::new(sdp) };
     }
 
     /// The answer to the offer in progress. `codec` is what the browser shall send, if it has it.
     pub fn answer(&mut self, codec: Option<Codec>) -> Option<(RoapIds, String, BrowserRemote)> {
         let (ids, sdp) = match std::mem::replace(&mut self.exchange, Exchange::Idle) {
-            Exchange::Theirs { ids, sdp } => (ids, sdp),
+            Exchange::Theirs { ids, sdp } => (ids, *sdp),
             // An offer of ours that is out stays out.
             other => {
                 self.exchange = other;
@@ -137,9 +146,10 @@ impl BrowserLeg {
         let ours = sdp.direction.reversed();
         let role = our_role(&sdp);
         self.direction = sdp.direction;
+        let video = self.video.answer(&sdp);
         let text = write::browser(
             &mut self.origin,
-            side(&self.local, role, ours, &self.payloads),
+            side(&self.local, role, ours, &self.payloads, video.as_ref()),
             Shape::Like(&sdp),
         );
         let remote = self.remote_of(&sdp, role);
@@ -166,9 +176,14 @@ impl BrowserLeg {
                 payloads.telephone_event_48k = remote.payloads.telephone_event_48k;
             }
         }
+        let direction = self.direction.reversed();
+        let taken: Vec<u8> = payloads.formats.iter().map(|format| format.payload).collect();
+        let events = [payloads.telephone_event, payloads.telephone_event_48k];
+        let taken: Vec<u8> = taken.into_iter().chain(events.into_iter().flatten()).collect();
+        let video = self.video.offer(self.remote.as_ref(), direction, &taken);
         let text = write::browser(
             &mut self.origin,
-            side(&self.local, Setup::ActPass, self.direction.reversed(), &payloads),
+            side(&self.local, Setup::ActPass, direction, &payloads, video.as_ref()),
             self.remote.as_ref().map_or(Shape::Fresh, Shape::Like),
         );
         self.exchange = Exchange::Ours { ids, offered: codecs.to_vec() };
@@ -193,6 +208,7 @@ impl BrowserLeg {
         }
         self.payloads = sdp.payloads.clone();
         self.direction = sdp.direction;
+        self.video.settle(&sdp);
         let role = our_role(&sdp);
         let remote = self.remote_of(&sdp, role);
         self.remote = Some(sdp);
@@ -241,6 +257,7 @@ fn side<'a>(
     setup: Setup,
     direction: Direction,
     payloads: &'a PayloadMap,
+    video: Option<&'a Written>,
 ) -> BrowserSide<'a> {
     BrowserSide {
         ice: &local.ice,
@@ -251,6 +268,7 @@ fn side<'a>(
         setup,
         direction,
         payloads,
+        video: video.map(Written::side),
     }
 }
 

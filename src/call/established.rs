@@ -9,6 +9,7 @@ use crate::wire::{RoapError, RoapIds, ToBrowser};
 
 use super::leg::{Phase, Role};
 use super::ringback::Ringback;
+use super::video;
 use super::{
     Awaiting, ECHO_LIMIT, Exchange, Line, MAX_INFO, MediaCommand, RETRIEVE_LIMIT, wrong_state,
 };
@@ -140,6 +141,7 @@ impl Line {
         };
         let held = !offer.direction.receives();
         let wanted = self.wanted_direction(i);
+        self.plan_sip_video(i);
         let sdp = self.legs[i].sip.answer(offer, codec, wanted);
         // Ready before the answer says so: what it allows may come the moment it is there.
         self.update_media(i);
@@ -172,6 +174,7 @@ impl Line {
             codecs = negotiate::preferring(&codecs, codec);
         }
         let wanted = self.wanted_direction(i);
+        self.plan_sip_video(i);
         let sdp = self.legs[i].sip.offer(&codecs, wanted);
         let session = self.legs[i].sip.session;
         self.tell_sip(sip::Command::AcceptReinvite { session, sdp });
@@ -252,6 +255,9 @@ impl Line {
             return self.say(i, ToBrowser::Digit(tone.digit));
         }
         let kind = content_type.split(';').next().unwrap_or_default().trim();
+        if kind.eq_ignore_ascii_case(video::MEDIA_CONTROL) {
+            return self.media_control(i, &body);
+        }
         let user_data = ["application/x-www-form-urlencoded", "application/octet-stream"]
             .iter()
             .any(|known| kind.eq_ignore_ascii_case(known));

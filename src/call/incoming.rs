@@ -31,6 +31,12 @@ impl InviteOffer {
         let attached = attached::read(&config.attached_prefix, &invited.headers);
         Ok(Self { sdp: offer.transpose()?, attached })
     }
+
+    /// Whether it asks for video, or leaves the offer to the browser.
+    pub fn may_have_video(&self, config: &CallConfig) -> bool {
+        let asks = |sdp: &SipSdp| sdp.video.is_some();
+        !config.video.is_empty() && self.sdp.as_ref().is_none_or(asks)
+    }
 }
 
 impl Line {
@@ -165,6 +171,7 @@ impl Line {
     pub(super) fn take_up(&mut self, i: usize, now: Instant) {
         let session = self.legs[i].sip.session;
         let wanted = self.wanted_direction(i);
+        self.plan_sip_video(i);
         self.legs[i].deadline = None;
         match self.legs[i].sip.remote.take() {
             Some(offer) => {

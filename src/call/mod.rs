@@ -24,13 +24,14 @@ mod sip_leg;
 mod switch;
 mod transfer;
 mod types;
+mod video;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::agent::{Dialect, MessageError};
-use crate::media::{BrowserLocal, Flow, Signal};
+use crate::media::{BrowserLocal, Flow, HeldLeg, Signal, VideoLocal, VideoRemote};
 use crate::sdp::{BrowserSdp, Codec, KeySource, SdpError, SipSdp, SrtpPolicy};
 use crate::sip::{self, EndedBy, Event, SessionId};
 use crate::wire::{FromBrowser, RoapError, RoapIds, ToBrowser};
@@ -83,6 +84,9 @@ pub struct Line {
     dialect: Dialect,
     browser: BrowserLeg,
     rtp: SocketAddr,
+    video: Option<VideoLocal>,
+    /// As the media plane has it.
+    video_remote: Option<VideoRemote>,
     legs: Vec<Leg>,
     /// The call that the browser is with, or is offered.
     active: Option<SessionId>,
@@ -97,6 +101,8 @@ pub struct Line {
     /// The tone of a second call that failed, and until when.
     failed: Option<(Signal, Instant)>,
     flow: Flow,
+    /// What the media plane was told of the calls beside the active one.
+    aside: Vec<HeldLeg>,
     outputs: VecDeque<Output>,
 }
 
@@ -105,8 +111,11 @@ impl Line {
         Self {
             config,
             dialect,
-            browser: BrowserLeg::new(local.browser, seed.roap, seed.tiebreaker, seed.origins[0]),
+            browser: BrowserLeg::new(local.browser, seed.roap, seed.tiebreaker, seed.origins[0])
+                .with_video(Self::video_port(local.video).0),
             rtp: local.rtp,
+            video: local.video,
+            video_remote: None,
             legs: Vec::new(),
             active: None,
             next_origin: seed.origins[1],
@@ -116,6 +125,7 @@ impl Line {
             echo_hold: None,
             failed: None,
             flow: Flow::default(),
+            aside: Vec::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -132,6 +142,7 @@ impl Line {
         let srtp = (self.config.srtp, self.keys.fork());
         let mut leg =
             Leg::new(session, direction, phase, self.rtp, origin, self.config.digits, srtp);
+        leg.sip.video = Self::video_port(self.video).1;
         leg.deadline = Some(now + RING_LIMIT);
         self.legs.push(leg);
         self.legs.len() - 1

@@ -33,6 +33,11 @@ impl FirstOffer {
         let headers = attached::headers(&config.attached_prefix, attached);
         Ok(Self { ids, text, sdp, headers })
     }
+
+    /// Whether it asks for video that may be had.
+    pub fn has_video(&self, config: &CallConfig) -> bool {
+        !config.video.is_empty() && self.sdp.video.is_some()
+    }
 }
 
 impl Line {
@@ -52,6 +57,7 @@ impl Line {
         let codecs = line.sip_codecs();
         let i = line.add(session, CallDirection::Outgoing, Phase::Calling, now);
         line.active = Some(session);
+        line.plan_sip_video(i);
         let sdp = Some(line.legs[i].sip.offer(&codecs, Direction::SendRecv));
         let headers = offer.headers;
         line.tell_sip(sip::Command::Invite { session, to: to.to_owned(), sdp, headers });

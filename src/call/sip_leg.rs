@@ -10,6 +10,8 @@ use crate::sdp::{
 };
 use crate::sip::SessionId;
 
+use super::video::SipVideo;
+
 #[derive(Debug)]
 pub(super) struct SipLeg {
     pub session: SessionId,
@@ -22,6 +24,7 @@ pub(super) struct SipLeg {
     pub agreed: Direction,
     /// A re-INVITE of ours is out.
     pub reinviting: bool,
+    pub video: SipVideo,
     /// Is telephone-event negotiated at all?
     events: bool,
     srtp: SrtpPolicy,
@@ -50,6 +53,7 @@ impl SipLeg {
             wanted: Direction::SendRecv,
             agreed: Direction::Inactive,
             reinviting: false,
+            video: SipVideo::default(),
             events,
             srtp,
             keys,
@@ -86,13 +90,24 @@ impl SipLeg {
 
     fn write_offer(&mut self, wanted: Direction) -> String {
         self.wanted = wanted;
+        let profile = self.profile();
+        // An m-line that was there once stays, refused if need be (RFC 3264 8).
+        let mut like = self.remote.as_ref().map(|remote| {
+            let mut lines = remote.lines.clone();
+            if let Some(audio) = lines.get_mut(remote.audio) {
+                profile.clone_into(&mut audio.proto);
+            }
+            (lines, remote.audio)
+        });
+        let video = self.video.offer(wanted, like.as_mut().map(|(lines, _)| lines));
         let side = SipSide {
             direction: wanted,
-            profile: self.profile(),
+            profile,
             crypto: &self.crypto,
+            video,
             ..SipSide::plain(self.rtp, &self.local)
         };
-        write::sip(&mut self.origin, side, None)
+        write::sip(&mut self.origin, side, like.as_ref().map(|(lines, audio)| (&lines[..], *audio)))
     }
 
     /// An offer with these codecs, the preferred first. It may be meant for another far end than the one
@@ -114,6 +129,7 @@ impl SipLeg {
             SrtpPolicy::Off => Vec::new(),
             SrtpPolicy::Preferred | SrtpPolicy::Required => self.keys.offer(),
         };
+        self.video.begin_offer();
         self.write_offer(wanted)
     }
 
@@ -126,6 +142,7 @@ impl SipLeg {
             // What was agreed stays so: no other line may be chosen now. Early dialogs may not have.
             self.crypto.retain(|line| line.key == pair.local);
         }
+        self.video.keep();
         self.write_offer(wanted)
     }
 
@@ -138,10 +155,12 @@ impl SipLeg {
         self.wanted = wanted;
         self.agreed = negotiate::answer_direction(offer.direction, wanted);
         self.take_key(&offer);
+        let video = self.video.answer(&offer, wanted);
         let side = SipSide {
             direction: self.agreed,
             crypto: &self.crypto,
             rtcp_mux: offer.rtcp == RtcpTarget::Mux,
+            video,
             ..SipSide::plain(self.rtp, &self.local)
         };
         let text = write::sip(&mut self.origin, side, Some((&offer.lines, offer.audio)));
@@ -194,6 +213,7 @@ impl SipLeg {
             // We have not asked for it.
             answer.rtcp = RtcpTarget::NextPort;
         }
+        self.video.settle(&answer);
         self.agreed = negotiate::answer_direction(answer.direction, self.wanted);
         self.pair = None;
         if let Some(pair) = self.answered(&answer) {

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::media::{BrowserLocal, BrowserRemote, Flow, SipRemote};
-use crate::sdp::{Codec, SrtpPolicy};
+use crate::media::{
+    BrowserLocal, BrowserRemote, Flow, HeldLeg, SipRemote, VideoLocal, VideoRemote,
+};
+use crate::sdp::{Codec, SrtpPolicy, VideoCodec};
 use crate::sip::{self, SessionId};
 use crate::wire::ToBrowser;
 
@@ -21,6 +23,8 @@ pub struct CallConfig {
     pub attached_prefix: String,
     /// SRTP toward SIP.
     pub srtp: SrtpPolicy,
+    /// Video codecs that are passed on; none: video is refused.
+    pub video: Vec<VideoCodec>,
 }
 
 /// How a digit reaches the SIP side.
@@ -40,6 +44,8 @@ pub struct MediaLocal {
     pub browser: BrowserLocal,
     /// Our RTP address, for the SDP toward SIP.
     pub rtp: SocketAddr,
+    /// Where the call may have video.
+    pub video: Option<VideoLocal>,
 }
 
 /// Random numbers of a call, drawn outside so that the core stays pure. Secret: no `Debug`.
@@ -71,6 +77,11 @@ pub enum MediaCommand {
     SetBrowser(BrowserRemote),
     SetSip(SipRemote),
     SetFlow(Flow),
+    /// The other calls that are up, all of them. Comes before the `SetSip` of the one that takes the
+    /// browser.
+    SetHeld(Vec<HeldLeg>),
+    /// `None`: nothing of it is passed on.
+    SetVideo(Option<VideoRemote>),
     /// Wants [`super::Line::handle_media_local`] in return, at once.
     RestartIce,
     /// Wants [`super::Line::handle_media_local`] in return, at once.
@@ -78,6 +89,8 @@ pub enum MediaCommand {
     SendDigits(String),
     /// A digit of the far end's that came as INFO, for the browser to hear.
     PlayDigit(char),
+    /// The far end has asked by INFO for a whole picture.
+    AskBrowser,
 }
 
 /// Whose doing the end of a call was.

@@ -257,6 +257,7 @@ impl Loader {
         let sip = sip?;
         self.check_ports(&sip, &media);
         self.check_candidates(&http, &sip, &media, &turn);
+        self.check_video(&media);
         Some(Config { http, sip, media, turn, agents, log })
     }
 
@@ -273,6 +274,9 @@ impl Loader {
                 .take("http.allowed_origins", parse::origins)
                 .unwrap_or_else(|| Origins::List(vec![OriginRule::Loopback])),
             tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
+            operator_tokens: self
+                .take_secret("http.operator_tokens", tokens::hashes)
+                .unwrap_or_default(),
             connector: self.connector(),
         }
     }
@@ -412,6 +416,7 @@ impl Loader {
                 .take("media.opus_complexity", |raw| parse::count(raw, 0..=10, ""))
                 .and_then(|complexity| u8::try_from(complexity).ok())
                 .unwrap_or(OPUS_COMPLEXITY),
+            video: self.take("media.video", parse::video).unwrap_or_default(),
             tones: self
                 .take("media.tones", parse::tones)
                 .unwrap_or_else(|| TonePlan::of(DEFAULT_TONES)),
@@ -422,6 +427,15 @@ impl Loader {
                 })
                 .unwrap_or(Some(Duration::from_secs(30))),
             srtp: self.take("media.srtp", |raw| parse::word(raw, &srtp)).unwrap_or_default(),
+        }
+    }
+
+    /// Encrypted audio with plain video beside it is nobody's wish.
+    fn check_video(&mut self, media: &Media) {
+        if !media.video.is_empty() && media.srtp != SrtpPolicy::Off {
+            let reason = "video goes to SIP as plain RTP, and media.srtp is not \"off\"".to_owned();
+            let remedy = "leave one of the two out";
+            self.clash("media.video", reason, remedy);
         }
     }
 

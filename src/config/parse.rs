@@ -9,7 +9,7 @@ use figment::value::Value;
 
 use super::types::{Advertise, LogFormat, Network, OriginRule, Origins, SipServer, SipTransport};
 use crate::media::TonePlan;
-use crate::sdp::Codec;
+use crate::sdp::{Codec, VideoCodec};
 
 /// A value as its source has it.
 #[derive(Debug, Clone)]
@@ -360,6 +360,21 @@ pub(super) fn codecs(raw: &Raw) -> Result<Vec<Codec>, Wrong> {
     if codecs.is_empty() { Err(wrong("it is empty", remedy)) } else { Ok(codecs) }
 }
 
+pub(super) fn video(raw: &Raw) -> Result<Vec<VideoCodec>, Wrong> {
+    let remedy = "choose from VP8 and H264, each once; empty refuses video";
+    let mut codecs: Vec<VideoCodec> = Vec::new();
+    for entry in raw.list()? {
+        let codec: VideoCodec = entry.parse().map_err(|_| {
+            wrong(format!("`{entry}` is not a video codec of this gateway"), remedy)
+        })?;
+        if codecs.contains(&codec) {
+            return Err(wrong(format!("`{entry}` is in it twice"), remedy));
+        }
+        codecs.push(codec);
+    }
+    Ok(codecs)
+}
+
 /// Between the bounds, both included.
 pub(super) fn count(raw: &Raw, bounds: RangeInclusive<u64>, unit: &str) -> Result<u64, Wrong> {
     let number = raw.number()?;
@@ -469,7 +484,7 @@ pub(super) fn pins(raw: &Raw) -> Result<Vec<[u8; 32]>, Wrong> {
         .collect()
 }
 
-fn fingerprint(text: &str) -> Option<[u8; 32]> {
+pub(super) fn fingerprint(text: &str) -> Option<[u8; 32]> {
     let digits: Vec<u8> = text
         .chars()
         .filter(|c| *c != ':' && !c.is_whitespace())

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::media::TonePlan;
-use crate::sdp::{Codec, SrtpPolicy};
+use crate::sdp::{Codec, SrtpPolicy, VideoCodec};
 use crate::secret::Secret;
 
 /// All of it. Made by [`Config::load`]; every value has passed validation.
@@ -29,6 +29,8 @@ pub struct Http {
     pub allowed_origins: Origins,
     /// Both `tls_cert` and `tls_key`, or plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// SHA-256 of the tokens with which operators ask for one-time sign-ins.
+    pub operator_tokens: Vec<[u8; 32]>,
     pub connector: Connector,
 }
 
@@ -266,6 +268,8 @@ pub struct Media {
     pub codecs: Vec<Codec>,
     /// How hard the Opus encoder tries where a call is transcoded: 0 to 10.
     pub opus_complexity: u8,
+    /// What is passed on; empty: video is refused.
+    pub video: Vec<VideoCodec>,
     /// The country whose ringing tone the browser hears; `None`: none.
     pub tones: Option<&'static TonePlan>,
     /// WAV; `None`: who is held hears silence.

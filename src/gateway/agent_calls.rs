@@ -230,7 +230,7 @@ impl AgentTask {
         let offer = FirstOffer::parse(ids, sdp, attached, &config)?;
         let (bridge, media) = self.open_media().map_err(MessageError::Unavailable)?;
         let session = self.new_session();
-        let local = MediaLocal { browser: bridge.browser_local(), rtp: bridge.rtp_local() };
+        let local = media_local(&bridge, offer.has_video(&config));
         let line = Line::outgoing(config, session, &to, offer, local, new_seed(), now);
         self.enter_call(line, bridge, media);
         self.note_call(CallInfo::outgoing(session, &to, now), "outgoing");
@@ -270,7 +270,7 @@ impl AgentTask {
                     // Not 503, which says that the whole server is out of service (RFC 3261 21.5.4).
                     Err(text) => return refuse(self, 480, &text),
                 };
-                let local = MediaLocal { browser: bridge.browser_local(), rtp: bridge.rtp_local() };
+                let local = media_local(&bridge, offer.may_have_video(&config));
                 let dialect = self.session.dialect();
                 let seed = new_seed();
                 let line = Line::incoming(config, dialect, session, offer, local, seed, now);
@@ -343,6 +343,10 @@ impl AgentTask {
                 line.line.handle_digit(digit, duration, from_sip, Instant::now());
                 self.drain();
             }
+            MediaEvent::PictureWanted => {
+                line.line.handle_picture_wanted();
+                self.drain();
+            }
             MediaEvent::DtlsFailed { reason } => {
                 warn!(call, user, ?reason, "DTLS with the browser failed");
             }
@@ -400,6 +404,17 @@ impl AgentTask {
         let peer = waiting.and_then(|line| line.current()).map(|call| call.peer.clone());
         self.session.set_awaited_answer(peer);
     }
+}
+
+/// Without ports for its video a call goes on with audio alone.
+fn media_local(bridge: &Bridge, wants_video: bool) -> MediaLocal {
+    let video = wants_video.then(|| {
+        bridge.open_video().inspect_err(|error| {
+            warn!(%error, "no video for a call");
+        })
+    });
+    let video = video.and_then(Result::ok);
+    MediaLocal { browser: bridge.browser_local(), rtp: bridge.rtp_local(), video }
 }
 
 fn side(from_sip: bool) -> &'static str {

@@ -401,6 +401,7 @@ fn call_config(config: &Config) -> CallConfig {
         ringback: config.media.tones.is_some(),
         attached_prefix: config.sip.attached_prefix.clone(),
         srtp: config.media.srtp,
+        video: config.media.video.clone(),
     }
 }
 

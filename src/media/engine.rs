@@ -19,10 +19,10 @@ use super::rtcp::Clock;
 use super::socket::{Waker, bind, raise_descriptor_limit};
 use super::tcp::{self, Acceptor};
 use super::types::{
-    BrowserLocal, BrowserRemote, CallStats, EngineStats, Flow, MediaConfig, MediaEvent, MediaId,
-    OpenError, SipRemote, Sounds, StartError,
+    BrowserLocal, BrowserRemote, CallStats, EngineStats, Flow, HeldLeg, MediaConfig, MediaEvent,
+    MediaId, OpenError, SipRemote, Sounds, StartError, VideoLocal, VideoRemote,
 };
-use super::worker::{Command, Handshakes, Opening, Orders, Worker, weight};
+use super::worker::{Command, Handshakes, Opening, Orders, VideoSockets, Worker, weight};
 
 /// Workers are threads of their own: more than a machine has cores makes no sense, more than this
 /// is a slip of the pen.
@@ -387,8 +387,43 @@ impl Bridge {
         self.order(Order::SetSip(Box::new(remote)), None);
     }
 
+    /// Takes another pair of ports, for video. Once a call, before its descriptions are written.
+    ///
+    /// # Errors
+    /// No port is free in the range, the host gives no more sockets, or the workers have stopped.
+    pub fn open_video(&self) -> Result<VideoLocal, OpenError> {
+        let now = Instant::now();
+        let (port, rtp, rtcp) = self.shared.take_ports(now)?;
+        let ssrc = rand::random();
+        let video = Box::new(VideoSockets { rtp, rtcp, port, ssrc });
+        let orders = &self.shared.workers[self.worker].orders;
+        if !orders.send(Command::Video { id: self.id, video }) {
+            self.shared.ports().release(now, port);
+            return Err(OpenError::Stopped);
+        }
+        Ok(VideoLocal { rtp: SocketAddr::new(self.shared.rtp_address, port), ssrc })
+    }
+
+    /// What is passed on of a call's video; `None`: nothing. Without [`Bridge::open_video`] it does nothing.
+    pub fn set_video(&self, remote: Option<VideoRemote>) {
+        self.order(Order::SetVideo(remote.map(Box::new)), None);
+    }
+
+    /// The SIP side wants a whole picture, and has said so outside of RTCP (RFC 5168).
+    pub fn ask_browser_for_picture(&self) {
+        self.order(Order::AskBrowser, None);
+    }
+
     pub fn set_flow(&self, flow: Flow) {
         self.order(Order::SetFlow(flow), None);
+    }
+
+    /// The calls of the line beside the one of [`Bridge::set_sip`], all of them and at most
+    /// [`MAX_HELD`](super::MAX_HELD): each gets a stream of its own, music or silence. One whose target is
+    /// that of `set_sip` takes the stream along that went there, and gives it back to the `set_sip` that
+    /// names it next.
+    pub fn set_held(&self, legs: Vec<HeldLeg>) {
+        self.order(Order::SetHeld(legs), None);
     }
 
     /// Sends digits toward SIP as RFC 4733 events, 100 ms each and 50 ms apart, after those still

@@ -171,6 +171,19 @@ impl Stream {
         self.followed.is_some()
     }
 
+    /// The SSRC of the source that is followed, and what makes its sequence numbers ours.
+    pub fn source(&self) -> Option<(u32, u16)> {
+        self.followed.as_ref().map(|followed| (followed.ssrc, followed.sequence_offset))
+    }
+
+    /// The source's own number of a packet of ours, as long as nothing of it was swallowed.
+    pub fn unmap(&self, sequence: u16) -> Option<u16> {
+        let followed = self.followed.as_ref()?;
+        let theirs = sequence.wrapping_sub(followed.sequence_offset);
+        let behind = i32::from(followed.highest.wrapping_sub(theirs) as i16);
+        (0..=MAX_AHEAD).contains(&behind).then_some(theirs)
+    }
+
     /// How far what was sent reaches beyond `now`, reckoned from where the two last agreed.
     pub fn lead(&mut self, now: Instant) -> Duration {
         let Some(sent) = &self.sent else { return Duration::ZERO };

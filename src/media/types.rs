@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sdp::{
-    Candidate, Fingerprint, IceCredentials, PayloadMap, RtcpTarget, RtpTarget, Setup, SrtpPair,
+    Candidate, Feedback, Fingerprint, IceCredentials, PayloadMap, RtcpTarget, RtpTarget, Setup,
+    SrtpPair,
 };
 
 use super::music::Music;
@@ -84,6 +85,43 @@ pub struct SipRemote {
     pub ptime: Duration,
 }
 
+/// Calls of a line that are held beside the one that is not: `agents.max_calls` is 8 at most.
+pub const MAX_HELD: usize = 8;
+
+/// The SIP side of a call that another one of its line has put aside. The browser is not with it; its far
+/// end gets a stream of its own all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldLeg {
+    pub remote: SipRemote,
+    /// It is entitled to media from us (our direction there says send); else its packets are merely no
+    /// stranger's.
+    pub sends: bool,
+    /// We hold it: it hears the hold music, where there is one, instead of silence.
+    pub music: bool,
+}
+
+/// Our own parameters of a call's video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VideoLocal {
+    /// For the SDP toward SIP; RTCP is on the next port.
+    pub rtp: SocketAddr,
+    /// The one SSRC the browser sees.
+    pub ssrc: u32,
+}
+
+/// A call's video, as both sides have agreed to it: one codec under the number of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VideoRemote {
+    pub browser_payload: u8,
+    pub sip_payload: u8,
+    pub target: RtpTarget,
+    pub rtcp: RtcpTarget,
+    /// What the SIP side may be asked for. A browser takes it all.
+    pub feedback: Feedback,
+    pub to_sip: bool,
+    pub to_browser: bool,
+}
+
 /// What is let through, each way, and what the gateway makes itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flow {
@@ -134,6 +172,8 @@ pub enum MediaEvent {
     /// Nothing has come from a side for [`MediaConfig::silence_alarm`] though the flow lets it speak.
     /// For alarms: it ends nothing.
     Silent { from_sip: bool, time: Duration },
+    /// The browser has to see a whole picture, and the SIP side cannot be asked for one by RTCP.
+    PictureWanted,
     /// After [`MediaEvent::Silent`] that side is heard again.
     HeardAgain { from_sip: bool, after: Duration },
 }
@@ -226,6 +266,20 @@ pub struct CallStats {
     /// RTP from an address other than the learned one.
     pub foreign_source: u64,
     pub malformed: u64,
+    /// `None` for a call without video.
+    pub video: Option<VideoStats>,
+}
+
+/// Counters of a call's video; no score is made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct VideoStats {
+    pub from_browser: StreamStats,
+    pub to_browser: StreamStats,
+    pub from_sip: StreamStats,
+    pub to_sip: StreamStats,
+    /// Whole pictures that the browser was asked for, and the SIP side.
+    pub asked_browser: u64,
+    pub asked_sip: u64,
 }
 
 /// Whole-process counters of the media plane.

@@ -8,6 +8,7 @@ mod crypto;
 pub mod negotiate;
 mod parse;
 mod types;
+mod video;
 pub mod write;
 
 pub use candidate::{Candidate, Transport};
@@ -16,4 +17,5 @@ pub use crypto::{
 };
 pub use parse::{BrowserSdp, Line, MAX_SDP_BYTES, SdpError, SipSdp};
 pub use types::*;
+pub use video::{Feedback, UnknownVideo, VideoCodec, VideoFormat, VideoLine};
 pub use write::Origin;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use sdp_types::{Attribute, Media, Session};
 
 use super::{
-    Codec, Crypto, CryptoFault, Direction, Fingerprint, Format, IceCredentials, PayloadMap,
-    RtcpTarget, RtpTarget, Setup, SrtpPolicy,
+    Codec, Crypto, CryptoFault, Direction, Feedback, Fingerprint, Format, IceCredentials,
+    PayloadMap, RtcpTarget, RtpTarget, Setup, SrtpPolicy, VideoCodec, VideoFormat, VideoLine,
 };
 
 /// Larger bodies than this are refused before they are parsed. The HTTP surface has the same limit.
@@ -22,6 +22,12 @@ const MAX_CRYPTO: usize = 16;
 
 /// Payload types a single m-line may list: there are 128.
 const MAX_FORMATS: usize = 128;
+
+/// Formats of a video that are looked at: Chromium lists VP8 once and H.264 in some eight ways.
+const MAX_VIDEO: usize = 16;
+
+/// Bytes of an `a=fmtp` that is carried over. Parameter sets of H.264 are some hundred.
+const MAX_FMTP: usize = 1024;
 
 /// Why a description cannot be used. The first two are the sender's fault in form, the others in matter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +75,8 @@ pub struct BrowserSdp {
     pub direction: Direction,
     /// Codecs of ours that it lists, its preferred first.
     pub payloads: PayloadMap,
+    /// Video in the same bundle.
+    pub video: Option<VideoLine>,
 }
 
 /// What a SIP peer's description says to us.
@@ -84,6 +92,8 @@ pub struct SipSdp {
     pub direction: Direction,
     pub payloads: PayloadMap,
     pub ptime: Duration,
+    /// Video over plain RTP.
+    pub video: Option<VideoLine>,
     /// `o=`: session id and version. The same pair again means nothing has changed.
     pub origin: (String, u64),
 }
@@ -104,13 +114,19 @@ impl BrowserSdp {
             }
             _ => None,
         };
+        let bundled = session
+            .attributes
+            .iter()
+            .any(|a| a.attribute == "group" && starts_with_word(&a.value, "BUNDLE"));
         Ok(Self {
             lines: lines(&session),
             audio,
-            bundled: session
-                .attributes
-                .iter()
-                .any(|a| a.attribute == "group" && starts_with_word(&a.value, "BUNDLE")),
+            bundled,
+            video: find_video(&session, |media| {
+                // Port 0 refuses, unless the port is that of the bundle (RFC 9143 7.1.4).
+                let open = media.port != 0 || has_attribute(media, "bundle-only");
+                bundled && open && media.proto.to_ascii_uppercase().contains("SAVP")
+            }),
             ice,
             fingerprint: fingerprint(&session, media),
             setup: match value("setup") {
@@ -162,6 +178,10 @@ impl SipSdp {
                 let usual = millis("ptime").filter(|ms| (10..=120).contains(ms)).unwrap_or(20);
                 Duration::from_millis(usual.min(most))
             },
+            video: find_video(&session, |media| {
+                let plain = ["RTP/AVP", "RTP/AVPF"];
+                media.port != 0 && plain.iter().any(|name| media.proto.eq_ignore_ascii_case(name))
+            }),
             origin: (session.origin.sess_id.clone(), session.origin.sess_version),
         })
     }
@@ -249,6 +269,57 @@ fn find_audio<T>(
     Err(fault)
 }
 
+/// The first video that is `usable` and lists a codec that is passed on.
+fn find_video(session: &Session, usable: impl Fn(&Media) -> bool) -> Option<VideoLine> {
+    session.medias.iter().enumerate().find_map(|(index, media)| {
+        let formats = if media.media == "video" && usable(media) {
+            video_formats(media)
+        } else {
+            return None;
+        };
+        let target = target(session, media);
+        (!formats.is_empty()).then(|| VideoLine {
+            index,
+            formats,
+            direction: direction(session, media),
+            target,
+            rtcp: rtcp(media, target),
+        })
+    })
+}
+
+fn video_formats(media: &Media) -> Vec<VideoFormat> {
+    let mut formats: Vec<VideoFormat> = Vec::new();
+    for payload in media.fmt.split_ascii_whitespace().take(MAX_FORMATS) {
+        let Some(payload) = payload.parse::<u8>().ok().filter(|payload| *payload <= 127) else {
+            continue;
+        };
+        let Some((name, clock)) = encoding(media, payload) else { continue };
+        let Ok(codec) = name.parse::<VideoCodec>() else { continue };
+        let of = |attribute: &'static str| {
+            attribute_values(&media.attributes, attribute).filter_map(move |value| {
+                let (number, rest) = value.trim().split_once(' ')?;
+                let is_its = number == "*" || number.parse() == Ok(payload);
+                is_its.then_some(rest.trim())
+            })
+        };
+        let fmtp = of("fmtp").next().map(str::to_owned);
+        let known = formats.iter().any(|format| format.payload == payload);
+        let too_long = fmtp.as_ref().is_some_and(|fmtp| fmtp.len() > MAX_FMTP);
+        if known || too_long || clock != VideoCodec::CLOCK || formats.len() == MAX_VIDEO {
+            continue;
+        }
+        let mut feedback = Feedback::default();
+        of("rtcp-fb").for_each(|value| feedback.add(value));
+        formats.push(VideoFormat { codec, payload, fmtp, feedback });
+    }
+    formats
+}
+
+fn has_attribute(media: &Media, name: &str) -> bool {
+    media.attributes.iter().any(|a| a.attribute == name)
+}
+
 fn foreign(media: &Media) -> SdpError {
     SdpError::Profile(shorten(&media.proto))
 }
@@ -281,7 +352,7 @@ fn speaks(media: &Media, encrypted: bool, srtp: SrtpPolicy) -> Result<Vec<Crypto
 
 /// Where RTCP is wanted, as far as that differs from the next port.
 fn rtcp(media: &Media, target: RtpTarget) -> RtcpTarget {
-    if media.attributes.iter().any(|a| a.attribute == "rtcp-mux") {
+    if has_attribute(media, "rtcp-mux") {
         return RtcpTarget::Mux;
     }
     let at = || {
@@ -331,7 +402,7 @@ fn encoding(media: &Media, payload: u8) -> Option<(String, u32)> {
         let clock = parts.next()?.trim().parse().ok()?;
         return Some((name.to_owned(), clock));
     }
-    let codec = Codec::ALL.into_iter().find(|codec| codec.static_payload() == Some(payload))?;
+    let codec = Codec::of_static_payload(payload)?;
     Some((codec.name().to_owned(), codec.clock_rate()))
 }
 

@@ -42,6 +42,11 @@ impl Codec {
         }
     }
 
+    /// The codec of a static payload type of RFC 3551.
+    pub fn of_static_payload(payload: u8) -> Option<Self> {
+        Codec::ALL.into_iter().find(|codec| codec.static_payload() == Some(payload))
+    }
+
     /// The payload type in offers of ours: the static one, or the number browsers use.
     pub fn offered_payload(self) -> u8 {
         self.static_payload().unwrap_or(111)

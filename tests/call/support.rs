@@ -51,13 +51,13 @@ pub fn local(ufrag: &str) -> BrowserLocal {
 }
 
 pub fn media_local() -> MediaLocal {
-    MediaLocal { browser: local("gw0"), rtp: "192.0.2.9:20000".parse().unwrap() }
+    MediaLocal { browser: local("gw0"), rtp: "192.0.2.9:20000".parse().unwrap(), video: None }
 }
 
 pub const SEED: Seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2], keys: [3; 32] };
 
 impl Bench {
-    fn with(line: Line) -> Self {
+    pub fn with(line: Line) -> Self {
         let mut bench = Self {
             line,
             now: Instant::now(),

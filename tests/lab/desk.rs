@@ -303,7 +303,11 @@ impl Desk {
             if let Some(line) = &mut self.call {
                 return line.invited(session, offer, now);
             }
-            let local = MediaLocal { browser: local(), rtp: "192.0.2.20:20000".parse().unwrap() };
+            let local = MediaLocal {
+                browser: local(),
+                rtp: "192.0.2.20:20000".parse().unwrap(),
+                video: None,
+            };
             let seed = Seed { roap: 900, tiebreaker: 77, origins: [1, 2], keys: [3; 32] };
             let call = Line::incoming(config, Dialect::Jsapi, session, offer, local, seed, now);
             self.call = Some(call);

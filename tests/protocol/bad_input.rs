@@ -71,7 +71,7 @@ async fn descriptions_that_cannot_be_used() {
         // Audio refused, video only, and codecs that are none of ours.
         good.replace("m=audio 9 ", "m=audio 0 "),
         good.replace("m=audio", "m=video"),
-        good.replace(&audio, "m=audio 9 UDP/TLS/RTP/SAVPF 111 63 13 110"),
+        good.replace(&audio, "m=audio 9 UDP/TLS/RTP/SAVPF 63 13 110"),
         good.replace(&audio, "m=audio 9 UDP/TLS/RTP/SAVPF 126"),
         good.replace(&audio, "m=audio 9 UDP/TLS/RTP/SAVPF"),
         good.replace(&audio, "m=audio 99999 UDP/TLS/RTP/SAVPF 0"),

@@ -32,6 +32,7 @@ fn answer(offer: &BrowserSdp, codec: Codec) -> String {
             setup: Setup::Passive,
             direction: Direction::SendRecv,
             payloads: &negotiate::only(&offer.payloads, codec),
+            video: None,
         },
         Shape::Like(offer),
     )

@@ -89,6 +89,7 @@ impl Call {
                 let opened = peer.open_rtcp(data);
                 if let Some(plain) = self.opened(opened) {
                     self.browser_rtcp(now, plain);
+                    self.video_browser_rtcp(now, plain, sink);
                 }
             }
             Class::Stun | Class::Unknown => self.stats.malformed += 1,
@@ -112,6 +113,9 @@ impl Call {
             self.stats.malformed += 1;
             return;
         };
+        if self.video.as_ref().is_some_and(|video| video.has(packet.payload_type)) {
+            return self.video_from_browser(now, &packet, sink);
+        }
         let clock = self.relay.browser_clock_of(packet.payload_type);
         self.from_browser.reception.received(
             now,

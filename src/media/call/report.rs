@@ -107,7 +107,7 @@ impl Outgoing {
         self.meter.interval(u64::from(block.highest), lost, way);
     }
 
-    fn sent(&mut self, timestamp: Option<u32>) -> Option<rtcp::Sent> {
+    pub fn sent(&mut self, timestamp: Option<u32>) -> Option<rtcp::Sent> {
         let before = std::mem::replace(&mut self.reported, self.packets);
         (self.packets > before).then_some(rtcp::Sent {
             timestamp: timestamp?,
@@ -151,8 +151,12 @@ pub(super) struct RtcpRoute {
 
 impl RtcpRoute {
     pub fn set(&mut self, remote: &SipRemote) {
-        if (self.target, self.announced) != (remote.rtcp, remote.target) {
-            *self = RtcpRoute { target: remote.rtcp, announced: remote.target, learned: None };
+        self.announce(remote.rtcp, remote.target);
+    }
+
+    pub fn announce(&mut self, target: RtcpTarget, announced: RtpTarget) {
+        if (self.target, self.announced) != (target, announced) {
+            *self = RtcpRoute { target, announced, learned: None };
         }
     }
 
@@ -165,13 +169,18 @@ impl RtcpRoute {
         from.ip() == rtp.ip() || announced == Some(from.ip())
     }
 
+    /// Is that where the far end's reports are expected from, whose RTP goes to `rtp`?
+    pub fn comes_from(&self, from: SocketAddr, rtp: RtpTarget) -> bool {
+        rtp.and_then(|rtp| self.destination(rtp)) == Some(from)
+    }
+
     /// Symmetric RTCP: a NAT gives the port any number.
     pub fn learn(&mut self, from: SocketAddr) {
         self.learned = Some(from);
     }
 
     /// Where ours goes. An announced port is that of the announced address: behind a NAT it is another.
-    fn destination(&self, rtp: SocketAddr) -> Option<SocketAddr> {
+    pub fn destination(&self, rtp: SocketAddr) -> Option<SocketAddr> {
         match (self.target, self.learned) {
             (RtcpTarget::Mux, _) => Some(rtp),
             (_, Some(learned)) => Some(learned),
@@ -197,6 +206,7 @@ impl Call {
     /// The call is over: both sides hear it from RTCP too (RFC 3550 6.6).
     pub fn say_goodbye(&mut self, now: Instant, sink: &mut dyn Sink) {
         self.report(now, Last::Yes, sink);
+        self.report_video(now, Last::Yes, sink);
     }
 
     fn report(&mut self, now: Instant, last: Last, sink: &mut dyn Sink) {

@@ -24,6 +24,9 @@ impl Call {
             self.handle_reports(now, from, data);
             return;
         }
+        if self.is_of_held(from) {
+            return;
+        }
         // Before anything is believed: what is not authentic teaches no address.
         let plain = match &mut self.secure {
             None => &*data,
@@ -95,6 +98,9 @@ impl Call {
 
     /// True for reports that are the far end's.
     fn handle_reports(&mut self, now: Instant, from: SocketAddr, data: &mut [u8]) -> bool {
+        if self.reports_of_held(from) {
+            return false;
+        }
         let remote = self.latch.destination();
         if !remote.is_some_and(|remote| self.rtcp.may_come(from, remote)) {
             self.stats.foreign_source += 1;

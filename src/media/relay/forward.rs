@@ -40,7 +40,7 @@ impl Relay {
                 pass(&mut self.to_sip, &mut self.browser_event, now, packet, event, clocks)?;
             return write(place, payload_type, &event.payload(), None, buffer);
         }
-        let Some(way) = way(&self.browser, &self.sip, packet.payload_type) else {
+        let Some(way) = way(self.browser_codec(packet.payload_type), &self.sip) else {
             self.unknown_payload += u64::from(packet.payload_type != COMFORT_NOISE);
             self.to_sip.swallow(now, self.unknown(packet, &self.browser));
             return None;
@@ -88,7 +88,7 @@ impl Relay {
                 pass(&mut self.to_browser, &mut self.sip_event, now, packet, event, clocks)?;
             return write(place, payload_type, &event.payload(), None, buffer);
         }
-        let Some(way) = way(&self.sip, &self.browser, packet.payload_type) else {
+        let Some(way) = way(self.sip.codec_of(packet.payload_type), &self.browser) else {
             if packet.payload_type == COMFORT_NOISE {
                 self.cover(now);
             } else {
@@ -111,6 +111,12 @@ impl Relay {
         }
         let place = self.to_browser.follow(now, way.source(packet))?;
         write(place, way.payload_type, packet.payload, way.table, buffer)
+    }
+
+    /// A browser may send what its answer left out: Chromium sends the first codec of an offer even where
+    /// its page allows but another (setCodecPreferences). Static numbers say what that is.
+    pub(super) fn browser_codec(&self, payload_type: u8) -> Option<Codec> {
+        self.browser.codec_of(payload_type).or_else(|| Codec::of_static_payload(payload_type))
     }
 
     /// A packet of which nothing is known but its place: comfort noise, or what nobody negotiated. Its
@@ -152,8 +158,8 @@ impl Pass {
 
 /// As it is where the other side has the codec, from one G.711 law to the other by table, else by way of
 /// samples. `None` for what was not negotiated.
-fn way(from: &PayloadMap, to: &PayloadMap, payload_type: u8) -> Option<Way> {
-    let codec = from.codec_of(payload_type)?;
+fn way(codec: Option<Codec>, to: &PayloadMap) -> Option<Way> {
+    let codec = codec?;
     if let Some(payload_type) = to.payload_of(codec) {
         return Some(Way::Pass(Pass { codec, payload_type, table: None }));
     }

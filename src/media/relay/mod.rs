@@ -4,6 +4,7 @@
 mod event;
 mod filler;
 mod forward;
+mod idle;
 mod own;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,8 @@ use crate::media::stream::{Place, Stream};
 use crate::media::types::{Flow, MediaEvent, Sounds};
 
 use filler::Filler;
+
+pub use idle::{Idle, Outlet};
 
 use event::Renamed;
 use transcode::Coder;
@@ -210,7 +213,7 @@ impl Relay {
     }
 
     pub fn browser_clock_of(&self, payload_type: u8) -> Option<u32> {
-        self.browser.codec_of(payload_type).map(Codec::clock_rate)
+        self.browser_codec(payload_type).map(Codec::clock_rate)
     }
 
     /// RTP units per second of audio toward the browser.

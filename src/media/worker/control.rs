@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::orders::{Command, Opening};
+use super::orders::{Command, Opening, VideoSockets};
 use super::seat::{Faults, Seat};
 use super::token::Token;
 use super::{MAX_EVENTS, Worker};
@@ -45,6 +45,7 @@ impl Worker {
                     self.with(seat, None, |call, exit| call.handle_handshaken(now, *done, exit));
                 }
             }
+            Command::Video { id, video } => self.open_video(now, id, video),
             Command::Close(id) => self.close(now, id),
             Command::Adopt(connection) => self.adopt(now, *connection),
             Command::Stop => return false,
@@ -73,6 +74,7 @@ impl Worker {
             far_end: None,
             is_connected: false,
             port,
+            video: None,
             events,
             events_left: MAX_EVENTS,
             events_since: now,
@@ -84,6 +86,26 @@ impl Worker {
         self.by_id.insert(id, index);
         self.routes.by_ufrag.insert(ufrag, index);
         self.with(index, None, |_, _| ());
+    }
+
+    fn open_video(&mut self, now: Instant, id: MediaId, video: Box<VideoSockets>) {
+        let index = self.by_id.get(&id).copied();
+        let Some((index, seat)) =
+            index.and_then(|index| Some((index, self.seats.get_mut(index)?.as_mut()?)))
+        else {
+            self.ports.lock().unwrap_or_else(PoisonError::into_inner).release(now, video.port);
+            return;
+        };
+        let added = self
+            .epoll
+            .add(&video.rtp, Token::Video(index))
+            .and_then(|()| self.epoll.add(&video.rtcp, Token::VideoRtcp(index)));
+        if let Err(error) = added {
+            tracing::error!(%error, call = id.0, "cannot watch the video sockets of a call");
+        }
+        let ssrc = video.ssrc;
+        seat.video = Some(video);
+        self.with(index, None, |call, _| call.open_video(now, ssrc));
     }
 
     pub(super) fn close(&mut self, now: Instant, id: MediaId) {
@@ -101,9 +123,14 @@ impl Worker {
                 self.tcp.outbox.close(path);
             }
             let port = seat.port;
+            let video = seat.video.as_ref().map(|video| video.port);
             seat.publish(&self.orders.counters);
             drop(seat);
-            self.ports.lock().unwrap_or_else(PoisonError::into_inner).release(now, port);
+            let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+            ports.release(now, port);
+            if let Some(port) = video {
+                ports.release(now, port);
+            }
         }
         self.vacant.push(index);
         self.orders.counters.calls.fetch_sub(1, Ordering::Relaxed);

@@ -28,7 +28,7 @@ use super::types::{MediaEvent, MediaId};
 pub use handshakes::Handshakes;
 use load::Load;
 pub use load::weight;
-pub use orders::{Command, Opening, Orders};
+pub use orders::{Command, Opening, Orders, VideoSockets};
 use routes::Routes;
 use seat::{Exit, Seat};
 use tcp::Table;
@@ -168,6 +168,8 @@ impl Worker {
                 Some(Token::Tcp(place)) => self.drain_tcp(now, place),
                 Some(Token::Rtp(seat)) => self.take_sip(now, seat, false),
                 Some(Token::Rtcp(seat)) => self.take_sip(now, seat, true),
+                Some(Token::Video(seat)) => self.take_video(now, seat, false),
+                Some(Token::VideoRtcp(seat)) => self.take_video(now, seat, true),
                 Some(Token::Control) | None => {}
             }
             if self.send.is_full() {
@@ -230,6 +232,7 @@ impl Worker {
             routes: &mut self.routes,
             rtp: &seat.rtp,
             rtcp: &seat.rtcp,
+            video: seat.video.as_deref(),
             connected: seat.far_end.filter(|_| seat.is_connected),
             answering,
             events: &seat.events,

@@ -33,6 +33,11 @@ pub enum Command {
         id: MediaId,
         done: Box<Done>,
     },
+    /// Sockets for a call's video.
+    Video {
+        id: MediaId,
+        video: Box<VideoSockets>,
+    },
     Close(MediaId),
     /// A connection whose first frame is a check with one of this worker's ufrags.
     Adopt(Box<Connection>),
@@ -48,6 +53,14 @@ pub struct Opening {
     pub port: u16,
     pub events: Sender<(MediaId, MediaEvent)>,
     pub published: Arc<Mutex<CallStats>>,
+}
+
+/// A call's sockets for video, and the SSRC of it toward the browser.
+pub struct VideoSockets {
+    pub rtp: UdpSocket,
+    pub rtcp: UdpSocket,
+    pub port: u16,
+    pub ssrc: u32,
 }
 
 /// Counters of one worker.

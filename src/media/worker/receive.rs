@@ -107,6 +107,34 @@ impl Worker {
         }
     }
 
+    /// Takes one datagram of video.
+    pub(super) fn take_video(&mut self, now: Instant, index: usize, is_rtcp: bool) {
+        let Some(video) =
+            self.seats.get(index).and_then(Option::as_ref).and_then(|s| s.video.as_ref())
+        else {
+            return;
+        };
+        let socket = if is_rtcp { &video.rtcp } else { &video.rtp };
+        // What nobody takes any more (ICMP) is no fault of video's alone: the audio counts it.
+        if !matches!(self.recv.recv_one(socket), Ok(true)) {
+            return;
+        }
+        self.packets += 1;
+        let mut batch = std::mem::take(&mut self.recv);
+        if let Some(Received { from, data, cut, .. }) = batch.get(0) {
+            if cut {
+                Counters::add(&self.orders.counters.malformed, 1);
+            } else if is_rtcp {
+                self.with(index, None, |call, exit| {
+                    call.handle_video_rtcp(now, from, data, exit);
+                });
+            } else {
+                self.with_media(index, None, |call, exit| call.handle_video(now, from, data, exit));
+            }
+        }
+        self.recv = batch;
+    }
+
     /// Takes one datagram: a phone sends one in 20 ms, and asking for another that is not there
     /// costs a third of taking it. Epoll tells of those that were left.
     pub(super) fn take_sip(&mut self, now: Instant, index: usize, is_rtcp: bool) {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::Sender;
 
 use super::handshakes::Handshakes;
-use super::orders::{Counters, Orders};
+use super::orders::{Counters, Orders, VideoSockets};
 use super::routes::{Route, Routes};
 use super::tcp::Outbox;
 use crate::media::call::{Call, Sink};
@@ -27,6 +27,7 @@ pub struct Seat {
     pub far_end: Option<SocketAddr>,
     pub is_connected: bool,
     pub port: u16,
+    pub video: Option<Box<VideoSockets>>,
     pub events: Sender<(MediaId, MediaEvent)>,
     pub events_left: u32,
     pub events_since: Instant,
@@ -96,6 +97,7 @@ pub struct Exit<'a> {
     pub routes: &'a mut Routes,
     pub rtp: &'a UdpSocket,
     pub rtcp: &'a UdpSocket,
+    pub video: Option<&'a VideoSockets>,
     /// Whom the RTP socket is connected to.
     pub connected: Option<SocketAddr>,
     /// Who is being answered, and at which of our addresses: known at a wildcard socket only.
@@ -135,6 +137,18 @@ impl Sink for Exit<'_> {
 
     fn rtcp(&mut self, to: SocketAddr, data: &[u8]) {
         let _ = self.rtcp.send_to(data, to);
+    }
+
+    fn video_rtp(&mut self, to: SocketAddr, data: &[u8]) {
+        if let Some(video) = self.video {
+            let _ = video.rtp.send_to(data, to);
+        }
+    }
+
+    fn video_rtcp(&mut self, to: SocketAddr, data: &[u8]) {
+        if let Some(video) = self.video {
+            let _ = video.rtcp.send_to(data, to);
+        }
     }
 
     fn event(&mut self, event: MediaEvent) {

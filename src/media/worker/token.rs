@@ -11,6 +11,10 @@ pub enum Token {
     Rtp(usize),
     /// The RTCP socket of a seat.
     Rtcp(usize),
+    /// The RTP socket of a seat's video.
+    Video(usize),
+    /// Its RTCP socket.
+    VideoRtcp(usize),
     /// A connection of a browser's, by its place in the table.
     Tcp(usize),
 }
@@ -26,6 +30,8 @@ impl From<Token> for u64 {
             Token::Rtp(seat) => (2, seat),
             Token::Rtcp(seat) => (3, seat),
             Token::Tcp(place) => (4, place),
+            Token::Video(seat) => (5, seat),
+            Token::VideoRtcp(seat) => (6, seat),
         };
         (index as u64) << KIND | kind
     }
@@ -41,6 +47,8 @@ impl Token {
             2 => Some(Token::Rtp(index)),
             3 => Some(Token::Rtcp(index)),
             4 => Some(Token::Tcp(index)),
+            5 => Some(Token::Video(index)),
+            6 => Some(Token::VideoRtcp(index)),
             _ => None,
         }
     }
@@ -58,6 +66,8 @@ mod tests {
             Token::Rtp(0),
             Token::Rtcp(usize::MAX >> 3),
             Token::Tcp(9),
+            Token::Video(3),
+            Token::VideoRtcp(4),
         ] {
             assert_eq!(Token::of(token.into()), Some(token));
         }

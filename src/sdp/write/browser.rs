@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Origin, family, media_line, refused, rtpmaps};
+use super::{Origin, VideoSide, family, media_line, refused, rtpmaps};
 use crate::sdp::{
     BrowserSdp, Candidate, Direction, Fingerprint, IceCredentials, Line, PayloadMap, Setup,
 };
@@ -21,12 +21,14 @@ pub struct BrowserSide<'a> {
     pub setup: Setup,
     pub direction: Direction,
     pub payloads: &'a PayloadMap,
+    /// In the same bundle.
+    pub video: Option<VideoSide<'a>>,
 }
 
 /// Where the m-lines of a description for the browser come from.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape<'a> {
-    /// Our first offer: one audio.
+    /// Our first offer: one audio, and the video where there is one.
     Fresh,
     /// An answer, or a later offer: the m-lines stand as this description has them (RFC 8829 5.2.2).
     Like(&'a BrowserSdp),
@@ -34,27 +36,39 @@ pub enum Shape<'a> {
 
 /// A description for the browser: an offer or an answer, by `setup` and `shape`.
 pub fn browser(origin: &mut Origin, side: BrowserSide<'_>, shape: Shape<'_>) -> String {
-    let fresh = [Line {
-        kind: "audio".to_owned(),
+    let new = |kind: &str, mid: &str| Line {
+        kind: kind.to_owned(),
         proto: "UDP/TLS/RTP/SAVPF".to_owned(),
         formats: String::new(),
-        mid: Some("0".to_owned()),
-    }];
+        mid: Some(mid.to_owned()),
+    };
+    let fresh = [new("audio", "0"), new("video", "1")];
     let (lines, audio, bundled) = match shape {
-        Shape::Fresh => (&fresh[..], 0, true),
+        Shape::Fresh => (&fresh[..1 + usize::from(side.video.is_some())], 0, true),
         Shape::Like(theirs) => (&theirs.lines[..], theirs.audio, theirs.bundled),
     };
+    let video = side.video.map(|video| match shape {
+        Shape::Fresh => VideoSide { index: 1, ..video },
+        Shape::Like(_) => video,
+    });
     let address =
         side.candidates.first().map_or(IpAddr::from([127, 0, 0, 1]), |first| first.address.ip());
     let mut text = String::from("t=0 0\r\n");
-    if bundled && let Some(mid) = lines.get(audio).and_then(|line| line.mid.as_deref()) {
-        let _ = write!(text, "a=group:BUNDLE {mid}\r\n");
+    let mid = |index| lines.get(index).and_then(|line: &Line| line.mid.as_deref());
+    if bundled && let Some(first) = mid(audio) {
+        let _ = write!(text, "a=group:BUNDLE {first}");
+        if let Some(second) = video.and_then(|video| mid(video.index)) {
+            let _ = write!(text, " {second}");
+        }
+        text.push_str("\r\n");
     }
     // What we are: lite, and of RFC 8445, which has to be said (10).
     text.push_str("a=ice-lite\r\na=ice-options:ice2\r\na=msid-semantic: WMS *\r\n");
     for (index, line) in lines.iter().enumerate() {
         if index == audio {
             browser_audio(&mut text, line, side);
+        } else if let Some(video) = video.filter(|video| video.index == index) {
+            browser_video(&mut text, line, side, video);
         } else {
             refused(&mut text, line);
         }
@@ -66,6 +80,26 @@ fn browser_audio(text: &mut String, line: &Line, side: BrowserSide<'_>) {
     let default = side.candidates.first().map(|first| first.address);
     let default = default.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 9)));
     media_line(text, default.port(), &line.proto, side.payloads);
+    transport(text, line, side, default);
+    let _ = write!(text, "a={}\r\na=rtcp-mux\r\n", side.direction.attribute());
+    rtpmaps(text, side.payloads);
+    text.push_str("a=ptime:20\r\n");
+    // On hold too: Chromium takes a stream apart whose SSRC is gone, and does not put it together again.
+    let _ = write!(text, "a=msid:{0} audio\r\na=ssrc:{1} cname:{0}\r\n", side.cname, side.ssrc);
+}
+
+fn browser_video(text: &mut String, line: &Line, side: BrowserSide<'_>, video: VideoSide<'_>) {
+    let default = side.candidates.first().map(|first| first.address);
+    let default = default.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 9)));
+    video.media_line(text, default.port(), &line.proto);
+    transport(text, line, side, default);
+    let _ = write!(text, "a={}\r\na=rtcp-mux\r\n", video.direction.attribute());
+    video.rtpmaps(text);
+    let _ = write!(text, "a=msid:{0} video\r\na=ssrc:{1} cname:{0}\r\n", side.cname, video.ssrc);
+}
+
+/// Of one transport, be it said once or for each m-line of the bundle.
+fn transport(text: &mut String, line: &Line, side: BrowserSide<'_>, default: SocketAddr) {
     let _ = write!(text, "c=IN {} {}\r\n", family(default.ip()), default.ip());
     let _ =
         write!(text, "a=rtcp:{} IN {} {}\r\n", default.port(), family(default.ip()), default.ip());
@@ -84,9 +118,4 @@ fn browser_audio(text: &mut String, line: &Line, side: BrowserSide<'_>) {
     if let Some(mid) = &line.mid {
         let _ = write!(text, "a=mid:{mid}\r\n");
     }
-    let _ = write!(text, "a={}\r\na=rtcp-mux\r\n", side.direction.attribute());
-    rtpmaps(text, side.payloads);
-    text.push_str("a=ptime:20\r\n");
-    // On hold too: Chromium takes a stream apart whose SSRC is gone, and does not put it together again.
-    let _ = write!(text, "a=msid:{0} audio\r\na=ssrc:{1} cname:{0}\r\n", side.cname, side.ssrc);
 }

@@ -2,6 +2,7 @@
 
 mod browser;
 mod sip;
+mod video;
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use super::{Codec, Format, Line, PayloadMap};
 
 pub use browser::{BrowserSide, Shape, browser};
 pub use sip::{SipSide, sip};
+pub use video::VideoSide;
 
 /// The `o=` line of one side of a call. The version counts up whenever what follows it changes, and
 /// stays when it does not: a session refresh must look like one (RFC 3264 8, RFC 4028 7.4).

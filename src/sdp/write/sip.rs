@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use super::{Origin, family, media_line, refused, rtpmaps};
+use super::{Origin, VideoSide, family, media_line, refused, rtpmaps};
 use crate::sdp::{Crypto, Direction, Line, PayloadMap};
 
 /// Our own side toward SIP.
@@ -18,28 +18,51 @@ pub struct SipSide<'a> {
     pub crypto: &'a [Crypto],
     /// RTCP comes to the port of RTP (RFC 5761): in an answer to an offer that asks for it.
     pub rtcp_mux: bool,
+    /// Over plain RTP.
+    pub video: Option<VideoSide<'a>>,
 }
 
 impl<'a> SipSide<'a> {
     /// Plain RTP, both ways.
     pub fn plain(rtp: SocketAddr, payloads: &'a PayloadMap) -> Self {
         let direction = Direction::SendRecv;
-        SipSide { rtp, direction, payloads, profile: "RTP/AVP", crypto: &[], rtcp_mux: false }
+        SipSide {
+            rtp,
+            direction,
+            payloads,
+            profile: "RTP/AVP",
+            crypto: &[],
+            rtcp_mux: false,
+            video: None,
+        }
     }
 }
 
-/// A description for the SIP side. `like` is the offer that it answers.
+/// A description for the SIP side. `like` is the offer that it answers, or the m-lines that the session
+/// has by now (RFC 3264 8).
 pub fn sip(origin: &mut Origin, side: SipSide<'_>, like: Option<(&[Line], usize)>) -> String {
     let address = side.rtp.ip();
     let mut text = format!("c=IN {} {}\r\nt=0 0\r\n", family(address), address);
-    let fresh = [Line {
-        kind: "audio".to_owned(),
-        proto: side.profile.to_owned(),
+    let new = |kind: &str, proto: &str| Line {
+        kind: kind.to_owned(),
+        proto: proto.to_owned(),
         formats: String::new(),
         mid: None,
-    }];
-    let (lines, audio) = like.unwrap_or((&fresh, 0));
+    };
+    let fresh = [new("audio", side.profile), new("video", "RTP/AVP")];
+    let fresh = &fresh[..1 + usize::from(side.video.is_some())];
+    let (lines, audio) = like.unwrap_or((fresh, 0));
+    let video = side.video.map(|video| match like {
+        None => VideoSide { index: 1, ..video },
+        Some(_) => video,
+    });
     for (index, line) in lines.iter().enumerate() {
+        if let Some(video) = video.filter(|video| video.index == index && index != audio) {
+            video.media_line(&mut text, video.port, &line.proto);
+            video.rtpmaps(&mut text);
+            let _ = write!(text, "a={}\r\n", video.direction.attribute());
+            continue;
+        }
         if index != audio {
             refused(&mut text, line);
             continue;

@@ -230,6 +230,19 @@ fn a_tone_goes_through_every_pair_both_ways() {
     }
 }
 
+/// As Chromium does when its page allows Opus alone and the offer begins with PCMU.
+#[test]
+fn a_browser_is_understood_whose_answer_named_another_codec() {
+    for to in Codec::ALL {
+        let mut line = Line::new(Way::ToSip, one(Codec::Opus), one(to));
+        line.hear(&mut Source::new(Codec::Pcmu), 50, |_| false, on_time);
+        assert_eq!(line.relay.unknown_payload(), 0, "{to}");
+        let levels = line.levels(to);
+        assert!(levels.len() >= 47, "{to}: {} frames", levels.len());
+        assert!(levels.iter().skip(8).all(|level| (level - LEVEL).abs() < 1.5), "{to}: {levels:?}");
+    }
+}
+
 #[test]
 fn what_both_have_is_passed_on_untouched() {
     for codec in Codec::ALL {
