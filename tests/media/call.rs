@@ -372,6 +372,7 @@ fn many_calls_share_a_worker_without_loss() {
         call.phone.serve();
         // Where this test was kept from speaking for a second, the gateway has filled in.
         assert!(call.browser.heard.len() >= 100, "all of call {n}: {}", call.browser.heard.len());
+        call.browser.heard.truncate(100);
         assert_gapless(&call.browser.heard, "browser");
         let tone = tone_of(&call.browser.heard, 600 + 50 * n as u32);
         assert!(tone > 0.99, "the tone of call {n} and no other's: {tone}");

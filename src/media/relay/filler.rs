@@ -116,7 +116,7 @@ impl Relay {
         if let Some(len) = self.poll_coder_to_browser(now, buffer).map(<[u8]>::len) {
             return buffer.get(..len);
         }
-        let spoke = self.to_browser.is_following() || self.coder_to_browser.is_some();
+        let spoke = self.to_browser.is_following() || self.coder_to_browser.is_at_work();
         if self.flow.to_browser && spoke && !self.was_heard(now) {
             self.cover(now);
         }

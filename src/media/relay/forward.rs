@@ -32,8 +32,8 @@ impl Relay {
                 return None;
             };
             self.silence_at = self.silence_at.map(|_| now + COVER_AFTER);
-            let clocks = Clocks { from, to, audio, transcoded: self.coder_to_sip.is_some() };
-            if let Some(coder) = &mut self.coder_to_sip {
+            let clocks = Clocks { from, to, audio, transcoded: self.coder_to_sip.is_at_work() };
+            if let Some(coder) = self.coder_to_sip.as_mut() {
                 coder.pause();
             }
             let (place, event) =
@@ -56,9 +56,7 @@ impl Relay {
                 return None;
             }
         };
-        if self.coder_to_sip.is_some() {
-            self.coder_to_sip = None;
-        }
+        self.coder_to_sip.let_go();
         let place = self.to_sip.follow(now, way.source(packet))?;
         write(place, way.payload_type, packet.payload, way.table, buffer)
     }
@@ -82,8 +80,8 @@ impl Relay {
                 self.to_browser.swallow(now, source(packet, 0, from));
                 return None;
             };
-            let clocks = Clocks { from, to, audio, transcoded: self.coder_to_browser.is_some() };
-            if let Some(coder) = &mut self.coder_to_browser {
+            let clocks = Clocks { from, to, audio, transcoded: self.coder_to_browser.is_at_work() };
+            if let Some(coder) = self.coder_to_browser.as_mut() {
                 coder.pause();
             }
             let (place, event) =
@@ -107,9 +105,7 @@ impl Relay {
                 return None;
             }
         };
-        if self.coder_to_browser.is_some() {
-            self.coder_to_browser = None;
-        }
+        self.coder_to_browser.let_go();
         if self.browser_keypad.is_sounding() {
             return None;
         }

@@ -14,8 +14,44 @@ const BROWSER_PTIME: Duration = Duration::from_millis(20);
 /// The most that any codec makes of 60 ms.
 const PAYLOAD: usize = 1275;
 
-/// One direction's coders, while they are needed. Boxed, so that a call without pays a word.
-pub(super) type Coder = Option<Box<Transcoder>>;
+/// One direction's coders, while they are needed. Boxed, so that a call without pays little.
+#[derive(Default)]
+pub(super) struct Coder {
+    at_work: Option<Box<Transcoder>>,
+    /// Frames that were made up by those let go of.
+    concealed: u64,
+}
+
+impl Coder {
+    pub fn is_at_work(&self) -> bool {
+        self.at_work.is_some()
+    }
+
+    pub fn as_mut(&mut self) -> Option<&mut Transcoder> {
+        self.at_work.as_deref_mut()
+    }
+
+    pub fn let_go(&mut self) {
+        if let Some(coder) = self.at_work.take() {
+            self.concealed += coder.concealed();
+        }
+    }
+
+    fn let_go_if(&mut self, condition: impl FnOnce(&Transcoder) -> bool) {
+        if self.at_work.as_deref().is_some_and(condition) {
+            self.let_go();
+        }
+    }
+
+    /// Frames made up in all.
+    fn concealed(&self) -> u64 {
+        self.concealed + self.at_work.as_ref().map_or(0, |coder| coder.concealed())
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.at_work.as_ref()?.poll_timeout()
+    }
+}
 
 impl Relay {
     /// A packet of the browser's in a codec that the SIP side does not have.
@@ -64,29 +100,29 @@ impl Relay {
 
     /// The browser's reports of our stream, in 1/256: Opus repeats itself accordingly.
     pub fn browser_loses(&mut self, fraction: u8) {
-        if let Some(coder) = &mut self.coder_to_browser {
+        if let Some(coder) = self.coder_to_browser.as_mut() {
             coder.set_loss(percent(fraction));
         }
     }
 
     pub fn sip_loses(&mut self, fraction: u8) {
-        if let Some(coder) = &mut self.coder_to_sip {
+        if let Some(coder) = self.coder_to_sip.as_mut() {
             coder.set_loss(percent(fraction));
         }
     }
 
-    /// Frames made up since coders were needed last.
+    /// Frames made up in all.
     pub fn concealed_of_browser(&self) -> u64 {
-        self.coder_to_sip.as_ref().map_or(0, |coder| coder.concealed())
+        self.coder_to_sip.concealed()
     }
 
     pub fn concealed_of_sip(&self) -> u64 {
-        self.coder_to_browser.as_ref().map_or(0, |coder| coder.concealed())
+        self.coder_to_browser.concealed()
     }
 
     pub(super) fn coder_timeout(&self) -> Option<Instant> {
-        let coders = self.coder_to_sip.iter().chain(&self.coder_to_browser);
-        coders.filter_map(|coder| coder.poll_timeout()).min()
+        let to_sip = self.coder_to_sip.poll_timeout();
+        to_sip.into_iter().chain(self.coder_to_browser.poll_timeout()).min()
     }
 
     /// Lets go of coders that what was negotiated since, or what may flow, leaves without work.
@@ -94,8 +130,8 @@ impl Relay {
         let (sip, browser) = (self.sip.preferred(), self.browser.preferred());
         let makes =
             |coder: &Transcoder, to: Option<Format>| to.is_some_and(|f| f.codec == coder.to());
-        self.coder_to_sip.take_if(|coder| !self.flow.to_sip || !makes(coder, sip));
-        self.coder_to_browser.take_if(|coder| !self.flow.to_browser || !makes(coder, browser));
+        self.coder_to_sip.let_go_if(|coder| !self.flow.to_sip || !makes(coder, sip));
+        self.coder_to_browser.let_go_if(|coder| !self.flow.to_browser || !makes(coder, browser));
     }
 }
 
@@ -110,8 +146,8 @@ fn insert(
     packet: &Packet<'_>,
     make: impl FnOnce() -> Transcoder,
 ) {
-    coder.take_if(|coder| coder.from() != from || coder.to() != to);
-    let coder = coder.get_or_insert_with(|| Box::new(make()));
+    coder.let_go_if(|coder| coder.from() != from || coder.to() != to);
+    let coder = coder.at_work.get_or_insert_with(|| Box::new(make()));
     let stamp = Stamp {
         ssrc: packet.ssrc,
         sequence: packet.sequence,
