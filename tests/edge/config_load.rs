@@ -141,6 +141,7 @@ fn every_key_can_come_from_everywhere() {
         ("media.workers", "3", "3"),
         ("media.codecs", "PCMA,g722", "[\"PCMA\", \"g722\"]"),
         ("media.opus_complexity", "9", "9"),
+        ("media.video", "VP8,h264", "[\"VP8\", \"h264\"]"),
         ("media.tones", "de", "\"de\""),
         ("media.hold_music", "/etc/gw/hold.wav", "\"/etc/gw/hold.wav\""),
         ("media.silence_alarm_seconds", "60", "60"),
@@ -307,6 +308,8 @@ fn values_that_are_refused() {
         "media.workers=-1",
         "media.codecs=PCMU,PCMU",
         "media.codecs=",
+        "media.video=VP9",
+        "media.video=VP8,vp8",
         "media.opus_complexity=11",
         "media.opus_complexity=-1",
         "media.tones=atlantis",
@@ -348,6 +351,15 @@ fn values_that_are_refused() {
 }
 
 #[test]
+fn video_is_off_unless_asked_for_and_is_plain() {
+    assert_eq!(with("media.codecs=PCMU").unwrap().media.video, []);
+    let sets = ["sip.servers=sip:sip.example", "media.video=VP8", "media.srtp=required"];
+    let errors = from_sets(&sets).unwrap_err();
+    assert_eq!(errors.0.len(), 1, "{errors}");
+    assert_eq!(errors.0[0].key, "media.video");
+}
+
+#[test]
 fn values_that_are_taken() {
     for good in [
         "http.listen=[::]:8086",
@@ -366,6 +378,8 @@ fn values_that_are_taken() {
         "media.workers=0",
         "media.opus_complexity=0",
         "media.opus_complexity=10",
+        "media.video=",
+        "media.video=H264",
         "media.tones=off",
         "media.tones=GB",
         "media.silence_alarm_seconds=0",
