@@ -58,6 +58,9 @@ pub enum SignInError {
     /// 401: the SIP server refused the credentials.
     #[error("the SIP server refused the credentials: {0}")]
     Refused(String),
+    /// 401: what stood in the password's place is no token, or not any more.
+    #[error("this one-time token was used, has run out, or is for another DN")]
+    Token,
     /// 403
     #[error("the SIP server forbids this DN: {0}")]
     Forbidden(String),

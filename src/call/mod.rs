@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::agent::{Dialect, MessageError};
-use crate::media::{BrowserLocal, Flow, Signal, VideoLocal, VideoRemote};
+use crate::media::{BrowserLocal, Flow, HeldLeg, Signal, VideoLocal, VideoRemote};
 use crate::sdp::{BrowserSdp, Codec, KeySource, SdpError, SipSdp, SrtpPolicy};
 use crate::sip::{self, EndedBy, Event, SessionId};
 use crate::wire::{FromBrowser, RoapError, RoapIds, ToBrowser};
@@ -101,6 +101,8 @@ pub struct Line {
     /// The tone of a second call that failed, and until when.
     failed: Option<(Signal, Instant)>,
     flow: Flow,
+    /// What the media plane was told of the calls beside the active one.
+    aside: Vec<HeldLeg>,
     outputs: VecDeque<Output>,
 }
 
@@ -123,6 +125,7 @@ impl Line {
             echo_hold: None,
             failed: None,
             flow: Flow::default(),
+            aside: Vec::new(),
             outputs: VecDeque::new(),
         }
     }

@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use crate::agent::MessageError;
-use crate::media::Flow;
+use crate::media::{Flow, HeldLeg};
 use crate::sdp::{Codec, Direction, negotiate};
 use crate::sip;
 use crate::wire::ToBrowser;
 
+use super::leg::Leg;
 use super::{BROWSER_LIMIT, Exchange, Line, MediaCommand, Phase, Role, wrong_state};
 
 impl Line {
@@ -208,6 +209,7 @@ impl Line {
 
     /// The media plane follows the active call.
     pub(super) fn update_media(&mut self, i: usize) {
+        self.update_held();
         if self.active == Some(self.legs[i].sip.session)
             && self.legs[i].is_up()
             && let Some(remote) = self.legs[i].sip.media()
@@ -217,7 +219,33 @@ impl Line {
         self.update_flow();
     }
 
+    /// And keeps the way open to the far ends of the others.
+    fn update_held(&mut self) {
+        if self.legs.len() < 2 && self.active.is_some() && self.aside.is_empty() {
+            return;
+        }
+        let active = self.active_index().map(|i| &self.legs[i]).filter(|leg| leg.is_up());
+        let taken = active.and_then(|leg| leg.sip.remote.as_ref()?.target);
+        let aside = |leg: &&Leg| {
+            Some(leg.sip.session) != self.active
+                && leg.phase == Phase::Established
+                && leg.role == Role::Own
+        };
+        let held = |leg: &Leg| {
+            let remote = leg.sip.media()?;
+            // While a transfer is completed, both calls have one far end for a moment. It gets one stream.
+            let single = remote.target.is_some() && remote.target != taken;
+            single.then(|| HeldLeg { remote, sends: leg.sip.agreed.sends(), music: leg.held })
+        };
+        let legs: Vec<HeldLeg> = self.legs.iter().filter(aside).filter_map(held).collect();
+        if legs != self.aside {
+            self.aside.clone_from(&legs);
+            self.tell_media(MediaCommand::SetHeld(legs));
+        }
+    }
+
     pub(super) fn update_flow(&mut self) {
+        self.update_held();
         let active = self.active_index().map(|i| &self.legs[i]).filter(|leg| leg.is_up());
         let browser = self.browser.direction;
         let tone = self.tone();

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::media::{BrowserLocal, BrowserRemote, Flow, SipRemote, VideoLocal, VideoRemote};
+use crate::media::{
+    BrowserLocal, BrowserRemote, Flow, HeldLeg, SipRemote, VideoLocal, VideoRemote,
+};
 use crate::sdp::{Codec, SrtpPolicy, VideoCodec};
 use crate::sip::{self, SessionId};
 use crate::wire::ToBrowser;
@@ -75,6 +77,9 @@ pub enum MediaCommand {
     SetBrowser(BrowserRemote),
     SetSip(SipRemote),
     SetFlow(Flow),
+    /// The other calls that are up, all of them. Comes before the `SetSip` of the one that takes the
+    /// browser.
+    SetHeld(Vec<HeldLeg>),
     /// `None`: nothing of it is passed on.
     SetVideo(Option<VideoRemote>),
     /// Wants [`super::Line::handle_media_local`] in return, at once.

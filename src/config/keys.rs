@@ -7,6 +7,7 @@ pub const KEYS: &[&str] = &[
     "http.allowed_origins",
     "http.tls_cert",
     "http.tls_key",
+    "http.operator_tokens",
     "connector.tokens",
     "connector.tokens_file",
     "connector.bare_paths",

@@ -274,6 +274,9 @@ impl Loader {
                 .take("http.allowed_origins", parse::origins)
                 .unwrap_or_else(|| Origins::List(vec![OriginRule::Loopback])),
             tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
+            operator_tokens: self
+                .take_secret("http.operator_tokens", tokens::hashes)
+                .unwrap_or_default(),
             connector: self.connector(),
         }
     }

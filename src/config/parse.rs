@@ -484,7 +484,7 @@ pub(super) fn pins(raw: &Raw) -> Result<Vec<[u8; 32]>, Wrong> {
         .collect()
 }
 
-fn fingerprint(text: &str) -> Option<[u8; 32]> {
+pub(super) fn fingerprint(text: &str) -> Option<[u8; 32]> {
     let digits: Vec<u8> = text
         .chars()
         .filter(|c| *c != ':' && !c.is_whitespace())

@@ -29,6 +29,8 @@ pub struct Http {
     pub allowed_origins: Origins,
     /// Both `tls_cert` and `tls_key`, or plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// SHA-256 of the tokens with which operators ask for one-time sign-ins.
+    pub operator_tokens: Vec<[u8; 32]>,
     pub connector: Connector,
 }
 

@@ -132,6 +132,7 @@ impl ActiveLine {
             MediaCommand::SetBrowser(remote) => self.bridge.set_browser(remote),
             MediaCommand::SetSip(remote) => self.bridge.set_sip(remote),
             MediaCommand::SetFlow(flow) => self.bridge.set_flow(flow),
+            MediaCommand::SetHeld(legs) => self.bridge.set_held(legs),
             MediaCommand::SetVideo(remote) => self.bridge.set_video(remote),
             MediaCommand::AskBrowser => self.bridge.ask_browser_for_picture(),
             MediaCommand::SendDigits(digits) => self.bridge.send_digits(&digits),

@@ -21,6 +21,7 @@ use super::cors::{self, Caller};
 use super::reply::{self, Problem};
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
+use super::tokens::{self, Tokens};
 use super::{assets, ice, jsapi, openapi, rest};
 use crate::agent::Backend;
 use crate::config;
@@ -36,6 +37,7 @@ pub(super) struct App {
     /// Hanging polls end when it is cancelled.
     pub draining: CancellationToken,
     pub connectors: Connectors,
+    pub tokens: Arc<Tokens>,
     /// By path: what an `Allow` header says.
     allowed: HashMap<&'static str, &'static str>,
     origins: config::Origins,
@@ -56,6 +58,7 @@ pub(super) fn router(
         throttle: Throttle::default(),
         draining,
         connectors: Connectors::new(&config.connector, config.listen),
+        tokens: Tokens::new(&config.operator_tokens),
         allowed: table().allowed(),
         origins: config.allowed_origins.clone(),
         base_path: config.base_path.clone(),
@@ -98,6 +101,7 @@ pub(super) fn table() -> Table {
         .on(Verb::Get, "/api/webrtc/sign_out", rest::sign_out)
         .on(Verb::Post, "/api/webrtc/sign_out", rest::sign_out_by_beacon)
         .on(Verb::Post, "/api/connector/token", connector::token)
+        .on(Verb::Post, "/api/tokens", tokens::create)
         .on(Verb::Get, "/api/ice", ice::servers)
         .on(Verb::GetAndHead, "/api/health", health)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)

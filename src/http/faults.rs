@@ -41,7 +41,7 @@ pub(super) mod text {
         /// The id is empty, too long, or not fit for a SIP URI.
         #[response(status = 400)]
         Bad(String),
-        /// The SIP server refused the credentials.
+        /// The SIP server refused the credentials, or the one-time token is not known (any more).
         #[response(status = 401)]
         Refused(String),
         /// The SIP server forbids the DN, or the page's origin is not in `http.allowed_origins`.
@@ -78,6 +78,32 @@ pub(super) mod json {
         Unknown(ErrorReply),
     }
 
+    /// Of `POST /api/tokens`.
+    #[derive(IntoResponses)]
+    pub(in crate::http) enum TokenFaults {
+        /// The body cannot be used.
+        #[response(status = 400)]
+        Bad(ErrorReply),
+        /// No operator's token, or one that `http.operator_tokens` does not know.
+        #[response(status = 401)]
+        Operator(ErrorReply),
+        /// The page's origin is not in `http.allowed_origins`.
+        #[response(status = 403)]
+        Origin(ErrorReply),
+        /// The body took longer than 20 s.
+        #[response(status = 408)]
+        Slow(ErrorReply),
+        /// The body is larger than 64 KiB.
+        #[response(status = 413)]
+        TooLarge(ErrorReply),
+        /// Too many wrong tokens; `Retry-After` says when to come back.
+        #[response(status = 429, headers(("Retry-After" = u64)))]
+        TooMany(ErrorReply),
+        /// Too many tokens wait to be used.
+        #[response(status = 503)]
+        Full(ErrorReply),
+    }
+
     #[derive(IntoResponses)]
     pub(in crate::http) enum BodyFaults {
         /// The body or a parameter cannot be used.
@@ -96,7 +122,7 @@ pub(super) mod json {
         /// A parameter is missing or malformed.
         #[response(status = 400)]
         Bad(ErrorReply),
-        /// The SIP server refused the credentials.
+        /// The SIP server refused the credentials, or the one-time token is not known (any more).
         #[response(status = 401)]
         Refused(ErrorReply),
         /// The SIP server forbids the DN, or the page's origin is not in `http.allowed_origins`.

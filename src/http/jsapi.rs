@@ -13,6 +13,7 @@ use super::body::{self, BodyError};
 use super::conn::Conn;
 use super::faults::text::{BodyFaults, OriginFault, SessionFaults, SignInFaults};
 use super::reply;
+use super::tokens::Redeemed;
 use crate::agent::{
     Dialect, EndReason, Identity, MessageError, Poll, Polled, Session, SignIn, SignInError,
 };
@@ -41,7 +42,8 @@ pub(super) async fn sign_in(
     enter(&app, &conn, wire::parse_sign_in_query(request.uri().query())).await
 }
 
-/// Signs in: the body is `dn:password`, raw, whatever its type; the first colon divides.
+/// Signs in: the body is `dn:password`, raw, whatever its type; the first colon divides. A one-time token
+/// may stand in the password's place.
 #[utoipa::path(post, path = "/sign_in", operation_id = "sign_in_with_password", tag = "jsapi",
     request_body(content = String, content_type = "application/x-www-form-urlencoded", example = "5001:password"),
     responses(
@@ -106,12 +108,23 @@ async fn enter(
 /// would be worse than one that its lease ends.
 pub(super) async fn throttled_sign_in(
     app: &Arc<App>,
-    sign_in: SignIn,
+    mut sign_in: SignIn,
 ) -> Result<Arc<Session>, SignInError> {
     let (remote, user) = (sign_in.remote, sign_in.identity.user().to_owned());
     app.throttle
         .check(remote, &user, Instant::now())
         .map_err(|retry_after_seconds| SignInError::TooManyTries { retry_after_seconds })?;
+    let grant = match app.tokens.redeem(&user, sign_in.password.as_ref(), Instant::now()) {
+        Redeemed::NoToken => None,
+        Redeemed::Granted(grant) => {
+            sign_in.password = grant.password.clone();
+            Some(grant)
+        }
+        Redeemed::Unknown => {
+            app.throttle.handle_refused(remote, &user, Instant::now());
+            return Err(SignInError::Token);
+        }
+    };
     let backend = Arc::clone(&app.backend);
     let outcome = tokio::spawn(async move { backend.sign_in(sign_in).await })
         .await
@@ -121,7 +134,11 @@ pub(super) async fn throttled_sign_in(
         Err(SignInError::Refused(_) | SignInError::Forbidden(_) | SignInError::UnknownDn(_)) => {
             app.throttle.handle_refused(remote, &user, Instant::now())
         }
-        Err(_) => {}
+        Err(_) => {
+            if let Some(grant) = grant {
+                app.tokens.give_back(grant);
+            }
+        }
     }
     outcome
 }

@@ -20,5 +20,6 @@ mod server;
 mod table;
 mod tcp_state;
 mod throttle;
+mod tokens;
 
 pub use server::{BindError, Server};

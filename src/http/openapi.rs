@@ -7,10 +7,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{ParameterIn, PathItem};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr, Server};
 
 use super::app::{self, Shared};
-use super::{connector, ice, jsapi, reply, rest};
+use super::{connector, ice, jsapi, reply, rest, tokens};
 use crate::wire::connector::FaultReply;
 
 const TOKEN: &str = "/connector/{token}";
@@ -34,7 +35,7 @@ const TOKEN: &str = "/connector/{token}";
         connector::actions::set_ping_period, connector::actions::ping, connector::actions::unregister_dn, connector::actions::make_call,
         connector::actions::answer_call, connector::actions::hang_up, connector::actions::hold, connector::actions::retrieve,
         connector::actions::send_dtmf, connector::actions::get_incoming_call, connector::actions::get_call_status,
-        app::health, ice::servers, document,
+        app::health, ice::servers, tokens::create, document,
     ),
     components(schemas(FaultReply<'static>)),
     tags(
@@ -62,6 +63,8 @@ static WHOLE: LazyLock<Document> = LazyLock::new(|| {
         }
         Some((path, item))
     };
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    document.components.get_or_insert_default().add_security_scheme("operator", bearer);
     let bare: Vec<_> = document.paths.paths.iter().filter_map(bare).collect();
     document.paths.paths.extend(bare);
     document

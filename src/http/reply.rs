@@ -107,6 +107,7 @@ pub(super) fn sign_in_status(error: &SignInError) -> (StatusCode, &'static str) 
     match error {
         SignInError::BadId(_) => (StatusCode::BAD_REQUEST, "bad_id"),
         SignInError::Refused(_) => (StatusCode::UNAUTHORIZED, "credentials_refused"),
+        SignInError::Token => (StatusCode::UNAUTHORIZED, "token_unknown"),
         SignInError::Forbidden(_) => (StatusCode::FORBIDDEN, "dn_forbidden"),
         SignInError::UnknownDn(_) => (StatusCode::NOT_FOUND, "dn_unknown"),
         SignInError::IdInUse => (StatusCode::CONFLICT, "id_in_use"),

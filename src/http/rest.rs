@@ -20,6 +20,7 @@ use super::conn::Conn;
 use super::faults::json::{BodyFaults, SessionFaults, SignInFaults};
 use super::jsapi::throttled_sign_in;
 use super::reply::{self, ErrorReply, Problem};
+use super::tokens::is_token;
 use crate::agent::{
     Delivery, Dialect, EndReason, Identity, MessageError, Poll, Polled, Session, SignIn,
     SignInError,
@@ -45,8 +46,12 @@ pub(super) struct SignInRequest {
     id: String,
     #[schema(min_length = 1, max_length = 64, example = "5001")]
     dn: String,
+    /// This or `token`.
     #[schema(format = Password)]
-    password: String,
+    password: Option<String>,
+    /// A one-time token of `POST /api/tokens`.
+    #[schema(pattern = "^once-[0-9A-Fa-f]{32}$")]
+    token: Option<String>,
 }
 
 /// Parameters of a query, a form or a JSON object.
@@ -193,7 +198,11 @@ async fn read_sign_in(request: Request) -> Result<Parameters, Problem> {
 async fn enter(app: &Arc<App>, conn: &Conn, parameters: &Parameters) -> Result<Response, Problem> {
     let id = parameters.require("id", SIGN_IN_PARAMETERS)?;
     let dn = parameters.require("dn", SIGN_IN_PARAMETERS)?;
-    let password = parameters.require("password", SIGN_IN_PARAMETERS)?;
+    let password = match parameters.get("token") {
+        Some(token) if is_token(token) => token,
+        Some(_) => return Err(malformed("`token` is not one that `POST /api/tokens` gives")),
+        None => parameters.require("password", SIGN_IN_PARAMETERS)?,
+    };
     if id.len() > MAX_CLIENT_ID || id.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(malformed(format!(
             "`id` is at most {MAX_CLIENT_ID} characters without spaces"

@@ -19,8 +19,8 @@ use super::rtcp::Clock;
 use super::socket::{Waker, bind, raise_descriptor_limit};
 use super::tcp::{self, Acceptor};
 use super::types::{
-    BrowserLocal, BrowserRemote, CallStats, EngineStats, Flow, MediaConfig, MediaEvent, MediaId,
-    OpenError, SipRemote, Sounds, StartError, VideoLocal, VideoRemote,
+    BrowserLocal, BrowserRemote, CallStats, EngineStats, Flow, HeldLeg, MediaConfig, MediaEvent,
+    MediaId, OpenError, SipRemote, Sounds, StartError, VideoLocal, VideoRemote,
 };
 use super::worker::{Command, Handshakes, Opening, Orders, VideoSockets, Worker, weight};
 
@@ -416,6 +416,14 @@ impl Bridge {
 
     pub fn set_flow(&self, flow: Flow) {
         self.order(Order::SetFlow(flow), None);
+    }
+
+    /// The calls of the line beside the one of [`Bridge::set_sip`], all of them and at most
+    /// [`MAX_HELD`](super::MAX_HELD): each gets a stream of its own, music or silence. One whose target is
+    /// that of `set_sip` takes the stream along that went there, and gives it back to the `set_sip` that
+    /// names it next.
+    pub fn set_held(&self, legs: Vec<HeldLeg>) {
+        self.order(Order::SetHeld(legs), None);
     }
 
     /// Sends digits toward SIP as RFC 4733 events, 100 ms each and 50 ms apart, after those still

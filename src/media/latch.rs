@@ -61,13 +61,26 @@ impl Latch {
     pub fn set_target(&mut self, now: Instant, target: RtpTarget) {
         if target != self.target {
             // Into a black hole and out of it again, it is the same far end, and may play music.
-            self.former = target.and(self.in_use()).map(|former| (former, now + ALIVE));
+            let left = target.and(self.in_use()).map(|former| (former, now + ALIVE));
+            self.former = left.or(self.former);
             self.last = None;
             self.target = target;
             self.remote = Remote::FromSdp(target);
         }
         self.heard = false;
         self.until = now + WINDOW;
+    }
+
+    /// Goes on without a far end until the next description, and gives away what was known of the one there
+    /// was.
+    pub fn leave(&mut self, now: Instant) -> Latch {
+        let former = self.in_use().map(|former| (former, now + ALIVE));
+        std::mem::replace(self, Latch { former, ..Latch::new(now) })
+    }
+
+    /// What the last description says.
+    pub fn target(&self) -> RtpTarget {
+        self.target
     }
 
     /// Media is expected anew: the far end may only now have begun to send.
@@ -228,6 +241,21 @@ mod tests {
         assert_eq!(latch.destination(), Some(addr(7000)));
         // It may be the same phone all the same, whose NAT hides that it moved.
         assert_eq!(latch.judge(now + ALIVE, addr(4000)), FIRST);
+    }
+
+    #[test]
+    fn one_that_is_left_is_not_taken_for_the_next_and_can_be_come_back_to() {
+        let now = Instant::now();
+        let mut latch = Latch::new(now);
+        latch.set_target(now, Some(addr(4000)));
+        assert_eq!(latch.judge(now, addr(5000)), FIRST);
+        let left = latch.leave(now);
+        assert_eq!((latch.destination(), left.destination()), (None, Some(addr(5000))));
+        latch.set_target(now, Some(addr(7000)));
+        assert_eq!(latch.judge(now, addr(5000)), Verdict::Foreign);
+        latch = left;
+        latch.set_target(now, Some(addr(4000)));
+        assert_eq!(latch.judge(now, addr(5000)), FIRST);
     }
 
     #[test]

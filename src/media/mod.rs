@@ -38,6 +38,11 @@ mod worker;
 #[doc(hidden)]
 pub use call::bench;
 pub use codec::COMPLEXITY as OPUS_COMPLEXITY;
+/// A door for `benches/` and `tests/`, and nobody else.
+#[doc(hidden)]
+pub mod coders {
+    pub use super::codec::{Decoder, Encoder};
+}
 pub use engine::{Bridge, Engine};
 pub use music::{Music, MusicError};
 pub use tones::TonePlan;

@@ -85,6 +85,21 @@ pub struct SipRemote {
     pub ptime: Duration,
 }
 
+/// Calls of a line that are held beside the one that is not: `agents.max_calls` is 8 at most.
+pub const MAX_HELD: usize = 8;
+
+/// The SIP side of a call that another one of its line has put aside. The browser is not with it; its far
+/// end gets a stream of its own all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldLeg {
+    pub remote: SipRemote,
+    /// It is entitled to media from us (our direction there says send); else its packets are merely no
+    /// stranger's.
+    pub sends: bool,
+    /// We hold it: it hears the hold music, where there is one, instead of silence.
+    pub music: bool,
+}
+
 /// Our own parameters of a call's video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VideoLocal {

@@ -9,6 +9,7 @@ mod call_waiting_for_the_browser;
 mod codecs;
 mod digits;
 mod early_media;
+mod held_calls;
 mod hold_and_retrieve;
 mod incoming_with_offer;
 mod offerless_invite;

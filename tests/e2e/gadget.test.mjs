@@ -1,6 +1,7 @@
 // The gadget by itself, and driven by a page of another origin: examples/embed-gadget.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 
 import { serveExample } from "./lib/files.mjs";
 import { call, GADGET_AUDIO as AUDIO, openGadget, phase, signIn, text } from "./lib/gadget.mjs";
@@ -213,3 +214,29 @@ browserTest("a page of an origin that is not allowed cannot drive the gadget", a
   });
   assert.deepEqual(opened, ["ready", "calling"]);
 });
+
+const OPERATOR = "token of the portal";
+browserTest("a page around the gadget signs it in with a one-time token, and once only", async ({ demo, browser }) => {
+  const asked = await fetch(`${demo.url}api/tokens`, {
+    method: "POST", headers: { Authorization: `Bearer ${OPERATOR}` }, body: JSON.stringify({ dn: "5016", password: demo.password }),
+  });
+  const { token } = await asked.json();
+  const page = await (await browser(440)).page(address(demo));
+  const frame = await page.waitForFrame((frame) => frame.url().includes("/gadget"));
+  await page.waitForFunction(() => document.getElementById("state").value === "out");
+  const signInWith = () => page.evaluate((token) => {
+    const { contentWindow, src } = document.querySelector("iframe");
+    contentWindow.postMessage({ to: "wrtc-gadget", action: "signIn", dn: "5016", token }, new URL(src).origin);
+  }, token);
+  await signInWith();
+  await phase(frame, "ready");
+  await call(frame, "600");
+  await phase(frame, "talking");
+  assertTone(await hear(frame, AUDIO, 440, 2), 2, "the echo in the frame");
+  await frame.click("#hang-up");
+  await phase(frame, "ready");
+  await frame.click("#sign-out");
+  await phase(frame, "out");
+  await signInWith();
+  await text(frame, "notice", "wrong");
+}, ["--set", `http.operator_tokens=${createHash("sha256").update(OPERATOR).digest("hex")}`]);

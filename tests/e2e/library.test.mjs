@@ -52,11 +52,12 @@ everyBrowserTest("makeOffer() after onIceDisconnected restarts ICE, and the soun
   await answered(page, "session.makeOffer('600')");
   assertTone(await hear(page, AUDIO, 440, 2), 2, "before the restart");
   const before = await credentials(page);
-  // What a browser does when it has lost its network; the restart that follows is a real one.
+  // What a browser does when it has lost its network; the restart that follows is a real one. Firefox's handler hears
+  // no event of ours, so it is called.
   await page.evaluate(() => {
     const pc = window.e2e.connections.at(-1);
     Object.defineProperty(pc, "iceConnectionState", { value: "disconnected", configurable: true });
-    pc.dispatchEvent(new Event("iceconnectionstatechange"));
+    pc.oniceconnectionstatechange();
     delete pc.iceConnectionState;
   });
   assert.deepEqual(await page.evaluate(() => window.events), ['onIceDisconnected {"state":"disconnected"}']);
@@ -167,7 +168,7 @@ everyBrowserTest("the sound comes back by itself when ICE has failed", async ({ 
   await answered(page, `
     const pc = window.e2e.connections.at(-1);
     Object.defineProperty(pc, "iceConnectionState", { value: "failed", configurable: true });
-    pc.dispatchEvent(new Event("iceconnectionstatechange"));
+    pc.oniceconnectionstatechange();
     delete pc.iceConnectionState;`);
   const after = await credentials(page);
   assert.notEqual(after.local.ufrag, before.local.ufrag);

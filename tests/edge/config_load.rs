@@ -102,6 +102,11 @@ fn every_key_can_come_from_everywhere() {
         ),
         ("http.tls_cert", "/etc/gw/cert.pem", "\"/etc/gw/cert.pem\""),
         ("http.tls_key", "/etc/gw/key.pem", "\"/etc/gw/key.pem\""),
+        (
+            "http.operator_tokens",
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"]",
+        ),
         ("connector.tokens", "0123456789abcdef=5001", "[\"0123456789abcdef=5001\"]"),
         ("connector.tokens_file", "/dev/null", "\"/dev/null\""),
         ("connector.bare_paths", "on", "\"on\""),

@@ -9,4 +9,5 @@ mod http_connector;
 mod http_jsapi;
 mod http_rest;
 mod http_rules;
+mod http_tokens;
 mod wire_dialects;

@@ -5,6 +5,8 @@ mod support;
 mod address_change;
 mod burst;
 mod call;
+mod codecs;
+mod held;
 mod homes;
 mod hostile;
 mod load;

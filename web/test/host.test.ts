@@ -71,12 +71,20 @@ test.each([
   [{ action: "volume", volume: NaN }, "bad_argument"],
   [{ action: "signIn", dn: "5001", password: "p" }, "wrong_state"],
   [{ action: "signIn", dn: 5001 }, "bad_argument"],
+  [{ action: "signIn", dn: "5001", token: 7, password: "p" }, "bad_argument"],
   [{ action: "explode" }, "unknown_action"],
   [{ action: "constructor" }, "unknown_action"],
 ])("%j is refused: %s", (message, error) => {
   const { tell, phone } = linked();
   expect(tell(message)).toMatchObject({ ok: false, error });
   for (const action of [phone.call, phone.sendKeys, phone.signIn]) expect(action).not.toHaveBeenCalled();
+});
+
+test("a token takes the password's place", () => {
+  const { phone, tell } = linked();
+  phone.model = model({ phase: "out" });
+  expect(tell({ action: "signIn", dn: "5001", token: "once-0123456789abcdef0123456789abcdef" })).toMatchObject({ ok: true });
+  expect(phone.signIn).toHaveBeenCalledWith({ dn: "5001", secret: "once-0123456789abcdef0123456789abcdef" });
 });
 
 test("other origins, and what is no message to us, get no answer at all", () => {

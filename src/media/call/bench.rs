@@ -187,9 +187,7 @@ impl Rig {
     /// What is between opening and sending: payload types, sequence numbers, the new header.
     pub fn rewrite(&mut self, data: &[u8], buffer: &mut [u8; ROOM]) -> usize {
         self.now += MS20;
-        let (Some(packet), Some(buffer)) = (Packet::parse(data), buffer.first_chunk_mut()) else {
-            return 0;
-        };
+        let Some(packet) = Packet::parse(data) else { return 0 };
         self.call.relay.forward_to_sip(self.now, &packet, buffer).map_or(0, <[u8]>::len)
     }
 }

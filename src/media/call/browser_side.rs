@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use super::{Call, Sink};
+use super::{Call, Sink, USUAL};
 use crate::media::ice::{Check, Outcome};
 use crate::media::path::Path;
 use crate::media::relay::PACKET;
 use crate::media::rtcp;
-use crate::media::rtp::{Class, Packet};
+use crate::media::rtp::{Class, HEADER, Packet};
 use crate::media::srtp::{OVERHEAD, Refused};
 use crate::media::types::MediaEvent;
 
@@ -125,14 +125,26 @@ impl Call {
             packet.payload.len(),
             clock,
         );
-        let mut buffer = [0; PACKET + OVERHEAD];
-        let out = buffer
-            .first_chunk_mut()
-            .and_then(|buffer| self.relay.forward_to_sip(now, &packet, buffer));
-        if let Some(len) = out.map(<[u8]>::len) {
-            self.send_sip(&mut buffer, len, sink);
+        if packet.payload.len() <= USUAL {
+            self.pass_to_sip(now, &packet, &mut [0; HEADER + USUAL + OVERHEAD], sink);
+        } else {
+            self.pass_to_sip(now, &packet, &mut [0; PACKET + OVERHEAD], sink);
         }
         self.digits(sink);
+    }
+
+    fn pass_to_sip<const ROOM: usize>(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'_>,
+        buffer: &mut [u8; ROOM],
+        sink: &mut dyn Sink,
+    ) {
+        let plain = buffer.get_mut(..ROOM - OVERHEAD);
+        let out = plain.and_then(|plain| self.relay.forward_to_sip(now, packet, plain));
+        if let Some(len) = out.map(<[u8]>::len) {
+            self.send_sip(buffer, len, sink);
+        }
     }
 
     fn browser_rtcp(&mut self, now: Instant, plain: &[u8]) {

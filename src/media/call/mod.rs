@@ -3,6 +3,7 @@
 #[doc(hidden)]
 pub mod bench;
 mod browser_side;
+mod held;
 mod report;
 mod secure;
 #[cfg(test)]
@@ -27,13 +28,19 @@ use crate::media::rtcp::{self, Clock};
 use crate::media::srtp::OVERHEAD;
 use crate::media::stream::{Stream, first_sequence};
 use crate::media::types::{
-    BrowserRemote, CallStats, Flow, MediaEvent, SipRemote, Sounds, StreamStats, VideoRemote,
+    BrowserRemote, CallStats, Flow, HeldLeg, MediaEvent, SipRemote, Sounds, StreamStats,
+    VideoRemote,
 };
 
+use held::Held;
 use report::{Incoming, Outgoing, REPORTS, RtcpRoute, Rtt};
 use secure::Secure;
 use video::Video;
 use vigil::Vigil;
+
+/// A payload that is usual: 20 ms of G.711 or G.722, of Opus at any rate that voice takes. A packet of
+/// it gets a buffer of its own size: to clear a large one takes longer than to copy the packet.
+const USUAL: usize = 240;
 
 /// Where a call's datagrams go.
 pub trait Sink {
@@ -67,6 +74,8 @@ pub enum Order {
     RenewBrowser(IceCredentials),
     SetSip(Box<SipRemote>),
     SetFlow(Flow),
+    /// The other calls of the line, all of them.
+    SetHeld(Vec<HeldLeg>),
     SendDigits(String),
     /// A digit of the far end's that did not come by RTP.
     PlayDigit(char),
@@ -101,6 +110,8 @@ pub struct Call {
     sip_rtt: Rtt,
     stats: CallStats,
     vigil: Option<Vigil>,
+    /// The calls that another one of the line has put aside.
+    held: Option<Box<Held>>,
     video: Option<Box<Video>>,
 }
 
@@ -138,6 +149,7 @@ impl Call {
             sip_rtt: Rtt::default(),
             stats: CallStats::default(),
             vigil: None,
+            held: None,
             video: None,
         }
     }
@@ -206,9 +218,10 @@ impl Call {
         }
     }
 
-    /// The only source of RTP from SIP that is taken from now on, once it is certain.
+    /// The only other end of the RTP port from now on, once that is certain.
     pub fn settled(&self, now: Instant) -> Option<SocketAddr> {
-        self.latch.settled(now)
+        // Several far ends are sent to otherwise, and heard of.
+        self.latch.settled(now).filter(|_| self.held.as_ref().is_none_or(|held| held.is_empty()))
     }
 
     pub fn handle_order(&mut self, now: Instant, order: Order, sink: &mut dyn Sink) {
@@ -236,7 +249,8 @@ impl Call {
                 }
             }
             Order::SetSip(remote) => {
-                self.set_keys(now, &remote);
+                let is_back = self.take_back(remote.target);
+                self.set_keys(now, &remote, is_back);
                 self.rtcp.set(&remote);
                 if let Some(format) = remote.payloads.preferred() {
                     self.from_sip.set_codec(format.codec);
@@ -252,6 +266,7 @@ impl Call {
                 self.flow = flow;
                 self.relay.set_flow(now, flow);
             }
+            Order::SetHeld(legs) => self.set_held(now, legs),
             Order::SendDigits(digits) => self.relay.press(now, &digits),
             Order::PlayDigit(digit) => self.relay.play_digit(now, digit),
             Order::SetVideo(remote) => self.set_video(now, remote.map(|remote| *remote), sink),
@@ -279,6 +294,7 @@ impl Call {
         peers
             .filter_map(Peer::poll_timeout)
             .chain(self.relay.poll_timeout())
+            .chain(self.held.as_ref().and_then(|held| held.poll_timeout()))
             .chain([self.report_at])
             .chain(self.video.as_ref().map(|video| video.report_at()))
             .min()
@@ -345,6 +361,7 @@ impl Call {
         {
             self.send_sip(&mut buffer, len, sink);
         }
+        self.flush_held(now, sink);
         self.flush_browser(now, sink);
     }
 
@@ -371,13 +388,15 @@ impl Call {
         }
     }
 
-    /// Takes the keys of a description into use, or lets them rest where it has none.
-    fn set_keys(&mut self, now: Instant, remote: &SipRemote) {
+    /// Takes the keys of a description into use, or lets them rest where it has none. `is_back`: our stream
+    /// is the one that went there all the while.
+    fn set_keys(&mut self, now: Instant, remote: &SipRemote, is_back: bool) {
         if remote.srtp.is_some() && self.secure.is_none() {
             self.secure = Some(Box::default());
         }
         if let Some(secure) = &mut self.secure
             && secure.set(now, remote.srtp.as_deref())
+            && !is_back
         {
             self.relay.renew_to_sip();
         }

@@ -169,6 +169,11 @@ impl RtcpRoute {
         from.ip() == rtp.ip() || announced == Some(from.ip())
     }
 
+    /// Is that where the far end's reports are expected from, whose RTP goes to `rtp`?
+    pub fn comes_from(&self, from: SocketAddr, rtp: RtpTarget) -> bool {
+        rtp.and_then(|rtp| self.destination(rtp)) == Some(from)
+    }
+
     /// Symmetric RTCP: a NAT gives the port any number.
     pub fn learn(&mut self, from: SocketAddr) {
         self.learned = Some(from);

@@ -70,6 +70,28 @@ impl Secure {
         self.sealers.first_mut()?.1.seal_rtcp(buffer, len)
     }
 
+    /// Gets a key ready for [`Secure::seal_aside`].
+    pub fn keep(&mut self, key: &SrtpKey) {
+        let known = self.sealers.iter().any(|(known, _)| known == key);
+        if let Some(sealer) = Sealer::new(key).filter(|_| !known) {
+            self.sealers.truncate(MAX_KEYS - 1);
+            // Behind the one in use.
+            self.sealers.insert(self.sealers.len().min(1), (key.clone(), sealer));
+        }
+    }
+
+    /// Seals the plain packet `buffer[..len]` with a key that need not be the one in use; `None` where it
+    /// is not [kept](Secure::keep) any more.
+    pub fn seal_aside<'a>(
+        &mut self,
+        key: &SrtpKey,
+        buffer: &'a mut [u8],
+        len: usize,
+    ) -> Option<&'a [u8]> {
+        let (_, sealer) = self.sealers.iter_mut().find(|(known, _)| known == key)?;
+        sealer.seal_rtp(buffer, len)
+    }
+
     /// Opens a packet in place, or leaves it as it is where the audio is plain.
     pub fn open_rtp<'a>(&mut self, now: Instant, data: &'a mut [u8]) -> Result<&'a [u8], Refused> {
         let len = self.open(now, data, |opener, data| opener.open_rtp(data).map(<[u8]>::len))?;

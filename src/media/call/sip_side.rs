@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Call, Sink};
+use super::{Call, Sink, USUAL};
 use crate::media::latch::Verdict;
 use crate::media::relay::PACKET;
 use crate::media::rtcp;
-use crate::media::rtp::{Class, Packet};
+use crate::media::rtp::{Class, HEADER, Packet};
 use crate::media::srtp::{OVERHEAD, Refused};
 use crate::media::types::MediaEvent;
 
@@ -22,6 +22,9 @@ impl Call {
     ) {
         if Class::of(data) == Class::Rtcp {
             self.handle_reports(now, from, data);
+            return;
+        }
+        if self.is_of_held(from) {
             return;
         }
         // Before anything is believed: what is not authentic teaches no address.
@@ -64,14 +67,26 @@ impl Call {
             self.relay.make_way();
             self.flush_browser(now, sink);
         }
-        let mut buffer = [0; PACKET + OVERHEAD];
-        let out = buffer
-            .first_chunk_mut()
-            .and_then(|buffer| self.relay.forward_to_browser(now, &packet, buffer));
-        if let Some(len) = out.map(<[u8]>::len) {
-            self.send_browser(&mut buffer, len, sink);
+        if packet.payload.len() <= USUAL {
+            self.pass_to_browser(now, &packet, &mut [0; HEADER + USUAL + OVERHEAD], sink);
+        } else {
+            self.pass_to_browser(now, &packet, &mut [0; PACKET + OVERHEAD], sink);
         }
         self.digits(sink);
+    }
+
+    fn pass_to_browser<const ROOM: usize>(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'_>,
+        buffer: &mut [u8; ROOM],
+        sink: &mut dyn Sink,
+    ) {
+        let plain = buffer.get_mut(..ROOM - OVERHEAD);
+        let out = plain.and_then(|plain| self.relay.forward_to_browser(now, packet, plain));
+        if let Some(len) = out.map(<[u8]>::len) {
+            self.send_browser(buffer, len, sink);
+        }
     }
 
     /// A datagram on the call's RTCP port.
@@ -83,6 +98,9 @@ impl Call {
 
     /// True for reports that are the far end's.
     fn handle_reports(&mut self, now: Instant, from: SocketAddr, data: &mut [u8]) -> bool {
+        if self.reports_of_held(from) {
+            return false;
+        }
         let remote = self.latch.destination();
         if !remote.is_some_and(|remote| self.rtcp.may_come(from, remote)) {
             self.stats.foreign_source += 1;

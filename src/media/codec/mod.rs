@@ -11,9 +11,7 @@ mod opus;
 mod tests;
 mod transcoder;
 
-#[cfg(test)]
-pub use coder::Decoder;
-pub use coder::{COMPLEXITY, Encoder};
+pub use coder::{COMPLEXITY, Decoder, Encoder};
 pub use frame::{samples, silence};
 pub use jitter::Stamp;
 pub use transcoder::{Transcoder, frame_time};

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::event::{Clocks, pass};
-use super::{COMFORT_NOISE, COVER_AFTER, PACKET, Relay, write};
+use super::{COMFORT_NOISE, COVER_AFTER, Relay, write};
 use crate::media::codec::samples;
 use crate::media::dtmf::Event;
 use crate::media::g711::transcoding;
@@ -12,12 +12,12 @@ use crate::media::stream::Source;
 use crate::sdp::{Codec, PayloadMap};
 
 impl Relay {
-    /// A packet of the browser's, as it is to go to SIP.
+    /// A packet of the browser's, as it is to go to SIP. `buffer` has room for what came.
     pub fn forward_to_sip<'b>(
         &mut self,
         now: Instant,
         packet: &Packet<'_>,
-        buffer: &'b mut [u8; PACKET],
+        buffer: &'b mut [u8],
     ) -> Option<&'b [u8]> {
         if packet.payload.is_empty() || !self.flow.to_sip {
             return None;
@@ -63,12 +63,12 @@ impl Relay {
         write(place, way.payload_type, packet.payload, way.table, buffer)
     }
 
-    /// A packet of the SIP side's, as it is to go to the browser.
+    /// A packet of the SIP side's, as it is to go to the browser. `buffer` has room for what came.
     pub fn forward_to_browser<'b>(
         &mut self,
         now: Instant,
         packet: &Packet<'_>,
-        buffer: &'b mut [u8; PACKET],
+        buffer: &'b mut [u8],
     ) -> Option<&'b [u8]> {
         if packet.payload.is_empty() || !self.flow.to_browser {
             return None;

@@ -4,6 +4,7 @@
 mod event;
 mod filler;
 mod forward;
+mod idle;
 mod own;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,8 @@ use crate::media::stream::{Place, Stream};
 use crate::media::types::{Flow, MediaEvent, Sounds};
 
 use filler::Filler;
+
+pub use idle::{Idle, Outlet};
 
 use event::Renamed;
 use transcode::Coder;
@@ -249,7 +252,7 @@ fn write<'b>(
     payload_type: u8,
     payload: &[u8],
     table: Option<&[u8; 256]>,
-    buffer: &'b mut [u8; PACKET],
+    buffer: &'b mut [u8],
 ) -> Option<&'b [u8]> {
     let Place { ssrc, sequence, timestamp, marker } = place;
     let packet = Packet { payload_type, marker, sequence, timestamp, ssrc, payload };

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{COVER_AFTER, MAX_LAG, PACKET, Relay, write};
-use crate::media::codec::{frame_time, silence};
+use super::idle::{MAX_PAYLOAD, after, fill};
+use super::{COVER_AFTER, PACKET, Relay, write};
+use crate::media::codec::frame_time;
 use crate::media::dtmf::CLOCK;
 use crate::media::stream::{Place, units};
 use crate::sdp::Format;
@@ -41,14 +42,10 @@ impl Relay {
         let at = self.silence_at.filter(|at| *at <= now)?;
         let Format { codec, payload } = self.sip.preferred()?;
         let ptime = frame_time(codec, self.ptime);
-        let next = at + ptime;
-        self.silence_at =
-            Some(if now.saturating_duration_since(next) > MAX_LAG { now } else { next });
-        let mut frame = [0; 1000];
-        let music = self.sounds.music.as_ref().filter(|_| self.flow.music);
-        let played =
-            music.map_or(0, |music| music.play(codec, ptime, &mut self.music_position, &mut frame));
-        let len = if played > 0 { played } else { silence(codec, ptime, &mut frame) };
+        self.silence_at = Some(after(at, ptime, now));
+        let mut frame = [0; MAX_PAYLOAD];
+        let music = self.sounds.music.as_deref().filter(|_| self.flow.music);
+        let len = fill(codec, ptime, music, &mut self.music_position, &mut frame);
         let clock = codec.clock_rate();
         let place = self.to_sip.insert(at, units(ptime, clock), clock);
         write(place, payload, frame.get(..len)?, None, buffer)

@@ -6,7 +6,7 @@ import type { Words } from "./words/index";
 
 export type Phase = "out" | "signing-in" | "ready" | "calling" | "ringing" | "answering" | "talking";
 
-/** Who signs in. The secret is the DN's password; a one-time token would take its place here and nowhere else. */
+/** Who signs in. The secret is the DN's password, or a one-time token of the gateway's in its place. */
 export interface Credentials {
   dn: string;
   secret: string;

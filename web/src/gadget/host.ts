@@ -20,6 +20,7 @@ interface Command {
   data?: unknown;
   dn?: unknown;
   password?: unknown;
+  token?: unknown;
   volume?: unknown;
 }
 
@@ -75,10 +76,11 @@ export class HostLink {
       case "state":
         return null;
       case "signIn": {
-        const { dn, password } = command;
-        if (typeof dn !== "string" || dn === "" || typeof password !== "string") return "bad_argument";
+        const { dn, password, token } = command;
+        const secret = token ?? password;
+        if (typeof dn !== "string" || dn === "" || typeof secret !== "string") return "bad_argument";
         if (phone.model.phase !== "out") return "wrong_state";
-        phone.signIn({ dn, secret: password });
+        phone.signIn({ dn, secret });
         return null;
       }
       case "signOut":

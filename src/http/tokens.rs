@@ -1,0 +1,310 @@
+//! One-time tokens: somebody's own portal signs its agents in without a page ever having the DN's secret.
+//!
+//! `POST /api/tokens` asks for one with an operator's token. It is used where the password goes, once.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use super::app::{App, Shared};
+use super::body;
+use super::conn::Conn;
+use super::faults::json::TokenFaults;
+use super::reply::{self, Problem};
+use crate::secret::Secret;
+use crate::wire::jsapi::check_dn;
+
+/// What one begins with. No password looks like the whole of it by chance.
+const PREFIX: &str = "once-";
+
+/// Hexadecimal digits behind it: 128 bits.
+const DIGITS: usize = 32;
+
+/// Tokens that wait to be used: more than the agents of any gateway. Each is some 200 bytes.
+const CAPACITY: usize = 10_000;
+
+/// Seconds that one lives by default, and at most.
+const DEFAULT_TTL: u64 = 60;
+const MAX_TTL: u64 = 3600;
+
+/// A password is longer nowhere.
+const MAX_PASSWORD: usize = 256;
+
+/// Whom the throttle counts wrong operators' tokens for; no DN has a space.
+const OPERATOR: &str = "an operator";
+
+/// They are kept and compared by their hash, so that neither memory nor time tells of them.
+type Hash = [u8; 32];
+
+/// What a token is good for.
+#[derive(Debug)]
+pub(super) struct Grant {
+    hash: Hash,
+    dn: String,
+    pub password: Option<Secret>,
+    expires: Instant,
+}
+
+pub(super) enum Redeemed {
+    /// It is a password like any other.
+    NoToken,
+    Granted(Grant),
+    /// Used, run out, of another DN, or never given.
+    Unknown,
+}
+
+#[derive(Default)]
+struct Waiting {
+    grants: HashMap<Hash, Grant>,
+    /// A task forgets what runs out.
+    sweeping: bool,
+}
+
+pub(super) struct Tokens {
+    operators: Vec<Hash>,
+    waiting: Mutex<Waiting>,
+}
+
+impl Tokens {
+    pub(super) fn new(operators: &[Hash]) -> Arc<Self> {
+        Arc::new(Self { operators: operators.to_vec(), waiting: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_operator(&self, headers: &HeaderMap) -> bool {
+        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = value.and_then(|value| value.split_once(' '));
+        token.is_some_and(|(scheme, token)| {
+            scheme.eq_ignore_ascii_case("bearer") && self.operators.contains(&hash(token.trim()))
+        })
+    }
+
+    /// `None` when too many wait already.
+    fn issue(
+        self: &Arc<Self>,
+        dn: String,
+        password: Option<Secret>,
+        ttl: Duration,
+    ) -> Option<Secret> {
+        let random: [u8; DIGITS / 2] = rand::random();
+        let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = Secret::new(format!("{PREFIX}{digits}"));
+        let hash = hash(token.expose());
+        let mut waiting = self.lock();
+        if waiting.grants.len() >= CAPACITY {
+            return None;
+        }
+        let expires = Instant::now() + ttl;
+        waiting.grants.insert(hash, Grant { hash, dn, password, expires });
+        if !std::mem::replace(&mut waiting.sweeping, true) {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+        Some(token)
+    }
+
+    /// Takes what was given in a password's place. A gateway without operators knows no tokens.
+    pub(super) fn redeem(&self, dn: &str, given: Option<&Secret>, now: Instant) -> Redeemed {
+        let Some(given) = given.filter(|given| is_token(given.expose())) else {
+            return Redeemed::NoToken;
+        };
+        if self.operators.is_empty() {
+            return Redeemed::NoToken;
+        }
+        let hash = hash(given.expose());
+        let mut waiting = self.lock();
+        match waiting.grants.get(&hash) {
+            Some(grant) if grant.dn == dn && now < grant.expires => {}
+            _ => return Redeemed::Unknown,
+        }
+        waiting.grants.remove(&hash).map_or(Redeemed::Unknown, Redeemed::Granted)
+    }
+
+    /// The SIP server was away: it may be tried again.
+    pub(super) fn give_back(&self, grant: Grant) {
+        let mut waiting = self.lock();
+        // With no task to forget it, all have run out, and so has this one.
+        if waiting.sweeping && waiting.grants.len() < CAPACITY {
+            waiting.grants.insert(grant.hash, grant);
+        }
+    }
+}
+
+/// Forgets tokens that have run out, and the secrets with them, until none waits.
+async fn sweep(tokens: Weak<Tokens>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let Some(tokens) = tokens.upgrade() else { return };
+        let mut waiting = tokens.lock();
+        let now = Instant::now();
+        waiting.grants.retain(|_, grant| now < grant.expires);
+        if waiting.grants.is_empty() {
+            waiting.sweeping = false;
+            return;
+        }
+    }
+}
+
+fn hash(token: &str) -> Hash {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// Whether it looks like one.
+pub(super) fn is_token(text: &str) -> bool {
+    let digits = text.strip_prefix(PREFIX).unwrap_or_default();
+    digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Who is to be signed in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenRequest {
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[A-Za-z0-9_.!~*'()+$-]+$",
+        example = "5001"
+    )]
+    dn: String,
+    /// The DN's secret, where the SIP server asks for one.
+    #[schema(value_type = Option<String>, format = Password, max_length = 256)]
+    password: Option<Secret>,
+    /// How long the token lives; 60 unless given.
+    #[schema(minimum = 1, maximum = 3600)]
+    ttl_seconds: Option<u64>,
+}
+
+/// A token, and until when it may be used.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenReply<'a> {
+    /// In the password's place, once.
+    #[schema(value_type = String, example = "once-0123456789abcdef0123456789abcdef")]
+    token: &'a str,
+    /// RFC 3339.
+    expires: String,
+}
+
+/// Gives a token with which a page signs in once, in the password's place. For operators.
+#[utoipa::path(post, path = "/api/tokens", operation_id = "one_time_token", tag = "operation",
+    request_body = TokenRequest,
+    security(("operator" = [])),
+    responses(
+        (status = 200, description = "The token.", body = TokenReply<'static>),
+        TokenFaults,
+    ))]
+pub(super) async fn create(
+    State(app): Shared,
+    Extension(conn): Extension<Arc<Conn>>,
+    request: Request,
+) -> Response {
+    match give(&app, &conn, request).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn give(app: &App, conn: &Conn, request: Request) -> Result<Response, Problem> {
+    if !app.tokens.is_operator(request.headers()) {
+        return Err(refuse(app, conn.remote().ip()));
+    }
+    let body = body::read_text(request.into_body()).await.map_err(|error| {
+        let (status, code) = reply::body_status(error);
+        Problem::new(status, code, error)
+    })?;
+    let bad = |sentence: String| Problem::new(StatusCode::BAD_REQUEST, "bad_request", sentence);
+    // Serde's own words may quote what was sent.
+    let asked: TokenRequest = serde_json::from_str(&body).map_err(|_| {
+        bad("the body is to be {\"dn\":\"5001\",\"password\":\"...\",\"ttl_seconds\":60}; the last two may be left out".into())
+    })?;
+    check_dn(&asked.dn).map_err(|error| bad(format!("`dn`: {error}")))?;
+    if asked
+        .password
+        .as_ref()
+        .is_some_and(|password| password.expose().chars().count() > MAX_PASSWORD)
+    {
+        return Err(bad(format!("`password` is longer than {MAX_PASSWORD} characters")));
+    }
+    let ttl = asked.ttl_seconds.unwrap_or(DEFAULT_TTL);
+    if !(1..=MAX_TTL).contains(&ttl) {
+        return Err(bad(format!("`ttl_seconds` is 1 to {MAX_TTL}")));
+    }
+    let ttl = Duration::from_secs(ttl);
+    let token = app.tokens.issue(asked.dn, asked.password, ttl).ok_or_else(|| {
+        let sentence = format!("{CAPACITY} tokens wait to be used; there is no room for more");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "full", sentence)
+    })?;
+    let expires = reply::rfc3339(SystemTime::now() + ttl);
+    let body = serde_json::to_string(&TokenReply { token: token.expose(), expires });
+    Ok(reply::with_type(StatusCode::OK, "application/json", body.unwrap_or_default()))
+}
+
+/// Who has the right token is never kept waiting for those who guess.
+fn refuse(app: &App, remote: IpAddr) -> Problem {
+    let now = Instant::now();
+    if let Err(seconds) = app.throttle.check(remote, OPERATOR, now) {
+        let sentence = format!("too many tries; try again in {seconds} s");
+        return Problem {
+            retry_after: Some(seconds),
+            ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_tries", sentence)
+        };
+    }
+    app.throttle.handle_refused(remote, OPERATOR, now);
+    let sentence = "this wants `Authorization: Bearer` and the token of an operator, whose SHA-256 is in \
+        http.operator_tokens";
+    Problem::new(StatusCode::UNAUTHORIZED, "operator_unknown", sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bounded_and_forgotten() {
+        let tokens = Tokens::new(&[[1; 32]]);
+        for _ in 0..CAPACITY {
+            let secret = Some(Secret::new("secret"));
+            assert!(tokens.issue("5001".into(), secret, Duration::ZERO).is_some());
+        }
+        assert!(tokens.issue("5001".into(), None, Duration::ZERO).is_none());
+        for _ in 0..600 {
+            if tokens.lock().grants.is_empty() {
+                assert!(tokens.issue("5001".into(), None, Duration::ZERO).is_some());
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the secrets are still there");
+    }
+
+    #[tokio::test]
+    async fn for_one_dn_once_and_not_after_its_time() {
+        let tokens = Tokens::new(&[[1; 32]]);
+        let minute = Duration::from_secs(60);
+        let now = Instant::now();
+        let token = tokens.issue("5001".into(), Some(Secret::new("secret")), minute).unwrap();
+        let other = tokens.redeem("5002", Some(&token), now);
+        assert!(matches!(other, Redeemed::Unknown));
+        let late = tokens.redeem("5001", Some(&token), now + 2 * minute);
+        assert!(matches!(late, Redeemed::Unknown));
+        let Redeemed::Granted(grant) = tokens.redeem("5001", Some(&token), now) else { panic!() };
+        assert_eq!(grant.password.as_ref().unwrap().expose(), "secret");
+        assert!(matches!(tokens.redeem("5001", Some(&token), now), Redeemed::Unknown));
+        tokens.give_back(grant);
+        assert!(matches!(tokens.redeem("5001", Some(&token), now), Redeemed::Granted(_)));
+        let password = Secret::new("once-upon a time");
+        assert!(matches!(tokens.redeem("5001", Some(&password), now), Redeemed::NoToken));
+        let none = Tokens::new(&[]);
+        assert!(matches!(none.redeem("5001", Some(&token), now), Redeemed::NoToken));
+    }
+}
