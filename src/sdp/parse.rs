@@ -305,8 +305,10 @@ fn video_formats(media: &Media) -> Vec<VideoFormat> {
         };
         let fmtp = of("fmtp").next().map(str::to_owned);
         let known = formats.iter().any(|format| format.payload == payload);
-        let too_long = fmtp.as_ref().is_some_and(|fmtp| fmtp.len() > MAX_FMTP);
-        if known || too_long || clock != VideoCodec::CLOCK || formats.len() == MAX_VIDEO {
+        // It is written to the other side: nothing in it may end the line there.
+        let unfit = |fmtp: &String| fmtp.len() > MAX_FMTP || fmtp.chars().any(char::is_control);
+        let unfit = fmtp.as_ref().is_some_and(unfit);
+        if known || unfit || clock != VideoCodec::CLOCK || formats.len() == MAX_VIDEO {
             continue;
         }
         let mut feedback = Feedback::default();

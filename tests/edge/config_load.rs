@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use wrtc_gateway::config::{
     Advertise, Config, ConfigErrors, KEYS, LogFormat, Origin, OriginRule, Origins, environment_name,
 };
-use wrtc_gateway::sdp::Codec;
+use wrtc_gateway::sdp::{Codec, SrtpPolicy, VideoCodec};
 
 fn from_sets(sets: &[&str]) -> Result<Config, ConfigErrors> {
     let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
@@ -146,6 +146,7 @@ fn every_key_can_come_from_everywhere() {
         ("media.workers", "3", "3"),
         ("media.codecs", "PCMA,g722", "[\"PCMA\", \"g722\"]"),
         ("media.opus_complexity", "9", "9"),
+        ("media.video", "VP8,h264", "[\"VP8\", \"h264\"]"),
         ("media.tones", "de", "\"de\""),
         ("media.hold_music", "/etc/gw/hold.wav", "\"/etc/gw/hold.wav\""),
         ("media.silence_alarm_seconds", "60", "60"),
@@ -171,8 +172,9 @@ fn every_key_can_come_from_everywhere() {
         ("log.format", "json", "\"json\""),
     ];
     assert_eq!(values.map(|(key, ..)| key), KEYS);
-    // The one that another of them forbids.
-    let values = values.into_iter().filter(|(key, ..)| *key != "turn.secret_file");
+    // Those that another of them forbids.
+    let forbidden = ["turn.secret_file", "media.srtp"];
+    let values = values.into_iter().filter(|(key, ..)| !forbidden.contains(key));
     let values: Vec<(&str, &str, &str)> = values.collect();
     let sets: Vec<String> = values.iter().map(|(key, value, _)| format!("{key}={value}")).collect();
     let by_set = Config::load(None, [], &sets).unwrap();
@@ -188,6 +190,7 @@ fn every_key_can_come_from_everywhere() {
     assert_eq!(by_set.media.workers, 3);
     assert_eq!(by_set.media.opus_complexity, 9);
     assert_eq!(by_set.media.codecs, [Codec::Pcma, Codec::G722]);
+    assert_eq!(by_set.media.video, VideoCodec::ALL);
     assert_eq!(
         by_set.sip.advertise,
         Some(Advertise { ip: [192, 0, 2, 1].into(), port: Some(5080) })
@@ -312,6 +315,8 @@ fn values_that_are_refused() {
         "media.workers=-1",
         "media.codecs=PCMU,PCMU",
         "media.codecs=",
+        "media.video=VP9",
+        "media.video=VP8,vp8",
         "media.opus_complexity=11",
         "media.opus_complexity=-1",
         "media.tones=atlantis",
@@ -353,6 +358,16 @@ fn values_that_are_refused() {
 }
 
 #[test]
+fn video_is_off_unless_asked_for_and_is_plain() {
+    assert_eq!(with("media.srtp=required").unwrap().media.srtp, SrtpPolicy::Required);
+    assert_eq!(with("media.codecs=PCMU").unwrap().media.video, []);
+    let sets = ["sip.servers=sip:sip.example", "media.video=VP8", "media.srtp=required"];
+    let errors = from_sets(&sets).unwrap_err();
+    assert_eq!(errors.0.len(), 1, "{errors}");
+    assert_eq!(errors.0[0].key, "media.video");
+}
+
+#[test]
 fn values_that_are_taken() {
     for good in [
         "http.listen=[::]:8086",
@@ -371,6 +386,8 @@ fn values_that_are_taken() {
         "media.workers=0",
         "media.opus_complexity=0",
         "media.opus_complexity=10",
+        "media.video=",
+        "media.video=H264",
         "media.tones=off",
         "media.tones=GB",
         "media.silence_alarm_seconds=0",

@@ -247,7 +247,7 @@ fn a_whole_picture_is_asked_of_the_sender() {
     stage.camera(1, 0, true);
     let ours = stage.rtp_at_phone().ssrc;
     assert_eq!(stage.rtcp_at_browser("our own at the start", pli), CAMERA);
-    std::thread::sleep(Duration::from_millis(300));
+    stage.call.browser.serve(Duration::from_millis(300));
     let to = stage.rtcp_port();
     stage.rtcp.send_to(&feedback(206, 1, ours, &[]), to).unwrap();
     assert_eq!(stage.rtcp_at_browser("the phone's", pli), CAMERA);
@@ -257,12 +257,12 @@ fn a_whole_picture_is_asked_of_the_sender() {
     let asked = |data: &[u8]| find(data, 206, 4).map(|fir| (word(&fir, 12), fir[16]));
     let (source, number) = stage.at_phone("our own FIR at the start", true, asked);
     assert_eq!(source, PHONE);
-    std::thread::sleep(Duration::from_millis(300));
+    stage.call.browser.serve(Duration::from_millis(300));
     stage.call.browser.send_rtcp(&feedback(206, 1, stage.local.ssrc, &[]));
     let (source, next) = stage.at_phone("the browser's", true, asked);
     assert_eq!((source, next), (PHONE, number + 1));
     // Another camera, in the same stream for the browser.
-    std::thread::sleep(Duration::from_millis(300));
+    stage.call.browser.serve(Duration::from_millis(300));
     stage.phone(PHONE + 1, 9_000, 77, true);
     assert_eq!(stage.at_phone("ours for a new source", true, asked).0, PHONE + 1);
     let shown = stage.at_browser(2);
@@ -278,7 +278,7 @@ fn a_far_end_without_feedback_has_it_told_another_way() {
     stage.call.await_event("the wish", |event| *event == MediaEvent::PictureWanted);
     stage.camera(1, 0, true);
     stage.rtcp_at_browser("our own at the start", pli);
-    std::thread::sleep(Duration::from_millis(300));
+    stage.call.browser.serve(Duration::from_millis(300));
     stage.call.bridge.ask_browser_for_picture();
     assert_eq!(stage.rtcp_at_browser("as told by INFO", pli), CAMERA);
 }
@@ -322,6 +322,6 @@ fn what_is_held_does_not_pass_and_its_ports_come_back() {
     let until = Instant::now() + PATIENCE;
     while engine.stats().free_ports < free + 2 {
         assert!(Instant::now() < until, "{} of {}", engine.stats().free_ports, free + 2);
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }

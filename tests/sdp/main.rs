@@ -5,3 +5,4 @@ mod crypto_lines;
 mod hostile_input;
 mod offer_answer_tables;
 mod sip_descriptions;
+mod video;
