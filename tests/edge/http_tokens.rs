@@ -101,6 +101,7 @@ async fn operators_only_and_what_they_may_ask() {
     let gateway = Gateway::start(&[CONFIGURED]).await;
     let response = Client::new().post(gateway.url("/api/tokens")).body("{}").send().await.unwrap();
     assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
     let nobody = Gateway::start(&[]).await;
     assert_eq!(ask(&nobody, OPERATOR, json!({"dn": "5001"})).await.0, 401);
     for body in [
