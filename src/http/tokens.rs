@@ -187,7 +187,7 @@ pub(super) struct TokenRequest {
 
 /// A token, and until when it may be used.
 #[derive(Serialize, ToSchema)]
-pub(super) struct TokenReply<'a> {
+pub(super) struct OneTimeReply<'a> {
     /// In the password's place, once.
     #[schema(value_type = String, example = "once-0123456789abcdef0123456789abcdef")]
     token: &'a str,
@@ -200,7 +200,7 @@ pub(super) struct TokenReply<'a> {
     request_body = TokenRequest,
     security(("operator" = [])),
     responses(
-        (status = 200, description = "The token.", body = TokenReply<'static>),
+        (status = 200, description = "The token.", body = OneTimeReply<'static>),
         TokenFaults,
     ))]
 pub(super) async fn create(
@@ -253,7 +253,7 @@ async fn give(app: &App, conn: &Conn, request: Request) -> Result<Response, Prob
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "full", sentence)
     })?;
     let expires = reply::rfc3339(SystemTime::now() + ttl);
-    let body = serde_json::to_string(&TokenReply { token: token.expose(), expires });
+    let body = serde_json::to_string(&OneTimeReply { token: token.expose(), expires });
     Ok(reply::with_type(StatusCode::OK, "application/json", body.unwrap_or_default()))
 }
 
