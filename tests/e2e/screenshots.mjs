@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Browser } from "./lib/browser.mjs";
 import { Demo } from "./lib/demo.mjs";
 import { call, openGadget, phase, signIn, text } from "./lib/gadget.mjs";
+import { Phone } from "./lib/phone.mjs";
 
 const folder = process.argv[2] ?? fileURLToPath(new URL("../../test-results/screenshots", import.meta.url));
 await mkdir(folder, { recursive: true });
@@ -25,55 +26,66 @@ async function shoot(name, sizes = Object.keys(SIZES)) {
       await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
       // The meters move, and the page is laid out anew.
       await new Promise((resume) => setTimeout(resume, 300));
-      await page.screenshot({ path: join(folder, `gadget-${name}-${size}-${scheme}.png`), fullPage: true });
+      await page.screenshot({ path: join(folder, `${name}-${size}-${scheme}.png`), fullPage: true });
     }
   }
 }
 
 const gadget = (dn) => `${demo.url}gadget?audio=raw&dn=${dn}&lang=en`;
 try {
+  page = await browser.page(`${demo.url}?audio=raw`);
+  await shoot("phone-1-signed-out");
+  await page.close();
+  const phone = await Phone.open(browser, demo, "5003");
+  ({ page } = phone);
+  await shoot("phone-2-ready");
+  await phone.call("601");
+  await phone.phase("talking");
+  await shoot("phone-3-talking");
+  await page.close();
+
   const second = await openGadget(await other.page(gadget("5002")), demo, "5002");
   page = await browser.page(gadget("5001"));
-  await shoot("1-signed-out");
+  await shoot("gadget-1-signed-out");
   await signIn(page, "5001", `${demo.password}x`);
   await text(page, "notice", "wrong");
-  await shoot("2-refused", ["small", "frame"]);
+  await shoot("gadget-2-refused", ["small", "frame"]);
   await openGadget(page, demo, "5001");
-  await shoot("3-ready");
+  await shoot("gadget-3-ready");
   await call(page, "602");
   await phase(page, "calling");
-  await shoot("4-calling", ["frame"]);
+  await shoot("gadget-4-calling", ["frame"]);
   await page.click("#hang-up");
   await phase(page, "ready");
   await call(second, "5001");
   await phase(page, "ringing");
-  await shoot("5-ringing");
+  await shoot("gadget-5-ringing");
   await page.click("#answer");
   await phase(page, "talking");
   await text(page, "quality-text", "Good");
-  await shoot("6-talking");
+  await shoot("gadget-6-talking");
   await page.click("#mute");
-  await shoot("7-muted", ["frame"]);
+  await shoot("gadget-7-muted", ["frame"]);
   await page.click("#mute");
   await page.click("#hold");
   await text(page, "state", "On hold");
-  await shoot("8-held", ["frame"]);
+  await shoot("gadget-8-held", ["frame"]);
   await page.click("#hold");
   await text(page, "state", "Connected");
   await page.click("#sound summary");
   await page.click("#keypad summary");
-  await shoot("9-sound");
+  await shoot("gadget-9-sound");
   await page.click("#sound summary");
   await page.click("#keypad summary");
   await second.click("#hang-up");
   await text(page, "state", "hung up");
-  await shoot("a-hung-up", ["frame"]);
+  await shoot("gadget-a-hung-up", ["frame"]);
   await call(page, "603");
   await text(page, "notice", "busy");
-  await shoot("b-busy", ["small", "frame"]);
+  await shoot("gadget-b-busy", ["small", "frame"]);
   await demo.stop();
   await text(page, "notice", "is lost");
-  await shoot("c-gateway-lost");
+  await shoot("gadget-c-gateway-lost");
 } finally {
   await browser.stop();
   await other.stop();
