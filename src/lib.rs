@@ -21,6 +21,7 @@ pub mod config;
 pub mod demo;
 pub mod gateway;
 pub mod http;
+pub mod journal;
 pub mod lab;
 pub mod media;
 pub mod sdp;

@@ -250,15 +250,15 @@ impl Loader {
                 .and_then(|calls| usize::try_from(calls).ok())
                 .unwrap_or(2),
         };
-        let log = Log {
-            level: self.take("log.level", parse::log_level).unwrap_or_else(|| "info".to_owned()),
-            format: self.take("log.format", parse::log_format).unwrap_or(LogFormat::Text),
-        };
+        let log = self.log();
+        let journal = self.journal();
+        let operations = self.operations();
+        let lifecycle = self.lifecycle();
         let sip = sip?;
         self.check_ports(&sip, &media);
         self.check_candidates(&http, &sip, &media, &turn);
         self.check_video(&media);
-        Some(Config { http, sip, media, turn, agents, log })
+        Some(Config { http, sip, media, turn, agents, journal, operations, lifecycle, log })
     }
 
     fn http(&mut self) -> Http {

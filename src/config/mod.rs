@@ -1,9 +1,13 @@
 //! Configuration: one TOML file, the environment, `--set`; validated whole before a port is opened.
 
 mod fault;
+mod journal;
 mod keys;
+mod lifecycle;
 mod load;
+mod operations;
 mod parse;
+mod telemetry;
 mod tokens;
 mod turn;
 mod types;

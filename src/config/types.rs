@@ -18,6 +18,9 @@ pub struct Config {
     pub media: Media,
     pub turn: Turn,
     pub agents: Agents,
+    pub journal: Journal,
+    pub operations: Operations,
+    pub lifecycle: Lifecycle,
     pub log: Log,
 }
 
@@ -318,6 +321,18 @@ pub struct Agents {
     /// Calls at a time per agent.
     pub max_calls: usize,
 }
+
+/// What is kept of what happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journal {}
+
+/// The operations API and the dashboard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operations {}
+
+/// Starting and stopping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lifecycle {}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
 use crate::agent::{EndReason, PostError, Session, SignInError};
+use crate::journal::{About, What};
 use crate::media::MediaEvent;
 use crate::sip::{Claim, Command, Driven, Event, UaConfig};
 use crate::wire::{Envelope, ToBrowser};
@@ -153,6 +154,8 @@ impl AgentTask {
             self.registered = true;
             self.shared.registered.fetch_add(1, Ordering::Relaxed);
             info!(user = self.user(), "registered");
+            let server = self.sip.ua().registration().server.to_string();
+            self.note(What::Registered { server });
         }
         self.enter();
     }
@@ -193,6 +196,7 @@ impl AgentTask {
         will_retry: bool,
     ) -> std::ops::ControlFlow<()> {
         self.note_registration();
+        self.note(What::RegistrationFailed { code, text: text.clone(), will_retry });
         match self.sip.server_down() {
             None => warn!(user = self.user(), code, text, will_retry, "registration failed"),
             // Told once, and not by every DN.
@@ -225,6 +229,11 @@ impl AgentTask {
         }
     }
 
+    /// Into the journal, about no call.
+    pub(super) fn note(&self, what: What) {
+        self.shared.journal.note(About::user(self.user()), what);
+    }
+
     pub(super) fn user(&self) -> &str {
         self.session.identity().user()
     }
@@ -244,6 +253,9 @@ impl AgentTask {
             self.shared.registered.fetch_sub(1, Ordering::Relaxed);
         }
         info!(user = self.user(), why = why.sentence(), "session ended");
+        if self.signed_in {
+            self.note(What::SessionEnded { why });
+        }
         // Whether the last refresh went well or not: the server may hold the binding.
         let unregister = self.signed_in
             && self.registers

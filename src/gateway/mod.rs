@@ -33,6 +33,7 @@ use crate::agent::{
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
+use crate::journal::Journal;
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
 use crate::sip::{Credentials, Endpoint, RegistrationStatus, Reliable, SessionTimer, UaConfig};
@@ -95,6 +96,7 @@ pub struct Registration {
 pub(crate) struct Shared {
     config: Config,
     call_config: CallConfig,
+    journal: Journal,
     endpoint: Endpoint,
     engine: Engine,
     ice: Ice,
@@ -125,13 +127,21 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    fn new(config: Config, endpoint: Endpoint, engine: Engine, ice: Ice, names: Names) -> Self {
+    fn new(
+        config: Config,
+        journal: Journal,
+        endpoint: Endpoint,
+        engine: Engine,
+        ice: Ice,
+        names: Names,
+    ) -> Self {
         let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names);
         let call_config = call_config(&config);
         let gateway = Self {
             shared: Arc::new(Shared {
                 config,
                 call_config,
+                journal,
                 endpoint,
                 engine,
                 ice,

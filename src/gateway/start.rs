@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::config::{self, Config};
 use crate::http::{BindError, Server};
+use crate::journal::{Journal, Observer};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds};
 use crate::sdp::SrtpPolicy;
 use crate::sip::resolve::SystemDns;
@@ -107,7 +108,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let turn_addrs = turn.as_ref().map(|turn| (turn.local_addr(), turn.tls_addr()));
     let endpoint = Endpoint::open(endpoint_config(&config.sip))?;
     let http = config.http.clone();
-    let gateway = Gateway::new(config, endpoint, engine.clone(), ice, names);
+    let journal = Journal::new(observers(&config));
+    let gateway = Gateway::new(config, journal, endpoint, engine.clone(), ice, names);
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
     info!(
@@ -127,6 +129,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let task = tokio::spawn(server.run(stop_http.clone()));
     let base_path = http.base_path;
     Ok(Running { gateway, http_addr, scheme, base_path, stop_http, http: task })
+}
+
+/// Who is told of what happens. The order is that of the telling.
+fn observers(_config: &Config) -> Vec<Arc<dyn Observer>> {
+    Vec::new()
 }
 
 fn hold_music(media: &config::Media) -> Result<Option<Arc<Music>>, StartError> {

@@ -14,6 +14,7 @@ mod ice;
 mod io;
 mod jsapi;
 pub mod openapi;
+mod operators;
 mod reply;
 mod rest;
 mod server;

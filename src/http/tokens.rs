@@ -83,7 +83,11 @@ impl Tokens {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_operator(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn has_operators(&self) -> bool {
+        !self.operators.is_empty()
+    }
+
+    pub(super) fn is_operator(&self, headers: &HeaderMap) -> bool {
         let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = value.and_then(|value| value.split_once(' '));
         token.is_some_and(|(scheme, token)| {
@@ -258,7 +262,7 @@ async fn give(app: &App, conn: &Conn, request: Request) -> Result<Response, Prob
 }
 
 /// Who has the right token is never kept waiting for those who guess.
-fn refuse(app: &App, remote: IpAddr) -> Problem {
+pub(super) fn refuse(app: &App, remote: IpAddr) -> Problem {
     let now = Instant::now();
     if let Err(seconds) = app.throttle.check(remote, OPERATOR, now) {
         let sentence = format!("too many tries; try again in {seconds} s");

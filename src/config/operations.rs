@@ -1,0 +1,10 @@
+//! The section `[operations]`.
+
+use super::load::Loader;
+use super::types::Operations;
+
+impl Loader {
+    pub(super) fn operations(&mut self) -> Operations {
+        Operations {}
+    }
+}

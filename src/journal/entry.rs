@@ -1,0 +1,126 @@
+//! What happened, as one value for everybody who wants to know: a call's timeline, the dashboard, the
+//! metrics, the alerts, the store.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::agent::{Dialect, EndReason};
+use crate::media::{CallStats, MediaEvent};
+
+use super::record::CallRecord;
+
+/// Something that happened. Holds no secret: passwords, SSIDs, tokens and keys are taken out before.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub at: SystemTime,
+    pub about: About,
+    pub what: What,
+}
+
+/// Whom and what it is about, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// The DN, or the id of a guest.
+    pub user: Option<Arc<str>>,
+    /// Our own id of the call, as in the log and in the raw-SDP dialect.
+    pub call: Option<Arc<str>>,
+}
+
+impl About {
+    pub fn user(user: &str) -> Self {
+        Self { user: Some(user.into()), call: None }
+    }
+
+    pub fn call(user: &str, call: &str) -> Self {
+        Self { user: Some(user.into()), call: Some(call.into()) }
+    }
+}
+
+/// What it was.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum What {
+    // An agent.
+    SignedIn {
+        dialect: Dialect,
+        remote: IpAddr,
+    },
+    /// `fault` is a word of a bounded set, for metrics; `detail` a sentence.
+    SignInRefused {
+        remote: IpAddr,
+        fault: &'static str,
+        detail: String,
+    },
+    SessionEnded {
+        why: EndReason,
+    },
+    Registered {
+        server: String,
+    },
+    RegistrationFailed {
+        code: u16,
+        text: String,
+        will_retry: bool,
+    },
+
+    // A call.
+    CallStarted {
+        peer: String,
+        incoming: bool,
+        call_uuid: Option<String>,
+    },
+    /// The words of [`crate::agent::CallState::state`].
+    CallState(&'static str),
+    /// A message of the browser's, or one for it. SDP is in `body` without keys and passwords.
+    Http {
+        inbound: bool,
+        /// `OFFER`, `answer`, `BYE`, as the dialect calls it.
+        kind: &'static str,
+        /// How long it had waited in the mailbox until a poll took it; outbound only.
+        waited: Option<Duration>,
+        body: String,
+    },
+    /// A SIP message as it went over the wire, credentials and keys taken out.
+    Sip {
+        inbound: bool,
+        /// `udp`, `tcp`, `tls`.
+        transport: &'static str,
+        local: SocketAddr,
+        peer: SocketAddr,
+        call_id: String,
+        text: Arc<str>,
+    },
+    Media(MediaEvent),
+    /// Either side holds, or has stopped to.
+    Hold {
+        by_browser: bool,
+        held: bool,
+    },
+    /// Every few seconds while a call has media: the counters so far.
+    Quality(Box<CallStats>),
+    CallEnded(Box<CallRecord>),
+
+    // The gateway.
+    Server {
+        name: String,
+        up: bool,
+        reason: Option<String>,
+        rtt: Option<Duration>,
+    },
+    Draining {
+        /// Calls that it waits for.
+        calls: usize,
+    },
+    Reloaded {
+        /// Keys that took effect.
+        changed: Vec<String>,
+    },
+    /// An alert was raised, or is over.
+    Alert {
+        /// A word of a bounded set: `registration`, `no_rtp`, `ports`, `sip_server`.
+        kind: &'static str,
+        raised: bool,
+        text: String,
+    },
+}

@@ -1,0 +1,66 @@
+//! What happened, and who is told: timelines of calls, what stays of them, watchers.
+//!
+//! Whatever does something worth knowing makes an [`Entry`] of it and hands it to the [`Journal`]. That
+//! is cheap and never waits: an observer that is slow or keeps things does so on a thread of its own.
+
+mod entry;
+mod record;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+pub use entry::{About, Entry, What};
+pub use record::{CallRecord, LegRecord, StreamRecord};
+
+/// Is told of every entry, in the caller's task: no waiting, no system calls, nothing that grows.
+pub trait Observer: Send + Sync + 'static {
+    fn observe(&self, entry: &Entry);
+}
+
+/// A handle; clones are the same journal.
+#[derive(Clone, Default)]
+pub struct Journal {
+    observers: Arc<[Arc<dyn Observer>]>,
+}
+
+impl Journal {
+    pub fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
+        Self { observers: observers.into() }
+    }
+
+    pub fn note(&self, about: About, what: What) {
+        let entry = Entry { at: SystemTime::now(), about, what };
+        for observer in self.observers.iter() {
+            observer.observe(&entry);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<Entry>>);
+
+    impl Observer for Seen {
+        fn observe(&self, entry: &Entry) {
+            self.0.lock().unwrap().push(entry.clone());
+        }
+    }
+
+    #[test]
+    fn every_observer_is_told() {
+        let (one, two) = (Arc::new(Seen::default()), Arc::new(Seen::default()));
+        let journal = Journal::new(vec![one.clone(), two.clone()]);
+        journal.note(About::call("5001", "c1"), What::CallState("ringing"));
+        for seen in [one, two] {
+            let entries = seen.0.lock().unwrap();
+            assert_eq!(entries.len(), 1);
+            assert_eq!(entries[0].about, About::call("5001", "c1"));
+            assert!(matches!(entries[0].what, What::CallState("ringing")));
+        }
+    }
+}
