@@ -57,6 +57,7 @@ pub const KEYS: &[&str] = &[
     "turn.external",
     "agents.lease_seconds",
     "agents.max_calls",
+    "operations.no_rtp_seconds",
     "log.level",
     "log.format",
 ];

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::agent::{Dialect, MessageError, Session};
 use crate::call::{FirstOffer, InviteOffer, Line, MediaLocal, Output};
-use crate::media::{Bridge, MediaEvent, MediaId};
+use crate::media::{Bridge, Flow, MediaEvent, MediaId};
 use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
 use crate::wire::{DataPair, FromBrowser, RoapError, RoapIds, ToBrowser};
 
@@ -318,8 +318,8 @@ impl AgentTask {
         bridge: Bridge,
         media: mpsc::Receiver<(MediaId, MediaEvent)>,
     ) {
-        let (calls, known) = (Vec::new(), Vec::new());
-        self.line = Some(Box::new(ActiveLine { line, bridge, media, calls, known }));
+        let (calls, known, flow) = (Vec::new(), Vec::new(), Flow::NONE);
+        self.line = Some(Box::new(ActiveLine { line, bridge, media, calls, known, flow }));
     }
 
     /// Before the line's outputs are taken: they are about calls that are known here.
@@ -396,10 +396,12 @@ impl AgentTask {
                     let user = self.session.identity().user();
                     line.record(&call, user, &end, Instant::now());
                     self.shared.active_calls.fetch_sub(1, Ordering::Relaxed);
+                    self.shared.live.remove(&call.id);
                 }
             }
         }
         self.line.take_if(|line| line.line.is_over());
+        self.show_calls();
         let waiting = self.line.as_ref().filter(|line| line.line.awaits_browser_answer());
         let peer = waiting.and_then(|line| line.current()).map(|call| call.peer.clone());
         self.session.set_awaited_answer(peer);

@@ -9,8 +9,10 @@ mod agent_task;
 mod bindings;
 mod calls;
 mod commands;
+mod live;
 mod names;
 mod network;
+mod operations;
 mod servers;
 mod start;
 mod tls_watch;
@@ -29,11 +31,12 @@ use tracing::{info, warn};
 
 use crate::agent::{
     Answer, Backend, EndReason, Health, IceServers, Identity, LineCommand, LineState, MessageError,
-    Session, Sessions, SignIn, SignInError,
+    Operations, Session, Sessions, SignIn, SignInError,
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
 use crate::journal::Journal;
+use crate::journal::watch::Watch;
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
 use crate::sip::{Credentials, Endpoint, RegistrationStatus, Reliable, SessionTimer, UaConfig};
@@ -41,6 +44,7 @@ use crate::wire::FromBrowser;
 
 use agent_task::AgentTask;
 use bindings::Bindings;
+use live::LiveCalls;
 use names::Names;
 use servers::Watcher;
 pub use start::{Running, StartError, start};
@@ -80,6 +84,11 @@ enum Request {
     State {
         reply: oneshot::Sender<LineState>,
     },
+    /// By an operator; the answer is whether there was such a call.
+    HangUp {
+        call: String,
+        reply: oneshot::Sender<bool>,
+    },
     SignOut {
         done: oneshot::Sender<()>,
     },
@@ -97,8 +106,13 @@ pub(crate) struct Shared {
     config: Config,
     call_config: CallConfig,
     journal: Journal,
+    /// What the operators look at.
+    watch: Arc<Watch>,
+    live: LiveCalls,
     endpoint: Endpoint,
     engine: Engine,
+    /// Pairs of RTP ports there are.
+    ports: u64,
     ice: Ice,
     /// To the SIP servers and the pacer.
     link: Link,
@@ -130,6 +144,7 @@ impl Gateway {
     fn new(
         config: Config,
         journal: Journal,
+        watch: Arc<Watch>,
         endpoint: Endpoint,
         engine: Engine,
         ice: Ice,
@@ -137,13 +152,17 @@ impl Gateway {
     ) -> Self {
         let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names);
         let call_config = call_config(&config);
+        let ports = operations::port_pairs(&config.media.rtp_ports);
         let gateway = Self {
             shared: Arc::new(Shared {
                 config,
                 call_config,
                 journal,
+                watch,
+                live: LiveCalls::new(),
                 endpoint,
                 engine,
+                ports,
                 ice,
                 link: watched.link,
                 servers: watched.status,
@@ -161,6 +180,7 @@ impl Gateway {
             }),
         };
         gateway.shared.tasks.spawn(sweep_leases(Arc::clone(&gateway.shared)));
+        gateway.shared.tasks.spawn(operations::watch_over(Arc::clone(&gateway.shared)));
         gateway.shared.tasks.spawn(watcher.run(gateway.shared.shutdown.clone()));
         gateway.shared.tasks.spawn(tls_watch::keep_current(
             gateway.shared.endpoint.clone(),
@@ -379,6 +399,10 @@ impl Backend for Gateway {
             registered_agents: self.shared.registered.load(Ordering::Relaxed),
             active_calls: self.shared.active_calls.load(Ordering::Relaxed),
         }
+    }
+
+    fn operations(&self) -> &dyn Operations {
+        self
     }
 
     fn ice_servers(&self, user: &Identity) -> IceServers {
