@@ -73,6 +73,9 @@ pub enum SignInError {
     /// 429
     #[error("too many tries; try again in {retry_after_seconds} s")]
     TooManyTries { retry_after_seconds: u64 },
+    /// 503: this gateway is about to stop; another one, or this one when it is back, takes the agent.
+    #[error("the gateway takes no sign-in now: it is stopping")]
+    Draining { retry_after_seconds: u64 },
     /// 503: this gateway is full, or about to stop.
     #[error("the gateway takes no sign-in now: {0}")]
     Busy(&'static str),

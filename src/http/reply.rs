@@ -112,6 +112,7 @@ pub(super) fn sign_in_status(error: &SignInError) -> (StatusCode, &'static str) 
         SignInError::UnknownDn(_) => (StatusCode::NOT_FOUND, "dn_unknown"),
         SignInError::IdInUse => (StatusCode::CONFLICT, "id_in_use"),
         SignInError::TooManyTries { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_tries"),
+        SignInError::Draining { .. } => (StatusCode::SERVICE_UNAVAILABLE, "gateway_draining"),
         SignInError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "gateway_busy"),
         SignInError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "sip_unavailable"),
         SignInError::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, "sip_timeout"),
