@@ -57,6 +57,7 @@ pub const KEYS: &[&str] = &[
     "turn.external",
     "agents.lease_seconds",
     "agents.max_calls",
+    "gateway.drain_seconds",
     "log.level",
     "log.format",
 ];

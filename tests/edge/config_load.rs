@@ -167,6 +167,7 @@ fn every_key_can_come_from_everywhere() {
             "[\"turn:t.example?transport=tcp\", \"stun:s.example:3478\"]",
         ),
         ("agents.lease_seconds", "30", "30"),
+        ("gateway.drain_seconds", "300", "300"),
         ("agents.max_calls", "2", "2"),
         ("log.level", "info,wrtc_gateway::sip=debug", "\"info,wrtc_gateway::sip=debug\""),
         ("log.format", "json", "\"json\""),
