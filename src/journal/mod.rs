@@ -4,12 +4,18 @@
 //! is cheap and never waits: an observer that is slow or keeps things does so on a thread of its own.
 
 mod entry;
+mod event;
+mod finished;
 mod record;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use entry::{About, Entry, What};
+pub use event::{
+    Details, Kind, LegQuality, Party, QualityPoint, Scalar, StreamQuality, Timeline, TimelineEvent, Way,
+};
+pub use finished::{FinishedCall, History, HistoryError, Keeper};
 pub use record::{CallRecord, LegRecord, StreamRecord};
 
 /// Is told of every entry, in the caller's task: no waiting, no system calls, nothing that grows.
