@@ -57,6 +57,13 @@ pub const KEYS: &[&str] = &[
     "turn.external",
     "agents.lease_seconds",
     "agents.max_calls",
+    "journal.store",
+    "journal.keep_days",
+    "journal.max_megabytes",
+    "journal.keep_bodies",
+    "journal.hep",
+    "journal.hep_capture_id",
+    "journal.hep_password_file",
     "log.level",
     "log.format",
 ];
