@@ -58,6 +58,13 @@ pub const KEYS: &[&str] = &[
     "agents.lease_seconds",
     "agents.max_calls",
     "gateway.drain_seconds",
+    "journal.store",
+    "journal.keep_days",
+    "journal.max_megabytes",
+    "journal.keep_bodies",
+    "journal.hep",
+    "journal.hep_capture_id",
+    "journal.hep_password_file",
     "log.level",
     "log.format",
 ];

@@ -169,6 +169,13 @@ fn every_key_can_come_from_everywhere() {
         ("agents.lease_seconds", "30", "30"),
         ("gateway.drain_seconds", "300", "300"),
         ("agents.max_calls", "2", "2"),
+        ("journal.store", "/var/lib/gw/calls.db", "\"/var/lib/gw/calls.db\""),
+        ("journal.keep_days", "7", "7"),
+        ("journal.max_megabytes", "100", "100"),
+        ("journal.keep_bodies", "off", "\"off\""),
+        ("journal.hep", "udp:homer.example:9061", "\"udp:homer.example:9061\""),
+        ("journal.hep_capture_id", "7", "7"),
+        ("journal.hep_password_file", "/etc/gw/hep", "\"/etc/gw/hep\""),
         ("log.level", "info,wrtc_gateway::sip=debug", "\"info,wrtc_gateway::sip=debug\""),
         ("log.format", "json", "\"json\""),
     ];
