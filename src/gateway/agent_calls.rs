@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::agent::{Dialect, MessageError, Session};
 use crate::call::{FirstOffer, InviteOffer, Line, MediaLocal, Output};
+use crate::journal::{About, What};
 use crate::media::{Bridge, MediaEvent, MediaId};
 use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
 use crate::wire::{DataPair, FromBrowser, RoapError, RoapIds, ToBrowser};
@@ -379,6 +380,14 @@ impl AgentTask {
                 Output::Browser(session, message) => {
                     if let Some(envelope) = line.envelope(session, message) {
                         self.post(envelope);
+                    }
+                }
+                Output::Sip(command @ Command::Accept { session, .. }) => {
+                    self.sip.command(command);
+                    let took = self.asked.elapsed();
+                    if let Some(call) = line.info(session) {
+                        let about = About::call(self.session.identity().user(), &call.id);
+                        self.shared.journal.note(about, What::Answered { took });
                     }
                 }
                 Output::Sip(command) => self.sip.command(command),

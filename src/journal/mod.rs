@@ -13,7 +13,8 @@ use std::time::SystemTime;
 
 pub use entry::{About, Entry, What};
 pub use event::{
-    Details, Kind, LegQuality, Party, QualityPoint, Scalar, StreamQuality, Timeline, TimelineEvent, Way,
+    Details, Kind, LegQuality, Party, QualityPoint, Scalar, StreamQuality, Timeline, TimelineEvent,
+    Way,
 };
 pub use finished::{FinishedCall, History, HistoryError, Keeper};
 pub use record::{CallRecord, LegRecord, StreamRecord};
