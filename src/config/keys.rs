@@ -67,6 +67,13 @@ pub const KEYS: &[&str] = &[
     "journal.hep_password_file",
     "log.level",
     "log.format",
+    "log.file",
+    "log.rotate_mb",
+    "log.rotate_daily",
+    "log.keep",
+    "metrics.listen",
+    "metrics.open",
+    "tracing.otlp",
 ];
 
 /// Whether its value must not be shown, not even in a fault.

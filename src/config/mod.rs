@@ -14,5 +14,6 @@ mod types;
 
 pub use fault::{ConfigErrors, Fault, Origin};
 pub use keys::{KEYS, environment_name};
+pub use telemetry::{Collector, Log, LogFile, LogFormat, Metrics, Tracing, check_log_level};
 pub use turn::is_secret as is_turn_secret;
 pub use types::*;
