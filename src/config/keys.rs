@@ -57,6 +57,7 @@ pub const KEYS: &[&str] = &[
     "turn.external",
     "agents.lease_seconds",
     "agents.max_calls",
+    "gateway.drain_seconds",
     "journal.store",
     "journal.keep_days",
     "journal.max_megabytes",

@@ -360,7 +360,10 @@ pub struct Operations {}
 
 /// Starting and stopping.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lifecycle {}
+pub struct Lifecycle {
+    /// How long calls may go on after the gateway was told to stop.
+    pub drain: Duration,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {

@@ -9,6 +9,7 @@ mod agent_task;
 mod bindings;
 mod calls;
 mod commands;
+mod drain;
 mod names;
 mod network;
 mod servers;
@@ -16,6 +17,7 @@ mod start;
 mod tls_watch;
 mod turn;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -33,7 +35,7 @@ use crate::agent::{
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
-use crate::journal::Journal;
+use crate::journal::{About, Journal, What};
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
 use crate::sip::{Credentials, Endpoint, RegistrationStatus, Reliable, SessionTimer, UaConfig};
@@ -41,6 +43,8 @@ use crate::wire::FromBrowser;
 
 use agent_task::AgentTask;
 use bindings::Bindings;
+use drain::Drain;
+pub use drain::Life;
 use names::Names;
 use servers::Watcher;
 pub use start::{Running, StartError, start};
@@ -117,6 +121,7 @@ pub(crate) struct Shared {
     registered: AtomicUsize,
     active_calls: AtomicUsize,
     tasks: TaskTracker,
+    drain: Drain,
     shutdown: CancellationToken,
 }
 
@@ -135,7 +140,7 @@ impl Gateway {
         ice: Ice,
         names: Names,
     ) -> Self {
-        let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names);
+        let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names, journal.clone());
         let call_config = call_config(&config);
         let gateway = Self {
             shared: Arc::new(Shared {
@@ -157,6 +162,7 @@ impl Gateway {
                 registered: AtomicUsize::new(0),
                 active_calls: AtomicUsize::new(0),
                 tasks: TaskTracker::new(),
+                drain: Drain::default(),
                 shutdown: CancellationToken::new(),
             }),
         };
@@ -205,6 +211,31 @@ impl Gateway {
         self.shared.link.pacing.waiting()
     }
 
+    /// How far its life has come.
+    pub fn life(&self) -> Life {
+        match self.shared.drain.until() {
+            _ if self.shared.shutdown.is_cancelled() => Life::Stopping,
+            Some(until) => Life::Draining { calls: self.calls(), until },
+            None => Life::Serving,
+        }
+    }
+
+    fn calls(&self) -> usize {
+        self.shared.active_calls.load(Ordering::Relaxed)
+    }
+
+    /// Takes nobody new from now on, and ends with the last call; see [`Running::drained`]. Again it does
+    /// nothing.
+    pub fn drain(&self) -> Life {
+        let limit = self.shared.config.lifecycle.drain;
+        if self.shared.drain.begin(Instant::now() + limit) {
+            let calls = self.calls();
+            info!(calls, limit_s = limit.as_secs(), "draining");
+            self.shared.journal.note(About::default(), What::Draining { calls });
+        }
+        self.life()
+    }
+
     /// Ends every session and call. DNs stay registered: the agents come back to a restarted gateway
     /// before their registrations run out.
     pub async fn shut_down(&self) {
@@ -217,9 +248,26 @@ impl Gateway {
     }
 
     async fn sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
+        let (remote, user) = (request.remote, request.identity.user().to_owned());
+        let outcome = self.try_sign_in(request).await;
+        if let Err(error) = &outcome {
+            self.note_refusal(remote, &user, error);
+        }
+        outcome
+    }
+
+    fn note_refusal(&self, remote: IpAddr, user: &str, error: &SignInError) {
+        let (fault, detail) = (error.label(), error.to_string());
+        // What is no id may be anything, a password among others.
+        let about = if check_id(user).is_ok() { About::user(user) } else { About::default() };
+        self.shared.journal.note(about, What::SignInRefused { remote, fault, detail });
+    }
+
+    async fn try_sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
         let shared = &self.shared;
-        if shared.shutdown.is_cancelled() {
-            return Err(SignInError::Busy("it is stopping"));
+        if shared.shutdown.is_cancelled() || shared.drain.until().is_some() {
+            let retry_after_seconds = drain::COME_BACK.as_secs();
+            return Err(SignInError::Draining { retry_after_seconds });
         }
         check_id(request.identity.user())?;
         if let Some(other) =
@@ -240,7 +288,13 @@ impl Gateway {
         let _registering = shared.bindings.register(&request.identity).await;
         let session = Session::new(&request);
         let (outcome_tx, outcome) = oneshot::channel();
-        let mut task = AgentTask::new(Arc::clone(shared), Arc::clone(&session), config, outcome_tx);
+        let mut task = AgentTask::new(
+            Arc::clone(shared),
+            Arc::clone(&session),
+            request.remote,
+            config,
+            outcome_tx,
+        );
         shared.tasks.spawn(async move {
             task.run().await;
             drop(task);
@@ -309,6 +363,10 @@ impl Gateway {
 impl Backend for Gateway {
     fn sign_in(&self, request: SignIn) -> Answer<'_, Result<Arc<Session>, SignInError>> {
         Box::pin(self.sign_in(request))
+    }
+
+    fn sign_in_refused(&self, remote: IpAddr, user: &str, error: &SignInError) {
+        self.note_refusal(remote, user, error);
     }
 
     fn sign_out<'a>(&'a self, session: &'a Arc<Session>) -> Answer<'a, ()> {

@@ -13,10 +13,11 @@ use std::time::SystemTime;
 
 pub use entry::{About, Entry, What};
 pub use event::{
-    Details, Kind, LegQuality, Party, QualityPoint, Scalar, StreamQuality, Timeline, TimelineEvent, Way,
+    Details, Kind, LegQuality, Party, QualityPoint, Scalar, StreamQuality, Timeline, TimelineEvent,
+    Way,
 };
 pub use finished::{FinishedCall, History, HistoryError, Keeper};
-pub use record::{CallRecord, LegRecord, StreamRecord};
+pub use record::{CallRecord, LegRecord, StreamRecord, unix_ms};
 
 /// Is told of every entry, in the caller's task: no waiting, no system calls, nothing that grows.
 pub trait Observer: Send + Sync + 'static {

@@ -168,6 +168,7 @@ fn every_key_can_come_from_everywhere() {
         ),
         ("agents.lease_seconds", "30", "30"),
         ("agents.max_calls", "2", "2"),
+        ("gateway.drain_seconds", "300", "300"),
         ("journal.store", "/var/lib/gw/calls.db", "\"/var/lib/gw/calls.db\""),
         ("journal.keep_days", "7", "7"),
         ("journal.max_megabytes", "100", "100"),
