@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::agent::{Dialect, MessageError, Session};
-use crate::call::{FirstOffer, InviteOffer, Line, MediaLocal, Output};
+use crate::call::{CallEnd, FirstOffer, InviteOffer, Line, MediaLocal, Output};
 use crate::journal::{About, What};
-use crate::media::{Bridge, MediaEvent, MediaId};
+use crate::media::{Bridge, CallStats, MediaEvent, MediaId};
 use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
 use crate::wire::{DataPair, FromBrowser, RoapError, RoapIds, ToBrowser};
 
@@ -240,36 +240,35 @@ impl AgentTask {
     }
 
     pub(super) fn call_in(&mut self, session: SessionId, invited: Invited, now: Instant) {
-        let refuse = |task: &mut Self, code: u16, text: &str| {
-            info!(user = task.user(), peer = %invited.from, code, text, "call refused");
-            task.sip.command(Command::End { session, code, text: text.to_owned() });
-        };
         let replaces = invited.replaces;
         if replaces.is_none() && !self.session.is_present(now) {
-            return refuse(self, 480, "the agent's browser is not there");
+            return self.refuse(session, invited, 480, "the agent's browser is not there");
         }
         let calls = self.line.as_ref().map_or(0, |line| line.line.calls());
         if replaces.is_none() && calls >= self.shared.config.agents.max_calls {
-            return refuse(self, 486, "Busy Here");
+            return self.refuse(session, invited, 486, "Busy Here");
         }
         let config = self.shared.call_config.clone();
         let offer = match InviteOffer::parse(&invited, &config) {
             Ok(offer) => offer,
-            Err(error) => return refuse(self, 488, &error.to_string()),
+            Err(error) => return self.refuse(session, invited, 488, &error.to_string()),
         };
         match (&mut self.line, replaces) {
             (Some(line), Some(old)) => {
                 if !line.line.replaced(old, session, offer, now) {
                     return self.drain();
                 }
+                line.took_place(old, &invited.call_id);
             }
-            (None, Some(_)) => return refuse(self, 481, "no such call to replace"),
+            (None, Some(_)) => {
+                return self.refuse(session, invited, 481, "no such call to replace");
+            }
             (Some(line), None) => line.line.invited(session, offer, now),
             (None, None) => {
                 let (bridge, media) = match self.open_media() {
                     Ok(opened) => opened,
                     // Not 503, which says that the whole server is out of service (RFC 3261 21.5.4).
-                    Err(text) => return refuse(self, 480, &text),
+                    Err(text) => return self.refuse(session, invited, 480, &text),
                 };
                 let local = media_local(&bridge, offer.may_have_video(&config));
                 let dialect = self.session.dialect();
@@ -280,6 +279,18 @@ impl AgentTask {
         }
         self.note_call(CallInfo::incoming(session, invited, now), "incoming");
         self.drain();
+    }
+
+    /// A call that does not come to be one: it has its record all the same.
+    fn refuse(&mut self, session: SessionId, invited: Invited, code: u16, text: &str) {
+        info!(user = self.user(), peer = %invited.from, code, text, "call refused");
+        let now = Instant::now();
+        let call = CallInfo::incoming(session, invited, now);
+        self.note_started(&call, true);
+        self.sip.command(Command::End { session, code, text: text.to_owned() });
+        let end = CallEnd::refused(code, text);
+        let record = call.record(&self.session, &end, &CallStats::default(), now);
+        self.note_about(&call.id, What::CallEnded(Box::new(record)));
     }
 
     /// A REFER that came in. Out of any call of ours it would make the telephone dial by itself, with
@@ -327,6 +338,7 @@ impl AgentTask {
     fn note_call(&mut self, mut call: CallInfo, direction: &str) {
         let user = self.session.identity().user();
         info!(call = %call.id, user, peer = %call.peer, direction, "call started");
+        self.note_started(&call, direction == "incoming");
         self.shared.active_calls.fetch_add(1, Ordering::Relaxed);
         if let Some(line) = &mut self.line {
             call.before = line.bridge.stats();
@@ -334,9 +346,48 @@ impl AgentTask {
         }
     }
 
+    fn note_started(&self, call: &CallInfo, incoming: bool) {
+        let (peer, call_uuid) = (call.peer.clone(), call.call_uuid.clone());
+        self.note_about(&call.id, What::CallStarted { peer, incoming, call_uuid });
+    }
+
+    /// Into the journal, about a call.
+    fn note_about(&self, call: &str, what: What) {
+        self.shared.journal.note(About::call(self.user(), call), what);
+    }
+
+    /// How each call stands, where that is news.
+    fn note_states(&mut self) {
+        let Some(ActiveLine { line, calls, .. }) = self.line.as_deref_mut() else { return };
+        let (journal, user) = (&self.shared.journal, self.session.identity().user());
+        for call in calls {
+            let state = line.state(call.session);
+            if state != "ended" && std::mem::replace(&mut call.state, state) != state {
+                journal.note(About::call(user, &call.id), What::CallState(state));
+            }
+            let held = line.holds(call.session);
+            let before = std::mem::replace(&mut call.held, held);
+            for (by_browser, was, is) in [(true, before.0, held.0), (false, before.1, held.1)] {
+                if was != is {
+                    call.holds += u32::from(is);
+                    let what = What::Hold { by_browser, held: is };
+                    journal.note(About::call(user, &call.id), what);
+                }
+            }
+        }
+    }
+
     pub(super) fn handle_media(&mut self, event: MediaEvent) {
         let Some(line) = &mut self.line else { return };
         let user = self.session.identity().user();
+        let call = line.current().map(|call| call.id.as_str()).unwrap_or_default();
+        if !call.is_empty() {
+            let about = About::call(user, call);
+            self.shared.journal.note(about, What::Media(without_digit(event.clone())));
+        }
+        if let MediaEvent::Silent { from_sip, .. } = event {
+            line.silent(if from_sip { "sip" } else { "browser" });
+        }
         let call = line.current().map(|call| call.id.as_str()).unwrap_or_default();
         match event {
             // Not logged: digits are card numbers and PINs.
@@ -402,12 +453,15 @@ impl AgentTask {
                         continue;
                     };
                     let call = line.calls.remove(at);
-                    let user = self.session.identity().user();
-                    line.record(&call, user, &end, Instant::now());
+                    let stats = line.bridge.stats();
+                    let record = call.record(&self.session, &end, &stats, Instant::now());
+                    record.log();
+                    self.note_about(&call.id, What::CallEnded(Box::new(record)));
                     self.shared.active_calls.fetch_sub(1, Ordering::Relaxed);
                 }
             }
         }
+        self.note_states();
         self.line.take_if(|line| line.line.is_over());
         let waiting = self.line.as_ref().filter(|line| line.line.awaits_browser_answer());
         let peer = waiting.and_then(|line| line.current()).map(|call| call.peer.clone());
@@ -424,6 +478,16 @@ fn media_local(bridge: &Bridge, wants_video: bool) -> MediaLocal {
     });
     let video = video.and_then(Result::ok);
     MediaLocal { browser: bridge.browser_local(), rtp: bridge.rtp_local(), video }
+}
+
+/// Which digit it was is nobody's business: they are card numbers and PINs.
+fn without_digit(event: MediaEvent) -> MediaEvent {
+    match event {
+        MediaEvent::Digit { duration, from_sip, .. } => {
+            MediaEvent::Digit { digit: '*', duration, from_sip }
+        }
+        event => event,
+    }
 }
 
 fn side(from_sip: bool) -> &'static str {

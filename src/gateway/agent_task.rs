@@ -1,5 +1,6 @@
 //! One signed-in agent: its user agent, its calls, its session.
 
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -22,6 +23,8 @@ type Outcome = oneshot::Sender<Result<(), SignInError>>;
 pub(super) struct AgentTask {
     pub(super) shared: Arc<Shared>,
     pub(super) session: Arc<Session>,
+    /// Where it was signed in from.
+    remote: IpAddr,
     pub(super) sender: mpsc::Sender<Request>,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) sip: Driven,
@@ -44,6 +47,7 @@ impl AgentTask {
     pub fn new(
         shared: Arc<Shared>,
         session: Arc<Session>,
+        remote: IpAddr,
         config: UaConfig,
         outcome: Outcome,
     ) -> Self {
@@ -54,6 +58,7 @@ impl AgentTask {
         Self {
             shared,
             session,
+            remote,
             sender,
             requests,
             sip,
@@ -186,6 +191,7 @@ impl AgentTask {
             self.shared.sessions.insert(Arc::clone(&self.session))
         };
         self.signed_in = true;
+        self.note(What::SignedIn { dialect: self.session.dialect(), remote: self.remote });
         for older in replaced {
             // What is in the mailbox is still fetched by a hanging poll; later nothing is taken in.
             let told = older.post(notice(ToBrowser::Replaced));

@@ -16,6 +16,7 @@ mod start;
 mod tls_watch;
 mod turn;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -33,7 +34,7 @@ use crate::agent::{
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
-use crate::journal::Journal;
+use crate::journal::{About, Journal, What};
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
 use crate::sip::{Credentials, Endpoint, RegistrationStatus, Reliable, SessionTimer, UaConfig};
@@ -136,7 +137,7 @@ impl Gateway {
         ice: Ice,
         names: Names,
     ) -> Self {
-        let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names);
+        let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names, journal.clone());
         let call_config = call_config(&config);
         let gateway = Self {
             shared: Arc::new(Shared {
@@ -218,6 +219,22 @@ impl Gateway {
     }
 
     async fn sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
+        let (remote, user) = (request.remote, request.identity.user().to_owned());
+        let outcome = self.try_sign_in(request).await;
+        if let Err(error) = &outcome {
+            self.note_refusal(remote, &user, error);
+        }
+        outcome
+    }
+
+    fn note_refusal(&self, remote: IpAddr, user: &str, error: &SignInError) {
+        let (fault, detail) = (error.label(), error.to_string());
+        // What is no id may be anything, a password among others.
+        let about = if check_id(user).is_ok() { About::user(user) } else { About::default() };
+        self.shared.journal.note(about, What::SignInRefused { remote, fault, detail });
+    }
+
+    async fn try_sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
         let shared = &self.shared;
         if shared.shutdown.is_cancelled() {
             return Err(SignInError::Busy("it is stopping"));
@@ -241,7 +258,13 @@ impl Gateway {
         let _registering = shared.bindings.register(&request.identity).await;
         let session = Session::new(&request);
         let (outcome_tx, outcome) = oneshot::channel();
-        let mut task = AgentTask::new(Arc::clone(shared), Arc::clone(&session), config, outcome_tx);
+        let mut task = AgentTask::new(
+            Arc::clone(shared),
+            Arc::clone(&session),
+            request.remote,
+            config,
+            outcome_tx,
+        );
         shared.tasks.spawn(async move {
             task.run().await;
             drop(task);
@@ -310,6 +333,10 @@ impl Gateway {
 impl Backend for Gateway {
     fn sign_in(&self, request: SignIn) -> Answer<'_, Result<Arc<Session>, SignInError>> {
         Box::pin(self.sign_in(request))
+    }
+
+    fn sign_in_refused(&self, remote: IpAddr, user: &str, error: &SignInError) {
+        self.note_refusal(remote, user, error);
     }
 
     fn sign_out<'a>(&'a self, session: &'a Arc<Session>) -> Answer<'a, ()> {

@@ -104,18 +104,17 @@ impl Problem {
 
 /// Status and code word. 504 where no answer came; the JSAPI dialect makes 503 of it.
 pub(super) fn sign_in_status(error: &SignInError) -> (StatusCode, &'static str) {
-    match error {
-        SignInError::BadId(_) => (StatusCode::BAD_REQUEST, "bad_id"),
-        SignInError::Refused(_) => (StatusCode::UNAUTHORIZED, "credentials_refused"),
-        SignInError::Token => (StatusCode::UNAUTHORIZED, "token_unknown"),
-        SignInError::Forbidden(_) => (StatusCode::FORBIDDEN, "dn_forbidden"),
-        SignInError::UnknownDn(_) => (StatusCode::NOT_FOUND, "dn_unknown"),
-        SignInError::IdInUse => (StatusCode::CONFLICT, "id_in_use"),
-        SignInError::TooManyTries { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_tries"),
-        SignInError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "gateway_busy"),
-        SignInError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "sip_unavailable"),
-        SignInError::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, "sip_timeout"),
-    }
+    let status = match error {
+        SignInError::BadId(_) => StatusCode::BAD_REQUEST,
+        SignInError::Refused(_) | SignInError::Token => StatusCode::UNAUTHORIZED,
+        SignInError::Forbidden(_) => StatusCode::FORBIDDEN,
+        SignInError::UnknownDn(_) => StatusCode::NOT_FOUND,
+        SignInError::IdInUse => StatusCode::CONFLICT,
+        SignInError::TooManyTries { .. } => StatusCode::TOO_MANY_REQUESTS,
+        SignInError::Busy(_) | SignInError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        SignInError::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
+    };
+    (status, error.label())
 }
 
 pub(super) fn message_status(error: &MessageError) -> (StatusCode, &'static str) {

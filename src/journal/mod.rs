@@ -17,7 +17,7 @@ pub use event::{
     Way,
 };
 pub use finished::{FinishedCall, History, HistoryError, Keeper};
-pub use record::{CallRecord, LegRecord, StreamRecord};
+pub use record::{CallRecord, LegRecord, StreamRecord, unix_ms};
 
 /// Is told of every entry, in the caller's task: no waiting, no system calls, nothing that grows.
 pub trait Observer: Send + Sync + 'static {
