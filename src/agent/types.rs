@@ -83,6 +83,9 @@ pub enum SignInError {
     /// 429
     #[error("too many tries; try again in {retry_after_seconds} s")]
     TooManyTries { retry_after_seconds: u64 },
+    /// 503: this gateway is about to stop; another one, or this one when it is back, takes the agent.
+    #[error("the gateway takes no sign-in now: it is stopping")]
+    Draining { retry_after_seconds: u64 },
     /// 503: this gateway is full, or about to stop.
     #[error("the gateway takes no sign-in now: {0}")]
     Busy(&'static str),
@@ -105,6 +108,7 @@ impl SignInError {
             SignInError::UnknownDn(_) => "dn_unknown",
             SignInError::IdInUse => "id_in_use",
             SignInError::TooManyTries { .. } => "too_many_tries",
+            SignInError::Draining { .. } => "gateway_draining",
             SignInError::Busy(_) => "gateway_busy",
             SignInError::Unavailable(_) => "sip_unavailable",
             SignInError::NoAnswer => "sip_timeout",

@@ -20,8 +20,8 @@ use crate::sdp::{Codec, SrtpPolicy};
 const ENVIRONMENT: &str = "WRTC_";
 
 /// Kubernetes puts `WRTC_GATEWAY_SERVICE_HOST`, `WRTC_GATEWAY_PORT_8086_TCP` and their kin into the
-/// environment of every pod that sees a service called `wrtc-gateway`. They are not ours, and no
-/// section is called so.
+/// environment of every pod that sees a service called `wrtc-gateway`. They are not ours: those of our section
+/// `[gateway]` go on with a second underscore, which no service's name makes.
 const SERVICE_LINKS: &str = "WRTC_GATEWAY_";
 
 /// A JSAPI client is silent for 3 s after an error; a page in the background for up to a minute.
@@ -154,7 +154,11 @@ impl Loader {
     fn read_environment(&mut self, env: impl IntoIterator<Item = (String, String)>) {
         let mut ours: Vec<(String, String)> = env
             .into_iter()
-            .filter(|(name, _)| name.starts_with(ENVIRONMENT) && !name.starts_with(SERVICE_LINKS))
+            .filter(|(name, _)| {
+                let foreign =
+                    name.strip_prefix(SERVICE_LINKS).is_some_and(|rest| !rest.starts_with('_'));
+                name.starts_with(ENVIRONMENT) && !foreign
+            })
             .collect();
         ours.sort();
         for (name, value) in ours {

@@ -327,7 +327,35 @@ pub struct Agents {
 
 /// What is kept of what happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Journal {}
+pub struct Journal {
+    pub store: CallStore,
+    /// Where SIP is shown as it happens; `None`: nowhere.
+    pub hep: Option<Hep>,
+}
+
+/// Finished calls, and how long they stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallStore {
+    /// `None`: in memory, a few thousand, until the process ends.
+    pub file: Option<PathBuf>,
+    pub keep: Duration,
+    /// The file may have so many; the oldest calls go before it has more.
+    pub max_bytes: u64,
+    /// Whether timelines keep the messages' bodies.
+    pub bodies: bool,
+}
+
+/// A HEP v3 collector (Homer), UDP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hep {
+    /// A name or an address.
+    pub host: String,
+    pub port: u16,
+    /// Tells this gateway from other capture agents.
+    pub capture_id: u32,
+    /// Its first line is the password that the collector asks for.
+    pub password_file: Option<PathBuf>,
+}
 
 /// The operations API and the dashboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -335,4 +363,7 @@ pub struct Operations {}
 
 /// Starting and stopping.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lifecycle {}
+pub struct Lifecycle {
+    /// How long calls may go on after the gateway was told to stop.
+    pub drain: Duration,
+}

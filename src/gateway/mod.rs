@@ -9,6 +9,7 @@ mod agent_task;
 mod bindings;
 mod calls;
 mod commands;
+mod drain;
 mod names;
 mod network;
 mod servers;
@@ -42,6 +43,8 @@ use crate::wire::FromBrowser;
 
 use agent_task::AgentTask;
 use bindings::Bindings;
+use drain::Drain;
+pub use drain::Life;
 use names::Names;
 use servers::Watcher;
 pub use start::{Running, StartError, start};
@@ -119,6 +122,7 @@ pub(crate) struct Shared {
     registered: AtomicUsize,
     active_calls: AtomicUsize,
     tasks: TaskTracker,
+    drain: Drain,
     shutdown: CancellationToken,
 }
 
@@ -159,6 +163,7 @@ impl Gateway {
                 registered: AtomicUsize::new(0),
                 active_calls: AtomicUsize::new(0),
                 tasks: TaskTracker::new(),
+                drain: Drain::default(),
                 shutdown: CancellationToken::new(),
             }),
         };
@@ -207,6 +212,31 @@ impl Gateway {
         self.shared.link.pacing.waiting()
     }
 
+    /// How far its life has come.
+    pub fn life(&self) -> Life {
+        match self.shared.drain.until() {
+            _ if self.shared.shutdown.is_cancelled() => Life::Stopping,
+            Some(until) => Life::Draining { calls: self.calls(), until },
+            None => Life::Serving,
+        }
+    }
+
+    fn calls(&self) -> usize {
+        self.shared.active_calls.load(Ordering::Relaxed)
+    }
+
+    /// Takes nobody new from now on, and ends with the last call; see [`Running::drained`]. Again it does
+    /// nothing.
+    pub fn drain(&self) -> Life {
+        let limit = self.shared.config.lifecycle.drain;
+        if self.shared.drain.begin(Instant::now() + limit) {
+            let calls = self.calls();
+            info!(calls, limit_s = limit.as_secs(), "draining");
+            self.shared.journal.note(About::default(), What::Draining { calls });
+        }
+        self.life()
+    }
+
     /// Ends every session and call. DNs stay registered: the agents come back to a restarted gateway
     /// before their registrations run out.
     pub async fn shut_down(&self) {
@@ -236,8 +266,9 @@ impl Gateway {
 
     async fn try_sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
         let shared = &self.shared;
-        if shared.shutdown.is_cancelled() {
-            return Err(SignInError::Busy("it is stopping"));
+        if shared.shutdown.is_cancelled() || shared.drain.until().is_some() {
+            let retry_after_seconds = drain::COME_BACK.as_secs();
+            return Err(SignInError::Draining { retry_after_seconds });
         }
         check_id(request.identity.user())?;
         if let Some(other) =

@@ -95,7 +95,8 @@ async fn enter(
             };
             let response = reply::text(status, error.to_string());
             match error {
-                SignInError::TooManyTries { retry_after_seconds } => {
+                SignInError::TooManyTries { retry_after_seconds }
+                | SignInError::Draining { retry_after_seconds } => {
                     reply::retry_after(response, retry_after_seconds)
                 }
                 _ => response,

@@ -111,7 +111,9 @@ pub(super) fn sign_in_status(error: &SignInError) -> (StatusCode, &'static str) 
         SignInError::UnknownDn(_) => StatusCode::NOT_FOUND,
         SignInError::IdInUse => StatusCode::CONFLICT,
         SignInError::TooManyTries { .. } => StatusCode::TOO_MANY_REQUESTS,
-        SignInError::Busy(_) | SignInError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        SignInError::Draining { .. } | SignInError::Busy(_) | SignInError::Unavailable(_) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         SignInError::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
     };
     (status, error.label())
