@@ -8,6 +8,7 @@ pub const KEYS: &[&str] = &[
     "http.tls_cert",
     "http.tls_key",
     "http.operator_tokens",
+    "http.operator_tokens_file",
     "connector.tokens",
     "connector.tokens_file",
     "connector.bare_paths",

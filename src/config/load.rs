@@ -213,7 +213,7 @@ impl Loader {
     }
 
     /// The same for a value that no log line may have.
-    fn take_secret<T>(
+    pub(super) fn take_secret<T>(
         &mut self,
         key: &str,
         parse: impl FnOnce(&Raw) -> Result<T, Wrong>,
@@ -290,9 +290,7 @@ impl Loader {
                 .take("http.allowed_origins", parse::origins)
                 .unwrap_or_else(|| Origins::List(vec![OriginRule::Loopback])),
             tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
-            operator_tokens: self
-                .take_secret("http.operator_tokens", tokens::hashes)
-                .unwrap_or_default(),
+            operators: self.operators(),
             connector: self.connector(),
         }
     }

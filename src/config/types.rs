@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::security::Operators;
 use super::telemetry::{Log, Metrics, Tracing};
 use crate::media::TonePlan;
 use crate::sdp::{Codec, SrtpPolicy, VideoCodec};
@@ -35,8 +36,7 @@ pub struct Http {
     pub allowed_origins: Origins,
     /// Both `tls_cert` and `tls_key`, or plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// SHA-256 of the tokens with which operators ask for one-time sign-ins.
-    pub operator_tokens: Vec<[u8; 32]>,
+    pub operators: Operators,
     pub connector: Connector,
 }
 
