@@ -7,6 +7,7 @@ mod entry;
 mod event;
 mod finished;
 mod record;
+pub mod store;
 
 use std::sync::Arc;
 use std::time::SystemTime;
