@@ -433,6 +433,14 @@ impl AgentTask {
                         self.post(envelope);
                     }
                 }
+                Output::Sip(command @ Command::Accept { session, .. }) => {
+                    self.sip.command(command);
+                    let took = self.asked.elapsed();
+                    if let Some(call) = line.info(session) {
+                        let about = About::call(self.session.identity().user(), &call.id);
+                        self.shared.journal.note(about, What::Answered { took });
+                    }
+                }
                 Output::Sip(command) => self.sip.command(command),
                 Output::Media(command) => {
                     if let Some(local) = line.command_media(command) {

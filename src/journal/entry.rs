@@ -72,6 +72,11 @@ pub enum What {
     },
     /// The words of [`crate::agent::CallState::state`].
     CallState(&'static str),
+    /// The 200 to an INVITE is on its way.
+    Answered {
+        /// Since what it answers for came in: the browser's ANSWER, NOTIFY talk, a command.
+        took: Duration,
+    },
     /// A message of the browser's, or one for it. SDP is in `body` without keys and passwords.
     Http {
         inbound: bool,

@@ -107,6 +107,7 @@ fn every_key_can_come_from_everywhere() {
             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
             "[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"]",
         ),
+        ("http.operator_tokens_file", "/dev/null", "\"/dev/null\""),
         ("connector.tokens", "0123456789abcdef=5001", "[\"0123456789abcdef=5001\"]"),
         ("connector.tokens_file", "/dev/null", "\"/dev/null\""),
         ("connector.bare_paths", "on", "\"on\""),
