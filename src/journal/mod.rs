@@ -8,6 +8,7 @@ mod event;
 mod finished;
 mod record;
 mod sip;
+pub mod store;
 mod trace;
 
 use std::sync::Arc;
