@@ -1,8 +1,11 @@
-//! The command line: `serve`, `demo`, `check`.
+//! The command line: `serve`, `demo`, `check`, `healthcheck`.
+
+mod cli;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use wrtc_gateway::config::{Config, ConfigErrors};
@@ -47,6 +50,14 @@ enum Command {
     },
     /// Check a configuration: tells every fault, opens nothing.
     Check(#[command(flatten)] Source),
+    /// Ask the gateway of this configuration, on this host, whether it is alive: for containers.
+    Healthcheck {
+        #[command(flatten)]
+        source: Source,
+        /// Ask whether it takes new agents (/readyz) instead.
+        #[arg(long)]
+        ready: bool,
+    },
 }
 
 #[derive(Debug, Args, Clone, Default)]
@@ -75,6 +86,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.source)) {
         Command::Check(source) => check(&source),
+        Command::Healthcheck { source, ready } => healthcheck(&source, ready),
         Command::Serve(source) => serve(&source),
         Command::Demo { source, password, json, contact_centre } => {
             run_demo(&source, password.map(Secret::new), json, contact_centre)
@@ -91,6 +103,19 @@ fn check(source: &Source) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(errors) => fail(&errors),
+    }
+}
+
+fn healthcheck(source: &Source, ready: bool) -> ExitCode {
+    use cli::healthcheck::{Probe, ask};
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(errors) => return fail(&errors),
+    };
+    let probe = if ready { Probe::Ready } else { Probe::Live };
+    match ask(&config.http, probe, Duration::from_secs(3)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(unwell) => fail(&unwell),
     }
 }
 

@@ -20,8 +20,8 @@ use crate::sdp::{Codec, SrtpPolicy};
 const ENVIRONMENT: &str = "WRTC_";
 
 /// Kubernetes puts `WRTC_GATEWAY_SERVICE_HOST`, `WRTC_GATEWAY_PORT_8086_TCP` and their kin into the
-/// environment of every pod that sees a service called `wrtc-gateway`. They are not ours, and no
-/// section is called so.
+/// environment of every pod that sees a service called `wrtc-gateway`. They are not ours: those of our section
+/// `[gateway]` go on with a second underscore, which no service's name makes.
 const SERVICE_LINKS: &str = "WRTC_GATEWAY_";
 
 /// A JSAPI client is silent for 3 s after an error; a page in the background for up to a minute.
@@ -154,7 +154,11 @@ impl Loader {
     fn read_environment(&mut self, env: impl IntoIterator<Item = (String, String)>) {
         let mut ours: Vec<(String, String)> = env
             .into_iter()
-            .filter(|(name, _)| name.starts_with(ENVIRONMENT) && !name.starts_with(SERVICE_LINKS))
+            .filter(|(name, _)| {
+                let foreign =
+                    name.strip_prefix(SERVICE_LINKS).is_some_and(|rest| !rest.starts_with('_'));
+                name.starts_with(ENVIRONMENT) && !foreign
+            })
             .collect();
         ours.sort();
         for (name, value) in ours {
@@ -209,7 +213,7 @@ impl Loader {
     }
 
     /// The same for a value that no log line may have.
-    fn take_secret<T>(
+    pub(super) fn take_secret<T>(
         &mut self,
         key: &str,
         parse: impl FnOnce(&Raw) -> Result<T, Wrong>,
@@ -250,7 +254,7 @@ impl Loader {
                 .and_then(|calls| usize::try_from(calls).ok())
                 .unwrap_or(2),
         };
-        let log = self.log();
+        let (log, metrics, tracing) = (self.log(), self.metrics(&http), self.tracing());
         let journal = self.journal();
         let operations = self.operations();
         let lifecycle = self.lifecycle();
@@ -258,7 +262,19 @@ impl Loader {
         self.check_ports(&sip, &media);
         self.check_candidates(&http, &sip, &media, &turn);
         self.check_video(&media);
-        Some(Config { http, sip, media, turn, agents, journal, operations, lifecycle, log })
+        Some(Config {
+            http,
+            sip,
+            media,
+            turn,
+            agents,
+            journal,
+            operations,
+            lifecycle,
+            log,
+            metrics,
+            tracing,
+        })
     }
 
     fn http(&mut self) -> Http {
@@ -274,9 +290,7 @@ impl Loader {
                 .take("http.allowed_origins", parse::origins)
                 .unwrap_or_else(|| Origins::List(vec![OriginRule::Loopback])),
             tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
-            operator_tokens: self
-                .take_secret("http.operator_tokens", tokens::hashes)
-                .unwrap_or_default(),
+            operators: self.operators(),
             connector: self.connector(),
         }
     }
@@ -501,7 +515,7 @@ impl Loader {
 }
 
 /// Whether two sockets would want the same port of the same address.
-fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+pub(super) fn meet(one: SocketAddr, other: SocketAddr) -> bool {
     let anywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && (anywhere || one.ip() == other.ip())
 }

@@ -9,15 +9,18 @@ mod agent_task;
 mod bindings;
 mod calls;
 mod commands;
+mod drain;
 mod live;
 mod names;
 mod network;
 mod operations;
 mod servers;
 mod start;
+mod taps;
 mod tls_watch;
 mod turn;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -31,12 +34,12 @@ use tracing::{info, warn};
 
 use crate::agent::{
     Answer, Backend, EndReason, Health, IceServers, Identity, LineCommand, LineState, MessageError,
-    Operations, Session, Sessions, SignIn, SignInError,
+    Operations, Session, Sessions, SignIn, SignInError, Tap,
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
-use crate::journal::Journal;
 use crate::journal::watch::Watch;
+use crate::journal::{About, Journal, What};
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
 use crate::sip::{Credentials, Endpoint, RegistrationStatus, Reliable, SessionTimer, UaConfig};
@@ -44,6 +47,8 @@ use crate::wire::FromBrowser;
 
 use agent_task::AgentTask;
 use bindings::Bindings;
+use drain::Drain;
+pub use drain::Life;
 use live::LiveCalls;
 use names::Names;
 use servers::Watcher;
@@ -75,6 +80,7 @@ enum Request {
     Message {
         /// Boxed: a channel keeps 32 places ready, and most agents use none of them.
         message: Box<(Option<String>, FromBrowser)>,
+        posted: Instant,
         reply: oneshot::Sender<Result<(), MessageError>>,
     },
     Command {
@@ -109,6 +115,8 @@ pub(crate) struct Shared {
     /// What the operators look at.
     watch: Arc<Watch>,
     live: LiveCalls,
+    /// Tells the journal what sessions' polls take.
+    polls: Arc<dyn Tap>,
     endpoint: Endpoint,
     engine: Engine,
     /// Pairs of RTP ports there are.
@@ -131,6 +139,7 @@ pub(crate) struct Shared {
     registered: AtomicUsize,
     active_calls: AtomicUsize,
     tasks: TaskTracker,
+    drain: Drain,
     shutdown: CancellationToken,
 }
 
@@ -150,13 +159,14 @@ impl Gateway {
         ice: Ice,
         names: Names,
     ) -> Self {
-        let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names);
+        let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names, journal.clone());
         let call_config = call_config(&config);
         let ports = operations::port_pairs(&config.media.rtp_ports);
         let gateway = Self {
             shared: Arc::new(Shared {
                 config,
                 call_config,
+                polls: Arc::new(taps::Polls(journal.clone())),
                 journal,
                 watch,
                 live: LiveCalls::new(),
@@ -176,6 +186,7 @@ impl Gateway {
                 registered: AtomicUsize::new(0),
                 active_calls: AtomicUsize::new(0),
                 tasks: TaskTracker::new(),
+                drain: Drain::default(),
                 shutdown: CancellationToken::new(),
             }),
         };
@@ -225,6 +236,31 @@ impl Gateway {
         self.shared.link.pacing.waiting()
     }
 
+    /// How far its life has come.
+    pub fn life(&self) -> Life {
+        match self.shared.drain.until() {
+            _ if self.shared.shutdown.is_cancelled() => Life::Stopping,
+            Some(until) => Life::Draining { calls: self.calls(), until },
+            None => Life::Serving,
+        }
+    }
+
+    fn calls(&self) -> usize {
+        self.shared.active_calls.load(Ordering::Relaxed)
+    }
+
+    /// Takes nobody new from now on, and ends with the last call; see [`Running::drained`]. Again it does
+    /// nothing.
+    pub fn drain(&self) -> Life {
+        let limit = self.shared.config.lifecycle.drain;
+        if self.shared.drain.begin(Instant::now() + limit) {
+            let calls = self.calls();
+            info!(calls, limit_s = limit.as_secs(), "draining");
+            self.shared.journal.note(About::default(), What::Draining { calls });
+        }
+        self.life()
+    }
+
     /// Ends every session and call. DNs stay registered: the agents come back to a restarted gateway
     /// before their registrations run out.
     pub async fn shut_down(&self) {
@@ -237,9 +273,26 @@ impl Gateway {
     }
 
     async fn sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
+        let (remote, user) = (request.remote, request.identity.user().to_owned());
+        let outcome = self.try_sign_in(request).await;
+        if let Err(error) = &outcome {
+            self.note_refusal(remote, &user, error);
+        }
+        outcome
+    }
+
+    fn note_refusal(&self, remote: IpAddr, user: &str, error: &SignInError) {
+        let (fault, detail) = (error.label(), error.to_string());
+        // What is no id may be anything, a password among others.
+        let about = if check_id(user).is_ok() { About::user(user) } else { About::default() };
+        self.shared.journal.note(about, What::SignInRefused { remote, fault, detail });
+    }
+
+    async fn try_sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
         let shared = &self.shared;
-        if shared.shutdown.is_cancelled() {
-            return Err(SignInError::Busy("it is stopping"));
+        if shared.shutdown.is_cancelled() || shared.drain.until().is_some() {
+            let retry_after_seconds = drain::COME_BACK.as_secs();
+            return Err(SignInError::Draining { retry_after_seconds });
         }
         check_id(request.identity.user())?;
         if let Some(other) =
@@ -259,8 +312,15 @@ impl Gateway {
         // A sign-out of the DN that is under way would take the new registration with it.
         let _registering = shared.bindings.register(&request.identity).await;
         let session = Session::new(&request);
+        session.set_tap(Arc::clone(&shared.polls));
         let (outcome_tx, outcome) = oneshot::channel();
-        let mut task = AgentTask::new(Arc::clone(shared), Arc::clone(&session), config, outcome_tx);
+        let mut task = AgentTask::new(
+            Arc::clone(shared),
+            Arc::clone(&session),
+            request.remote,
+            config,
+            outcome_tx,
+        );
         shared.tasks.spawn(async move {
             task.run().await;
             drop(task);
@@ -331,6 +391,10 @@ impl Backend for Gateway {
         Box::pin(self.sign_in(request))
     }
 
+    fn sign_in_refused(&self, remote: IpAddr, user: &str, error: &SignInError) {
+        self.note_refusal(remote, user, error);
+    }
+
     fn sign_out<'a>(&'a self, session: &'a Arc<Session>) -> Answer<'a, ()> {
         Box::pin(async move {
             let (done, finished) = oneshot::channel();
@@ -353,8 +417,8 @@ impl Backend for Gateway {
     ) -> Answer<'a, Result<(), MessageError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            let message = Box::new((to, message));
-            let asked = self.ask(session, Request::Message { message, reply }, answer);
+            let (message, posted) = (Box::new((to, message)), Instant::now());
+            let asked = self.ask(session, Request::Message { message, posted, reply }, answer);
             asked.await.unwrap_or(Err(MessageError::NotSignedIn))
         })
     }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Sip;
+use crate::journal::{About, Journal, What};
 use crate::sip::port::Incoming;
 use crate::sip::servers::{
     Change, Current, Link, News, Pacing, Pinger, ServerStatus, Servers, Target,
@@ -55,11 +56,12 @@ pub(super) struct Watcher {
     epoch: u64,
     /// The name each had, and when it was resolved or used in a call last.
     peers: HashMap<Hop, (String, Instant)>,
+    journal: Journal,
 }
 
 impl Watcher {
     /// Knows from the start what `names` knows.
-    pub fn new(sip: &Sip, endpoint: &Endpoint, names: Names) -> (Self, Watched) {
+    pub fn new(sip: &Sip, endpoint: &Endpoint, names: Names, journal: Journal) -> (Self, Watched) {
         let (sender, inbox) = mpsc::channel(INBOX);
         let (news_sender, news) = mpsc::channel(NEWS);
         let (current, receiver) = watch::channel(Err(Arc::from("no SIP server is known yet")));
@@ -80,6 +82,7 @@ impl Watcher {
             connections: endpoint.connection_events(),
             epoch: 0,
             peers: HashMap::new(),
+            journal,
         };
         watcher.renamed();
         watcher.publish();
@@ -185,10 +188,14 @@ impl Watcher {
     fn publish(&mut self) {
         while let Some(change) = self.servers.poll_change() {
             match change {
-                Change::Up { name, hop } => info!(server = name, %hop, "the SIP server is up"),
+                Change::Up { name, hop } => {
+                    info!(server = name, %hop, "the SIP server is up");
+                    self.note(name, true, None);
+                }
                 Change::Down { name, hop, reason } => {
                     warn!(server = name, %hop, reason, "the SIP server is down");
                     self.names.hurry();
+                    self.note(name, false, Some(reason));
                 }
                 Change::Current { name, hop } => {
                     info!(server = name, %hop, "this SIP server is used from now on");
@@ -202,6 +209,12 @@ impl Watcher {
             changed
         });
         self.status.store(Arc::new(self.servers.status()));
+    }
+
+    fn note(&self, name: String, up: bool, reason: Option<String>) {
+        let rtt = self.servers.status().into_iter().find(|server| server.name == name);
+        let rtt = rtt.and_then(|server| server.rtt);
+        self.journal.note(About::default(), What::Server { name, up, reason, rtt });
     }
 
     fn chosen(&self) -> Result<Current, Arc<str>> {
@@ -244,7 +257,7 @@ mod tests {
         let here = endpoint.local_addr();
         let mut names = Names::new(&sip.servers, Arc::new(SystemDns::new()), here);
         names.settle(Duration::from_secs(10)).await;
-        let (mut watcher, watched) = Watcher::new(&sip, &endpoint, names);
+        let (mut watcher, watched) = Watcher::new(&sip, &endpoint, names, Journal::default());
         let current = watched.link.current.borrow().clone().unwrap();
         assert_eq!(
             (current.server.to_string(), current.advertise),

@@ -179,6 +179,11 @@ impl Running {
         format!("{}://{}{}", self.scheme, self.http_addr, self.base_path)
     }
 
+    /// Returns when a drain that somebody has begun is over: no call is left, or its time is.
+    pub async fn drained(&self) {
+        self.gateway.shared.drain.over(|| self.gateway.calls()).await;
+    }
+
     /// Ends the HTTP server, then sessions and calls. In this order, because a client that finds nobody
     /// tries again until the gateway is back, and one that a stopping gateway tells of no such session
     /// gives its own up.

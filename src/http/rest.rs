@@ -221,7 +221,8 @@ async fn enter(app: &Arc<App>, conn: &Conn, parameters: &Parameters) -> Result<R
         Err(error) => {
             let (status, code) = reply::sign_in_status(&error);
             let retry_after = match error {
-                SignInError::TooManyTries { retry_after_seconds } => Some(retry_after_seconds),
+                SignInError::TooManyTries { retry_after_seconds }
+                | SignInError::Draining { retry_after_seconds } => Some(retry_after_seconds),
                 _ => None,
             };
             Err(Problem { retry_after, ..Problem::new(status, code, error) })

@@ -2,3 +2,4 @@
 
 mod check_tells_every_fault;
 mod demo_is_ready_to_try;
+mod healthcheck_asks_the_gateway;
