@@ -11,6 +11,7 @@ mod connector;
 mod genesys;
 mod hold_music;
 mod in_call;
+mod operations;
 mod renegotiation;
 mod rest;
 mod second_call;
