@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use wrtc_gateway::config::{Config, ConfigErrors};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use wrtc_gateway::config::{Config, ConfigErrors, Sources};
+use wrtc_gateway::gateway::{Life, Running};
 use wrtc_gateway::secret::Secret;
 use wrtc_gateway::{demo, gateway, telemetry};
 
@@ -60,8 +62,16 @@ struct Source {
 }
 
 impl Source {
+    fn sources(&self) -> Sources {
+        Sources {
+            file: self.config.clone(),
+            environment: environment().collect(),
+            sets: self.sets.clone(),
+        }
+    }
+
     fn load(&self) -> Result<Config, ConfigErrors> {
-        Config::load(self.config.as_deref(), environment(), &self.sets)
+        self.sources().read().map(|reading| reading.config)
     }
 }
 
@@ -95,17 +105,68 @@ fn check(source: &Source) -> ExitCode {
 }
 
 fn serve(source: &Source) -> ExitCode {
-    let config = match source.load() {
-        Ok(config) => config,
+    let sources = source.sources();
+    let reading = match sources.read() {
+        Ok(reading) => reading,
         Err(errors) => return fail(&errors),
     };
-    in_runtime(&config, async |config| {
+    in_runtime(&reading.config.clone(), async |config| {
+        let mut signals = Signals::new()?;
         let running = gateway::start(config).await?;
+        running.gateway.set_sources(sources, reading).await;
         println!("serving at {}/", running.base_url());
-        stop_signal().await;
+        until_told(&running, &mut signals).await;
         running.stop().await;
         Ok(())
     })
+}
+
+/// SIGTERM, SIGHUP, Ctrl-C.
+struct Signals {
+    terminate: Signal,
+    hangup: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Any of them: a demo has nothing to finish and nothing to read again.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.hangup.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// SIGTERM lets calls finish, a second one does not, and neither does Ctrl-C: whoever sits before the
+/// terminal has meant it. SIGHUP reads the configuration again.
+async fn until_told(running: &Running, signals: &mut Signals) {
+    loop {
+        tokio::select! {
+            () = running.drained() => return,
+            _ = signals.interrupt.recv() => return,
+            _ = signals.terminate.recv() => match running.gateway.life() {
+                Life::Serving => {
+                    running.gateway.drain();
+                }
+                Life::Draining { .. } | Life::Stopping => return,
+            },
+            // What came of it is in the log.
+            _ = signals.hangup.recv() => {
+                let gateway = running.gateway.clone();
+                tokio::spawn(async move { gateway.reload().await });
+            }
+        }
+    }
 }
 
 fn run_demo(
@@ -126,7 +187,7 @@ fn run_demo(
         print!("{}", running.greeting());
         running.listen_to_keyboard();
         running.report_calls(json);
-        stop_signal().await;
+        Signals::new()?.stop().await;
         running.stop().await;
         Ok(())
     })
@@ -156,20 +217,4 @@ where
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("{error}");
     ExitCode::FAILURE
-}
-
-/// Ctrl-C or SIGTERM.
-async fn stop_signal() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminate => {}
-    }
 }

@@ -7,6 +7,8 @@ mod lifecycle;
 mod load;
 mod operations;
 mod parse;
+mod reload;
+mod sources;
 mod telemetry;
 mod tokens;
 mod turn;
@@ -14,5 +16,7 @@ mod types;
 
 pub use fault::{ConfigErrors, Fault, Origin};
 pub use keys::{KEYS, environment_name};
+pub use reload::{Commit, Reload};
+pub use sources::{Reading, Sources};
 pub use turn::is_secret as is_turn_secret;
 pub use types::*;

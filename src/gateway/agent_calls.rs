@@ -116,7 +116,7 @@ impl AgentTask {
 
     pub(super) fn check_room(&self) -> Result<(), MessageError> {
         let calls = self.line.as_ref().map_or(0, |line| line.line.calls());
-        if calls >= self.shared.config.agents.max_calls {
+        if calls >= self.shared.settings.load().config.agents.max_calls {
             return Err(MessageError::WrongState("there is a call already".into()));
         }
         if self.registers && !self.registered {
@@ -226,7 +226,7 @@ impl AgentTask {
         }
         let to = callable(to.as_deref(), &self.session)?;
         self.check_room()?;
-        let config = self.shared.call_config.clone();
+        let config = self.shared.settings.load().call.clone();
         let offer = FirstOffer::parse(ids, sdp, attached, &config)?;
         let (bridge, media) = self.open_media().map_err(MessageError::Unavailable)?;
         let session = self.new_session();
@@ -248,10 +248,10 @@ impl AgentTask {
             return refuse(self, 480, "the agent's browser is not there");
         }
         let calls = self.line.as_ref().map_or(0, |line| line.line.calls());
-        if replaces.is_none() && calls >= self.shared.config.agents.max_calls {
+        if replaces.is_none() && calls >= self.shared.settings.load().config.agents.max_calls {
             return refuse(self, 486, "Busy Here");
         }
-        let config = self.shared.call_config.clone();
+        let config = self.shared.settings.load().call.clone();
         let offer = match InviteOffer::parse(&invited, &config) {
             Ok(offer) => offer,
             Err(error) => return refuse(self, 488, &error.to_string()),
