@@ -1,5 +1,6 @@
-//! The command line: `serve`, `demo`, `check`.
+//! The command line: `serve`, `demo`, `check`, `doctor`.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use wrtc_gateway::config::{Config, ConfigErrors, Sources};
 use wrtc_gateway::gateway::{Life, Running};
 use wrtc_gateway::secret::Secret;
-use wrtc_gateway::{demo, gateway, telemetry};
+use wrtc_gateway::{demo, doctor, gateway, telemetry};
 
 /// A WebRTC gateway for Genesys SIP Server, Asterisk and their kin.
 #[derive(Debug, Parser)]
@@ -49,6 +50,17 @@ enum Command {
     },
     /// Check a configuration: tells every fault, opens nothing.
     Check(#[command(flatten)] Source),
+    /// Look at what keeps calls from working: ports, addresses, certificates, DNS, the SIP servers, the host. Prints what
+    /// the firewall has to let in. Disturbs no gateway that runs.
+    ///
+    /// Exit codes: 0 all is well, 1 there are warnings, 2 something fails.
+    Doctor {
+        #[command(flatten)]
+        source: Source,
+        /// Print JSON for programs.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args, Clone, Default)]
@@ -86,6 +98,7 @@ fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Serve(cli.source)) {
         Command::Check(source) => check(&source),
         Command::Serve(source) => serve(&source),
+        Command::Doctor { source, json } => run_doctor(&source, json),
         Command::Demo { source, password, json, contact_centre } => {
             run_demo(&source, password.map(Secret::new), json, contact_centre)
         }
@@ -102,6 +115,32 @@ fn check(source: &Source) -> ExitCode {
         }
         Err(errors) => fail(&errors),
     }
+}
+
+fn run_doctor(source: &Source, json: bool) -> ExitCode {
+    const FAILS: u8 = 2;
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(FAILS);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            return ExitCode::from(FAILS);
+        }
+    };
+    let report = runtime.block_on(doctor::examine(&config));
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if json {
+        println!("{}", report.json());
+    } else {
+        print!("{}", report.text(colour));
+    }
+    ExitCode::from(report.exit_code())
 }
 
 fn serve(source: &Source) -> ExitCode {

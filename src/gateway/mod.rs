@@ -10,11 +10,11 @@ mod bindings;
 mod calls;
 mod commands;
 mod drain;
-mod names;
-mod network;
+pub(crate) mod names;
+pub(crate) mod network;
 mod reload;
 mod servers;
-mod start;
+pub(crate) mod start;
 mod tls_watch;
 mod turn;
 

@@ -36,7 +36,7 @@ impl Name {
 }
 
 /// The names with what they stand for.
-pub(super) struct Names {
+pub(crate) struct Names {
     names: Vec<Name>,
     lookup: Arc<dyn Lookup>,
     /// Our socket cannot send to the other family.
@@ -179,7 +179,7 @@ impl Names {
     }
 }
 
-fn uri_of(server: &SipServer) -> ServerUri {
+pub(crate) fn uri_of(server: &SipServer) -> ServerUri {
     let transport = server.transport.map(|transport| match transport {
         SipTransport::Udp => Transport::Udp,
         SipTransport::Tcp => Transport::Tcp,

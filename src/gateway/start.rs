@@ -169,7 +169,7 @@ fn endpoint_config(sip: &config::Sip, networks: Arc<ArcSwap<Vec<Network>>>) -> E
     }
 }
 
-pub(super) fn tls_files(tls: &config::SipTls) -> TlsFiles {
+pub(crate) fn tls_files(tls: &config::SipTls) -> TlsFiles {
     TlsFiles {
         ca: tls.ca.clone(),
         pins: tls.pins.clone(),

@@ -52,6 +52,7 @@ pub use endpoint::{
     Trace,
 };
 pub use hop::{Hop, Transport};
+pub(crate) use message::get as header_of;
 pub use stats::EndpointStats;
 pub use types::*;
 pub use ua::UserAgent;
