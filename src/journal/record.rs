@@ -8,7 +8,7 @@ use tracing::info;
 use crate::media::{RoundTrips, StreamStats};
 
 /// A finished call. Times are Unix milliseconds or milliseconds; names are stable, fields are added only.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct CallRecord {
     /// Our own id of it.
     pub call: String,
