@@ -8,6 +8,7 @@ pub const KEYS: &[&str] = &[
     "http.tls_cert",
     "http.tls_key",
     "http.operator_tokens",
+    "http.operator_tokens_file",
     "connector.tokens",
     "connector.tokens_file",
     "connector.bare_paths",
@@ -67,6 +68,13 @@ pub const KEYS: &[&str] = &[
     "journal.hep_password_file",
     "log.level",
     "log.format",
+    "log.file",
+    "log.rotate_mb",
+    "log.rotate_daily",
+    "log.keep",
+    "metrics.listen",
+    "metrics.open",
+    "tracing.otlp",
 ];
 
 /// Whether its value must not be shown, not even in a fault.

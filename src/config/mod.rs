@@ -7,6 +7,7 @@ mod lifecycle;
 mod load;
 mod operations;
 mod parse;
+mod security;
 mod telemetry;
 mod tokens;
 mod turn;
@@ -14,5 +15,7 @@ mod types;
 
 pub use fault::{ConfigErrors, Fault, Origin};
 pub use keys::{KEYS, environment_name};
+pub use security::{OperatorToken, Operators, Role, is_name as is_operator_name};
+pub use telemetry::{Collector, Log, LogFile, LogFormat, Metrics, Tracing, check_log_level};
 pub use turn::is_secret as is_turn_secret;
 pub use types::*;

@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::security::Operators;
+use super::telemetry::{Log, Metrics, Tracing};
 use crate::media::TonePlan;
 use crate::sdp::{Codec, SrtpPolicy, VideoCodec};
 use crate::secret::Secret;
@@ -22,6 +24,8 @@ pub struct Config {
     pub operations: Operations,
     pub lifecycle: Lifecycle,
     pub log: Log,
+    pub metrics: Metrics,
+    pub tracing: Tracing,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +36,7 @@ pub struct Http {
     pub allowed_origins: Origins,
     /// Both `tls_cert` and `tls_key`, or plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// SHA-256 of the tokens with which operators ask for one-time sign-ins.
-    pub operator_tokens: Vec<[u8; 32]>,
+    pub operators: Operators,
     pub connector: Connector,
 }
 
@@ -363,17 +366,4 @@ pub struct Operations {}
 pub struct Lifecycle {
     /// How long calls may go on after the gateway was told to stop.
     pub drain: Duration,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// `error`, `warn`, `info`, `debug`, `trace`, or a `tracing-subscriber` filter directive list.
-    pub level: String,
-    pub format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
 }

@@ -399,6 +399,24 @@ impl AgentTask {
         }
     }
 
+    /// Carries it out, and notes what a timeline wants to know of it.
+    fn command_sip(&mut self, command: Command) {
+        let (accepts, invites) = match &command {
+            Command::Accept { session, .. } => (Some(*session), None),
+            Command::Invite { session, .. } => (None, Some(*session)),
+            _ => (None, None),
+        };
+        self.sip.command(command);
+        if let Some(session) = invites {
+            self.note_leg(session);
+        }
+        if let Some(session) = accepts
+            && let Some(call) = self.line.as_ref().and_then(|line| line.info(session))
+        {
+            self.note_about(&call.id, What::Answered { took: self.asked.elapsed() });
+        }
+    }
+
     /// The user agent has chosen a Call-ID for a call out.
     fn note_leg(&mut self, session: SessionId) {
         let (Some(line), Some(call_id)) = (&mut self.line, self.sip.ua().call_id(session)) else {
@@ -498,16 +516,7 @@ impl AgentTask {
                         self.post(envelope);
                     }
                 }
-                Output::Sip(command) => {
-                    let invites = match &command {
-                        Command::Invite { session, .. } => Some(*session),
-                        _ => None,
-                    };
-                    self.sip.command(command);
-                    if let Some(session) = invites {
-                        self.note_leg(session);
-                    }
-                }
+                Output::Sip(command) => self.command_sip(command),
                 Output::Media(command) => {
                     if let Some(local) = line.command_media(command) {
                         line.line.handle_media_local(local);

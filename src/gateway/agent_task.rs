@@ -40,6 +40,8 @@ pub(super) struct AgentTask {
     pub(super) signed_out: Option<oneshot::Sender<()>>,
     /// The browser's last OFFER: its numbers and a hash of its SDP.
     pub(super) last_offer: Option<(u64, u64, u64)>,
+    /// When what is being handled came in.
+    pub(super) asked: Instant,
 }
 
 impl AgentTask {
@@ -69,6 +71,7 @@ impl AgentTask {
             signed_in: false,
             signed_out: None,
             last_offer: None,
+            asked: Instant::now(),
         }
     }
 
@@ -105,12 +108,14 @@ impl AgentTask {
 
     fn handle_request(&mut self, request: Request) {
         match request {
-            Request::Message { message, reply } => {
+            Request::Message { message, posted, reply } => {
                 let (to, message) = *message;
+                self.asked = posted;
                 let result = self.handle_message(to, message);
                 let _ = reply.send(result);
             }
             Request::Command { command, reply } => {
+                self.asked = Instant::now();
                 let _ = reply.send(self.handle_command(command));
             }
             Request::State { reply } => {
@@ -125,6 +130,7 @@ impl AgentTask {
 
     fn handle_sip(&mut self, event: Event) -> std::ops::ControlFlow<()> {
         let now = Instant::now();
+        self.asked = now;
         match event {
             Event::Registered { .. } => self.now_registered(),
             Event::RegistrationFailed { code, text, will_retry } => {

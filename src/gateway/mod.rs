@@ -76,6 +76,7 @@ enum Request {
     Message {
         /// Boxed: a channel keeps 32 places ready, and most agents use none of them.
         message: Box<(Option<String>, FromBrowser)>,
+        posted: Instant,
         reply: oneshot::Sender<Result<(), MessageError>>,
     },
     Command {
@@ -396,8 +397,8 @@ impl Backend for Gateway {
     ) -> Answer<'a, Result<(), MessageError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            let message = Box::new((to, message));
-            let asked = self.ask(session, Request::Message { message, reply }, answer);
+            let (message, posted) = (Box::new((to, message)), Instant::now());
+            let asked = self.ask(session, Request::Message { message, posted, reply }, answer);
             asked.await.unwrap_or(Err(MessageError::NotSignedIn))
         })
     }

@@ -65,6 +65,9 @@ pub(super) struct ErrorReply {
     timestamp: String,
 }
 
+/// The code of a 401 that an operator's token would turn.
+pub(super) const OPERATOR_UNKNOWN: &str = "operator_unknown";
+
 /// An error of the raw-SDP surface.
 #[derive(Debug, Default)]
 pub(super) struct Problem {
@@ -94,7 +97,12 @@ impl Problem {
         };
         // Texts and lists of them: nothing that JSON cannot say.
         let body = serde_json::to_string(&error).unwrap_or_default();
-        let response = with_type(self.status, "application/json", body);
+        let mut response = with_type(self.status, "application/json", body);
+        if self.code == OPERATOR_UNKNOWN {
+            // RFC 9110 15.5.2.
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
         match self.retry_after {
             Some(seconds) => retry_after(response, seconds),
             None => response,

@@ -72,6 +72,11 @@ pub enum What {
     },
     /// The words of [`crate::agent::CallState::state`].
     CallState(&'static str),
+    /// The 200 to an INVITE is on its way.
+    Answered {
+        /// Since what it answers for came in: the browser's ANSWER, NOTIFY talk, a command.
+        took: Duration,
+    },
     /// A message of the browser's, or one for it. SDP is in `body` without keys and passwords.
     Http {
         inbound: bool,
@@ -131,9 +136,19 @@ pub enum What {
         /// Keys that took effect.
         changed: Vec<String>,
     },
+    /// The store of finished calls cannot keep them (the sentence says why), or can again.
+    Store {
+        fault: Option<String>,
+    },
+    /// An operator did something.
+    Operated {
+        /// A word of a bounded set: `hangup`, `sign_out`, `trace`, `log`, `reload`, `drain`.
+        act: &'static str,
+        remote: IpAddr,
+    },
     /// An alert was raised, or is over.
     Alert {
-        /// A word of a bounded set: `registration`, `no_rtp`, `ports`, `sip_server`.
+        /// A word of a bounded set: `registration`, `no_rtp`, `ports`, `sip_server`, `store`, `sign_in`.
         kind: &'static str,
         raised: bool,
         text: String,

@@ -12,6 +12,7 @@ mod lines;
 mod record;
 mod sip;
 mod sound;
+pub mod store;
 mod timelines;
 mod trace;
 
