@@ -67,6 +67,7 @@ pub const KEYS: &[&str] = &[
     "journal.hep",
     "journal.hep_capture_id",
     "journal.hep_password_file",
+    "operations.no_rtp_seconds",
     "log.level",
     "log.format",
     "log.file",

@@ -10,8 +10,10 @@ mod bindings;
 mod calls;
 mod commands;
 mod drain;
+mod live;
 mod names;
 mod network;
+mod operations;
 mod servers;
 mod start;
 mod taps;
@@ -32,10 +34,11 @@ use tracing::{info, warn};
 
 use crate::agent::{
     Answer, Backend, EndReason, Health, IceServers, Identity, LineCommand, LineState, MessageError,
-    Session, Sessions, SignIn, SignInError, Tap,
+    Operations, Session, Sessions, SignIn, SignInError, Tap,
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
+use crate::journal::watch::Watch;
 use crate::journal::{About, Journal, What};
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
@@ -46,6 +49,7 @@ use agent_task::AgentTask;
 use bindings::Bindings;
 use drain::Drain;
 pub use drain::Life;
+use live::LiveCalls;
 use names::Names;
 use servers::Watcher;
 pub use start::{Running, StartError, start};
@@ -86,6 +90,11 @@ enum Request {
     State {
         reply: oneshot::Sender<LineState>,
     },
+    /// By an operator; the answer is whether there was such a call.
+    HangUp {
+        call: String,
+        reply: oneshot::Sender<bool>,
+    },
     SignOut {
         done: oneshot::Sender<()>,
     },
@@ -105,8 +114,13 @@ pub(crate) struct Shared {
     journal: Journal,
     /// Tells the journal what sessions' polls take.
     polls: Arc<dyn Tap>,
+    /// What the operators look at.
+    watch: Arc<Watch>,
+    live: LiveCalls,
     endpoint: Endpoint,
     engine: Engine,
+    /// Pairs of RTP ports there are.
+    ports: u64,
     ice: Ice,
     /// To the SIP servers and the pacer.
     link: Link,
@@ -139,6 +153,7 @@ impl Gateway {
     fn new(
         config: Config,
         journal: Journal,
+        watch: Arc<Watch>,
         endpoint: Endpoint,
         engine: Engine,
         ice: Ice,
@@ -146,14 +161,18 @@ impl Gateway {
     ) -> Self {
         let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names, journal.clone());
         let call_config = call_config(&config);
+        let ports = operations::port_pairs(&config.media.rtp_ports);
         let gateway = Self {
             shared: Arc::new(Shared {
                 config,
                 call_config,
                 polls: Arc::new(taps::Polls(journal.clone())),
                 journal,
+                watch,
+                live: LiveCalls::new(),
                 endpoint,
                 engine,
+                ports,
                 ice,
                 link: watched.link,
                 servers: watched.status,
@@ -172,6 +191,7 @@ impl Gateway {
             }),
         };
         gateway.shared.tasks.spawn(sweep_leases(Arc::clone(&gateway.shared)));
+        gateway.shared.tasks.spawn(operations::watch_over(Arc::clone(&gateway.shared)));
         gateway.shared.tasks.spawn(watcher.run(gateway.shared.shutdown.clone()));
         gateway.shared.tasks.spawn(tls_watch::keep_current(
             gateway.shared.endpoint.clone(),
@@ -443,6 +463,10 @@ impl Backend for Gateway {
             registered_agents: self.shared.registered.load(Ordering::Relaxed),
             active_calls: self.shared.active_calls.load(Ordering::Relaxed),
         }
+    }
+
+    fn operations(&self) -> &dyn Operations {
+        self
     }
 
     fn ice_servers(&self, user: &Identity) -> IceServers {

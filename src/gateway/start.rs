@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::config::{self, Config};
 use crate::http::{BindError, Server};
+use crate::journal::watch::Watch;
 use crate::journal::{Journal, Observer};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds};
 use crate::sdp::SrtpPolicy;
@@ -108,8 +109,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let turn_addrs = turn.as_ref().map(|turn| (turn.local_addr(), turn.tls_addr()));
     let endpoint = Endpoint::open(endpoint_config(&config.sip))?;
     let http = config.http.clone();
-    let journal = Journal::new(observers(&config));
-    let gateway = Gateway::new(config, journal, endpoint, engine.clone(), ice, names);
+    let watch = Watch::new(config.operations.no_rtp);
+    let journal = Journal::new(observers(&config, &watch));
+    let gateway = Gateway::new(config, journal, watch, endpoint, engine.clone(), ice, names);
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
     info!(
@@ -132,8 +134,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 }
 
 /// Who is told of what happens. The order is that of the telling.
-fn observers(_config: &Config) -> Vec<Arc<dyn Observer>> {
-    Vec::new()
+fn observers(_config: &Config, watch: &Arc<Watch>) -> Vec<Arc<dyn Observer>> {
+    vec![watch.clone()]
 }
 
 fn hold_music(media: &config::Media) -> Result<Option<Arc<Music>>, StartError> {

@@ -23,7 +23,7 @@ use super::reply::{self, Problem};
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
-use super::{assets, ice, jsapi, openapi, rest};
+use super::{assets, ice, jsapi, openapi, operations, rest};
 use crate::agent::Backend;
 use crate::config;
 use crate::wire::connector::Action;
@@ -40,6 +40,7 @@ pub(super) struct App {
     pub connectors: Connectors,
     pub tokens: Arc<Tokens>,
     pub operators: Operators,
+    pub events: Arc<operations::Hub>,
     /// By path: what an `Allow` header says.
     allowed: HashMap<&'static str, &'static str>,
     origins: config::Origins,
@@ -62,6 +63,7 @@ pub(super) fn router(
         connectors: Connectors::new(&config.connector, config.listen),
         tokens: Arc::default(),
         operators: Operators::new(&config.operators),
+        events: Arc::default(),
         allowed: table().allowed(),
         origins: config.allowed_origins.clone(),
         base_path: config.base_path.clone(),
@@ -108,6 +110,19 @@ pub(super) fn table() -> Table {
         .on(Verb::Get, "/api/ice", ice::servers)
         .on(Verb::GetAndHead, "/api/health", health)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
+        .on(Verb::GetAndHead, "/livez", operations::probes::livez)
+        .on(Verb::GetAndHead, "/readyz", operations::probes::readyz)
+        .on(Verb::Get, "/api/registrations", operations::agents::registrations)
+        .on(Verb::Get, "/api/agents", operations::agents::agents)
+        .on(Verb::Post, "/api/agents/{dn}/sign_out", operations::agents::sign_out)
+        .on(Verb::Get, "/api/calls/active", operations::calls::active)
+        .on(Verb::Post, "/api/calls/{id}/hangup", operations::calls::hang_up)
+        .on(Verb::Get, "/api/stats", operations::stats::stats)
+        .on(Verb::Get, "/api/servers", operations::stats::servers)
+        .on(Verb::Get, "/api/alerts", operations::stats::alerts)
+        .on(Verb::Get, "/api/series", operations::stats::series)
+        .on(Verb::Get, "/api/history", operations::stats::history)
+        .on(Verb::Get, "/api/events", operations::events::events)
 }
 
 /// Log line, cross-origin rules, safety headers.

@@ -14,6 +14,7 @@ mod ice;
 mod io;
 mod jsapi;
 pub mod openapi;
+mod operations;
 mod operators;
 mod reply;
 mod rest;
