@@ -228,6 +228,14 @@ pub struct NotReady {
     pub text: String,
 }
 
+/// Who gives an order, for the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatedBy {
+    /// Of the token.
+    pub name: String,
+    pub remote: IpAddr,
+}
+
 /// Why an operator's order was not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OperationError {
@@ -274,13 +282,13 @@ pub trait Operations: Send + Sync + 'static {
     fn hang_up<'a>(
         &'a self,
         call: &'a str,
-        operator: IpAddr,
+        by: OperatedBy,
     ) -> Answer<'a, Result<(), OperationError>>;
 
     /// Ends the DN's session and call, unregisters the DN.
     fn sign_out_dn<'a>(
         &'a self,
         dn: &'a str,
-        operator: IpAddr,
+        by: OperatedBy,
     ) -> Answer<'a, Result<(), OperationError>>;
 }

@@ -1,7 +1,7 @@
 //! The gateway as its operators see it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,15 +13,15 @@ use tracing::{info, warn};
 
 use crate::agent::{
     AgentStatus, Alert, Answer, CallStatus, Dialect, DnRegistration, EndReason, HistoryItem,
-    Identity, NotReady, OperationError, Operations, RegistrationBrief, RegistrationTotals,
-    SeriesPoint, Session, SipServerStatus, Totals,
+    Identity, NotReady, OperatedBy, OperationError, Operations, RegistrationBrief,
+    RegistrationTotals, SeriesPoint, Session, SipServerStatus, Totals,
 };
 use crate::journal::watch::{Look, Share, Unregistered};
 use crate::journal::{About, What};
 use crate::sip::servers::ServerState;
 use crate::sip::{RegistrationState, RegistrationStatus};
 
-use super::{Gateway, Registration, Request, SIGN_OUT_LIMIT, Shared};
+use super::{Gateway, Life, Registration, Request, SIGN_OUT_LIMIT, Shared};
 
 /// How often the gateway is looked at, for alerts and charts.
 const LOOK: Duration = Duration::from_secs(1);
@@ -248,7 +248,7 @@ impl Operations for Gateway {
             active_calls: shared.active_calls.load(Ordering::Relaxed),
             free_ports: shared.engine.stats().free_ports,
             ports: shared.ports,
-            draining: shared.shutdown.is_cancelled(),
+            draining: self.life() != Life::Serving,
             ..shared.watch.totals()
         }
     }
@@ -268,10 +268,14 @@ impl Operations for Gateway {
 
     fn not_ready(&self) -> Vec<NotReady> {
         let mut reasons = Vec::new();
-        if self.shared.shutdown.is_cancelled() {
-            let text = "the gateway is stopping".to_owned();
-            reasons.push(NotReady { code: "draining", text });
-        }
+        let draining = match self.life() {
+            Life::Serving => None,
+            Life::Draining { calls, .. } => {
+                Some(format!("the gateway drains: {calls} calls go on"))
+            }
+            Life::Stopping => Some("the gateway is stopping".to_owned()),
+        };
+        reasons.extend(draining.map(|text| NotReady { code: "draining", text }));
         if let Some(why) = self.shared.no_server() {
             let text = format!("no SIP server can be reached: {why}");
             reasons.push(NotReady { code: "no_sip_server", text });
@@ -282,7 +286,7 @@ impl Operations for Gateway {
     fn hang_up<'a>(
         &'a self,
         call: &'a str,
-        operator: IpAddr,
+        by: OperatedBy,
     ) -> Answer<'a, Result<(), OperationError>> {
         Box::pin(async move {
             let live = self.shared.live.get(call);
@@ -294,9 +298,7 @@ impl Operations for Gateway {
                 return Err(OperationError::NoSuchCall);
             }
             let user = identity.user();
-            info!(call, user, %operator, "an operator has ended a call");
-            let act = What::Operated { act: "hangup", remote: operator };
-            self.shared.journal.note(About::call(user, call), act);
+            self.shared.journal.note(About::call(user, call), operated("hangup", by));
             Ok(())
         })
     }
@@ -304,15 +306,13 @@ impl Operations for Gateway {
     fn sign_out_dn<'a>(
         &'a self,
         dn: &'a str,
-        operator: IpAddr,
+        by: OperatedBy,
     ) -> Answer<'a, Result<(), OperationError>> {
         Box::pin(async move {
             let session = self.shared.sessions.by_dn(dn).ok_or(OperationError::NoSuchDn)?;
             let agent = self.shared.agents.get(session.ssid().expose());
             let agent = agent.map(|agent| agent.clone());
-            info!(user = dn, %operator, "an operator signs a DN out");
-            let act = What::Operated { act: "sign_out", remote: operator };
-            self.shared.journal.note(About::user(dn), act);
+            self.shared.journal.note(About::user(dn), operated("sign_out", by));
             session.end(EndReason::Dismissed);
             // It closes its queue when the SIP server has confirmed, or has not for too long.
             if let Some(agent) = agent
@@ -323,6 +323,10 @@ impl Operations for Gateway {
             Ok(())
         })
     }
+}
+
+fn operated(act: &'static str, by: OperatedBy) -> What {
+    What::Operated { act, by: by.name, remote: by.remote }
 }
 
 fn word(state: RegistrationState) -> &'static str {

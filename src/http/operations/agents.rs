@@ -10,7 +10,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{DoneReply, done, json};
+use super::{DoneReply, by, done, json};
 use crate::agent::{AgentStatus, DnRegistration, RegistrationBrief};
 use crate::http::app::Shared;
 use crate::http::conn::Conn;
@@ -177,8 +177,13 @@ pub(in crate::http) async fn sign_out(
     headers: HeaderMap,
     Path(dn): Path<String>,
 ) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Act) {
-        return problem.into_response();
+    let operator = match operators::check(&app, &conn, &headers, Role::Act) {
+        Ok(operator) => operator,
+        Err(problem) => return problem.into_response(),
+    };
+    let result = app.backend.operations().sign_out_dn(&dn, by(&operator, &conn)).await;
+    if result.is_ok() {
+        operators::record(&operator, &conn, "sign_out", &dn);
     }
-    done(app.backend.operations().sign_out_dn(&dn, conn.remote().ip()).await)
+    done(result)
 }

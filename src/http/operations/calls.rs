@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{DoneReply, done, json};
+use super::{DoneReply, by, done, json};
 use crate::agent::CallStatus;
 use crate::http::app::Shared;
 use crate::http::conn::Conn;
@@ -55,8 +55,13 @@ pub(in crate::http) async fn hang_up(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Act) {
-        return problem.into_response();
+    let operator = match operators::check(&app, &conn, &headers, Role::Act) {
+        Ok(operator) => operator,
+        Err(problem) => return problem.into_response(),
+    };
+    let result = app.backend.operations().hang_up(&id, by(&operator, &conn)).await;
+    if result.is_ok() {
+        operators::record(&operator, &conn, "hangup", &id);
     }
-    done(app.backend.operations().hang_up(&id, conn.remote().ip()).await)
+    done(result)
 }

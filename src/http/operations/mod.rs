@@ -16,8 +16,10 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::conn::Conn;
+use super::operators::Operator;
 use super::reply::{self, Problem};
-use crate::agent::OperationError;
+use crate::agent::{OperatedBy, OperationError};
 
 pub(super) use hub::Hub;
 
@@ -25,6 +27,10 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
     // Numbers, texts, lists of them: nothing that JSON cannot say.
     let body = serde_json::to_string(value).unwrap_or_default();
     reply::with_type(status, "application/json", body)
+}
+
+fn by(operator: &Operator, conn: &Conn) -> OperatedBy {
+    OperatedBy { name: operator.to_string(), remote: conn.remote().ip() }
 }
 
 /// An order was carried out.

@@ -159,8 +159,8 @@ fn tell(what: &What) -> Option<(&'static str, String)> {
         What::Reloaded { changed } => {
             ("reloaded", format!("the configuration was read again: {}", changed.join(", ")))
         }
-        What::Operated { act, remote } => {
-            ("operator", format!("an operator at {remote}: {}", operated(act)))
+        What::Operated { act, by, remote } => {
+            ("operator", format!("{by} at {remote} {}", operated(act)))
         }
         What::Alert { raised: true, text, .. } => ("alert", text.clone()),
         What::Alert { text, .. } => ("alert_over", format!("over: {text}")),

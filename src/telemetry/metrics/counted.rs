@@ -108,6 +108,7 @@ impl Counted {
         drop(self.sign_ins.get_or_create(&[("outcome", "ok")]));
         for reason in [
             EndReason::SignedOut,
+            EndReason::Dismissed,
             EndReason::Replaced,
             EndReason::LeaseExpired,
             EndReason::MailboxFull,

@@ -1,11 +1,10 @@
 //! A gateway as its operators see it, made by hand.
 
-use std::net::IpAddr;
 use std::sync::Mutex;
 
 use wrtc_gateway::agent::{
     AgentStatus, Alert, Answer, CallStatus, DnRegistration, HistoryItem, LiveQuality, NotReady,
-    OperationError, Operations, RegistrationBrief, RegistrationTotals, SeriesPoint,
+    OperatedBy, OperationError, Operations, RegistrationBrief, RegistrationTotals, SeriesPoint,
     SipServerStatus, Totals,
 };
 
@@ -22,7 +21,7 @@ pub struct Shown {
     pub history: Vec<HistoryItem>,
     pub series: Vec<SeriesPoint>,
     pub not_ready: Vec<NotReady>,
-    /// `hangup c1 192.0.2.1`.
+    /// `hangup c1 NAME`, by the name of the token.
     pub orders: Vec<String>,
 }
 
@@ -95,11 +94,11 @@ impl Operations for FakeOperations {
     fn hang_up<'a>(
         &'a self,
         call: &'a str,
-        operator: IpAddr,
+        by: OperatedBy,
     ) -> Answer<'a, Result<(), OperationError>> {
         Box::pin(async move {
             self.change(|shown| {
-                shown.orders.push(format!("hangup {call} {operator}"));
+                shown.orders.push(format!("hangup {call} {}", by.name));
                 let at = shown.calls.iter().position(|known| known.call_id == call);
                 shown.calls.remove(at.ok_or(OperationError::NoSuchCall)?);
                 Ok(())
@@ -110,11 +109,11 @@ impl Operations for FakeOperations {
     fn sign_out_dn<'a>(
         &'a self,
         dn: &'a str,
-        operator: IpAddr,
+        by: OperatedBy,
     ) -> Answer<'a, Result<(), OperationError>> {
         Box::pin(async move {
             self.change(|shown| {
-                shown.orders.push(format!("sign_out {dn} {operator}"));
+                shown.orders.push(format!("sign_out {dn} {}", by.name));
                 let at = shown.agents.iter().position(|known| known.dn == dn && !known.guest);
                 shown.agents.remove(at.ok_or(OperationError::NoSuchDn)?);
                 Ok(())
