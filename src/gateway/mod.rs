@@ -10,6 +10,7 @@ mod bindings;
 mod calls;
 mod commands;
 mod drain;
+mod journaling;
 mod live;
 mod names;
 mod network;
@@ -22,7 +23,7 @@ mod turn;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -39,7 +40,7 @@ use crate::agent::{
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
 use crate::journal::watch::Watch;
-use crate::journal::{About, Journal, What};
+use crate::journal::{About, Journal, Timelines, Traces, What};
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
 use crate::sip::{Credentials, Endpoint, RegistrationStatus, Reliable, SessionTimer, UaConfig};
@@ -49,6 +50,7 @@ use agent_task::AgentTask;
 use bindings::Bindings;
 use drain::Drain;
 pub use drain::Life;
+use journaling::Journaling;
 use live::LiveCalls;
 use names::Names;
 use servers::Watcher;
@@ -114,6 +116,7 @@ pub(crate) struct Shared {
     journal: Journal,
     /// Tells the journal what sessions' polls take.
     polls: Arc<dyn Tap>,
+    journaling: OnceLock<Journaling>,
     /// What the operators look at.
     watch: Arc<Watch>,
     live: LiveCalls,
@@ -167,6 +170,7 @@ impl Gateway {
                 config,
                 call_config,
                 polls: Arc::new(taps::Polls(journal.clone())),
+                journaling: OnceLock::new(),
                 journal,
                 watch,
                 live: LiveCalls::new(),
@@ -270,6 +274,7 @@ impl Gateway {
         self.shared.shutdown.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+        self.close_journal().await;
     }
 
     async fn sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
@@ -456,6 +461,14 @@ impl Backend for Gateway {
             let asked = self.ask(session, Request::Command { command, reply }, answer);
             asked.await.unwrap_or(Err(MessageError::NotSignedIn))
         })
+    }
+
+    fn timelines(&self) -> Option<Arc<Timelines>> {
+        Some(Arc::clone(&self.shared.journaling.get()?.timelines))
+    }
+
+    fn traces(&self) -> Option<Arc<Traces>> {
+        Some(Arc::clone(&self.shared.journaling.get()?.traces))
     }
 
     fn health(&self) -> Health {

@@ -31,11 +31,11 @@ impl Lines {
         cut(&mut event);
         if self.events.len() >= MAX_EVENTS {
             let (_, gone) = self.events.remove(HEAD);
-            self.bytes -= size(&gone);
+            self.bytes -= gone.size();
             self.left_out += 1;
         }
         let place = self.events.iter().rposition(|(known, _)| *known <= at).map_or(0, |i| i + 1);
-        self.bytes += size(&event);
+        self.bytes += event.size();
         self.events.insert(place, (at, event));
         self.fit();
     }
@@ -49,10 +49,10 @@ impl Lines {
             let found =
                 tail.iter_mut().find(with_body).or_else(|| head.iter_mut().rev().find(with_body));
             let Some((_, event)) = found else { return };
-            let before = size(event);
+            let before = event.size();
             event.body = None;
             event.detail.set("body_left_out", true);
-            self.bytes -= before.saturating_sub(size(event));
+            self.bytes -= before.saturating_sub(event.size());
         }
     }
 
@@ -81,11 +81,6 @@ impl Lines {
     pub fn into_vec(self) -> Vec<TimelineEvent> {
         self.events.into_iter().map(|(_, event)| event).collect()
     }
-}
-
-fn size(event: &TimelineEvent) -> usize {
-    let body = event.body.as_deref().map_or(0, str::len);
-    size_of::<TimelineEvent>() + event.title.len() + event.detail.size() + body
 }
 
 /// A body, and a title, of a reasonable length.
