@@ -6,10 +6,10 @@ use super::event::{Details, TimelineEvent};
 use super::record::unix_ms;
 
 /// Events of a call. An ordinary call has some 30, one with ten holds and a transfer some 120.
-pub const MAX_EVENTS: usize = 240;
+pub const MAX_EVENTS: usize = 160;
 
 /// So many of the beginning stay whatever comes: how a call was set up explains most of what follows.
-const HEAD: usize = 120;
+const HEAD: usize = 80;
 
 /// Bytes of titles, details and bodies. An ordinary call has 15 to 30 KB, most of it SDP.
 pub const MAX_BYTES: usize = 96 * 1024;
