@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 async fn get(demo: &Demo, path: &str) -> Option<Value> {
     let answer = Wire::new(&demo.base).get(path).await;
-    match answer.status {
+    match answer.status.as_u16() {
         200 => Some(serde_json::from_str(&answer.body).expect("JSON")),
         404 => None,
         other => panic!("{path}: {other} {}", answer.body),
@@ -196,7 +196,7 @@ async fn a_dns_sip_is_traced_while_it_is_wanted() {
     let order = async |body: &str| {
         let answer =
             wire.request(reqwest::Method::PUT, "/api/trace/5001", Some(body.to_owned())).await;
-        (answer.status, serde_json::from_str::<Value>(&answer.body).unwrap_or_default())
+        (answer.status.as_u16(), serde_json::from_str::<Value>(&answer.body).unwrap_or_default())
     };
     let (status, reply) = order(r#"{"on":true,"seconds":60}"#).await;
     assert_eq!((status, &reply["on"]), (200, &true.into()), "{reply}");
