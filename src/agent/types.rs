@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::journal::{Timelines, Traces};
 use crate::secret::Secret;
 use crate::wire::FromBrowser;
 
@@ -317,6 +318,16 @@ pub trait Backend: Send + Sync + 'static {
         session: &'a Arc<Session>,
         command: LineCommand,
     ) -> Answer<'a, Result<(), MessageError>>;
+
+    /// The calls that the journal has in memory, and the way to those it has put away.
+    fn timelines(&self) -> Option<Arc<Timelines>> {
+        None
+    }
+
+    /// Whose SIP is in the log.
+    fn traces(&self) -> Option<Arc<Traces>> {
+        None
+    }
 
     fn health(&self) -> Health;
 

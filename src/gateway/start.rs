@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::config::{self, Config, Network};
 use crate::http::{BindError, Server};
 use crate::journal::watch::Watch;
-use crate::journal::{Journal, Observer};
+use crate::journal::{CollectError, Collector, Journal, Observer, Timelines};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds, Tuning};
 use crate::sdp::SrtpPolicy;
 use crate::sip::resolve::SystemDns;
@@ -48,6 +48,8 @@ pub enum StartError {
     Media(#[from] media::StartError),
     #[error(transparent)]
     Turn(#[from] TurnError),
+    #[error(transparent)]
+    CallRecords(#[from] CollectError),
     #[error(transparent)]
     Network(#[from] network::NetworkError),
     #[error("media.hold_music = \"{}\": {error}", file.display())]
@@ -113,9 +115,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let endpoint = Endpoint::open(endpoint_config(&config.sip, Arc::clone(&networks)))?;
     let http = config.http.clone();
     let watch = Watch::new(config.operations.no_rtp);
-    let journal = Journal::new(observers(&config, &watch));
+    let timelines = Arc::new(Timelines::new(Vec::new(), None));
+    let collector =
+        config.journal.call_records.clone().map(Collector::start).transpose()?.map(Arc::new);
+    let journal = Journal::new(observers(&watch, &timelines, collector.as_ref()));
     let told = Told { journal, watch };
     let gateway = Gateway::new(config, told, endpoint, engine.clone(), ice, names, networks);
+    gateway.keep_journal(timelines, collector);
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
     gateway.add_part(server.reload());
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
@@ -139,8 +145,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 }
 
 /// Who is told of what happens. The order is that of the telling.
-fn observers(_config: &Config, watch: &Arc<Watch>) -> Vec<Arc<dyn Observer>> {
-    vec![watch.clone()]
+fn observers(
+    watch: &Arc<Watch>,
+    timelines: &Arc<Timelines>,
+    collector: Option<&Arc<Collector>>,
+) -> Vec<Arc<dyn Observer>> {
+    let mut observers: Vec<Arc<dyn Observer>> = vec![watch.clone(), timelines.clone()];
+    observers.extend(collector.map(|collector| Arc::clone(collector) as Arc<dyn Observer>));
+    observers
 }
 
 /// Reads the hold music.

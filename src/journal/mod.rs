@@ -56,9 +56,12 @@ impl Journal {
 
     /// For what is told a moment after it happened.
     pub fn note_at(&self, at: SystemTime, about: About, what: What) {
-        let entry = Entry { at, about, what };
+        self.tell(&Entry { at, about, what });
+    }
+
+    fn tell(&self, entry: &Entry) {
         for observer in self.observers.iter() {
-            observer.observe(&entry);
+            observer.observe(entry);
         }
     }
 }

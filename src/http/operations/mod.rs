@@ -4,6 +4,7 @@
 //! Everything but the probes begins with [`super::operators::check`].
 
 pub(super) mod agents;
+pub(super) mod call;
 pub(super) mod calls;
 pub(super) mod events;
 mod feed;
