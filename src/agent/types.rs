@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::journal::store::Store;
 use crate::secret::Secret;
 use crate::wire::FromBrowser;
 
@@ -316,6 +317,11 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Answer<'a, Result<(), MessageError>>;
 
     fn health(&self) -> Health;
+
+    /// Finished calls, where they are kept.
+    fn store(&self) -> Option<Arc<Store>> {
+        None
+    }
 
     /// The STUN and TURN servers that this user's browser may use, none unless configured.
     fn ice_servers(&self, _user: &Identity) -> IceServers {

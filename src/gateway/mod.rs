@@ -20,7 +20,7 @@ mod turn;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -36,6 +36,7 @@ use crate::agent::{
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
+use crate::journal::store::Store;
 use crate::journal::{About, Journal, What};
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
@@ -103,6 +104,8 @@ pub(crate) struct Shared {
     config: Config,
     call_config: CallConfig,
     journal: Journal,
+    /// Finished calls; there from the start on.
+    store: OnceLock<Arc<Store>>,
     /// Tells the journal what sessions' polls take.
     polls: Arc<dyn Tap>,
     endpoint: Endpoint,
@@ -152,6 +155,7 @@ impl Gateway {
                 call_config,
                 polls: Arc::new(taps::Polls(journal.clone())),
                 journal,
+                store: OnceLock::new(),
                 endpoint,
                 engine,
                 ice,
@@ -436,6 +440,10 @@ impl Backend for Gateway {
             let asked = self.ask(session, Request::Command { command, reply }, answer);
             asked.await.unwrap_or(Err(MessageError::NotSignedIn))
         })
+    }
+
+    fn store(&self) -> Option<Arc<Store>> {
+        self.shared.store.get().cloned()
     }
 
     fn health(&self) -> Health {

@@ -11,6 +11,8 @@ use tracing::{info, warn};
 
 use crate::config::{self, Config};
 use crate::http::{BindError, Server};
+use crate::journal::hep::{Hep, HepError};
+use crate::journal::store::{Store, StoreError};
 use crate::journal::{Journal, Observer};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds};
 use crate::sdp::SrtpPolicy;
@@ -48,6 +50,10 @@ pub enum StartError {
     Turn(#[from] TurnError),
     #[error(transparent)]
     Network(#[from] network::NetworkError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Hep(#[from] HepError),
     #[error("media.hold_music = \"{}\": {error}", file.display())]
     HoldMusic { file: PathBuf, error: MusicError },
 }
@@ -108,8 +114,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let turn_addrs = turn.as_ref().map(|turn| (turn.local_addr(), turn.tls_addr()));
     let endpoint = Endpoint::open(endpoint_config(&config.sip))?;
     let http = config.http.clone();
-    let journal = Journal::new(observers(&config));
+    let store = Arc::new(Store::open(&config.journal.store)?);
+    let mut observers = observers(&config);
+    if let Some(hep) = &config.journal.hep {
+        observers.push(Arc::new(Hep::start(hep)?));
+    }
+    let journal = Journal::new(observers);
+    store.report_to(journal.clone());
     let gateway = Gateway::new(config, journal, endpoint, engine.clone(), ice, names);
+    let _ = gateway.shared.store.set(store);
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
     info!(
@@ -191,6 +204,10 @@ impl Running {
         self.gateway.shut_down().await;
         if !self.http.is_finished() {
             let _ = self.http.await;
+        }
+        // The last calls, too. It waits for a disk.
+        if let Some(store) = self.gateway.shared.store.get().cloned() {
+            let _ = tokio::task::spawn_blocking(move || store.close()).await;
         }
     }
 }

@@ -23,7 +23,7 @@ use super::reply::{self, Problem};
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
-use super::{assets, ice, jsapi, openapi, rest};
+use super::{assets, history, ice, jsapi, openapi, rest};
 use crate::agent::Backend;
 use crate::config;
 use crate::wire::connector::Action;
@@ -106,6 +106,8 @@ pub(super) fn table() -> Table {
         .on(Verb::Post, "/api/connector/token", connector::token)
         .on(Verb::Post, "/api/tokens", tokens::create)
         .on(Verb::Get, "/api/ice", ice::servers)
+        .on(Verb::Get, "/api/calls", history::find)
+        .on(Verb::Get, "/api/calls/{id}/pcap", history::capture)
         .on(Verb::GetAndHead, "/api/health", health)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
 }

@@ -9,7 +9,11 @@ mod body;
 mod conn;
 mod connector;
 mod cors;
+#[path = "operations/csv.rs"]
+mod csv;
 mod faults;
+#[path = "operations/history.rs"]
+mod history;
 mod ice;
 mod io;
 mod jsapi;

@@ -6,6 +6,8 @@
 mod entry;
 mod event;
 mod finished;
+pub mod hep;
+pub mod pcap;
 mod record;
 mod sip;
 pub mod store;

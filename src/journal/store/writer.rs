@@ -83,6 +83,11 @@ impl Writer {
         self.failing
     }
 
+    /// Whether old calls have to make room now, and not with the next look.
+    pub(super) fn is_large(&self) -> bool {
+        self.retention.is_large(self.shared.bytes.load(Relaxed))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
