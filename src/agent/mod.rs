@@ -5,12 +5,14 @@
 
 mod delivery;
 pub mod mailbox;
+mod operations;
 mod session;
 mod sessions;
 mod softphone;
 mod types;
 
 pub use delivery::{Delivery, Evidence, Verdict};
+pub use operations::*;
 pub use session::{Poll, Polled, Session, Tap};
 pub use sessions::Sessions;
 pub use softphone::Softphone;

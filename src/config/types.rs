@@ -331,6 +331,8 @@ pub struct Journal {
     pub store: CallStore,
     /// Where SIP is shown as it happens; `None`: nowhere.
     pub hep: Option<Hep>,
+    /// Where each finished call's line of JSON goes; `None`: nowhere.
+    pub call_records: Option<crate::journal::Target>,
 }
 
 /// Finished calls, and how long they stay.
@@ -359,7 +361,10 @@ pub struct Hep {
 
 /// The operations API and the dashboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operations {}
+pub struct Operations {
+    /// A side of an established call that may speak and has sent no RTP for so long is an alert.
+    pub no_rtp: Duration,
+}
 
 /// Starting and stopping.
 #[derive(Debug, Clone, PartialEq, Eq)]

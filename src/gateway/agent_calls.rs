@@ -11,12 +11,12 @@ use tracing::{debug, info, warn};
 use crate::agent::{Dialect, MessageError, Session};
 use crate::call::{CallDirection, CallEnd, FirstOffer, InviteOffer, Line, MediaLocal, Output};
 use crate::journal::{About, What};
-use crate::media::{Bridge, CallStats, MediaEvent, MediaId};
+use crate::media::{Bridge, CallStats, Flow, MediaEvent, MediaId};
 use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
 use crate::wire::{DataPair, FromBrowser, RoapError, RoapIds, ToBrowser};
 
 use super::agent_task::{AgentTask, notice};
-use super::calls::{ActiveLine, CallInfo, MEDIA_EVENTS, QUALITY_PAUSE, new_seed};
+use super::calls::{ActiveLine, CallInfo, FIRST_SOUND, MEDIA_EVENTS, new_seed};
 use super::taps::Said;
 
 impl AgentTask {
@@ -373,9 +373,16 @@ impl AgentTask {
         bridge: Bridge,
         media: mpsc::Receiver<(MediaId, MediaEvent)>,
     ) {
-        let (calls, known) = (Vec::new(), Vec::new());
-        let quality_due = Instant::now() + QUALITY_PAUSE;
-        let line = ActiveLine { line, bridge, media, calls, known, quality_due };
+        let line = ActiveLine {
+            line,
+            bridge,
+            media,
+            calls: Vec::new(),
+            known: Vec::new(),
+            sound_due: Instant::now() + FIRST_SOUND,
+            heard: false,
+            flow: Flow::NONE,
+        };
         self.line = Some(Box::new(line));
     }
 
@@ -495,9 +502,9 @@ impl AgentTask {
     pub(super) fn handle_timeout(&mut self) {
         let now = Instant::now();
         let Some(line) = &mut self.line else { return };
-        if let Some((call, stats)) = line.quality(now) {
+        if let Some((call, what)) = line.sound(now) {
             let about = About::call(self.session.identity().user(), &call.id);
-            self.shared.journal.note(about, What::Quality(Box::new(stats)));
+            self.shared.journal.note(about, what);
         }
         if line.line.poll_timeout().is_some_and(|at| at <= now) {
             line.line.handle_timeout(now);
@@ -533,11 +540,13 @@ impl AgentTask {
                     record.log();
                     self.note_about(&call.id, What::CallEnded(Box::new(record)));
                     self.shared.active_calls.fetch_sub(1, Ordering::Relaxed);
+                    self.shared.live.remove(&call.id);
                 }
             }
         }
         self.note_states();
         self.line.take_if(|line| line.line.is_over());
+        self.show_calls();
         let waiting = self.line.as_ref().filter(|line| line.line.awaits_browser_answer());
         let peer = waiting.and_then(|line| line.current()).map(|call| call.peer.clone());
         self.session.set_awaited_answer(peer);

@@ -87,7 +87,7 @@ impl AgentTask {
         let shutdown = self.shared.shutdown.clone();
         while self.signed_out.is_none() {
             let deadline = self.line.as_ref().map(|line| {
-                line.line.poll_timeout().map_or(line.quality_due, |at| at.min(line.quality_due))
+                line.line.poll_timeout().map_or(line.sound_due, |at| at.min(line.sound_due))
             });
             tokio::select! {
                 () = ended.cancelled() => break,
@@ -120,6 +120,9 @@ impl AgentTask {
             }
             Request::State { reply } => {
                 let _ = reply.send(self.line_state());
+            }
+            Request::HangUp { call, reply } => {
+                let _ = reply.send(self.hang_up(&call));
             }
             Request::SignOut { done } => {
                 self.session.end(EndReason::SignedOut);
@@ -287,7 +290,10 @@ impl AgentTask {
             && self.registers
             && matches!(
                 why,
-                EndReason::SignedOut | EndReason::LeaseExpired | EndReason::MailboxFull
+                EndReason::SignedOut
+                    | EndReason::Dismissed
+                    | EndReason::LeaseExpired
+                    | EndReason::MailboxFull
             );
         // The binding is the DN's, not the session's: where another one has come, it stays.
         let identity = self.session.identity();

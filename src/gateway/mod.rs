@@ -10,8 +10,11 @@ mod bindings;
 mod calls;
 mod commands;
 mod drain;
+mod journaling;
+mod live;
 mod names;
 mod network;
+mod operations;
 mod servers;
 mod start;
 mod taps;
@@ -32,12 +35,13 @@ use tracing::{info, warn};
 
 use crate::agent::{
     Answer, Backend, EndReason, Health, IceServers, Identity, LineCommand, LineState, MessageError,
-    Session, Sessions, SignIn, SignInError, Tap,
+    Operations, Session, Sessions, SignIn, SignInError, Tap,
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
 use crate::journal::store::Store;
-use crate::journal::{About, Journal, What};
+use crate::journal::watch::Watch;
+use crate::journal::{About, Journal, Timelines, Traces, What};
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
 use crate::sip::{Credentials, Endpoint, RegistrationStatus, Reliable, SessionTimer, UaConfig};
@@ -47,6 +51,8 @@ use agent_task::AgentTask;
 use bindings::Bindings;
 use drain::Drain;
 pub use drain::Life;
+use journaling::Journaling;
+use live::LiveCalls;
 use names::Names;
 use servers::Watcher;
 pub use start::{Running, StartError, start};
@@ -87,6 +93,11 @@ enum Request {
     State {
         reply: oneshot::Sender<LineState>,
     },
+    /// By an operator; the answer is whether there was such a call.
+    HangUp {
+        call: String,
+        reply: oneshot::Sender<bool>,
+    },
     SignOut {
         done: oneshot::Sender<()>,
     },
@@ -108,8 +119,14 @@ pub(crate) struct Shared {
     store: OnceLock<Arc<Store>>,
     /// Tells the journal what sessions' polls take.
     polls: Arc<dyn Tap>,
+    journaling: OnceLock<Journaling>,
+    /// What the operators look at.
+    watch: Arc<Watch>,
+    live: LiveCalls,
     endpoint: Endpoint,
     engine: Engine,
+    /// Pairs of RTP ports there are.
+    ports: u64,
     ice: Ice,
     /// To the SIP servers and the pacer.
     link: Link,
@@ -142,6 +159,7 @@ impl Gateway {
     fn new(
         config: Config,
         journal: Journal,
+        watch: Arc<Watch>,
         endpoint: Endpoint,
         engine: Engine,
         ice: Ice,
@@ -149,15 +167,20 @@ impl Gateway {
     ) -> Self {
         let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names, journal.clone());
         let call_config = call_config(&config);
+        let ports = operations::port_pairs(&config.media.rtp_ports);
         let gateway = Self {
             shared: Arc::new(Shared {
                 config,
                 call_config,
                 polls: Arc::new(taps::Polls(journal.clone())),
+                journaling: OnceLock::new(),
                 journal,
                 store: OnceLock::new(),
+                watch,
+                live: LiveCalls::new(),
                 endpoint,
                 engine,
+                ports,
                 ice,
                 link: watched.link,
                 servers: watched.status,
@@ -176,6 +199,7 @@ impl Gateway {
             }),
         };
         gateway.shared.tasks.spawn(sweep_leases(Arc::clone(&gateway.shared)));
+        gateway.shared.tasks.spawn(operations::watch_over(Arc::clone(&gateway.shared)));
         gateway.shared.tasks.spawn(watcher.run(gateway.shared.shutdown.clone()));
         gateway.shared.tasks.spawn(tls_watch::keep_current(
             gateway.shared.endpoint.clone(),
@@ -254,6 +278,7 @@ impl Gateway {
         self.shared.shutdown.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+        self.close_journal().await;
     }
 
     async fn sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
@@ -446,11 +471,23 @@ impl Backend for Gateway {
         self.shared.store.get().cloned()
     }
 
+    fn timelines(&self) -> Option<Arc<Timelines>> {
+        Some(Arc::clone(&self.shared.journaling.get()?.timelines))
+    }
+
+    fn traces(&self) -> Option<Arc<Traces>> {
+        Some(Arc::clone(&self.shared.journaling.get()?.traces))
+    }
+
     fn health(&self) -> Health {
         Health {
             registered_agents: self.shared.registered.load(Ordering::Relaxed),
             active_calls: self.shared.active_calls.load(Ordering::Relaxed),
         }
+    }
+
+    fn operations(&self) -> &dyn Operations {
+        self
     }
 
     fn ice_servers(&self, user: &Identity) -> IceServers {

@@ -13,7 +13,8 @@ use crate::config::{self, Config};
 use crate::http::{BindError, Server};
 use crate::journal::hep::{Hep, HepError};
 use crate::journal::store::{Store, StoreError};
-use crate::journal::{Journal, Observer};
+use crate::journal::watch::Watch;
+use crate::journal::{CollectError, Collector, Journal, Observer, Timelines};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds};
 use crate::sdp::SrtpPolicy;
 use crate::sip::resolve::SystemDns;
@@ -48,6 +49,8 @@ pub enum StartError {
     Media(#[from] media::StartError),
     #[error(transparent)]
     Turn(#[from] TurnError),
+    #[error(transparent)]
+    CallRecords(#[from] CollectError),
     #[error(transparent)]
     Network(#[from] network::NetworkError),
     #[error(transparent)]
@@ -114,15 +117,20 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let turn_addrs = turn.as_ref().map(|turn| (turn.local_addr(), turn.tls_addr()));
     let endpoint = Endpoint::open(endpoint_config(&config.sip))?;
     let http = config.http.clone();
+    let watch = Watch::new(config.operations.no_rtp);
     let store = Arc::new(Store::open(&config.journal.store)?);
-    let mut observers = observers(&config);
+    let timelines = Arc::new(Timelines::new(vec![store.clone()], Some(store.clone())));
+    let collector =
+        config.journal.call_records.clone().map(Collector::start).transpose()?.map(Arc::new);
+    let mut observers = observers(&watch, &timelines, collector.as_ref());
     if let Some(hep) = &config.journal.hep {
         observers.push(Arc::new(Hep::start(hep)?));
     }
     let journal = Journal::new(observers);
     store.report_to(journal.clone());
-    let gateway = Gateway::new(config, journal, endpoint, engine.clone(), ice, names);
+    let gateway = Gateway::new(config, journal, watch, endpoint, engine.clone(), ice, names);
     let _ = gateway.shared.store.set(store);
+    gateway.keep_journal(timelines, collector);
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
     info!(
@@ -145,8 +153,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 }
 
 /// Who is told of what happens. The order is that of the telling.
-fn observers(_config: &Config) -> Vec<Arc<dyn Observer>> {
-    Vec::new()
+fn observers(
+    watch: &Arc<Watch>,
+    timelines: &Arc<Timelines>,
+    collector: Option<&Arc<Collector>>,
+) -> Vec<Arc<dyn Observer>> {
+    let mut observers: Vec<Arc<dyn Observer>> = vec![watch.clone(), timelines.clone()];
+    observers.extend(collector.map(|collector| Arc::clone(collector) as Arc<dyn Observer>));
+    observers
 }
 
 fn hold_music(media: &config::Media) -> Result<Option<Arc<Music>>, StartError> {

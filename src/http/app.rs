@@ -23,7 +23,7 @@ use super::reply::{self, Problem};
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
-use super::{assets, history, ice, jsapi, openapi, rest};
+use super::{assets, ice, jsapi, openapi, operations, rest};
 use crate::agent::Backend;
 use crate::config;
 use crate::wire::connector::Action;
@@ -39,6 +39,7 @@ pub(super) struct App {
     pub draining: CancellationToken,
     pub connectors: Connectors,
     pub tokens: Arc<Tokens>,
+    pub events: Arc<operations::Hub>,
     pub operators: Operators,
     /// By path: what an `Allow` header says.
     allowed: HashMap<&'static str, &'static str>,
@@ -60,6 +61,7 @@ pub(super) fn router(
         throttle: Throttle::default(),
         draining,
         connectors: Connectors::new(&config.connector, config.listen),
+        events: Arc::default(),
         tokens: Arc::default(),
         operators: Operators::new(&config.operators),
         allowed: table().allowed(),
@@ -106,10 +108,26 @@ pub(super) fn table() -> Table {
         .on(Verb::Post, "/api/connector/token", connector::token)
         .on(Verb::Post, "/api/tokens", tokens::create)
         .on(Verb::Get, "/api/ice", ice::servers)
-        .on(Verb::Get, "/api/calls", history::find)
-        .on(Verb::Get, "/api/calls/{id}/pcap", history::capture)
+        .on(Verb::Get, "/api/calls", operations::history::find)
+        .on(Verb::Get, "/api/calls/{id}/pcap", operations::history::capture)
         .on(Verb::GetAndHead, "/api/health", health)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
+        .on(Verb::GetAndHead, "/livez", operations::probes::livez)
+        .on(Verb::GetAndHead, "/readyz", operations::probes::readyz)
+        .on(Verb::Get, "/api/registrations", operations::agents::registrations)
+        .on(Verb::Get, "/api/agents", operations::agents::agents)
+        .on(Verb::Post, "/api/agents/{dn}/sign_out", operations::agents::sign_out)
+        .on(Verb::Get, "/api/calls/active", operations::calls::active)
+        .on(Verb::Get, "/api/calls/{id}", operations::call::call)
+        .on(Verb::Put, "/api/trace/{dn}", operations::call::set_trace)
+        .on(Verb::Get, "/api/trace/{dn}", operations::call::trace)
+        .on(Verb::Post, "/api/calls/{id}/hangup", operations::calls::hang_up)
+        .on(Verb::Get, "/api/stats", operations::stats::stats)
+        .on(Verb::Get, "/api/servers", operations::stats::servers)
+        .on(Verb::Get, "/api/alerts", operations::stats::alerts)
+        .on(Verb::Get, "/api/series", operations::stats::series)
+        .on(Verb::Get, "/api/history", operations::stats::history)
+        .on(Verb::Get, "/api/events", operations::events::events)
 }
 
 /// Log line, cross-origin rules, safety headers.

@@ -9,15 +9,12 @@ mod body;
 mod conn;
 mod connector;
 mod cors;
-#[path = "operations/csv.rs"]
-mod csv;
 mod faults;
-#[path = "operations/history.rs"]
-mod history;
 mod ice;
 mod io;
 mod jsapi;
 pub mod openapi;
+mod operations;
 mod operators;
 mod reply;
 mod rest;

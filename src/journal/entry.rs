@@ -110,6 +110,8 @@ pub enum What {
         text: Arc<str>,
     },
     Media(MediaEvent),
+    /// The first RTP of the browser's.
+    BrowserMedia,
     /// Either side holds, or has stopped to.
     Hold {
         by_browser: bool,
@@ -142,6 +144,8 @@ pub enum What {
     Operated {
         /// A word of a bounded set: `hangup`, `sign_out`, `trace`, `log`, `reload`, `drain`.
         act: &'static str,
+        /// The name of the token.
+        by: String,
         remote: IpAddr,
     },
     /// An alert was raised, or is over.

@@ -28,10 +28,12 @@ fn other_ids_of_a_call_find_it_too() {
     let store = Store::open(&config(None)).unwrap();
     let mut both = record("c1", now_ms());
     both.sip_call_ids.push("second@leg".to_owned());
-    keep(&store, [finished(both), finished(record("c2", now_ms()))]);
+    keep(&store, [finished(both), finished(record("c2", now_ms() + 1000))]);
     for id in ["c1", "c1@192.0.2.1", "second@leg", "UUID-c1"] {
         assert_eq!(store.find(id).unwrap().unwrap().record.call, "c1", "{id}");
     }
+    let of_dn = store.find("5001").unwrap().unwrap();
+    assert_eq!(of_dn.record.call, "c2", "its latest");
 }
 
 #[test]

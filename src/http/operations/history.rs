@@ -133,7 +133,7 @@ pub(in crate::http) async fn find(
 /// One call's SIP messages as pcapng, each as a UDP packet with the addresses and the time it had.
 #[utoipa::path(get, path = "/api/calls/{id}/pcap", operation_id = "call_pcap", tag = "operation",
     security(("operator" = [])),
-    params(("id" = String, Path, description = "Our id of the call, a SIP Call-ID, or X-Genesys-CallUUID.")),
+    params(("id" = String, Path, description = "Our id of the call, a SIP Call-ID of it, or its CallUUID; a DN for its latest call.")),
     responses(
         (status = 200, description = "For Wireshark; credentials and keys are taken out.", content_type = "application/x-pcapng", body = Vec<u8>),
         (status = 400, description = "The path is not UTF-8.", body = String, content_type = "text/plain"),
@@ -158,17 +158,22 @@ pub(in crate::http) async fn capture(
 async fn capture_of(app: &App, id: String) -> Result<Response, Problem> {
     let store = store(app)?;
     let nothing = |code, sentence| Problem::new(StatusCode::NOT_FOUND, code, sentence);
-    let permit = reader().await;
-    let found = spawn_blocking(move || store.find(&id)).await.map_err(gone)?;
-    drop(permit);
-    let call = found
-        .map_err(|error| unreadable(&error))?
-        .ok_or_else(|| nothing("no_such_call", "there is no such finished call"))?;
-    let file = pcap::write(&call.timeline.events).ok_or_else(|| {
+    let (record, timeline) = match app.backend.timelines().and_then(|calls| calls.find(&id)) {
+        Some(call) => (call.record, call.timeline),
+        None => {
+            let _permit = reader().await;
+            let found = spawn_blocking(move || store.find(&id)).await.map_err(gone)?;
+            let call = found
+                .map_err(|error| unreadable(&error))?
+                .ok_or_else(|| nothing("no_such_call", "there is no such call, or not any more"))?;
+            (call.record, call.timeline)
+        }
+    };
+    let file = pcap::write(&timeline.events).ok_or_else(|| {
         nothing("no_messages", "none of its SIP messages is kept; see journal.keep_bodies")
     })?;
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-    let name: String = call.record.call.chars().take(64).map(plain).collect();
+    let name: String = record.call.chars().take(64).map(plain).collect();
     let mut response = reply::with_type(StatusCode::OK, "application/x-pcapng", file);
     attach(&mut response, &format!("call-{name}.pcapng"));
     Ok(response)
