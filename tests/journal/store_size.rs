@@ -99,7 +99,7 @@ fn minute(id: usize) -> FinishedCall {
 
 #[test]
 fn a_call_of_a_minute_takes_a_few_kilobytes() {
-    const CALLS: usize = 1000;
+    const CALLS: usize = 500;
     let dir = Dir::new();
     let store = open(&dir.file());
     let calls: Vec<FinishedCall> = (0..CALLS).map(minute).collect();
