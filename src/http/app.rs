@@ -133,6 +133,8 @@ pub(super) fn table() -> Table {
         .on(Verb::Post, "/api/connector/token", connector::token)
         .on(Verb::Post, "/api/tokens", tokens::create)
         .on(Verb::Get, "/api/ice", ice::servers)
+        .on(Verb::Get, "/api/calls", operations::history::find)
+        .on(Verb::Get, "/api/calls/{id}/pcap", operations::history::capture)
         .on(Verb::Post, "/api/drain", lifecycle::drain)
         .on(Verb::Post, "/api/reload", lifecycle::reload)
         .on(Verb::GetAndHead, "/api/health", health)
