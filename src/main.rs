@@ -12,6 +12,9 @@ use wrtc_gateway::config::{Config, ConfigErrors};
 use wrtc_gateway::secret::Secret;
 use wrtc_gateway::{demo, gateway, telemetry};
 
+/// How long the last lines of the log may take.
+const LOG_LIMIT: Duration = Duration::from_secs(2);
+
 /// A WebRTC gateway for Genesys SIP Server, Asterisk and their kin.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -162,8 +165,8 @@ fn in_runtime<F>(config: &Config, run: F) -> ExitCode
 where
     F: AsyncFnOnce(Config) -> Result<(), Box<dyn std::error::Error>>,
 {
-    if let Err(error) = telemetry::start_logging(&config.log) {
-        return fail(&format!("log.level = {:?}: {error}", config.log.level));
+    if let Err(error) = telemetry::logs::start(&config.log) {
+        return fail(&error);
     }
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return fail(&"a TLS provider is installed already");
@@ -172,10 +175,14 @@ where
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}")),
     };
-    match runtime.block_on(run(config.clone())) {
+    let code = match runtime.block_on(run(config.clone())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
+    };
+    if let Some(logs) = telemetry::logs::logs() {
+        logs.flush(LOG_LIMIT);
     }
+    code
 }
 
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {

@@ -13,6 +13,7 @@ mod drain;
 mod names;
 mod network;
 mod servers;
+mod standing;
 mod start;
 mod tls_watch;
 mod turn;

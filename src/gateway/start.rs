@@ -10,15 +10,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{self, Config};
-use crate::http::{BindError, Server};
+use crate::http::{BindError, MetricsServer, Scrape, Server, Surroundings};
 use crate::journal::{Journal, Observer};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds};
 use crate::sdp::SrtpPolicy;
 use crate::sip::resolve::SystemDns;
 use crate::sip::transport::tls::{OwnCertificate, TlsFiles};
 use crate::sip::{Endpoint, EndpointConfig, OpenError, Transport};
+use crate::telemetry::metrics::{Exporter, Metrics};
 
 use super::names::Names;
+use super::standing::Standing;
 use super::turn::{self, TurnError};
 use super::{Gateway, network};
 
@@ -58,6 +60,7 @@ pub struct Running {
     http_addr: SocketAddr,
     scheme: &'static str,
     base_path: String,
+    metrics_addr: Option<SocketAddr>,
     stop_http: CancellationToken,
     http: JoinHandle<()>,
 }
@@ -108,9 +111,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let turn_addrs = turn.as_ref().map(|turn| (turn.local_addr(), turn.tls_addr()));
     let endpoint = Endpoint::open(endpoint_config(&config.sip))?;
     let http = config.http.clone();
-    let journal = Journal::new(observers(&config));
+    let metrics = Metrics::default();
+    let journal = Journal::new(observers(&config, &metrics));
+    let config::Metrics { listen: metrics_listen, open } = config.metrics;
     let gateway = Gateway::new(config, journal, endpoint, engine.clone(), ice, names);
-    let server = Server::bind(&http, Arc::new(gateway.clone()))?;
+    let exporter = Exporter::new(&metrics, Arc::new(Standing { gateway: gateway.clone() }));
+    let scrape = Scrape { exporter: Arc::new(exporter), metrics, open };
+    let metrics_server =
+        metrics_listen.map(|address| MetricsServer::bind(address, scrape.clone())).transpose()?;
+    let surroundings = Surroundings { scrape: Some(scrape) };
+    let server = Server::bind_with(&http, Arc::new(gateway.clone()), surroundings)?;
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
     info!(
         http = %http_addr,
@@ -126,14 +136,19 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         gateway.shared.tasks.spawn(turn.run(gateway.shared.shutdown.clone()));
     }
     let stop_http = CancellationToken::new();
+    let metrics_addr = metrics_server.as_ref().map(MetricsServer::local_addr);
+    if let Some(server) = metrics_server {
+        info!(metrics = ?metrics_addr, "serving");
+        tokio::spawn(server.run(stop_http.clone()));
+    }
     let task = tokio::spawn(server.run(stop_http.clone()));
     let base_path = http.base_path;
-    Ok(Running { gateway, http_addr, scheme, base_path, stop_http, http: task })
+    Ok(Running { gateway, http_addr, scheme, base_path, metrics_addr, stop_http, http: task })
 }
 
 /// Who is told of what happens. The order is that of the telling.
-fn observers(_config: &Config) -> Vec<Arc<dyn Observer>> {
-    Vec::new()
+fn observers(_config: &Config, metrics: &Metrics) -> Vec<Arc<dyn Observer>> {
+    vec![Arc::new(metrics.clone())]
 }
 
 fn hold_music(media: &config::Media) -> Result<Option<Arc<Music>>, StartError> {
@@ -170,6 +185,11 @@ pub(super) fn tls_files(tls: &config::SipTls) -> TlsFiles {
 impl Running {
     pub fn http_addr(&self) -> SocketAddr {
         self.http_addr
+    }
+
+    /// Of `metrics.listen`, with the port really bound.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
     }
 
     /// Where the API and the page are, without a trailing slash.

@@ -13,6 +13,8 @@ mod faults;
 mod ice;
 mod io;
 mod jsapi;
+mod logs;
+mod metrics;
 pub mod openapi;
 mod operators;
 mod reply;
@@ -23,4 +25,6 @@ mod tcp_state;
 mod throttle;
 mod tokens;
 
+pub use app::Surroundings;
+pub use metrics::{MetricsServer, Scrape};
 pub use server::{BindError, Server};

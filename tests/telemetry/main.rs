@@ -1,0 +1,6 @@
+//! What the gateway tells of itself: metrics, the log, traces, and what is shipped to look at them with.
+
+mod support;
+
+mod documents;
+mod metrics;
