@@ -15,6 +15,7 @@ mod network;
 mod servers;
 mod standing;
 mod start;
+mod taps;
 mod tls_watch;
 mod turn;
 
@@ -32,7 +33,7 @@ use tracing::{info, warn};
 
 use crate::agent::{
     Answer, Backend, EndReason, Health, IceServers, Identity, LineCommand, LineState, MessageError,
-    Session, Sessions, SignIn, SignInError,
+    Session, Sessions, SignIn, SignInError, Tap,
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
@@ -103,6 +104,8 @@ pub(crate) struct Shared {
     config: Config,
     call_config: CallConfig,
     journal: Journal,
+    /// Tells the journal what sessions' polls take.
+    polls: Arc<dyn Tap>,
     endpoint: Endpoint,
     engine: Engine,
     ice: Ice,
@@ -148,6 +151,7 @@ impl Gateway {
             shared: Arc::new(Shared {
                 config,
                 call_config,
+                polls: Arc::new(taps::Polls(journal.clone())),
                 journal,
                 endpoint,
                 engine,
@@ -289,6 +293,7 @@ impl Gateway {
         // A sign-out of the DN that is under way would take the new registration with it.
         let _registering = shared.bindings.register(&request.identity).await;
         let session = Session::new(&request);
+        session.set_tap(Arc::clone(&shared.polls));
         let (outcome_tx, outcome) = oneshot::channel();
         let mut task = AgentTask::new(
             Arc::clone(shared),
