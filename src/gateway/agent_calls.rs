@@ -16,7 +16,7 @@ use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
 use crate::wire::{DataPair, FromBrowser, RoapError, RoapIds, ToBrowser};
 
 use super::agent_task::{AgentTask, notice};
-use super::calls::{ActiveLine, CallInfo, MEDIA_EVENTS, QUALITY_PAUSE, new_seed};
+use super::calls::{ActiveLine, CallInfo, FIRST_SOUND, MEDIA_EVENTS, new_seed};
 use super::taps::Said;
 
 impl AgentTask {
@@ -374,8 +374,8 @@ impl AgentTask {
         media: mpsc::Receiver<(MediaId, MediaEvent)>,
     ) {
         let (calls, known) = (Vec::new(), Vec::new());
-        let quality_due = Instant::now() + QUALITY_PAUSE;
-        let line = ActiveLine { line, bridge, media, calls, known, quality_due };
+        let sound_due = Instant::now() + FIRST_SOUND;
+        let line = ActiveLine { line, bridge, media, calls, known, sound_due, heard: false };
         self.line = Some(Box::new(line));
     }
 
@@ -495,9 +495,9 @@ impl AgentTask {
     pub(super) fn handle_timeout(&mut self) {
         let now = Instant::now();
         let Some(line) = &mut self.line else { return };
-        if let Some((call, stats)) = line.quality(now) {
+        if let Some((call, what)) = line.sound(now) {
             let about = About::call(self.session.identity().user(), &call.id);
-            self.shared.journal.note(about, What::Quality(Box::new(stats)));
+            self.shared.journal.note(about, what);
         }
         if line.line.poll_timeout().is_some_and(|at| at <= now) {
             line.line.handle_timeout(now);

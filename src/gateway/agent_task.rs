@@ -87,7 +87,7 @@ impl AgentTask {
         let shutdown = self.shared.shutdown.clone();
         while self.signed_out.is_none() {
             let deadline = self.line.as_ref().map(|line| {
-                line.line.poll_timeout().map_or(line.quality_due, |at| at.min(line.quality_due))
+                line.line.poll_timeout().map_or(line.sound_due, |at| at.min(line.sound_due))
             });
             tokio::select! {
                 () = ended.cancelled() => break,
