@@ -3,12 +3,14 @@
 use crate::agent::Backend as _;
 use crate::sip::servers::ServerState;
 use crate::telemetry::logs;
-use crate::telemetry::metrics::{ServerSnapshot, Snapshot, Source, TraceCounts};
+use crate::telemetry::metrics::{ServerSnapshot, Snapshot, Source};
+use crate::telemetry::traces::Tracer;
 
 use super::Gateway;
 
 pub(super) struct Standing {
     pub gateway: Gateway,
+    pub tracer: Option<Tracer>,
 }
 
 impl Source for Standing {
@@ -32,7 +34,7 @@ impl Source for Standing {
             turn: gateway.turn_stats(),
             servers: servers.collect(),
             log_lines_dropped: logs::logs().map_or(0, logs::Logs::dropped),
-            traces: TraceCounts::default(),
+            traces: self.tracer.as_ref().map(Tracer::counts).unwrap_or_default(),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::sip::resolve::SystemDns;
 use crate::sip::transport::tls::{OwnCertificate, TlsFiles};
 use crate::sip::{Endpoint, EndpointConfig, OpenError, Transport};
 use crate::telemetry::metrics::{Exporter, Metrics};
+use crate::telemetry::traces::Tracer;
 
 use super::names::Names;
 use super::standing::Standing;
@@ -61,6 +62,7 @@ pub struct Running {
     scheme: &'static str,
     base_path: String,
     metrics_addr: Option<SocketAddr>,
+    tracer: Option<Tracer>,
     stop_http: CancellationToken,
     http: JoinHandle<()>,
 }
@@ -112,10 +114,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let endpoint = Endpoint::open(endpoint_config(&config.sip))?;
     let http = config.http.clone();
     let metrics = Metrics::default();
-    let journal = Journal::new(observers(&config, &metrics));
+    let tracer = config.tracing.otlp.clone().map(Tracer::start);
+    let journal = Journal::new(observers(&config, &metrics, tracer.as_ref()));
     let config::Metrics { listen: metrics_listen, open } = config.metrics;
     let gateway = Gateway::new(config, journal, endpoint, engine.clone(), ice, names);
-    let exporter = Exporter::new(&metrics, Arc::new(Standing { gateway: gateway.clone() }));
+    let exporter = Exporter::new(
+        &metrics,
+        Arc::new(Standing { gateway: gateway.clone(), tracer: tracer.clone() }),
+    );
     let scrape = Scrape { exporter: Arc::new(exporter), metrics, open };
     let metrics_server =
         metrics_listen.map(|address| MetricsServer::bind(address, scrape.clone())).transpose()?;
@@ -143,12 +149,29 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     let task = tokio::spawn(server.run(stop_http.clone()));
     let base_path = http.base_path;
-    Ok(Running { gateway, http_addr, scheme, base_path, metrics_addr, stop_http, http: task })
+    Ok(Running {
+        gateway,
+        http_addr,
+        scheme,
+        base_path,
+        metrics_addr,
+        tracer,
+        stop_http,
+        http: task,
+    })
 }
 
 /// Who is told of what happens. The order is that of the telling.
-fn observers(_config: &Config, metrics: &Metrics) -> Vec<Arc<dyn Observer>> {
-    vec![Arc::new(metrics.clone())]
+fn observers(
+    _config: &Config,
+    metrics: &Metrics,
+    tracer: Option<&Tracer>,
+) -> Vec<Arc<dyn Observer>> {
+    let mut all: Vec<Arc<dyn Observer>> = vec![Arc::new(metrics.clone())];
+    if let Some(tracer) = tracer {
+        all.push(Arc::new(tracer.clone()));
+    }
+    all
 }
 
 fn hold_music(media: &config::Media) -> Result<Option<Arc<Music>>, StartError> {
@@ -211,6 +234,9 @@ impl Running {
         self.gateway.shut_down().await;
         if !self.http.is_finished() {
             let _ = self.http.await;
+        }
+        if let Some(tracer) = &self.tracer {
+            tracer.stop().await;
         }
     }
 }

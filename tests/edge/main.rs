@@ -7,6 +7,7 @@ mod connector_config;
 mod delivery;
 mod http_connector;
 mod http_jsapi;
+mod http_metrics;
 mod http_rest;
 mod http_rules;
 mod http_tokens;

@@ -3,4 +3,8 @@
 mod support;
 
 mod documents;
+mod log_file;
+mod log_level;
 mod metrics;
+mod shipped;
+mod traces;

@@ -44,7 +44,13 @@ fn a_call_from_its_beginning_to_its_end() {
     let peer = "+4930123456".to_owned();
     note(&metrics, What::CallStarted { peer, incoming: true, call_uuid: None });
     note(&metrics, What::Answered { took: Duration::from_micros(400) });
-    let offer = |waited| What::Http { inbound: false, kind: "OFFER", waited, body: String::new() };
+    let offer = |waited| What::Http {
+        inbound: false,
+        kind: "OFFER",
+        waited,
+        body: String::new(),
+        fault: None,
+    };
     note(&metrics, offer(Some(Duration::from_millis(20))));
     note(&metrics, offer(None));
     note(&metrics, What::Media(MediaEvent::DtlsFailed { reason: DtlsFailure::Timeout }));
