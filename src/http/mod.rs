@@ -13,6 +13,7 @@ mod faults;
 mod ice;
 mod io;
 mod jsapi;
+mod lifecycle;
 mod logs;
 mod metrics;
 pub mod openapi;

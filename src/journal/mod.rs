@@ -4,6 +4,7 @@
 //! is cheap and never waits: an observer that is slow or keeps things does so on a thread of its own.
 
 mod book;
+mod collect;
 mod describe;
 mod entry;
 mod event;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use book::{CallView, DnEvent, LINGER};
+pub use collect::{CollectError, Collector, Target};
 pub use entry::{About, Entry, What};
 pub use event::{
     Details, Kind, LegQuality, Party, QualityPoint, Scalar, StreamQuality, Timeline, TimelineEvent,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use wrtc_gateway::config::Config;
-use wrtc_gateway::telemetry::logs::{self, LevelError};
+use wrtc_gateway::config::{Config, Reload as _};
+use wrtc_gateway::telemetry::logs::{self, LevelError, LogLevel};
 
 fn level(level: &str) -> Config {
     let sets = ["sip.servers=127.0.0.1".to_owned(), format!("log.level={level}")];
@@ -62,6 +62,21 @@ fn what_was_for_a_time_only_ends_and_ends_nothing_else() {
     log.revert(third);
     assert!(loud("info") && !loud("sip"));
     assert_eq!(log.status().configured, "info");
+}
+
+/// SIGHUP with the same `log.level` leaves an operator's wish alone; with another one it counts.
+#[test]
+fn a_reload_takes_another_level_up() {
+    logs::start(&level("info").log).unwrap();
+    let log = logs::logs().unwrap();
+    log.set("info,wrtc_gateway::sip=debug", None).unwrap();
+    LogLevel.prepare(&level("info")).unwrap()();
+    assert!(loud("sip"));
+    let commit = LogLevel.prepare(&level("warn")).unwrap();
+    assert!(loud("sip"), "only prepared");
+    commit();
+    assert!(!loud("sip") && !loud("info"));
+    assert_eq!(log.status().configured, "warn");
 }
 
 /// A SIP trace is asked for by DN, and then meant whatever the level of the rest.

@@ -13,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
-use crate::config::{Log, LogFormat, check_log_level};
+use crate::config::{Commit, Config, Log, LogFormat, Reload, check_log_level};
 use file::Rotating;
 use writer::{Sink, Writer};
 
@@ -197,5 +197,23 @@ impl Logs {
 
     fn lock(&self) -> MutexGuard<'_, Level> {
         self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `log.level` of a configuration that is read again. Where it is the same as before, a level that an
+/// operator has asked for stays.
+pub struct LogLevel;
+
+impl Reload for LogLevel {
+    fn prepare(&self, new: &Config) -> Result<Commit, String> {
+        let level = new.log.level.clone();
+        let differs = |logs: &&Logs| logs.status().configured != level;
+        let Some(logs) = logs().filter(differs) else { return Ok(Box::new(|| {})) };
+        check_log_level(&level).map_err(|fault| format!("log.level: {fault}"))?;
+        Ok(Box::new(move || {
+            if let Err(error) = logs.configure(&level) {
+                tracing::error!(%error, "the log's level stays");
+            }
+        }))
     }
 }
