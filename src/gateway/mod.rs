@@ -17,6 +17,7 @@ pub(crate) mod network;
 mod operations;
 mod reload;
 mod servers;
+mod standing;
 pub(crate) mod start;
 mod taps;
 mod tls_watch;
