@@ -1,12 +1,14 @@
 //! Configuration: one TOML file, the environment, `--set`; validated whole before a port is opened.
 
 mod fault;
+mod guard;
 mod journal;
 mod keys;
 mod lifecycle;
 mod load;
 mod operations;
 mod parse;
+mod secrets;
 mod security;
 mod telemetry;
 mod tokens;
@@ -14,7 +16,9 @@ mod turn;
 mod types;
 
 pub use fault::{ConfigErrors, Fault, Origin};
+pub use guard::{ForwardedHeader, Guard, Limits};
 pub use keys::{KEYS, environment_name};
+pub use secrets::{DnSecrets, MAX_SECRET as MAX_DN_SECRET, SecretsFor};
 pub use security::{OperatorToken, Operators, Role, is_name as is_operator_name};
 pub use telemetry::{Collector, Log, LogFile, LogFormat, Metrics, Tracing, check_log_level};
 pub use turn::is_secret as is_turn_secret;
