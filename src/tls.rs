@@ -199,19 +199,32 @@ impl Served {
     /// As [`Self::read`]; what was in use stays in use.
     pub fn reload(&self) -> Result<(), CertificateError> {
         match self.files.load_full() {
-            Some(files) => self.reload_from(&files),
+            Some(files) => {
+                self.show(Fresh::read(&files)?);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
 
-    /// The same from other files, which are those to be watched from then on.
-    ///
+    /// From now on this one, whose files are watched from then on.
+    pub fn show(&self, fresh: Fresh) {
+        self.resolver.0.store(Arc::new(fresh.shown));
+        self.files.store(Some(Arc::new(fresh.files)));
+    }
+}
+
+/// Files that were read and can be shown.
+pub struct Fresh {
+    shown: Shown,
+    files: TlsFiles,
+}
+
+impl Fresh {
     /// # Errors
-    /// As [`Self::read`]; what was in use stays in use.
-    pub fn reload_from(&self, files: &TlsFiles) -> Result<(), CertificateError> {
-        self.resolver.0.store(Arc::new(read(files)?));
-        self.files.store(Some(Arc::new(files.clone())));
-        Ok(())
+    /// A file cannot be read, or the two do not belong together.
+    pub fn read(files: &TlsFiles) -> Result<Self, CertificateError> {
+        Ok(Self { shown: read(files)?, files: files.clone() })
     }
 }
 

@@ -2,20 +2,52 @@
 
 use std::path::PathBuf;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::sip::Endpoint;
 use crate::sip::transport::tls::TlsFiles;
-use crate::watch;
+use crate::watch::{LOOK_EVERY, Watch};
 
 /// Looks at the files until the gateway stops. Connections that stand are not touched.
-pub(super) async fn keep_current(endpoint: Endpoint, files: TlsFiles, stop: CancellationToken) {
+/// Other files may be named meanwhile.
+pub(super) async fn keep_current(
+    endpoint: Endpoint,
+    mut named: watch::Receiver<TlsFiles>,
+    stop: CancellationToken,
+) {
+    let mut files = named.borrow_and_update().clone();
+    let mut watch = Watch::new(paths(&files));
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY), if !watch.is_empty() => {}
+            // Whoever named them has read them.
+            Ok(()) = named.changed() => {
+                files = named.borrow_and_update().clone();
+                watch = Watch::new(paths(&files));
+                continue;
+            }
+            () = stop.cancelled() => return,
+        }
+        let (endpoint, files) = (endpoint.clone(), files.clone());
+        let look = tokio::task::spawn_blocking(move || {
+            if watch.has_changed() {
+                match endpoint.reload_tls(&files) {
+                    Ok(()) => info!("read the SIP side's certificates again"),
+                    Err(error) => warn!("{error}; what was read before stays in use"),
+                }
+            }
+            watch
+        });
+        match look.await {
+            Ok(looked) => watch = looked,
+            Err(_) => return,
+        }
+    }
+}
+
+fn paths(files: &TlsFiles) -> Vec<PathBuf> {
     let own = files.own.iter().flat_map(|own| [own.cert.clone(), own.key.clone()]);
-    let paths: Vec<PathBuf> = files.ca.iter().cloned().chain(own).collect();
-    let read = move || match endpoint.reload_tls(&files) {
-        Ok(()) => info!("read the SIP side's certificates again"),
-        Err(error) => warn!("{error}; what was read before stays in use"),
-    };
-    watch::keep_current(paths, stop, read).await;
+    files.ca.iter().cloned().chain(own).collect()
 }

@@ -26,7 +26,7 @@ use super::secrets::DnSecrets;
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
-use super::{assets, forwarded, ice, jsapi, openapi, rest};
+use super::{assets, forwarded, ice, jsapi, lifecycle, openapi, rest};
 use crate::agent::Backend;
 use crate::config;
 use crate::wire::connector::Action;
@@ -111,6 +111,8 @@ pub(super) fn table() -> Table {
         .on(Verb::Post, "/api/connector/token", connector::token)
         .on(Verb::Post, "/api/tokens", tokens::create)
         .on(Verb::Get, "/api/ice", ice::servers)
+        .on(Verb::Post, "/api/drain", lifecycle::drain)
+        .on(Verb::Post, "/api/reload", lifecycle::reload)
         .on(Verb::GetAndHead, "/api/health", health)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
 }

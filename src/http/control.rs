@@ -10,8 +10,8 @@ use tracing::{info, warn};
 use super::app::App;
 use super::policy::Policy;
 use super::server::BindError;
-use crate::config;
-use crate::tls::{self, CertificateFacts, Served};
+use crate::config::{self, Commit, Config, Reload};
+use crate::tls::{CertificateFacts, Fresh, Served};
 use crate::watch::{LOOK_EVERY, Watch};
 
 /// How often the end of a certificate is warned of.
@@ -38,6 +38,22 @@ struct Seen {
     certificate: Watch,
     operators: Watch,
     secrets: Watch,
+}
+
+/// All but the address, the base path, whether there is TLS at all, and `max_connections`. Connections that
+/// stand are not touched.
+impl Reload for Control {
+    fn prepare(&self, new: &Config) -> Result<Commit, String> {
+        let fresh = match (&self.inner.served, &new.http.tls) {
+            (Some(_), Some(files)) => {
+                let fresh = Fresh::read(files);
+                Some(fresh.map_err(|error| BindError::from(error).to_string())?)
+            }
+            _ => None,
+        };
+        let (control, http) = (self.clone(), new.http.clone());
+        Ok(Box::new(move || control.take(&http, fresh)))
+    }
 }
 
 impl Seen {
@@ -69,39 +85,6 @@ impl Control {
         self.inner.served.as_ref().map(Served::facts)
     }
 
-    /// Takes over what can change while it serves: the certificate (and reads its files again), origins,
-    /// hosts, frames, HSTS, proxies, limits, operators and secrets of DNs. The address, the base path,
-    /// whether there is TLS at all, `max_connections` and the connector's tokens stay as they are.
-    /// Connections that stand are not touched.
-    ///
-    /// # Errors
-    /// The certificate's files cannot be used: nothing has changed then.
-    pub fn reload(&self, config: &config::Http) -> Result<(), BindError> {
-        let inner = &self.inner;
-        if let (Some(served), Some(files)) = (&inner.served, &config.tls) {
-            served.reload_from(files)?;
-        }
-        let app = &inner.app;
-        app.throttle.set_limits(config.guard.limits);
-        app.operators.replace(&config.operators.tokens, config.operators.file.is_some());
-        app.secrets.replace(&config.secrets);
-        app.secrets.warn();
-        *inner.config.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
-        self.apply_policy();
-        Ok(())
-    }
-
-    /// Whether [`Self::reload`] would take these.
-    ///
-    /// # Errors
-    /// The same.
-    pub fn check(&self, config: &config::Http) -> Result<(), BindError> {
-        match (&self.inner.served, &config.tls) {
-            (Some(_), Some(files)) => Ok(tls::look_at(files).map(|_| ())?),
-            _ => Ok(()),
-        }
-    }
-
     fn config(&self) -> config::Http {
         self.inner.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -110,6 +93,23 @@ impl Control {
         let facts = self.certificate();
         let policy = Policy::new(&self.config(), self.inner.listen, facts.as_ref());
         self.inner.app.policy.store(Arc::new(policy));
+    }
+
+    fn take(&self, config: &config::Http, fresh: Option<Fresh>) {
+        let inner = &self.inner;
+        if let (Some(served), Some(fresh)) = (&inner.served, fresh) {
+            served.show(fresh);
+        }
+        let app = &inner.app;
+        app.connectors.configure(&config.connector);
+        app.throttle.set_limits(config.guard.limits);
+        app.operators.replace(&config.operators.tokens, config.operators.file.is_some());
+        app.secrets.replace(&config.secrets);
+        app.secrets.warn();
+        let seen = Seen::look(config, inner.served.as_ref());
+        *inner.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        *inner.config.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
+        self.apply_policy();
     }
 
     /// Reads what has changed since the last look. For a thread that may block.

@@ -17,6 +17,7 @@ mod hosts;
 mod ice;
 mod io;
 mod jsapi;
+mod lifecycle;
 pub mod openapi;
 mod operators;
 mod policy;

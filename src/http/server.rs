@@ -103,6 +103,11 @@ impl Server {
         Ok(Server { listener, address, tls, router, app, control, max_connections, draining })
     }
 
+    /// What of it takes a new configuration.
+    pub fn reload(&self) -> Arc<dyn config::Reload> {
+        Arc::new(self.control())
+    }
+
     /// The address with the port really bound.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
