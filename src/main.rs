@@ -152,6 +152,7 @@ fn serve(source: &Source) -> ExitCode {
     in_runtime(&reading.config.clone(), async |config| {
         let mut signals = Signals::new()?;
         let running = gateway::start(config).await?;
+        running.gateway.wait_for_agents();
         running.gateway.set_sources(sources, reading).await;
         println!("serving at {}/", running.base_url());
         until_told(&running, &mut signals).await;

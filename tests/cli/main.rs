@@ -2,3 +2,7 @@
 
 mod check_tells_every_fault;
 mod demo_is_ready_to_try;
+mod doctor_tells_what_is_wrong;
+mod restart_is_hardly_noticed;
+mod served;
+mod signals_are_understood;
