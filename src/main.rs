@@ -1,9 +1,12 @@
-//! The command line: `serve`, `demo`, `check`, `doctor`.
+//! The command line: `serve`, `demo`, `check`, `doctor`, `healthcheck`.
+
+mod cli;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -50,6 +53,14 @@ enum Command {
     },
     /// Check a configuration: tells every fault, opens nothing.
     Check(#[command(flatten)] Source),
+    /// Ask the gateway of this configuration, on this host, whether it is alive: for containers.
+    Healthcheck {
+        #[command(flatten)]
+        source: Source,
+        /// Ask whether it takes new agents (/readyz) instead.
+        #[arg(long)]
+        ready: bool,
+    },
     /// Look at what keeps calls from working: ports, addresses, certificates, DNS, the SIP servers, the host. Prints what
     /// the firewall has to let in. Disturbs no gateway that runs.
     ///
@@ -97,6 +108,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.source)) {
         Command::Check(source) => check(&source),
+        Command::Healthcheck { source, ready } => healthcheck(&source, ready),
         Command::Serve(source) => serve(&source),
         Command::Doctor { source, json } => run_doctor(&source, json),
         Command::Demo { source, password, json, contact_centre } => {
@@ -114,6 +126,19 @@ fn check(source: &Source) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(errors) => fail(&errors),
+    }
+}
+
+fn healthcheck(source: &Source, ready: bool) -> ExitCode {
+    use cli::healthcheck::{Probe, ask};
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(errors) => return fail(&errors),
+    };
+    let probe = if ready { Probe::Ready } else { Probe::Live };
+    match ask(&config.http, probe, Duration::from_secs(3)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(unwell) => fail(&unwell),
     }
 }
 

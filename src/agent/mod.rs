@@ -13,7 +13,7 @@ mod types;
 
 pub use delivery::{Delivery, Evidence, Verdict};
 pub use lifecycle::{Draining, ReloadError, Reloaded};
-pub use session::{Poll, Polled, Session};
+pub use session::{Poll, Polled, Session, Tap};
 pub use sessions::Sessions;
 pub use softphone::Softphone;
 pub use types::*;

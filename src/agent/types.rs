@@ -20,6 +20,16 @@ pub enum Dialect {
     Rest,
 }
 
+impl Dialect {
+    /// The word in logs, metrics and call records.
+    pub fn label(self) -> &'static str {
+        match self {
+            Dialect::Jsapi => "jsapi",
+            Dialect::Rest => "rest",
+        }
+    }
+}
+
 /// Whom a session stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Identity {
@@ -87,6 +97,25 @@ pub enum SignInError {
     NoAnswer,
 }
 
+impl SignInError {
+    /// One word of a bounded set: for the API, metrics and the journal.
+    pub fn label(&self) -> &'static str {
+        match self {
+            SignInError::BadId(_) => "bad_id",
+            SignInError::Refused(_) => "credentials_refused",
+            SignInError::Token => "token_unknown",
+            SignInError::Forbidden(_) => "dn_forbidden",
+            SignInError::UnknownDn(_) => "dn_unknown",
+            SignInError::IdInUse => "id_in_use",
+            SignInError::TooManyTries { .. } => "too_many_tries",
+            SignInError::Draining { .. } => "gateway_draining",
+            SignInError::Busy(_) => "gateway_busy",
+            SignInError::Unavailable(_) => "sip_unavailable",
+            SignInError::NoAnswer => "sip_timeout",
+        }
+    }
+}
+
 /// Why a message was not taken, each with the HTTP status it maps to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
@@ -105,6 +134,19 @@ pub enum MessageError {
     /// 503: no port, no worker, SIP server down.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl MessageError {
+    /// The SIP status that says the same, for call records.
+    pub fn sip_code(&self) -> u16 {
+        match self {
+            MessageError::BadRequest(_) => 400,
+            MessageError::NotSignedIn => 480,
+            MessageError::WrongState(_) => 486,
+            MessageError::UnusableSdp(_) => 488,
+            MessageError::Unavailable(_) => 503,
+        }
+    }
 }
 
 /// Why a session ended.
@@ -235,6 +277,9 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Backend: Send + Sync + 'static {
     /// Signs in and waits for the outcome of the REGISTER. The newest sign-in of a DN owns it.
     fn sign_in(&self, request: SignIn) -> Answer<'_, Result<Arc<Session>, SignInError>>;
+
+    /// A sign-in was refused before it came this far.
+    fn sign_in_refused(&self, _remote: IpAddr, _user: &str, _error: &SignInError) {}
 
     /// Releases the call, unregisters, ends the session. Unknown sessions are none of its business.
     fn sign_out<'a>(&'a self, session: &'a Arc<Session>) -> Answer<'a, ()>;

@@ -202,6 +202,12 @@ impl Line {
         }
     }
 
+    /// Whether the agent holds the call, and whether the far end does.
+    pub fn holds(&self, session: SessionId) -> (bool, bool) {
+        let leg = self.index(session).and_then(|i| self.legs.get(i));
+        leg.map_or((false, false), |leg| (leg.held, leg.peer_held))
+    }
+
     /// The codec spoken toward SIP in the active call.
     pub fn codec(&self) -> Option<Codec> {
         self.legs.get(self.active_index()?)?.sip.codec()

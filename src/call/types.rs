@@ -137,6 +137,23 @@ pub struct CallEnd {
     pub codec: Option<Codec>,
 }
 
+impl CallEnd {
+    /// Of a call that came in and was refused before there was anything to it.
+    pub fn refused(code: u16, text: &str) -> Self {
+        Self {
+            by: CallEndedBy::Gateway,
+            code,
+            text: text.to_owned(),
+            reason_header: None,
+            answered_at: None,
+            transfer: None,
+            digits: 0,
+            direction: CallDirection::Incoming,
+            codec: None,
+        }
+    }
+}
+
 /// Which side started the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallDirection {

@@ -226,7 +226,7 @@ impl Loader {
     }
 
     /// The same for a value that no log line may have.
-    fn take_secret<T>(
+    pub(super) fn take_secret<T>(
         &mut self,
         key: &str,
         parse: impl FnOnce(&Raw) -> Result<T, Wrong>,
@@ -267,7 +267,7 @@ impl Loader {
                 .and_then(|calls| usize::try_from(calls).ok())
                 .unwrap_or(2),
         };
-        let log = self.log();
+        let (log, metrics, tracing) = (self.log(), self.metrics(&http), self.tracing());
         let journal = self.journal();
         let operations = self.operations();
         let lifecycle = self.lifecycle();
@@ -275,7 +275,19 @@ impl Loader {
         self.check_ports(&sip, &media);
         self.check_candidates(&http, &sip, &media, &turn);
         self.check_video(&media);
-        Some(Config { http, sip, media, turn, agents, journal, operations, lifecycle, log })
+        Some(Config {
+            http,
+            sip,
+            media,
+            turn,
+            agents,
+            journal,
+            operations,
+            lifecycle,
+            log,
+            metrics,
+            tracing,
+        })
     }
 
     fn http(&mut self) -> Http {
@@ -291,9 +303,7 @@ impl Loader {
                 .take("http.allowed_origins", parse::origins)
                 .unwrap_or_else(|| Origins::List(vec![OriginRule::Loopback])),
             tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
-            operator_tokens: self
-                .take_secret("http.operator_tokens", tokens::hashes)
-                .unwrap_or_default(),
+            operators: self.operators(),
             connector: self.connector(),
         }
     }
@@ -518,7 +528,7 @@ impl Loader {
 }
 
 /// Whether two sockets would want the same port of the same address.
-fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+pub(super) fn meet(one: SocketAddr, other: SocketAddr) -> bool {
     let anywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && (anywhere || one.ip() == other.ip())
 }

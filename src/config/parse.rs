@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use figment::value::Value;
 
-use super::types::{Advertise, LogFormat, Network, OriginRule, Origins, SipServer, SipTransport};
+use super::types::{Advertise, Network, OriginRule, Origins, SipServer, SipTransport};
 use crate::media::TonePlan;
 use crate::sdp::{Codec, VideoCodec};
 
@@ -539,34 +539,4 @@ pub(super) fn seconds_or_none(
         return Ok(None);
     }
     seconds(raw, bounds).map(Some)
-}
-
-pub(super) fn log_level(raw: &Raw) -> Result<String, Wrong> {
-    let text = raw.text()?;
-    let remedy = "choose error, warn, info, debug or trace, or write directives such as \
-                  info,wrtc_gateway::sip=debug";
-    let known = |level: &str| {
-        ["off", "error", "warn", "info", "debug", "trace"]
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(level.trim()))
-    };
-    // EnvFilter takes any bare word for a module's name: `inf` would silence everything else.
-    let directive = |one: &str| match one.rsplit_once('=') {
-        Some((_, level)) => known(level),
-        None => known(one),
-    };
-    if !text.split(',').all(directive) {
-        return Err(wrong("it is not a log level", remedy));
-    }
-    tracing_subscriber::EnvFilter::try_new(text)
-        .map(|_| text.to_owned())
-        .map_err(|error| wrong(format!("it is not a log filter: {error}"), remedy))
-}
-
-pub(super) fn log_format(raw: &Raw) -> Result<LogFormat, Wrong> {
-    match raw.text()? {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(wrong("there is no such format", "choose text or json")),
-    }
 }

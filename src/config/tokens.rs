@@ -1,8 +1,8 @@
-//! Tokens of the connector, from the list and from a file, and those of operators, by their hash.
+//! Tokens of the connector, from the list and from a file.
 
 use std::ops::RangeInclusive;
 
-use super::parse::{Raw, Wrong, fingerprint, path, wrong};
+use super::parse::{Raw, Wrong, path, wrong};
 use crate::secret::Secret;
 
 /// Shortest and longest token of a connector. 16 characters at random are 96 bits.
@@ -22,17 +22,6 @@ pub(super) fn file(raw: &Raw) -> Result<Vec<(Secret, String)>, Wrong> {
     })?;
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     checked(lines.filter(|line| !line.is_empty()).map(|line| ("line", line)))
-}
-
-/// SHA-256 of operators' tokens. An entry may be the token itself by mistake: it is not told.
-pub(super) fn hashes(raw: &Raw) -> Result<Vec<[u8; 32]>, Wrong> {
-    let hash = |(at, entry): (usize, &String)| {
-        fingerprint(entry).ok_or_else(|| {
-            let reason = format!("entry {} does not have 64 hexadecimal digits", at + 1);
-            wrong(reason, "write the token's hash, as `printf %s TOKEN | sha256sum` gives it")
-        })
-    };
-    raw.list()?.iter().enumerate().map(hash).collect()
 }
 
 fn checked<'a>(

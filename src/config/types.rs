@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::security::Operators;
+use super::telemetry::{Log, Metrics, Tracing};
 use crate::media::TonePlan;
 use crate::sdp::{Codec, SrtpPolicy, VideoCodec};
 use crate::secret::Secret;
@@ -22,6 +24,8 @@ pub struct Config {
     pub operations: Operations,
     pub lifecycle: Lifecycle,
     pub log: Log,
+    pub metrics: Metrics,
+    pub tracing: Tracing,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +36,7 @@ pub struct Http {
     pub allowed_origins: Origins,
     /// Both `tls_cert` and `tls_key`, or plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// SHA-256 of the tokens with which operators ask for one-time sign-ins.
-    pub operator_tokens: Vec<[u8; 32]>,
+    pub operators: Operators,
     pub connector: Connector,
 }
 
@@ -324,7 +327,37 @@ pub struct Agents {
 
 /// What is kept of what happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Journal {}
+pub struct Journal {
+    pub store: CallStore,
+    /// Where SIP is shown as it happens; `None`: nowhere.
+    pub hep: Option<Hep>,
+    /// Where each finished call's line of JSON goes; `None`: nowhere.
+    pub call_records: Option<crate::journal::Target>,
+}
+
+/// Finished calls, and how long they stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallStore {
+    /// `None`: in memory, a few thousand, until the process ends.
+    pub file: Option<PathBuf>,
+    pub keep: Duration,
+    /// The file may have so many; the oldest calls go before it has more.
+    pub max_bytes: u64,
+    /// Whether timelines keep the messages' bodies.
+    pub bodies: bool,
+}
+
+/// A HEP v3 collector (Homer), UDP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hep {
+    /// A name or an address.
+    pub host: String,
+    pub port: u16,
+    /// Tells this gateway from other capture agents.
+    pub capture_id: u32,
+    /// Its first line is the password that the collector asks for.
+    pub password_file: Option<PathBuf>,
+}
 
 /// The operations API and the dashboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -335,17 +368,4 @@ pub struct Operations {}
 pub struct Lifecycle {
     /// How long calls may go on after the gateway was told to stop.
     pub drain: Duration,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// `error`, `warn`, `info`, `debug`, `trace`, or a `tracing-subscriber` filter directive list.
-    pub level: String,
-    pub format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
 }

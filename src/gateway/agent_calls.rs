@@ -3,22 +3,53 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::agent::{Dialect, MessageError, Session};
-use crate::call::{FirstOffer, InviteOffer, Line, MediaLocal, Output};
-use crate::media::{Bridge, MediaEvent, MediaId};
+use crate::call::{CallDirection, CallEnd, FirstOffer, InviteOffer, Line, MediaLocal, Output};
+use crate::journal::{About, What};
+use crate::media::{Bridge, CallStats, MediaEvent, MediaId};
 use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
 use crate::wire::{DataPair, FromBrowser, RoapError, RoapIds, ToBrowser};
 
 use super::agent_task::{AgentTask, notice};
-use super::calls::{ActiveLine, CallInfo, MEDIA_EVENTS, new_seed};
+use super::calls::{ActiveLine, CallInfo, FIRST_SOUND, MEDIA_EVENTS, new_seed};
+use super::taps::Said;
 
 impl AgentTask {
+    /// What the browser says, and into the journal with it.
     pub(super) fn handle_message(
+        &mut self,
+        to: Option<String>,
+        message: FromBrowser,
+    ) -> Result<(), MessageError> {
+        let Some(Said { kind, body }) = Said::by_browser(&message) else {
+            return self.take_message(to, message);
+        };
+        let at = SystemTime::now();
+        let begins = matches!(message, FromBrowser::Call { .. })
+            || matches!(message, FromBrowser::Offer { .. }) && self.begins_a_call();
+        let named = self.named(to.as_deref()).ok().flatten();
+        let before = self.line.as_ref().and_then(|line| {
+            named.and_then(|session| line.info(session)).or_else(|| line.current())
+        });
+        let mut call = before.map(|call| call.id.clone());
+        let result = self.take_message(to, message);
+        if begins && let Some(new) = self.line.as_ref().and_then(|line| line.calls.last()) {
+            call = Some(new.id.clone());
+        }
+        if let Some(call) = call {
+            let fault = result.as_ref().err().map(MessageError::to_string);
+            let what = What::Http { inbound: true, kind, waited: None, body, fault };
+            self.shared.journal.note_at(at, About::call(self.user(), &call), what);
+        }
+        result
+    }
+
+    fn take_message(
         &mut self,
         to: Option<String>,
         message: FromBrowser,
@@ -225,11 +256,21 @@ impl AgentTask {
             return Err(MessageError::WrongState(text.into()));
         }
         let to = callable(to.as_deref(), &self.session)?;
-        self.check_room()?;
         let config = self.shared.settings.load().call.clone();
-        let offer = FirstOffer::parse(ids, sdp, attached, &config)?;
-        let (bridge, media) = self.open_media().map_err(MessageError::Unavailable)?;
+        let ready = self.check_room().and_then(|()| {
+            let offer = FirstOffer::parse(ids, sdp, attached, &config)?;
+            Ok((offer, self.open_media().map_err(MessageError::Unavailable)?))
+        });
         let session = self.new_session();
+        let (offer, (bridge, media)) = match ready {
+            Ok(ready) => ready,
+            Err(error) => {
+                let mut end = CallEnd::refused(error.sip_code(), &error.to_string());
+                end.direction = CallDirection::Outgoing;
+                self.note_refused(&CallInfo::outgoing(session, &to, now), &end, now);
+                return Err(error);
+            }
+        };
         let local = media_local(&bridge, offer.has_video(&config));
         let line = Line::outgoing(config, session, &to, offer, local, new_seed(), now);
         self.enter_call(line, bridge, media);
@@ -239,36 +280,35 @@ impl AgentTask {
     }
 
     pub(super) fn call_in(&mut self, session: SessionId, invited: Invited, now: Instant) {
-        let refuse = |task: &mut Self, code: u16, text: &str| {
-            info!(user = task.user(), peer = %invited.from, code, text, "call refused");
-            task.sip.command(Command::End { session, code, text: text.to_owned() });
-        };
         let replaces = invited.replaces;
         if replaces.is_none() && !self.session.is_present(now) {
-            return refuse(self, 480, "the agent's browser is not there");
+            return self.refuse(session, invited, 480, "the agent's browser is not there");
         }
         let calls = self.line.as_ref().map_or(0, |line| line.line.calls());
         if replaces.is_none() && calls >= self.shared.settings.load().config.agents.max_calls {
-            return refuse(self, 486, "Busy Here");
+            return self.refuse(session, invited, 486, "Busy Here");
         }
         let config = self.shared.settings.load().call.clone();
         let offer = match InviteOffer::parse(&invited, &config) {
             Ok(offer) => offer,
-            Err(error) => return refuse(self, 488, &error.to_string()),
+            Err(error) => return self.refuse(session, invited, 488, &error.to_string()),
         };
         match (&mut self.line, replaces) {
             (Some(line), Some(old)) => {
                 if !line.line.replaced(old, session, offer, now) {
                     return self.drain();
                 }
+                line.took_place(old, &invited.call_id);
             }
-            (None, Some(_)) => return refuse(self, 481, "no such call to replace"),
+            (None, Some(_)) => {
+                return self.refuse(session, invited, 481, "no such call to replace");
+            }
             (Some(line), None) => line.line.invited(session, offer, now),
             (None, None) => {
                 let (bridge, media) = match self.open_media() {
                     Ok(opened) => opened,
                     // Not 503, which says that the whole server is out of service (RFC 3261 21.5.4).
-                    Err(text) => return refuse(self, 480, &text),
+                    Err(text) => return self.refuse(session, invited, 480, &text),
                 };
                 let local = media_local(&bridge, offer.may_have_video(&config));
                 let dialect = self.session.dialect();
@@ -279,6 +319,21 @@ impl AgentTask {
         }
         self.note_call(CallInfo::incoming(session, invited, now), "incoming");
         self.drain();
+    }
+
+    /// A call that does not come to be one: it has its record all the same.
+    fn refuse(&mut self, session: SessionId, invited: Invited, code: u16, text: &str) {
+        info!(user = self.user(), peer = %invited.from, code, text, "call refused");
+        let now = Instant::now();
+        let call = CallInfo::incoming(session, invited, now);
+        self.sip.command(Command::End { session, code, text: text.to_owned() });
+        self.note_refused(&call, &CallEnd::refused(code, text), now);
+    }
+
+    fn note_refused(&self, call: &CallInfo, end: &CallEnd, now: Instant) {
+        self.note_started(call, end.direction == CallDirection::Incoming);
+        let record = call.record(&self.session, end, &CallStats::default(), now);
+        self.note_about(&call.id, What::CallEnded(Box::new(record)));
     }
 
     /// A REFER that came in. Out of any call of ours it would make the telephone dial by itself, with
@@ -319,13 +374,16 @@ impl AgentTask {
         media: mpsc::Receiver<(MediaId, MediaEvent)>,
     ) {
         let (calls, known) = (Vec::new(), Vec::new());
-        self.line = Some(Box::new(ActiveLine { line, bridge, media, calls, known }));
+        let sound_due = Instant::now() + FIRST_SOUND;
+        let line = ActiveLine { line, bridge, media, calls, known, sound_due, heard: false };
+        self.line = Some(Box::new(line));
     }
 
     /// Before the line's outputs are taken: they are about calls that are known here.
     fn note_call(&mut self, mut call: CallInfo, direction: &str) {
         let user = self.session.identity().user();
         info!(call = %call.id, user, peer = %call.peer, direction, "call started");
+        self.note_started(&call, direction == "incoming");
         self.shared.active_calls.fetch_add(1, Ordering::Relaxed);
         if let Some(line) = &mut self.line {
             call.before = line.bridge.stats();
@@ -333,9 +391,80 @@ impl AgentTask {
         }
     }
 
+    fn note_started(&self, call: &CallInfo, incoming: bool) {
+        let (peer, call_uuid) = (call.peer.clone(), call.call_uuid.clone());
+        self.note_about(&call.id, What::CallStarted { peer, incoming, call_uuid });
+        for call_id in call.sip_call_ids.iter().cloned() {
+            self.note_about(&call.id, What::SipLeg { call_id });
+        }
+    }
+
+    /// Carries it out, and notes what a timeline wants to know of it.
+    fn command_sip(&mut self, command: Command) {
+        let (accepts, invites) = match &command {
+            Command::Accept { session, .. } => (Some(*session), None),
+            Command::Invite { session, .. } => (None, Some(*session)),
+            _ => (None, None),
+        };
+        self.sip.command(command);
+        if let Some(session) = invites {
+            self.note_leg(session);
+        }
+        if let Some(session) = accepts
+            && let Some(call) = self.line.as_ref().and_then(|line| line.info(session))
+        {
+            self.note_about(&call.id, What::Answered { took: self.asked.elapsed() });
+        }
+    }
+
+    /// The user agent has chosen a Call-ID for a call out.
+    fn note_leg(&mut self, session: SessionId) {
+        let (Some(line), Some(call_id)) = (&mut self.line, self.sip.ua().call_id(session)) else {
+            return;
+        };
+        let Some(call) = line.calls.iter_mut().find(|call| call.session == session) else { return };
+        call.sip_call_ids.push(call_id.to_owned());
+        let about = About::call(self.session.identity().user(), &call.id);
+        self.shared.journal.note(about, What::SipLeg { call_id: call_id.to_owned() });
+    }
+
+    /// Into the journal, about a call.
+    fn note_about(&self, call: &str, what: What) {
+        self.shared.journal.note(About::call(self.user(), call), what);
+    }
+
+    /// How each call stands, where that is news.
+    fn note_states(&mut self) {
+        let Some(ActiveLine { line, calls, .. }) = self.line.as_deref_mut() else { return };
+        let (journal, user) = (&self.shared.journal, self.session.identity().user());
+        for call in calls {
+            let state = line.state(call.session);
+            if state != "ended" && std::mem::replace(&mut call.state, state) != state {
+                journal.note(About::call(user, &call.id), What::CallState(state));
+            }
+            let held = line.holds(call.session);
+            let before = std::mem::replace(&mut call.held, held);
+            for (by_browser, was, is) in [(true, before.0, held.0), (false, before.1, held.1)] {
+                if was != is {
+                    call.holds += u32::from(is);
+                    let what = What::Hold { by_browser, held: is };
+                    journal.note(About::call(user, &call.id), what);
+                }
+            }
+        }
+    }
+
     pub(super) fn handle_media(&mut self, event: MediaEvent) {
         let Some(line) = &mut self.line else { return };
         let user = self.session.identity().user();
+        let call = line.current().map(|call| call.id.as_str()).unwrap_or_default();
+        if !call.is_empty() {
+            let about = About::call(user, call);
+            self.shared.journal.note(about, What::Media(without_digit(event.clone())));
+        }
+        if let MediaEvent::Silent { from_sip, .. } = event {
+            line.silent(if from_sip { "sip" } else { "browser" });
+        }
         let call = line.current().map(|call| call.id.as_str()).unwrap_or_default();
         match event {
             // Not logged: digits are card numbers and PINs.
@@ -364,8 +493,14 @@ impl AgentTask {
     }
 
     pub(super) fn handle_timeout(&mut self) {
-        if let Some(line) = &mut self.line {
-            line.line.handle_timeout(Instant::now());
+        let now = Instant::now();
+        let Some(line) = &mut self.line else { return };
+        if let Some((call, what)) = line.sound(now) {
+            let about = About::call(self.session.identity().user(), &call.id);
+            self.shared.journal.note(about, what);
+        }
+        if line.line.poll_timeout().is_some_and(|at| at <= now) {
+            line.line.handle_timeout(now);
             self.drain();
         }
     }
@@ -381,7 +516,7 @@ impl AgentTask {
                         self.post(envelope);
                     }
                 }
-                Output::Sip(command) => self.sip.command(command),
+                Output::Sip(command) => self.command_sip(command),
                 Output::Media(command) => {
                     if let Some(local) = line.command_media(command) {
                         line.line.handle_media_local(local);
@@ -393,12 +528,15 @@ impl AgentTask {
                         continue;
                     };
                     let call = line.calls.remove(at);
-                    let user = self.session.identity().user();
-                    line.record(&call, user, &end, Instant::now());
+                    let stats = line.bridge.stats();
+                    let record = call.record(&self.session, &end, &stats, Instant::now());
+                    record.log();
+                    self.note_about(&call.id, What::CallEnded(Box::new(record)));
                     self.shared.active_calls.fetch_sub(1, Ordering::Relaxed);
                 }
             }
         }
+        self.note_states();
         self.line.take_if(|line| line.line.is_over());
         let waiting = self.line.as_ref().filter(|line| line.line.awaits_browser_answer());
         let peer = waiting.and_then(|line| line.current()).map(|call| call.peer.clone());
@@ -415,6 +553,16 @@ fn media_local(bridge: &Bridge, wants_video: bool) -> MediaLocal {
     });
     let video = video.and_then(Result::ok);
     MediaLocal { browser: bridge.browser_local(), rtp: bridge.rtp_local(), video }
+}
+
+/// Which digit it was is nobody's business: they are card numbers and PINs.
+fn without_digit(event: MediaEvent) -> MediaEvent {
+    match event {
+        MediaEvent::Digit { duration, from_sip, .. } => {
+            MediaEvent::Digit { digit: '*', duration, from_sip }
+        }
+        event => event,
+    }
 }
 
 fn side(from_sip: bool) -> &'static str {

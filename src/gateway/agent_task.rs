@@ -1,5 +1,6 @@
 //! One signed-in agent: its user agent, its calls, its session.
 
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -14,6 +15,7 @@ use crate::sip::{Claim, Command, Driven, Event, UaConfig};
 use crate::wire::{Envelope, ToBrowser};
 
 use super::calls::ActiveLine;
+use super::taps::Said;
 use super::{AGENT_QUEUE, Registration, Request, SIGN_OUT_LIMIT, Shared};
 
 /// Waits for the outcome of the first REGISTER.
@@ -22,6 +24,8 @@ type Outcome = oneshot::Sender<Result<(), SignInError>>;
 pub(super) struct AgentTask {
     pub(super) shared: Arc<Shared>,
     pub(super) session: Arc<Session>,
+    /// Where it was signed in from.
+    remote: IpAddr,
     pub(super) sender: mpsc::Sender<Request>,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) sip: Driven,
@@ -36,12 +40,15 @@ pub(super) struct AgentTask {
     pub(super) signed_out: Option<oneshot::Sender<()>>,
     /// The browser's last OFFER: its numbers and a hash of its SDP.
     pub(super) last_offer: Option<(u64, u64, u64)>,
+    /// When what is being handled came in.
+    pub(super) asked: Instant,
 }
 
 impl AgentTask {
     pub fn new(
         shared: Arc<Shared>,
         session: Arc<Session>,
+        remote: IpAddr,
         config: UaConfig,
         outcome: Outcome,
     ) -> Self {
@@ -52,6 +59,7 @@ impl AgentTask {
         Self {
             shared,
             session,
+            remote,
             sender,
             requests,
             sip,
@@ -63,6 +71,7 @@ impl AgentTask {
             signed_in: false,
             signed_out: None,
             last_offer: None,
+            asked: Instant::now(),
         }
     }
 
@@ -77,7 +86,9 @@ impl AgentTask {
         let ended = self.session.ended().clone();
         let shared = Arc::clone(&self.shared);
         while self.signed_out.is_none() {
-            let deadline = self.line.as_ref().and_then(|line| line.line.poll_timeout());
+            let deadline = self.line.as_ref().map(|line| {
+                line.line.poll_timeout().map_or(line.sound_due, |at| at.min(line.sound_due))
+            });
             tokio::select! {
                 () = ended.cancelled() => break,
                 // A sign-in under way is in no table yet, so that nobody else would end it.
@@ -101,12 +112,14 @@ impl AgentTask {
 
     fn handle_request(&mut self, request: Request) {
         match request {
-            Request::Message { message, reply } => {
+            Request::Message { message, posted, reply } => {
                 let (to, message) = *message;
+                self.asked = posted;
                 let result = self.handle_message(to, message);
                 let _ = reply.send(result);
             }
             Request::Command { command, reply } => {
+                self.asked = Instant::now();
                 let _ = reply.send(self.handle_command(command));
             }
             Request::State { reply } => {
@@ -121,6 +134,7 @@ impl AgentTask {
 
     fn handle_sip(&mut self, event: Event) -> std::ops::ControlFlow<()> {
         let now = Instant::now();
+        self.asked = now;
         match event {
             Event::Registered { .. } => self.now_registered(),
             Event::RegistrationFailed { code, text, will_retry } => {
@@ -134,7 +148,11 @@ impl AgentTask {
             event => {
                 if let Some(line) = &mut self.line {
                     if let Event::Identified { session, party } = &event {
-                        line.identified(*session, party);
+                        if let Some(call) = line.identified(*session, party) {
+                            let (number, name) = (call.peer.clone(), call.peer_name.clone());
+                            let about = About::call(self.session.identity().user(), &call.id);
+                            self.shared.journal.note(about, What::Peer { number, name });
+                        }
                     }
                     line.line.handle_sip(event, now);
                     self.drain();
@@ -184,6 +202,7 @@ impl AgentTask {
             self.shared.sessions.insert(Arc::clone(&self.session))
         };
         self.signed_in = true;
+        self.note(What::SignedIn { dialect: self.session.dialect(), remote: self.remote });
         for older in replaced {
             // What is in the mailbox is still fetched by a hanging poll; later nothing is taken in.
             let told = older.post(notice(ToBrowser::Replaced));
@@ -222,6 +241,13 @@ impl AgentTask {
     }
 
     pub(super) fn post(&self, envelope: Envelope) {
+        if !envelope.call.is_empty()
+            && let Some(Said { kind, body }) = Said::to_browser(&envelope.message)
+        {
+            let about = About::call(self.user(), &envelope.call);
+            let what = What::Http { inbound: false, kind, waited: None, body, fault: None };
+            self.shared.journal.note(about, what);
+        }
         match self.session.post(envelope) {
             Ok(()) => {}
             // The good-byes of a session that is over: its client was told by the end itself.

@@ -4,15 +4,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
-use tracing::info;
 
-use crate::call::{CallEnd, Line, MediaCommand, Seed};
+use crate::agent::Session;
+use crate::call::{CallDirection, CallEnd, Line, MediaCommand, Seed};
+use crate::journal::{CallRecord, LegRecord, What, unix_ms};
 use crate::media::{Bridge, BrowserLocal, CallStats, MediaEvent, MediaId, RoundTrips, StreamStats};
 use crate::sip::{Invited, Party, SessionId};
 use crate::wire::{AudioStatistics, CallStatistics, Envelope, StreamStatistics, ToBrowser};
 
 /// Peers that the browser may still call its session's by, because they were that before a transfer.
 const MAX_KNOWN: usize = 16;
+
+/// As often as the media plane scores a stream: a point of a call's quality tells of as long.
+const QUALITY_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the browser is heard. The media plane tells of the SIP side's first
+/// packet by itself; to ask after the browser's costs the packets nothing.
+pub(super) const FIRST_SOUND: Duration = Duration::from_millis(250);
 
 /// Media events that may wait: some hundred come in ten seconds at most, and nobody waits for one.
 pub(super) const MEDIA_EVENTS: usize = 64;
@@ -25,6 +33,10 @@ pub(super) struct ActiveLine {
     pub calls: Vec<CallInfo>,
     /// Whom the browser has been told to be in a call with, the latest last.
     pub known: Vec<String>,
+    /// When to look next how it sounds.
+    pub sound_due: Instant,
+    /// The browser has been heard.
+    pub heard: bool,
 }
 
 /// What is known of one of its calls beyond the core's business.
@@ -38,8 +50,18 @@ pub(super) struct CallInfo {
     pub private: bool,
     pub call_uuid: Option<String>,
     pub started: Instant,
+    pub clock: SystemTime,
+    /// The SIP Call-ID, and that of an INVITE that took its place.
+    pub sip_call_ids: Vec<String>,
     /// What the line had counted before.
     pub before: CallStats,
+    /// As it was noted last.
+    pub state: &'static str,
+    /// By us and by the far end, as noted last.
+    pub held: (bool, bool),
+    pub holds: u32,
+    /// The side that was complained of last.
+    pub silent: Option<&'static str>,
 }
 
 impl CallInfo {
@@ -53,14 +75,20 @@ impl CallInfo {
             private: false,
             call_uuid: None,
             started: now,
+            clock: SystemTime::now(),
+            sip_call_ids: Vec::new(),
             before: CallStats::default(),
+            state: "",
+            held: (false, false),
+            holds: 0,
+            silent: None,
         }
     }
 
     /// What the network vouches for goes before what the caller says of itself. Who does not want to
     /// be shown is not shown (RFC 3323).
     pub fn incoming(session: SessionId, invited: Invited, now: Instant) -> Self {
-        let Invited { from, display_name, call_uuid, identity, .. } = invited;
+        let Invited { from, display_name, call_uuid, identity, call_id, .. } = invited;
         let (peer, peer_name) = match identity.asserted {
             _ if identity.private => ("anonymous".to_owned(), None),
             Some(party) => (party.number, party.display_name.or(display_name)),
@@ -72,7 +100,53 @@ impl CallInfo {
             private: identity.private,
             diverted_from: identity.diverted.into_iter().next().map(|last| last.party.number),
             call_uuid,
+            sip_call_ids: vec![call_id],
             ..Self::outgoing(session, "", now)
+        }
+    }
+
+    /// What stays of it. `stats` are the line's at its end; packets are those of while it lasted.
+    pub fn record(
+        &self,
+        session: &Session,
+        end: &CallEnd,
+        stats: &CallStats,
+        now: Instant,
+    ) -> CallRecord {
+        let stats = stats.since(&self.before);
+        let span = |from: Instant, to: Instant| {
+            u64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
+        };
+        let started = unix_ms(self.clock);
+        let setup = end.answered_at.map(|at| span(self.started, at));
+        CallRecord {
+            call: self.id.clone(),
+            sip_call_ids: self.sip_call_ids.clone(),
+            call_uuid: self.call_uuid.clone(),
+            user: session.identity().user().to_owned(),
+            peer: self.peer.clone(),
+            peer_name: self.peer_name.clone(),
+            diverted_from: self.diverted_from.clone(),
+            incoming: end.direction == CallDirection::Incoming,
+            dialect: session.dialect().label().to_owned(),
+            started,
+            answered: setup.map(|setup| started + setup),
+            ended: started + span(self.started, now),
+            setup_ms: setup,
+            talked_ms: end.answered_at.map(|at| span(at, now)),
+            ended_by: end.by.label().to_owned(),
+            code: end.code,
+            reason: end.text.clone(),
+            sip_reason: end.reason_header.clone(),
+            transfer: end.transfer,
+            digits: end.digits,
+            holds: self.holds,
+            codec: end.codec.map(|codec| codec.name().to_owned()),
+            sip_encrypted: stats.sip_encrypted,
+            silent: self.silent.map(str::to_owned),
+            browser: LegRecord::new(stats.browser_rtt, &stats.from_browser, &stats.to_browser),
+            sip: LegRecord::new(stats.sip_rtt, &stats.from_sip, &stats.to_sip),
+            concealed: stats.from_sip.concealed + stats.from_browser.concealed,
         }
     }
 
@@ -116,13 +190,46 @@ impl ActiveLine {
         Some(envelope)
     }
 
-    /// Somebody else is at the other end, or goes by another name, as the network says.
-    pub fn identified(&mut self, session: SessionId, party: &Party) {
-        if let Some(call) = self.calls.iter_mut().find(|call| call.session == session)
-            && !call.private
-        {
-            call.peer.clone_from(&party.number);
-            call.peer_name.clone_from(&party.display_name);
+    /// Somebody else is at the other end, or goes by another name, as the network says; unless they are
+    /// not to be shown.
+    pub fn identified(&mut self, session: SessionId, party: &Party) -> Option<&CallInfo> {
+        let of = |call: &&mut CallInfo| call.session == session && !call.private;
+        let call = self.calls.iter_mut().find(of)?;
+        call.peer.clone_from(&party.number);
+        call.peer_name.clone_from(&party.display_name);
+        Some(call)
+    }
+
+    /// An INVITE with this Call-ID takes the place of a call.
+    pub fn took_place(&mut self, old: SessionId, call_id: &str) {
+        if let Some(call) = self.calls.iter_mut().find(|call| call.session == old) {
+            call.sip_call_ids.push(call_id.to_owned());
+        }
+    }
+
+    /// That side of the current call is not heard.
+    pub fn silent(&mut self, side: &'static str) {
+        let session = self.current().map(|call| call.session);
+        if let Some(call) = self.calls.iter_mut().find(|call| Some(call.session) == session) {
+            call.silent = Some(side);
+        }
+    }
+
+    /// What there is to note of the current call's sound: that it is heard, and every few seconds how.
+    pub fn sound(&mut self, now: Instant) -> Option<(&CallInfo, What)> {
+        if now < self.sound_due {
+            return None;
+        }
+        let stats = self.bridge.stats();
+        let first = stats.from_browser.packets > 0 && !std::mem::replace(&mut self.heard, true);
+        self.heard = stats.from_browser.packets > 0;
+        self.sound_due = now + if self.heard { QUALITY_PAUSE } else { FIRST_SOUND };
+        let call = self.current()?;
+        let stats = stats.since(&call.before);
+        let any = stats.from_browser.packets + stats.from_sip.packets > 0;
+        match first {
+            true => Some((call, What::BrowserMedia)),
+            false => any.then(|| (call, What::Quality(Box::new(stats)))),
         }
     }
 
@@ -163,60 +270,6 @@ impl ActiveLine {
             },
         }
     }
-
-    /// The call's last line in the log: who, how long, why it ended, how it sounded. Packets are those of
-    /// the line while the call lasted.
-    pub fn record(&self, call: &CallInfo, user: &str, end: &CallEnd, now: Instant) {
-        let stats = self.bridge.stats();
-        let before = &call.before;
-        let browser_rx = Heard::new(&stats.from_browser, &before.from_browser);
-        let browser_tx = Heard::new(&stats.to_browser, &before.to_browser);
-        let sip_rx = Heard::new(&stats.from_sip, &before.from_sip);
-        let sip_tx = Heard::new(&stats.to_sip, &before.to_sip);
-        let talked = end.answered_at.map(|at| now.saturating_duration_since(at));
-        info!(
-            call = %call.id,
-            user,
-            peer = %call.peer,
-            diverted_from = call.diverted_from.as_deref().unwrap_or_default(),
-            direction = ?end.direction,
-            call_uuid = call.call_uuid.as_deref().unwrap_or_default(),
-            setup_ms = end
-                .answered_at
-                .map(|at| at.saturating_duration_since(call.started).as_millis()),
-            talked_s = talked.map(|time| time.as_secs_f64()),
-            ended_by = end.by.label(),
-            code = end.code,
-            reason = %end.text,
-            sip_reason = end.reason_header.as_deref().unwrap_or_default(),
-            transfer = end.transfer,
-            digits = end.digits,
-            codec = ?end.codec,
-            sip_encrypted = stats.sip_encrypted,
-            browser_rtt_ms = ms(stats.browser_rtt.average),
-            browser_rx = browser_rx.packets,
-            browser_lost = browser_rx.lost,
-            browser_jitter_ms = ms(Some(stats.from_browser.jitter)),
-            browser_mos = browser_rx.mos,
-            browser_mos_worst = browser_rx.worst,
-            browser_tx = browser_tx.packets,
-            browser_tx_lost = browser_tx.lost,
-            browser_tx_mos = browser_tx.mos,
-            browser_tx_mos_worst = browser_tx.worst,
-            sip_rtt_ms = ms(stats.sip_rtt.average),
-            sip_rx = sip_rx.packets,
-            sip_lost = sip_rx.lost,
-            sip_jitter_ms = ms(Some(stats.from_sip.jitter)),
-            sip_mos = sip_rx.mos,
-            sip_mos_worst = sip_rx.worst,
-            sip_tx = sip_tx.packets,
-            sip_tx_lost = sip_tx.lost,
-            sip_tx_mos = sip_tx.mos,
-            sip_tx_mos_worst = sip_tx.worst,
-            concealed = stats.from_sip.concealed + stats.from_browser.concealed,
-            "call ended"
-        );
-    }
 }
 
 fn ms(time: Option<Duration>) -> Option<f64> {
@@ -247,26 +300,6 @@ fn audio(rtt: RoundTrips, rx: &StreamStats, tx: &StreamStats) -> AudioStatistics
         encrypted: false,
         rx: stream(rx),
         tx: stream(tx),
-    }
-}
-
-/// One stream of a call, for its record: what the line had counted before does not belong to it.
-struct Heard {
-    packets: u64,
-    lost: u64,
-    mos: Option<f64>,
-    worst: Option<f64>,
-}
-
-impl Heard {
-    fn new(now: &StreamStats, before: &StreamStats) -> Self {
-        let mos = now.mos.since(&before.mos);
-        Heard {
-            packets: now.packets.saturating_sub(before.packets),
-            lost: now.lost.saturating_sub(before.lost),
-            mos: score(mos.average()),
-            worst: score(mos.worst),
-        }
     }
 }
 

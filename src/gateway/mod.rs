@@ -15,9 +15,11 @@ pub(crate) mod network;
 mod reload;
 mod servers;
 pub(crate) mod start;
+mod taps;
 mod tls_watch;
 mod turn;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -31,7 +33,7 @@ use tracing::{info, warn};
 
 use crate::agent::{
     Answer, Backend, Draining, EndReason, Health, IceServers, Identity, LineCommand, LineState,
-    MessageError, ReloadError, Reloaded, Session, Sessions, SignIn, SignInError,
+    MessageError, ReloadError, Reloaded, Session, Sessions, SignIn, SignInError, Tap,
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, Network, ReliableProvisional, Reload, SipServer};
@@ -81,6 +83,7 @@ enum Request {
     Message {
         /// Boxed: a channel keeps 32 places ready, and most agents use none of them.
         message: Box<(Option<String>, FromBrowser)>,
+        posted: Instant,
         reply: oneshot::Sender<Result<(), MessageError>>,
     },
     Command {
@@ -113,6 +116,8 @@ pub(crate) struct Shared {
     parts: Mutex<Vec<Arc<dyn Reload>>>,
     reloader: tokio::sync::Mutex<Option<Reloader>>,
     journal: Journal,
+    /// Tells the journal what sessions' polls take.
+    polls: Arc<dyn Tap>,
     endpoint: Endpoint,
     engine: Engine,
     ice: Ice,
@@ -155,7 +160,7 @@ impl Gateway {
     ) -> Self {
         let (server_list, list) = watch::channel(config.sip.servers.clone());
         let (tls_files, named_files) = watch::channel(start::tls_files(&config.sip.tls));
-        let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names, list);
+        let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names, list, journal.clone());
         let gateway = Self {
             shared: Arc::new(Shared {
                 settings: Settings::new(config),
@@ -164,6 +169,7 @@ impl Gateway {
                 tls_files,
                 parts: Mutex::default(),
                 reloader: tokio::sync::Mutex::default(),
+                polls: Arc::new(taps::Polls(journal.clone())),
                 journal,
                 endpoint,
                 engine,
@@ -277,6 +283,22 @@ impl Gateway {
     }
 
     async fn sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
+        let (remote, user) = (request.remote, request.identity.user().to_owned());
+        let outcome = self.try_sign_in(request).await;
+        if let Err(error) = &outcome {
+            self.note_refusal(remote, &user, error);
+        }
+        outcome
+    }
+
+    fn note_refusal(&self, remote: IpAddr, user: &str, error: &SignInError) {
+        let (fault, detail) = (error.label(), error.to_string());
+        // What is no id may be anything, a password among others.
+        let about = if check_id(user).is_ok() { About::user(user) } else { About::default() };
+        self.shared.journal.note(about, What::SignInRefused { remote, fault, detail });
+    }
+
+    async fn try_sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
         let shared = &self.shared;
         if self.is_leaving() {
             return Err(drain::come_back());
@@ -299,8 +321,15 @@ impl Gateway {
         // A sign-out of the DN that is under way would take the new registration with it.
         let _registering = shared.bindings.register(&request.identity).await;
         let session = Session::new(&request);
+        session.set_tap(Arc::clone(&shared.polls));
         let (outcome_tx, outcome) = oneshot::channel();
-        let mut task = AgentTask::new(Arc::clone(shared), Arc::clone(&session), config, outcome_tx);
+        let mut task = AgentTask::new(
+            Arc::clone(shared),
+            Arc::clone(&session),
+            request.remote,
+            config,
+            outcome_tx,
+        );
         shared.tasks.spawn(async move {
             task.run().await;
             drop(task);
@@ -372,6 +401,10 @@ impl Backend for Gateway {
         Box::pin(self.sign_in(request))
     }
 
+    fn sign_in_refused(&self, remote: IpAddr, user: &str, error: &SignInError) {
+        self.note_refusal(remote, user, error);
+    }
+
     fn sign_out<'a>(&'a self, session: &'a Arc<Session>) -> Answer<'a, ()> {
         Box::pin(async move {
             let (done, finished) = oneshot::channel();
@@ -394,8 +427,8 @@ impl Backend for Gateway {
     ) -> Answer<'a, Result<(), MessageError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            let message = Box::new((to, message));
-            let asked = self.ask(session, Request::Message { message, reply }, answer);
+            let (message, posted) = (Box::new((to, message)), Instant::now());
+            let asked = self.ask(session, Request::Message { message, posted, reply }, answer);
             asked.await.unwrap_or(Err(MessageError::NotSignedIn))
         })
     }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{Sip, SipServer};
+use crate::journal::{About, Journal, What};
 use crate::sip::port::Incoming;
 use crate::sip::servers::{
     Change, Current, Link, News, Pacing, Pinger, ServerStatus, Servers, Target,
@@ -59,6 +60,7 @@ pub(super) struct Watcher {
     list: watch::Receiver<Vec<SipServer>>,
     /// The name each had, and when it was resolved or used in a call last.
     peers: HashMap<Hop, (String, Instant)>,
+    journal: Journal,
 }
 
 impl Watcher {
@@ -68,6 +70,7 @@ impl Watcher {
         endpoint: &Endpoint,
         names: Names,
         list: watch::Receiver<Vec<SipServer>>,
+        journal: Journal,
     ) -> (Self, Watched) {
         let (sender, inbox) = mpsc::channel(INBOX);
         let (news_sender, news) = mpsc::channel(NEWS);
@@ -90,6 +93,7 @@ impl Watcher {
             epoch: 0,
             list,
             peers: HashMap::new(),
+            journal,
         };
         watcher.renamed();
         watcher.publish();
@@ -205,10 +209,14 @@ impl Watcher {
     fn publish(&mut self) {
         while let Some(change) = self.servers.poll_change() {
             match change {
-                Change::Up { name, hop } => info!(server = name, %hop, "the SIP server is up"),
+                Change::Up { name, hop } => {
+                    info!(server = name, %hop, "the SIP server is up");
+                    self.note(name, true, None);
+                }
                 Change::Down { name, hop, reason } => {
                     warn!(server = name, %hop, reason, "the SIP server is down");
                     self.names.hurry();
+                    self.note(name, false, Some(reason));
                 }
                 Change::Current { name, hop } => {
                     info!(server = name, %hop, "this SIP server is used from now on");
@@ -222,6 +230,12 @@ impl Watcher {
             changed
         });
         self.status.store(Arc::new(self.servers.status()));
+    }
+
+    fn note(&self, name: String, up: bool, reason: Option<String>) {
+        let rtt = self.servers.status().into_iter().find(|server| server.name == name);
+        let rtt = rtt.and_then(|server| server.rtt);
+        self.journal.note(About::default(), What::Server { name, up, reason, rtt });
     }
 
     fn chosen(&self) -> Result<Current, Arc<str>> {
@@ -265,7 +279,7 @@ mod tests {
         let mut names = Names::new(&sip.servers, Arc::new(SystemDns::new()), here);
         names.settle(Duration::from_secs(10)).await;
         let (_lists, list) = watch::channel(Vec::new());
-        let (mut watcher, watched) = Watcher::new(&sip, &endpoint, names, list);
+        let (mut watcher, watched) = Watcher::new(&sip, &endpoint, names, list, Journal::default());
         let current = watched.link.current.borrow().clone().unwrap();
         assert_eq!(
             (current.server.to_string(), current.advertise),

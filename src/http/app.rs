@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 use super::conn::Conn;
 use super::connector::{self, Connectors};
 use super::cors::{self, Caller};
+use super::operators::Operators;
 use super::reply::{self, Problem};
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
@@ -40,6 +41,7 @@ pub(super) struct App {
     pub draining: CancellationToken,
     pub connectors: Connectors,
     pub tokens: Arc<Tokens>,
+    pub operators: Operators,
     /// By path: what an `Allow` header says.
     allowed: HashMap<&'static str, &'static str>,
     pages: ArcSwap<Pages>,
@@ -83,7 +85,8 @@ pub(super) fn router(
         throttle: Throttle::default(),
         draining,
         connectors: Connectors::new(&config.connector, config.listen),
-        tokens: Tokens::new(&config.operator_tokens),
+        tokens: Arc::default(),
+        operators: Operators::new(&config.operators),
         allowed: table().allowed(),
         pages: ArcSwap::from_pointee(Pages::new(&config.allowed_origins)),
         base_path: config.base_path.clone(),

@@ -53,6 +53,16 @@ pub(super) fn caller(headers: &HeaderMap, origins: &Origins) -> Caller {
     }
 }
 
+/// No browser, or a page of our own: whatever other origins are allowed, they are not meant.
+pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
+    match headers.get(ORIGIN) {
+        Some(origin) => origin.to_str().is_ok_and(|origin| is_own(origin, headers)),
+        None => {
+            headers.get(SEC_FETCH_SITE).is_none_or(|site| site == "same-origin" || site == "none")
+        }
+    }
+}
+
 /// The scheme is left out of the comparison: before a TLS proxy the page's is `https` and ours not.
 fn is_own(origin: &str, headers: &HeaderMap) -> bool {
     let authority = origin.split_once("://").map(|(_, authority)| authority);

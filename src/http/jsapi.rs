@@ -114,7 +114,8 @@ pub(super) async fn throttled_sign_in(
     let (remote, user) = (sign_in.remote, sign_in.identity.user().to_owned());
     app.throttle
         .check(remote, &user, Instant::now())
-        .map_err(|retry_after_seconds| SignInError::TooManyTries { retry_after_seconds })?;
+        .map_err(|retry_after_seconds| SignInError::TooManyTries { retry_after_seconds })
+        .inspect_err(|error| app.backend.sign_in_refused(remote, &user, error))?;
     let grant = match app.tokens.redeem(&user, sign_in.password.as_ref(), Instant::now()) {
         Redeemed::NoToken => None,
         Redeemed::Granted(grant) => {
@@ -123,6 +124,7 @@ pub(super) async fn throttled_sign_in(
         }
         Redeemed::Unknown => {
             app.throttle.handle_refused(remote, &user, Instant::now());
+            app.backend.sign_in_refused(remote, &user, &SignInError::Token);
             return Err(SignInError::Token);
         }
     };

@@ -114,7 +114,9 @@ mod tests {
         let mut told = BTreeSet::new();
         let mut ids = BTreeSet::new();
         for (path, item) in &WHOLE.paths.paths {
-            for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
+            for (method, operation) in
+                [("GET", &item.get), ("POST", &item.post), ("PUT", &item.put)]
+            {
                 let Some(operation) = operation else { continue };
                 told.insert(format!("{method} {path}"));
                 let id = operation.operation_id.clone().unwrap();

@@ -1,20 +1,83 @@
 //! Who may look at the gateway and who may act on it.
+//!
+//! By token (`Authorization: Bearer`), of which only the hash is known here. Where no token is configured
+//! at all this very machine may, and nothing that only seems to be it: not a page of another origin in
+//! its browser, not a name that was bent to 127.0.0.1, not a proxy that stands on it for others.
 
-use axum::http::{HeaderMap, StatusCode};
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use axum::http::{HeaderMap, StatusCode, header};
+use sha2::{Digest, Sha256};
 
 use super::app::App;
 use super::conn::Conn;
-use super::reply::Problem;
+use super::cors;
+use super::reply::{OPERATOR_UNKNOWN, Problem};
+use crate::config::{self, OperatorToken};
 
-/// What an operator is about to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
-    Read,
-    Act,
+pub(super) use crate::config::Role;
+
+/// Whom the throttle counts wrong tokens for; no DN has a space.
+const GUESSER: &str = "an operator";
+
+/// Headers that proxies add: whoever came through one is not this machine, whatever the address says.
+const PROXIED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
+/// Who was let in, as log lines and timelines name them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Operator(Arc<str>);
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
-/// Every route of the operations API begins with this. Without operators' tokens in the configuration the
-/// loopback may do all, and nobody else anything.
+/// The tokens as they are now.
+pub(super) struct Operators {
+    known: ArcSwap<Known>,
+}
+
+struct Known {
+    /// A file of tokens that is empty still means that one is needed.
+    wanted: bool,
+    by_hash: HashMap<[u8; 32], (Role, Operator)>,
+}
+
+impl Known {
+    fn new(tokens: &[OperatorToken], wanted: bool) -> Self {
+        let by_hash = tokens
+            .iter()
+            .map(|token| (token.hash, (token.role, Operator(token.name.as_str().into()))));
+        Self { wanted: wanted || !tokens.is_empty(), by_hash: by_hash.collect() }
+    }
+}
+
+impl Operators {
+    pub(super) fn new(config: &config::Operators) -> Self {
+        let known = Known::new(&config.tokens, config.file.is_some());
+        Self { known: ArcSwap::from_pointee(known) }
+    }
+
+    fn by_headers(&self, headers: &HeaderMap) -> Option<(Role, Operator)> {
+        let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, token) = value.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        // By its hash, so that the time it takes tells nothing of the token.
+        let hash: [u8; 32] = Sha256::digest(token.trim().as_bytes()).into();
+        self.known.load().by_hash.get(&hash).cloned()
+    }
+}
+
+/// Every route of the operations API begins with this. What it gives names who asks: hand it to
+/// [`record`] when something was done.
 ///
 /// # Errors
 /// 401 for a token that is missing or unknown, 403 for one that may not, 429 for who guesses.
@@ -22,19 +85,101 @@ pub(super) fn check(
     app: &App,
     conn: &Conn,
     headers: &HeaderMap,
-    _role: Role,
-) -> Result<(), Problem> {
+    role: Role,
+) -> Result<Operator, Problem> {
+    if app.operators.known.load().wanted {
+        return check_token(app, conn, headers, role);
+    }
     let remote = conn.remote().ip();
-    if app.tokens.has_operators() {
-        return if app.tokens.is_operator(headers) {
-            Ok(())
-        } else {
-            Err(super::tokens::refuse(app, remote))
+    if is_this_machine(remote, headers) {
+        return Ok(Operator("this machine".into()));
+    }
+    let sentence = "there are no operators' tokens, so that only this machine may ask, as localhost and from \
+                    no other page; see http.operator_tokens";
+    Err(Problem::new(StatusCode::FORBIDDEN, "loopback_only", sentence))
+}
+
+/// The same where a token is needed wherever one comes from.
+pub(super) fn check_token(
+    app: &App,
+    conn: &Conn,
+    headers: &HeaderMap,
+    role: Role,
+) -> Result<Operator, Problem> {
+    // Who has the right token is never kept waiting for those who guess.
+    match app.operators.by_headers(headers) {
+        Some((has, operator)) if has >= role => Ok(operator),
+        Some((has, operator)) => {
+            let sentence =
+                format!("the token of {operator} may {has} and this wants one that may {role}");
+            Err(Problem::new(StatusCode::FORBIDDEN, "role_forbidden", sentence))
+        }
+        None => Err(refuse(app, conn.remote().ip())),
+    }
+}
+
+/// Says in the log who did what. `whom` is a DN, a call, or nothing.
+pub(super) fn record(operator: &Operator, conn: &Conn, did: &'static str, whom: &str) {
+    tracing::info!(target: "wrtc_gateway::audit", %operator, remote = %conn.remote().ip(), did, whom, "operator");
+}
+
+fn is_this_machine(remote: IpAddr, headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    remote.to_canonical().is_loopback()
+        && config::is_loopback_authority(text(header::HOST))
+        && !PROXIED.iter().any(|name| headers.contains_key(*name))
+        && cors::is_same_origin(headers)
+}
+
+fn refuse(app: &App, remote: IpAddr) -> Problem {
+    let now = Instant::now();
+    if let Err(seconds) = app.throttle.check(remote, GUESSER, now) {
+        let sentence = format!("too many tries; try again in {seconds} s");
+        return Problem {
+            retry_after: Some(seconds),
+            ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_tries", sentence)
         };
     }
-    if remote.to_canonical().is_loopback() {
-        return Ok(());
+    app.throttle.handle_refused(remote, GUESSER, now);
+    let sentence = "this wants `Authorization: Bearer` and the token of an operator, whose SHA-256 is in \
+        http.operator_tokens";
+    Problem::new(StatusCode::UNAUTHORIZED, OPERATOR_UNKNOWN, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn may(remote: &str, headers: &[(&'static str, &'static str)]) -> bool {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        is_this_machine(remote.parse().unwrap(), &headers.collect())
     }
-    let sentence = "there are no operators' tokens, so that only this machine may ask; see http.operator_tokens";
-    Err(Problem::new(StatusCode::FORBIDDEN, "loopback_only", sentence))
+
+    #[test]
+    fn this_machine_and_what_only_seems_to_be() {
+        let here = ("host", "localhost:8086");
+        assert!(may("127.0.0.1", &[here]));
+        assert!(may("::ffff:127.0.0.1", &[here]));
+        assert!(may("::1", &[("host", "[::1]:8086")]));
+        assert!(may("127.0.0.1", &[here, ("origin", "http://localhost:8086")]));
+        assert!(may("127.0.0.1", &[here, ("sec-fetch-site", "same-origin")]));
+        assert!(may("127.0.0.1", &[here, ("sec-fetch-site", "none")]), "typed in");
+
+        assert!(!may("192.0.2.1", &[here]));
+        assert!(!may("127.0.0.1", &[]));
+        assert!(!may("127.0.0.1", &[("host", "evil.example:8086")]), "DNS rebinding");
+        let rebound = [("host", "evil.example"), ("origin", "http://evil.example")];
+        assert!(!may("127.0.0.1", &rebound));
+        assert!(
+            !may("127.0.0.1", &[here, ("origin", "http://localhost:3000")]),
+            "another program's"
+        );
+        assert!(!may("127.0.0.1", &[here, ("origin", "null")]));
+        assert!(!may("127.0.0.1", &[here, ("sec-fetch-site", "cross-site")]), "an image, a link");
+        assert!(!may("127.0.0.1", &[here, ("x-forwarded-for", "127.0.0.1")]), "a proxy");
+    }
 }

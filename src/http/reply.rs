@@ -65,6 +65,9 @@ pub(super) struct ErrorReply {
     timestamp: String,
 }
 
+/// The code of a 401 that an operator's token would turn.
+pub(super) const OPERATOR_UNKNOWN: &str = "operator_unknown";
+
 /// An error of the raw-SDP surface.
 #[derive(Debug, Default)]
 pub(super) struct Problem {
@@ -94,7 +97,12 @@ impl Problem {
         };
         // Texts and lists of them: nothing that JSON cannot say.
         let body = serde_json::to_string(&error).unwrap_or_default();
-        let response = with_type(self.status, "application/json", body);
+        let mut response = with_type(self.status, "application/json", body);
+        if self.code == OPERATOR_UNKNOWN {
+            // RFC 9110 15.5.2.
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
         match self.retry_after {
             Some(seconds) => retry_after(response, seconds),
             None => response,
@@ -104,19 +112,19 @@ impl Problem {
 
 /// Status and code word. 504 where no answer came; the JSAPI dialect makes 503 of it.
 pub(super) fn sign_in_status(error: &SignInError) -> (StatusCode, &'static str) {
-    match error {
-        SignInError::BadId(_) => (StatusCode::BAD_REQUEST, "bad_id"),
-        SignInError::Refused(_) => (StatusCode::UNAUTHORIZED, "credentials_refused"),
-        SignInError::Token => (StatusCode::UNAUTHORIZED, "token_unknown"),
-        SignInError::Forbidden(_) => (StatusCode::FORBIDDEN, "dn_forbidden"),
-        SignInError::UnknownDn(_) => (StatusCode::NOT_FOUND, "dn_unknown"),
-        SignInError::IdInUse => (StatusCode::CONFLICT, "id_in_use"),
-        SignInError::TooManyTries { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_tries"),
-        SignInError::Draining { .. } => (StatusCode::SERVICE_UNAVAILABLE, "gateway_draining"),
-        SignInError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "gateway_busy"),
-        SignInError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "sip_unavailable"),
-        SignInError::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, "sip_timeout"),
-    }
+    let status = match error {
+        SignInError::BadId(_) => StatusCode::BAD_REQUEST,
+        SignInError::Refused(_) | SignInError::Token => StatusCode::UNAUTHORIZED,
+        SignInError::Forbidden(_) => StatusCode::FORBIDDEN,
+        SignInError::UnknownDn(_) => StatusCode::NOT_FOUND,
+        SignInError::IdInUse => StatusCode::CONFLICT,
+        SignInError::TooManyTries { .. } => StatusCode::TOO_MANY_REQUESTS,
+        SignInError::Draining { .. } | SignInError::Busy(_) | SignInError::Unavailable(_) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        SignInError::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
+    };
+    (status, error.label())
 }
 
 pub(super) fn message_status(error: &MessageError) -> (StatusCode, &'static str) {

@@ -22,6 +22,7 @@ pub(super) enum Verb {
     /// With HEAD, which elsewhere would eat a message of a poll.
     GetAndHead,
     Post,
+    Put,
 }
 
 struct Path {
@@ -33,11 +34,12 @@ struct Path {
 impl Path {
     fn allow(&self) -> &'static str {
         let has = |verb| self.verbs.contains(&verb);
-        match (has(Verb::Get), has(Verb::GetAndHead), has(Verb::Post)) {
-            (_, true, _) => "GET, HEAD, OPTIONS",
-            (true, false, true) => "GET, POST, OPTIONS",
-            (true, false, false) => "GET, OPTIONS",
-            (false, false, _) => "POST, OPTIONS",
+        match (has(Verb::Get), has(Verb::GetAndHead), has(Verb::Post), has(Verb::Put)) {
+            (_, _, _, true) => "PUT, OPTIONS",
+            (_, true, _, _) => "GET, HEAD, OPTIONS",
+            (true, false, true, _) => "GET, POST, OPTIONS",
+            (true, false, false, _) => "GET, OPTIONS",
+            (false, false, _, _) => "POST, OPTIONS",
         }
     }
 }
@@ -56,6 +58,7 @@ impl Table {
         let filter = match verb {
             Verb::Get | Verb::GetAndHead => MethodFilter::GET,
             Verb::Post => MethodFilter::POST,
+            Verb::Put => MethodFilter::PUT,
         };
         match self.paths.iter_mut().find(|known| known.path == path) {
             Some(known) => {
@@ -77,6 +80,7 @@ impl Table {
             path.verbs.iter().map(|verb| match verb {
                 Verb::Get | Verb::GetAndHead => (Method::GET, path.path),
                 Verb::Post => (Method::POST, path.path),
+                Verb::Put => (Method::PUT, path.path),
             })
         })
     }

@@ -3,13 +3,12 @@
 //! `POST /api/tokens` asks for one with an operator's token. It is used where the password goes, once.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -19,6 +18,7 @@ use super::app::{App, Shared};
 use super::body;
 use super::conn::Conn;
 use super::faults::json::TokenFaults;
+use super::operators::{self, Role};
 use super::reply::{self, Problem};
 use crate::secret::Secret;
 use crate::wire::jsapi::check_dn;
@@ -38,9 +38,6 @@ const MAX_TTL: u64 = 3600;
 
 /// A password is longer nowhere.
 const MAX_PASSWORD: usize = 256;
-
-/// Whom the throttle counts wrong operators' tokens for; no DN has a space.
-const OPERATOR: &str = "an operator";
 
 /// They are kept and compared by their hash, so that neither memory nor time tells of them.
 type Hash = [u8; 32];
@@ -69,30 +66,15 @@ struct Waiting {
     sweeping: bool,
 }
 
+/// Those that wait to be used.
+#[derive(Default)]
 pub(super) struct Tokens {
-    operators: Vec<Hash>,
     waiting: Mutex<Waiting>,
 }
 
 impl Tokens {
-    pub(super) fn new(operators: &[Hash]) -> Arc<Self> {
-        Arc::new(Self { operators: operators.to_vec(), waiting: Mutex::default() })
-    }
-
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn has_operators(&self) -> bool {
-        !self.operators.is_empty()
-    }
-
-    pub(super) fn is_operator(&self, headers: &HeaderMap) -> bool {
-        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = value.and_then(|value| value.split_once(' '));
-        token.is_some_and(|(scheme, token)| {
-            scheme.eq_ignore_ascii_case("bearer") && self.operators.contains(&hash(token.trim()))
-        })
     }
 
     /// `None` when too many wait already.
@@ -118,14 +100,11 @@ impl Tokens {
         Some(token)
     }
 
-    /// Takes what was given in a password's place. A gateway without operators knows no tokens.
+    /// Takes what was given in a password's place.
     pub(super) fn redeem(&self, dn: &str, given: Option<&Secret>, now: Instant) -> Redeemed {
         let Some(given) = given.filter(|given| is_token(given.expose())) else {
             return Redeemed::NoToken;
         };
-        if self.operators.is_empty() {
-            return Redeemed::NoToken;
-        }
         let hash = hash(given.expose());
         let mut waiting = self.lock();
         match waiting.grants.get(&hash) {
@@ -212,24 +191,11 @@ pub(super) async fn create(
     Extension(conn): Extension<Arc<Conn>>,
     request: Request,
 ) -> Response {
-    match give(&app, &conn, request).await {
-        Ok(response) => response,
-        Err(problem) => {
-            let mut response = problem.into_response();
-            if response.status() == StatusCode::UNAUTHORIZED {
-                // RFC 9110 15.5.2.
-                let scheme = HeaderValue::from_static("Bearer");
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
-            }
-            response
-        }
-    }
+    give(&app, &conn, request).await.unwrap_or_else(Problem::into_response)
 }
 
 async fn give(app: &App, conn: &Conn, request: Request) -> Result<Response, Problem> {
-    if !app.tokens.is_operator(request.headers()) {
-        return Err(refuse(app, conn.remote().ip()));
-    }
+    let operator = operators::check_token(app, conn, request.headers(), Role::Act)?;
     let body = body::read_text(request.into_body()).await.map_err(|error| {
         let (status, code) = reply::body_status(error);
         Problem::new(status, code, error)
@@ -252,6 +218,7 @@ async fn give(app: &App, conn: &Conn, request: Request) -> Result<Response, Prob
         return Err(bad(format!("`ttl_seconds` is 1 to {MAX_TTL}")));
     }
     let ttl = Duration::from_secs(ttl);
+    operators::record(&operator, conn, "gave a one-time token", &asked.dn);
     let token = app.tokens.issue(asked.dn, asked.password, ttl).ok_or_else(|| {
         let sentence = format!("{CAPACITY} tokens wait to be used; there is no room for more");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "full", sentence)
@@ -261,29 +228,13 @@ async fn give(app: &App, conn: &Conn, request: Request) -> Result<Response, Prob
     Ok(reply::with_type(StatusCode::OK, "application/json", body.unwrap_or_default()))
 }
 
-/// Who has the right token is never kept waiting for those who guess.
-pub(super) fn refuse(app: &App, remote: IpAddr) -> Problem {
-    let now = Instant::now();
-    if let Err(seconds) = app.throttle.check(remote, OPERATOR, now) {
-        let sentence = format!("too many tries; try again in {seconds} s");
-        return Problem {
-            retry_after: Some(seconds),
-            ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_tries", sentence)
-        };
-    }
-    app.throttle.handle_refused(remote, OPERATOR, now);
-    let sentence = "this wants `Authorization: Bearer` and the token of an operator, whose SHA-256 is in \
-        http.operator_tokens";
-    Problem::new(StatusCode::UNAUTHORIZED, "operator_unknown", sentence)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
     async fn bounded_and_forgotten() {
-        let tokens = Tokens::new(&[[1; 32]]);
+        let tokens = Arc::new(Tokens::default());
         for _ in 0..CAPACITY {
             let secret = Some(Secret::new("secret"));
             assert!(tokens.issue("5001".into(), secret, Duration::ZERO).is_some());
@@ -301,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn for_one_dn_once_and_not_after_its_time() {
-        let tokens = Tokens::new(&[[1; 32]]);
+        let tokens = Arc::new(Tokens::default());
         let minute = Duration::from_secs(60);
         let now = Instant::now();
         let token = tokens.issue("5001".into(), Some(Secret::new("secret")), minute).unwrap();
@@ -316,7 +267,5 @@ mod tests {
         assert!(matches!(tokens.redeem("5001", Some(&token), now), Redeemed::Granted(_)));
         let password = Secret::new("once-upon a time");
         assert!(matches!(tokens.redeem("5001", Some(&password), now), Redeemed::NoToken));
-        let none = Tokens::new(&[]);
-        assert!(matches!(none.redeem("5001", Some(&token), now), Redeemed::NoToken));
     }
 }

@@ -72,16 +72,34 @@ pub enum What {
     },
     /// The words of [`crate::agent::CallState::state`].
     CallState(&'static str),
+    /// The 200 to an INVITE is on its way.
+    Answered {
+        /// Since what it answers for came in: the browser's ANSWER, NOTIFY talk, a command.
+        took: Duration,
+    },
     /// A message of the browser's, or one for it. SDP is in `body` without keys and passwords.
     Http {
         inbound: bool,
         /// `OFFER`, `answer`, `BYE`, as the dialect calls it.
         kind: &'static str,
-        /// How long it had waited in the mailbox until a poll took it; outbound only.
+        /// Outbound only. `None`: it was put into the mailbox. Then once more, without its body, when a
+        /// poll takes it: after so long.
         waited: Option<Duration>,
         body: String,
+        /// Why the browser was refused it, where it was.
+        fault: Option<String>,
     },
-    /// A SIP message as it went over the wire, credentials and keys taken out.
+    /// The call has a SIP leg with this Call-ID.
+    SipLeg {
+        call_id: String,
+    },
+    /// The call goes on with somebody else, or under another name.
+    Peer {
+        number: String,
+        name: Option<String>,
+    },
+    /// A SIP message as it went over the wire, credentials, keys and digits taken out. About a DN as far
+    /// as the message says it, and about no call: [`What::SipLeg`] tells which Call-ID is whose.
     Sip {
         inbound: bool,
         /// `udp`, `tcp`, `tls`.
@@ -92,6 +110,8 @@ pub enum What {
         text: Arc<str>,
     },
     Media(MediaEvent),
+    /// The first RTP of the browser's.
+    BrowserMedia,
     /// Either side holds, or has stopped to.
     Hold {
         by_browser: bool,
@@ -116,9 +136,19 @@ pub enum What {
         /// Keys that took effect.
         changed: Vec<String>,
     },
+    /// The store of finished calls cannot keep them (the sentence says why), or can again.
+    Store {
+        fault: Option<String>,
+    },
+    /// An operator did something.
+    Operated {
+        /// A word of a bounded set: `hangup`, `sign_out`, `trace`, `log`, `reload`, `drain`.
+        act: &'static str,
+        remote: IpAddr,
+    },
     /// An alert was raised, or is over.
     Alert {
-        /// A word of a bounded set: `registration`, `no_rtp`, `ports`, `sip_server`.
+        /// A word of a bounded set: `registration`, `no_rtp`, `ports`, `sip_server`, `store`, `sign_in`.
         kind: &'static str,
         raised: bool,
         text: String,

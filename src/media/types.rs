@@ -220,6 +220,20 @@ impl StreamStats {
         let all = self.packets + self.lost;
         if all == 0 { 0.0 } else { self.lost as f64 / all as f64 }
     }
+
+    /// What was counted after `before`. The jitter is that of now.
+    pub fn since(&self, before: &StreamStats) -> StreamStats {
+        StreamStats {
+            packets: self.packets.saturating_sub(before.packets),
+            bytes: self.bytes.saturating_sub(before.bytes),
+            lost: self.lost.saturating_sub(before.lost),
+            jitter: self.jitter,
+            reordered: self.reordered.saturating_sub(before.reordered),
+            duplicates: self.duplicates.saturating_sub(before.duplicates),
+            concealed: self.concealed.saturating_sub(before.concealed),
+            mos: self.mos.since(&before.mos),
+        }
+    }
 }
 
 /// Listening quality of the intervals of 5 s in which the stream was heard, as mean opinion scores of 1
@@ -278,6 +292,19 @@ pub struct CallStats {
     pub malformed: u64,
     /// `None` for a call without video.
     pub video: Option<VideoStats>,
+}
+
+impl CallStats {
+    /// The same with the sound of after `before` only: of one of the calls that a line has had.
+    pub fn since(&self, before: &CallStats) -> CallStats {
+        CallStats {
+            from_browser: self.from_browser.since(&before.from_browser),
+            to_browser: self.to_browser.since(&before.to_browser),
+            from_sip: self.from_sip.since(&before.from_sip),
+            to_sip: self.to_sip.since(&before.to_sip),
+            ..*self
+        }
+    }
 }
 
 /// Counters of a call's video; no score is made of it.

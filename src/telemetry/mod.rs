@@ -1,5 +1,7 @@
 //! Logs. Metrics, call records and the SIP trace get their place here too.
 
+pub mod metrics;
+
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;

@@ -21,6 +21,7 @@ before(async () => {
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
+  server.unref();
 });
 after(() => server.close());
 

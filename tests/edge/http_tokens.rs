@@ -128,6 +128,15 @@ async fn operators_only_and_what_they_may_ask() {
     assert_eq!(response.status(), 405);
 }
 
+#[tokio::test]
+async fn who_may_only_look_gets_no_tokens() {
+    let reads = CONFIGURED.replace("tokens=", "tokens=read:wall:");
+    let gateway = Gateway::start(&[&reads]).await;
+    let (status, told) = ask(&gateway, OPERATOR, json!({"dn": "5001"})).await;
+    assert_eq!((status, told["code"].as_str()), (403, Some("role_forbidden")), "{told}");
+    assert!(told["error"].as_str().unwrap().contains("wall may read"), "{told}");
+}
+
 #[test]
 fn a_token_in_the_hashs_place_is_a_fault_that_does_not_tell_it() {
     let sets = ["sip.servers=127.0.0.1", "http.operator_tokens=my-own-token"].map(str::to_owned);

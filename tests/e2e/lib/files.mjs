@@ -23,6 +23,8 @@ export function serveExample(folder) {
     });
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
+    // Where all tests are left out nobody calls what comes after them.
+    server.unref();
   });
   after(() => server.close());
   return (demo, page = "") => {

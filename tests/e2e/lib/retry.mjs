@@ -6,8 +6,24 @@ import { Browser } from "./browser.mjs";
 import { Demo } from "./demo.mjs";
 import { Firefox } from "./firefox.mjs";
 
+/**
+ * `E2E_BROWSER=chromium` leaves out the tests with Firefox, `firefox` all others: Chromium's run two files at a time, Firefox, which
+ * starves on a busy machine, has it to itself.
+ */
+function isWanted(name) {
+  const only = process.env.E2E_BROWSER;
+  return only === undefined || /Firefox/.test(name) === (only === "firefox");
+}
+
 let retries = 0;
-after(() => console.log(`retries: ${retries}`));
+let isCounted = false;
+
+/** With the first test: node waits for ever at a hook of a file without tests. */
+function countRetries() {
+  if (isCounted) return;
+  isCounted = true;
+  after(() => console.log(`retries: ${retries}`));
+}
 
 /** States and counters of every peer connection there is: what a call without sound is explained by. */
 async function connections(browsers) {
@@ -34,6 +50,8 @@ async function connections(browsers) {
 
 /** A fresh demo, started with `args` (or what a function of that name gives), and fresh browsers for each try; `run` gets what starts Chromium (`browser`) and Firefox. */
 export function browserTest(name, run, args = []) {
+  if (!isWanted(name)) return;
+  countRetries();
   test(name, async (context) => {
     for (let tries = 1; ; tries += 1) {
       const browsers = [];
