@@ -64,8 +64,8 @@ const SIGN_IN_LIMIT: Duration = Duration::from_secs(34);
 const SIGN_OUT_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long a call waits for an agent who signs in again after a restart: a JSAPI client asks 3 s after
-/// its poll broke, ours takes up to 2 s more so that not all come at once, and then the SIP server answers.
-const RETURN: Duration = Duration::from_secs(8);
+/// its poll broke, and of many each waits for the turn of its REGISTER.
+const RETURN: Duration = Duration::from_secs(10);
 
 /// Characters in a DN or guest id: it becomes the user part of a SIP URI.
 const MAX_ID: usize = 64;

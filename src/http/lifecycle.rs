@@ -74,8 +74,9 @@ pub(super) async fn drain(
     Extension(conn): Extension<Arc<Conn>>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Act) {
-        return problem.into_response();
+    match operators::check(&app, &conn, &headers, Role::Act) {
+        Ok(operator) => operators::record(&operator, &conn, "drain", ""),
+        Err(problem) => return problem.into_response(),
     }
     let draining = app.backend.drain();
     let reply = DrainReply { calls: draining.calls, seconds_left: draining.left.as_secs() };
@@ -97,8 +98,9 @@ pub(super) async fn reload(
     Extension(conn): Extension<Arc<Conn>>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Act) {
-        return problem.into_response();
+    match operators::check(&app, &conn, &headers, Role::Act) {
+        Ok(operator) => operators::record(&operator, &conn, "reload", ""),
+        Err(problem) => return problem.into_response(),
     }
     match app.backend.reload().await {
         Ok(done) => {

@@ -11,12 +11,16 @@ use wrtc_gateway::secret::Secret;
 use crate::served::{LIMIT, Served, free_port, settings};
 
 const PASSWORD: &str = "demo-secret";
-const AGENTS: u32 = 20;
+/// As many pages as `WRTC_RESTART_AGENTS` says: with more than a few the pace of REGISTERs shows.
+fn agents() -> u32 {
+    let given = std::env::var("WRTC_RESTART_AGENTS").ok().and_then(|count| count.parse().ok());
+    given.unwrap_or(20)
+}
 
 /// After an error a JSAPI client polls again.
 const POLL_AGAIN: Duration = Duration::from_secs(3);
-/// Ours does so sooner (`web/src/grtc/connection.ts`), the first time, and waits for up to
-/// as much before it signs in again (`presence.ts`).
+/// Ours does so sooner (`web/src/grtc/connection.ts`), the first time, waits for up to as much before it
+/// signs in again, and as much before it tries that a second time (`presence.ts`).
 const OURS: Duration = Duration::from_secs(1);
 
 /// Even DNs have our library, odd ones another.
@@ -36,6 +40,7 @@ type Told = mpsc::UnboundedSender<(Instant, u32, Seen)>;
 async fn page(base: String, dn: u32, told: Told) {
     let client = reqwest::Client::new();
     loop {
+        let mut pause = if is_ours(dn) { OURS } else { POLL_AGAIN };
         let ssid = loop {
             let credentials = format!("{dn}:{PASSWORD}");
             let answer = client.post(format!("{base}/sign_in")).body(credentials).send().await;
@@ -45,7 +50,8 @@ async fn page(base: String, dn: u32, told: Told) {
                 let text = answer.text().await.unwrap();
                 break text.trim().split('=').nth(1).unwrap().to_owned();
             }
-            tokio::time::sleep(POLL_AGAIN.mul_f64(0.75 + rand::random::<f64>() / 2.0)).await;
+            tokio::time::sleep(pause.mul_f64(0.75 + rand::random::<f64>() / 2.0)).await;
+            pause *= 2;
         };
         let _ = told.send((Instant::now(), dn, Seen::SignedIn));
         let mut soon = is_ours(dn);
@@ -75,40 +81,40 @@ async fn next(seen: &mut mpsc::UnboundedReceiver<(Instant, u32, Seen)>) -> (Inst
     tokio::time::timeout(LIMIT, seen.recv()).await.expect("something is seen").unwrap()
 }
 
-/// Waits until all have signed in; the last one's moment.
-async fn all_signed_in(seen: &mut mpsc::UnboundedReceiver<(Instant, u32, Seen)>) -> Instant {
+/// Waits until all have signed in.
+async fn all_signed_in(seen: &mut mpsc::UnboundedReceiver<(Instant, u32, Seen)>) {
     let mut signed_in = HashSet::new();
-    loop {
-        let (at, dn, what) = next(seen).await;
+    while signed_in.len() < agents() as usize {
+        let (_, dn, what) = next(seen).await;
         if what == Seen::SignedIn {
             signed_in.insert(dn);
-        }
-        if signed_in.len() == AGENTS as usize {
-            return at;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_are_back_and_no_dn_was_ever_unregistered() {
-    let lab = Lab::start(LabConfig::new(Secret::new(PASSWORD))).await.unwrap();
+    let agents = agents();
+    let (first_dn, last_dn) = (5001, 5000 + agents);
+    let lab = LabConfig { first_dn, last_dn, ..LabConfig::new(Secret::new(PASSWORD)) };
+    let lab = Lab::start(lab).await.unwrap();
     let (http, sip) = (free_port(), free_port());
     let (http, sip) =
         (format!("http.listen=127.0.0.1:{http}"), format!("sip.listen=127.0.0.1:{sip}"));
     let settings = settings(lab.sip_addr(), &[&http, &sip]);
     let mut first = Served::start(&settings);
     let (told, mut seen) = mpsc::unbounded_channel();
-    for dn in 5001..5001 + AGENTS {
+    for dn in first_dn..=last_dn {
         tokio::spawn(page(first.base.clone(), dn, told.clone()));
     }
     all_signed_in(&mut seen).await;
     let mut registered = lab.registrations();
-    let all_there = |known: &Vec<wrtc_gateway::lab::Registration>| known.len() == AGENTS as usize;
+    let all_there = |known: &Vec<wrtc_gateway::lab::Registration>| known.len() == agents as usize;
     tokio::time::timeout(LIMIT, registered.wait_for(all_there)).await.unwrap().unwrap();
     let watch = tokio::spawn(async move {
         while registered.changed().await.is_ok() {
             let count = registered.borrow_and_update().len();
-            assert_eq!(count, AGENTS as usize, "a DN was unregistered");
+            assert_eq!(count, agents as usize, "a DN was unregistered");
         }
     });
 
@@ -126,7 +132,7 @@ async fn agents_are_back_and_no_dn_was_ever_unregistered() {
 
     let mut back = HashSet::new();
     let (mut last, mut offered) = ([serves; 2], None);
-    while back.len() < AGENTS as usize || offered.is_none() {
+    while back.len() < agents as usize || offered.is_none() {
         match next(&mut seen).await {
             (at, dn, Seen::SignedIn) => {
                 back.insert(dn);
@@ -139,7 +145,7 @@ async fn agents_are_back_and_no_dn_was_ever_unregistered() {
     }
     let seconds = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64();
     println!(
-        "{AGENTS} agents: the old process ended after {:.2} s, the new one served after {:.2} s; all with our \
+        "{agents} agents: the old process ended after {:.2} s, the new one served after {:.2} s; all with our \
          library were back after {:.2} s, all with one that polls every 3 s after {:.2} s; the call that had come in meanwhile was offered after {:.2} s",
         seconds(told_to_end, ended),
         seconds(told_to_end, serves),

@@ -609,7 +609,7 @@
 
   // src/grtc/presence.ts
   var SPREAD_MS = 1e3;
-  var FIRST_RETRY_MS = 3e3;
+  var FIRST_RETRY_MS = 1e3;
   var LONGEST_RETRY_MS = 3e4;
   var POLLS_BEFORE_MOVING = 3;
   var FIGHT_MS = 3e4;

@@ -42,10 +42,10 @@ test("while the gateway is away, signing in again is repeated, more and more slo
   await settle();
   gateway.signInAnswer = () => "unreachable";
   gateway.say("", "", 404);
-  await vi.advanceTimersByTimeAsync(1_000 + 500 + 3_000 + 6_000 + 12_000 + 100);
+  await vi.advanceTimersByTimeAsync(1_000 + 500 + 1_000 + 2_000 + 4_000 + 100);
   expect(paths().filter((path) => path === "/sign_in")).toHaveLength(5);
   gateway.signInAnswer = () => ({ status: 200, body: "SSID=second" });
-  await vi.advanceTimersByTimeAsync(24_100);
+  await vi.advanceTimersByTimeAsync(8_100);
   expect(events.at(-1)).toBe("signed in again");
   expect(gateway.requests.at(-1)!.url).toContain("/wait?id=second");
 });

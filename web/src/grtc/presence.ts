@@ -7,7 +7,7 @@ import { log } from "./logger";
 
 /** The first sign-in after a loss waits for up to this long, each at its own time: a gateway that is back meets all its browsers at once. */
 const SPREAD_MS = 1_000;
-const FIRST_RETRY_MS = 3_000;
+const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
 /** So many polls that fail in a row, seconds apart, and the next gateway of the list is tried. */
 const POLLS_BEFORE_MOVING = 3;
