@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{self, Config, Network};
-use crate::http::{BindError, Server};
+use crate::http::{BindError, Control, Server};
 use crate::journal::{Journal, Observer};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds, Tuning};
 use crate::sdp::SrtpPolicy;
@@ -56,6 +56,8 @@ pub enum StartError {
 /// A gateway that serves.
 pub struct Running {
     pub gateway: Gateway,
+    /// What of the HTTP server can be changed.
+    pub http_control: Control,
     http_addr: SocketAddr,
     scheme: &'static str,
     base_path: String,
@@ -106,7 +108,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         opus_complexity,
     })?;
     let named = if advertise.is_empty() { vec![listen.ip()] } else { advertise };
-    let (turn, ice) = turn::open(&config.turn, &engine.browser_ports(), &named)?;
+    let (turn, mut ice) = turn::open(&config.turn, &engine.browser_ports(), &named)?;
+    let turn_certificate = ice.take_certificate();
     let turn_addrs = turn.as_ref().map(|turn| (turn.local_addr(), turn.tls_addr()));
     let networks = Arc::new(ArcSwap::from_pointee(config.sip.networks.clone()));
     let endpoint = Endpoint::open(endpoint_config(&config.sip, Arc::clone(&networks)))?;
@@ -116,6 +119,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
     gateway.add_part(server.reload());
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
+    let http_control = server.control();
     info!(
         http = %http_addr,
         sip = %gateway.sip_addr(),
@@ -128,11 +132,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         info!(?plain, ?tls, "TURN");
         // With the calls, and after them.
         gateway.shared.tasks.spawn(turn.run(gateway.shared.shutdown.clone()));
+        if let Some(served) = turn_certificate {
+            let stop = gateway.shared.shutdown.clone();
+            gateway.shared.tasks.spawn(turn::keep_current(served, stop));
+        }
     }
     let stop_http = CancellationToken::new();
     let task = tokio::spawn(server.run(stop_http.clone()));
     let base_path = http.base_path;
-    Ok(Running { gateway, http_addr, scheme, base_path, stop_http, http: task })
+    Ok(Running { http_control, gateway, http_addr, scheme, base_path, stop_http, http: task })
 }
 
 /// Who is told of what happens. The order is that of the telling.

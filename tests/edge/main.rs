@@ -2,12 +2,19 @@
 
 mod support;
 
+mod certificates;
+mod client_addresses;
 mod config_load;
 mod connector_config;
 mod delivery;
+mod dn_secrets;
+mod host_names;
 mod http_connector;
 mod http_jsapi;
 mod http_rest;
 mod http_rules;
 mod http_tokens;
+mod operator_tokens;
+mod security_headers;
+mod sign_in_flood;
 mod wire_dialects;

@@ -10,6 +10,7 @@ pub mod heard;
 pub mod jsapi;
 pub mod roap;
 pub mod sdp;
+pub mod secrecy;
 pub mod tone;
 pub mod trunk;
 pub mod voice;
