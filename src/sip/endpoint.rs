@@ -209,7 +209,11 @@ impl Endpoint {
     /// Until then an INVITE for a user whom nobody has claimed waits for somebody who does, and is
     /// refused after that; None refuses at once, as at the start.
     pub fn wait_for_users(&self, until: Option<Instant>) {
-        self.shared.lock().returning.wait(until);
+        let mut state = self.shared.lock();
+        state.returning.wait(until);
+        self.shared.give_up_waiting(&mut state, Instant::now());
+        self.shared.flush(&mut state);
+        drop(state);
         self.shared.timers.notify_one();
     }
 
