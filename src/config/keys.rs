@@ -73,6 +73,7 @@ pub const KEYS: &[&str] = &[
     "agents.secrets_command",
     "agents.secrets_command_seconds",
     "agents.secrets_for",
+    "operations.no_rtp_seconds",
     "gateway.drain_seconds",
     "journal.store",
     "journal.keep_days",

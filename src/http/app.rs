@@ -26,7 +26,7 @@ use super::secrets::DnSecrets;
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
-use super::{assets, forwarded, ice, jsapi, lifecycle, openapi, rest};
+use super::{assets, forwarded, ice, jsapi, lifecycle, openapi, operations, rest};
 use crate::agent::Backend;
 use crate::config;
 use crate::wire::connector::Action;
@@ -42,6 +42,7 @@ pub(super) struct App {
     pub draining: CancellationToken,
     pub connectors: Connectors,
     pub tokens: Arc<Tokens>,
+    pub events: Arc<operations::Hub>,
     pub operators: Operators,
     /// By path: what an `Allow` header says.
     allowed: HashMap<&'static str, &'static str>,
@@ -64,6 +65,7 @@ pub(super) fn router(
         throttle: Throttle::new(config.guard.limits),
         draining,
         connectors: Connectors::new(&config.connector, config.listen),
+        events: Arc::default(),
         tokens: Arc::default(),
         operators: Operators::new(&config.operators),
         allowed: table().allowed(),
@@ -115,6 +117,19 @@ pub(super) fn table() -> Table {
         .on(Verb::Post, "/api/reload", lifecycle::reload)
         .on(Verb::GetAndHead, "/api/health", health)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
+        .on(Verb::GetAndHead, "/livez", operations::probes::livez)
+        .on(Verb::GetAndHead, "/readyz", operations::probes::readyz)
+        .on(Verb::Get, "/api/registrations", operations::agents::registrations)
+        .on(Verb::Get, "/api/agents", operations::agents::agents)
+        .on(Verb::Post, "/api/agents/{dn}/sign_out", operations::agents::sign_out)
+        .on(Verb::Get, "/api/calls/active", operations::calls::active)
+        .on(Verb::Post, "/api/calls/{id}/hangup", operations::calls::hang_up)
+        .on(Verb::Get, "/api/stats", operations::stats::stats)
+        .on(Verb::Get, "/api/servers", operations::stats::servers)
+        .on(Verb::Get, "/api/alerts", operations::stats::alerts)
+        .on(Verb::Get, "/api/series", operations::stats::series)
+        .on(Verb::Get, "/api/history", operations::stats::history)
+        .on(Verb::Get, "/api/events", operations::events::events)
 }
 
 /// Log line, cross-origin rules, safety headers.

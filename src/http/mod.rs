@@ -19,6 +19,7 @@ mod io;
 mod jsapi;
 mod lifecycle;
 pub mod openapi;
+mod operations;
 mod operators;
 mod policy;
 mod reply;

@@ -11,6 +11,8 @@ pub mod jsapi;
 pub mod roap;
 pub mod sdp;
 pub mod secrecy;
+#[path = "../../edge/support/sse.rs"]
+pub mod sse;
 pub mod tone;
 pub mod trunk;
 pub mod voice;
