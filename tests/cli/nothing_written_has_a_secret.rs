@@ -89,6 +89,21 @@ impl Secrets {
     }
 }
 
+#[test]
+fn what_is_looked_for_is_found() {
+    let mut secrets = Secrets::default();
+    secrets.add("a password", "p:a&s s word");
+    let digest = format!("response=\"{}\"", "0a".repeat(16));
+    let key = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{}", "Ab+/".repeat(10));
+    let ice = format!("a=ice-pwd:{}", "x".repeat(22));
+    for slip in ["said p:a&s s word", "?password=p%3Aa%26s%20s%20word&", &digest, &key, &ice] {
+        assert_eq!(secrets.look("here", slip.as_bytes()).len(), 1, "{slip}");
+    }
+    for fine in ["nothing", "response=\"...\"", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:..."] {
+        assert!(secrets.look("here", fine.as_bytes()).is_empty(), "{fine}");
+    }
+}
+
 struct Gateway {
     child: Child,
     url: String,
@@ -279,7 +294,7 @@ async fn nowhere() {
         seen += usize::from(status == 200);
         found.extend(shown(&secrets, path, &body));
     }
-    assert!(seen > 0);
+    assert!(seen >= 8, "{seen} of them answered");
     let (status, told) =
         gateway.post("/api/webrtc/message?from=agent123", None, "BYE".to_owned()).await;
     assert_eq!(status, 200, "{told}");
@@ -301,6 +316,7 @@ async fn nowhere() {
     found.extend(secrets.look("standard output", &stdout));
     found.extend(secrets.look("standard error", &stderr));
     let mut written = stderr.len();
+    let mut log = stderr;
     let ours = ["operators", "turn", "dns"];
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
@@ -309,9 +325,15 @@ async fn nowhere() {
             let bytes = std::fs::read(&path).unwrap();
             written += bytes.len();
             found.extend(secrets.look(&name, &bytes));
+            log.extend(bytes);
         }
     }
     assert!(written > 20_000, "{written} bytes at level trace");
+    // Who looks in the wrong place finds nothing either.
+    let log = String::from_utf8_lossy(&log);
+    for word in ["TRACE", "5001", "/connector/.../Ping", "audit", "alice"] {
+        assert!(log.contains(word), "{word} is not in the log");
+    }
     assert!(found.is_empty(), "{}", found.join("\n"));
     let _ = std::fs::remove_dir_all(folder);
 }
