@@ -44,6 +44,12 @@ pub(super) fn page_policy(origins: &Origins) -> HeaderValue {
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'self'"))
 }
 
+/// The dashboard can hang up calls: no other page frames it, and it talks to its own gateway only.
+static DASHBOARD_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
+);
+
 /// `path` is what follows the base path, with its slash.
 pub(super) fn serve(
     method: &Method,
@@ -77,6 +83,7 @@ pub(super) fn serve(
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         headers.insert(header::ETAG, etag);
     }
+    let policy = if name == "dashboard.html" { &DASHBOARD_POLICY } else { policy };
     headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
     headers.insert(
         "cross-origin-resource-policy",
