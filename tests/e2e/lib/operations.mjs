@@ -75,30 +75,31 @@ export class Operations {
       { name: "sip:10.40.0.11:5061", up: !faults, current: false, rtt_ms: faults ? null : 9.4, reason: faults ? "no answer to OPTIONS for 12 s" : null, since: now - 0.2 * HOUR },
     ];
     this.agents = Array.from({ length: agents }, (_, index) => ({
-      dn: String(5001 + index), id: `a${index + 1}`, dialect: index % 9 === 4 ? "rest" : "jsapi", registered_at: Math.round(now - random() * 6 * HOUR), state: "ready",
-      registration: { status: "registered", last_reason: "200 OK", server: "sip:10.20.0.11:5060" }, calls: 0,
+      dn: String(5001 + index), guest: false, id: `a${index + 1}`, dialect: index % 9 === 4 ? "rest" : "jsapi", registered_at: Math.round(now - random() * 6 * HOUR), state: "ready",
+      registration: { status: "registered", last_reason: "200 OK", server: "udp:10.20.0.11:5060" }, calls: 0,
     }));
     if (faults) {
       for (const [at, reason] of [[3, "403 Forbidden"], [17, "408 Request Timeout"], [41, "503 Service Unavailable"]]) {
-        if (this.agents[at]) this.agents[at].registration = { status: "failed", last_reason: reason, server: "sip:10.20.0.11:5060" };
+        if (this.agents[at]) this.agents[at].registration = { status: reason.startsWith("4") ? "refused" : "failing", last_reason: reason, server: "udp:10.20.0.11:5060" };
       }
     }
     this.calls = [];
     const free = this.agents.filter(({ registration }) => registration.status === "registered");
     for (let index = 0; index < calls && free.length > 0; index += 1) this.#call(free.splice(Math.floor(random() * free.length), 1)[0], now - random() * random() * 0.5 * HOUR);
-    this.totals = { calls_started: 18_204 + calls, calls_failed: 37, successful_registrations: 1312, failed_attempts: 9, unique_dns: agents + 61 };
+    this.totals = { started: now - 31 * HOUR, agents, registered: agents - 3, active_calls: calls, sign_ins: 1312, sign_ins_refused: 9, calls_started: 18_204 + calls, calls_answered: 16_940,
+      calls_ended: 18_204, calls_failed: 37, free_ports: 4000 - calls, ports: 4000, draining: false };
     const quiet = this.calls.find(({ answered }) => answered);
     this.alerts = !faults ? [] : [
-      { kind: "sip_server", text: "sip:10.40.0.11:5061 does not answer OPTIONS", since: now - 0.2 * HOUR },
-      ...(this.agents[3] ? [{ kind: "registration", text: "5004 is not registered: 403 Forbidden", since: now - 340_000, dn: "5004" }] : []),
-      ...(quiet ? [{ kind: "no_rtp", text: `${quiet.agent_id}: no RTP from the SIP side for 6 s`, since: now - 6000, dn: quiet.agent_id, call: quiet.call_id }] : []),
+      { kind: "sip_server", severity: "critical", text: "sip:10.40.0.11:5061 does not answer OPTIONS", since: now - 0.2 * HOUR },
+      ...(this.agents[3] ? [{ kind: "registration", severity: "warning", text: "5004 is not registered: 403 Forbidden", since: now - 340_000, dn: "5004" }] : []),
+      ...(quiet ? [{ kind: "no_rtp", severity: "critical", text: `${quiet.dn}: no RTP from the SIP side for 6 s`, since: now - 6000, dn: quiet.dn, call: quiet.call_id }] : []),
     ];
-    const past = [["signed_in", "5012 signed in from 10.1.4.77", "5012"], ["call", "5007 called 0049301234567: 4 min 12 s, the agent hung up", "5007"],
-      ["call", "5031 called 555: 486 Busy Here", "5031"], ["registration_failed", "5004 is not registered: 403 Forbidden", "5004"],
-      ["server", "sip:10.40.0.11:5061 is down: no answer to OPTIONS for 12 s", ""], ["signed_out", "5020 signed out", "5020"]];
+    const past = [["sign_in", "5012 signed in from 10.1.4.77", "5012"], ["call_ended", "5007 called 0049301234567: 4 min 12 s, the agent hung up", "5007"],
+      ["call_ended", "5031 called 555: 486 Busy Here", "5031"], ["registration", "5004 is not registered: 403 Forbidden", "5004"],
+      ["server", "sip:10.40.0.11:5061 is down: no answer to OPTIONS for 12 s", ""], ["sign_out", "5020 signed out", "5020"]];
     this.history = Array.from({ length: 40 }, (_, index) => {
       const [kind, text, dn] = past[index % past.length];
-      return { at: Math.round(now - 9000 - index * 21_000 * (0.6 + random())), kind, text, ...(dn ? { dn } : {}), ...(kind === "call" ? { call: `f${(index * 7) % 120}` } : {}) };
+      return { id: 40 - index, at: Math.round(now - 9000 - index * 21_000 * (0.6 + random())), kind, text, ...(dn ? { dn } : {}), ...(kind === "call_ended" ? { call: `f${(index * 7) % 120}` } : {}) };
     });
     for (let index = 0; index < 260; index += 1) {
       const ended = now - (index + random()) * 41_000;
@@ -125,7 +126,7 @@ export class Operations {
     const state = ringing ? (incoming ? "ringing" : "calling") : random() < 0.07 ? "held" : "established";
     const heard = !ringing;
     this.calls.push({
-      call_id: `c${this.#next++}`, agent_id: agent.dn, remote: incoming ? `sip:+4930${String(Math.floor(random() * 1e7)).padStart(7, "0")}@10.20.0.11` : `sip:${601 + Math.floor(random() * 300)}@10.20.0.11`,
+      call_id: `c${this.#next++}`, agent_id: agent.id, dn: agent.dn, remote_name: null, remote: incoming ? `sip:+4930${String(Math.floor(random() * 1e7)).padStart(7, "0")}@10.20.0.11` : `sip:${601 + Math.floor(random() * 300)}@10.20.0.11`,
       direction: incoming ? "incoming" : "outgoing", state, started: Math.round(started), answered: ringing ? null : Math.round(started + 2000 + random() * 6000),
       mos: heard ? round(bad < 0.03 ? 2.6 + random() * 0.8 : bad < 0.1 ? 3.6 + random() * 0.4 : 4.2 + random() * 0.2, 2) : null,
       browser_loss_percent: heard ? round(bad < 0.03 ? 6 + random() * 9 : bad < 0.1 ? 1.6 + random() * 2 : random() < 0.7 ? 0 : random() * 0.8, 2) : null,
@@ -156,13 +157,13 @@ export class Operations {
     const call = this.calls.find(({ call_id }) => call_id === id);
     if (!call) return;
     this.calls = this.calls.filter((other) => other !== call);
-    const agent = this.agents.find(({ dn }) => dn === call.agent_id);
+    const agent = this.agents.find(({ dn }) => dn === call.dn);
     if (agent) Object.assign(agent, { state: "ready", calls: 0 });
-    const record = { ...this.#record(id, call.agent_id, Date.now()), peer: call.remote, incoming: call.direction === "incoming", started: call.started,
+    const record = { ...this.#record(id, call.dn, Date.now()), peer: call.remote, incoming: call.direction === "incoming", started: call.started,
       answered: call.answered, ended_by: by, code: 200, reason: "hung up", sip_reason: null };
     record.talked_ms = record.answered === null ? null : record.ended - record.answered;
     this.#finished.set(id, record);
-    const item = { at: Date.now(), kind: "call", text: `${call.agent_id}: a call has ended, by the ${by}`, dn: call.agent_id, call: id };
+    const item = { id: this.history[0].id + 1, at: Date.now(), kind: "call_ended", text: `${call.dn}: a call has ended, by the ${by}`, dn: call.dn, call: id };
     this.history.unshift(item);
     this.say("history", item);
   }
@@ -199,7 +200,7 @@ export class Operations {
   #story(id, bodies) {
     const live = this.calls.find(({ call_id }) => call_id === id);
     const call = live
-      ? { ...this.#record(id, live.agent_id, Date.now()), peer: live.remote, incoming: live.direction === "incoming", started: live.started, answered: live.answered, ended: 0, talked_ms: null, ended_by: "", code: 0, reason: "", sip_reason: null, state: live.state }
+      ? { ...this.#record(id, live.dn, Date.now()), peer: live.remote, incoming: live.direction === "incoming", started: live.started, answered: live.answered, ended: 0, talked_ms: null, ended_by: "", code: 0, reason: "", sip_reason: null, state: live.state }
       : this.#finished.has(id) ? { ...this.#finished.get(id), state: "ended" } : null;
     if (!call) return null;
     const t0 = call.started;
@@ -314,11 +315,12 @@ export class Operations {
       return json(404, { error: "there is nothing at this path of the API", code: "no_such_path" });
     }
     if (path === "/api/events") {
-      response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
+      response.writeHead(200, { "Content-Type": "text/event-stream", "Operator-Role": this.role, "Cache-Control": "no-store" });
       this.#streams.add(response);
       response.on("close", () => this.#streams.delete(response));
-      const { agents, servers, calls, alerts, totals, history, role } = this;
-      response.write(`event: snapshot\ndata: ${JSON.stringify({ agents, servers, calls, alerts, totals, history, role })}\n\n`);
+      const { agents, servers, calls, alerts, totals } = this;
+      const history = this.history.toReversed();
+      response.write(`event: snapshot\ndata: ${JSON.stringify({ agents, servers, calls, alerts, totals, history, version: "0.1.0" })}\n\n`);
       return undefined;
     }
     if (path === "/api/series") return json(200, this.series);

@@ -21,7 +21,7 @@ export class AgentView {
   readonly #finished = h("tbody");
   readonly #told = h("p", { class: "told", role: "status" });
   readonly #history = h("ol");
-  readonly #events = new Rows<HistoryItem & { key: string }>(this.#history, ({ key }) => key, historyRow);
+  readonly #events = new Rows<HistoryItem>(this.#history, ({ id }) => String(id), historyRow);
   readonly #noEvents = h("p", { class: "empty" }, "Nothing lately");
   readonly #signOut = h("button", { type: "button", class: "stop act-only" }, "Sign out");
   readonly #abort = new AbortController();
@@ -54,7 +54,7 @@ export class AgentView {
   render(parts?: ReadonlySet<Part>): void {
     const { state, dn } = this;
     if (parts && !parts.has("agents") && !parts.has("calls") && !parts.has("history")) return;
-    const agent = state.agents.find((candidate) => candidate.dn === dn || candidate.id === dn);
+    const agent = state.agents.find((candidate) => candidate.dn === dn);
     if (agent === undefined) {
       text(this.#badge, "Signed out");
       attribute(this.#badge, "data-verdict", "none");
@@ -62,22 +62,17 @@ export class AgentView {
       text(this.#sentence, `${dn} is not signed in.`);
     } else {
       const { registration } = agent;
-      const stand = standing(agent);
-      const bad = stand === "problem";
-      text(this.#badge, bad ? stateWord(registration.status) : stateWord(stand === "talking" ? "talking" : agent.state));
+      const bad = standing(agent) === "problem";
+      text(this.#badge, bad ? stateWord(registration!.status) : stateWord(agent.state));
       for (const target of [this.#badge, this.#why]) attribute(target, "data-verdict", bad ? "fault" : "good");
-      const at = registration.server === "" ? "the SIP server" : registration.server.replace(/^sips?:/, "");
-      const since = agent.since === null ? "" : ` Signed in since ${dateTime(agent.since)} (${agent.dialect}).`;
-      text(this.#sentence, bad
-        ? `Not registered at ${at}${registration.reason ? `: ${registration.reason}` : ""}.${since}`
-        : `Registered at ${at}${registration.reason ? ` (${registration.reason})` : ""}.${since}`);
+      text(this.#sentence, registration === null ? "A guest, registered nowhere." : registered(registration, agent.since));
     }
     this.#signOut.hidden = agent === undefined;
-    const calls = state.calls.filter((call) => call.dn === dn || (agent !== undefined && call.dn === agent.id));
+    const calls = state.calls.filter((call) => call.dn === dn);
     this.#rows.show(calls);
     this.#noLive.hidden = calls.length > 0;
     const events = state.history.filter((item) => item.dn === dn).slice(0, 50);
-    this.#events.show(events.map((item, index) => ({ ...item, key: `${item.at} ${item.kind} ${item.text} ${events.length - index}` })));
+    this.#events.show(events);
     this.#noEvents.hidden = events.length > 0;
     if (calls.length !== this.#calls) {
       this.#calls = calls.length;
@@ -108,6 +103,14 @@ export class AgentView {
       tell(`${this.dn} is signed out.`);
     }
   }
+}
+
+function registered({ status, reason, server }: { status: string; reason: string; server: string }, since: number | null): string {
+  const at = server === "" ? "the SIP server" : server;
+  const said = reason === "" ? "" : `: ${reason}`;
+  if (status === "registered") return `Registered at ${at}${since === null ? "" : ` since ${dateTime(since)}`}, which said last${said || " nothing"}.`;
+  if (status === "failing") return `Not registered at ${at}${said}. The gateway tries again.`;
+  return `${stateWord(status)} at ${at}${said}.`;
 }
 
 function liveRow() {

@@ -2,14 +2,18 @@
 
 import { attribute, element, h, Rows, text } from "./dom";
 import { count, stateWord } from "./format";
+import { agentKey } from "./live";
 import type { Agent } from "./model";
 
 /** What one wants to see of an agent first. */
-export type Standing = "problem" | "talking" | "ringing" | "held" | "ready";
+export type Standing = "problem" | "absent" | "talking" | "ringing" | "held" | "ready";
 
 export function standing({ state, registration, calls }: Agent): Standing {
-  if (!isRegistered(registration.status)) return "problem";
+  if (registration !== null && /^(failing|refused)$/.test(registration.status)) return "problem";
   switch (state) {
+    case "absent":
+    case "unregistered":
+      return "absent";
     case "ringing":
     case "waiting":
     case "calling":
@@ -25,13 +29,8 @@ export function standing({ state, registration, calls }: Agent): Standing {
   }
 }
 
-/** A guest has no DN and is nowhere to be registered. */
-function isRegistered(status: string): boolean {
-  return /^(registered|ok|active|guest|none|)$/i.test(status);
-}
-
-const WORDS: Record<Standing, string> = { problem: "Problem", talking: "Talking", ringing: "Ringing", held: "On hold", ready: "Ready" };
-const BAR: readonly Standing[] = ["talking", "held", "ringing", "ready", "problem"];
+const WORDS: Record<Standing, string> = { problem: "Problem", absent: "Away", talking: "Talking", ringing: "Ringing", held: "On hold", ready: "Ready" };
+const BAR: readonly Standing[] = ["talking", "held", "ringing", "ready", "absent", "problem"];
 
 type Filter = "all" | "calls" | "problems";
 
@@ -41,8 +40,8 @@ export class AgentsPanel {
   #filter: Filter = "all";
   #wanted = "";
   #agents: readonly Agent[] = [];
-  readonly #rows = new Rows<Agent>(element("agents"), ({ id, dn }) => id || dn, agentRow);
-  readonly #cells = new Rows<Agent>(element("matrix"), ({ id, dn }) => id || dn, agentCell);
+  readonly #rows = new Rows<Agent>(element("agents"), agentKey, agentRow);
+  readonly #cells = new Rows<Agent>(element("matrix"), agentKey, agentCell);
   readonly #chips = new Map<Filter, HTMLElement>();
 
   constructor(private readonly wall: boolean) {
@@ -81,7 +80,7 @@ export class AgentsPanel {
   show(agents: readonly Agent[]): void {
     this.#agents = agents;
     const stands = new Map(agents.map((agent) => [agent, standing(agent)]));
-    const counts: Record<Standing, number> = { problem: 0, talking: 0, ringing: 0, held: 0, ready: 0 };
+    const counts: Record<Standing, number> = { problem: 0, absent: 0, talking: 0, ringing: 0, held: 0, ready: 0 };
     for (const stand of stands.values()) counts[stand] += 1;
     const sorted = [...agents].sort((a, b) =>
       Number(stands.get(b) === "problem") - Number(stands.get(a) === "problem") || byDn.compare(a.dn || a.id, b.dn || b.id));
@@ -96,7 +95,7 @@ export class AgentsPanel {
       const shown = sorted.filter((agent) => {
         const stand = stands.get(agent)!;
         if (this.#filter === "problems" && stand !== "problem") return false;
-        if (this.#filter === "calls" && (stand === "problem" || stand === "ready")) return false;
+        if (this.#filter === "calls" && agent.calls === 0) return false;
         return this.#wanted === "" || agent.dn.toLowerCase().includes(this.#wanted) || agent.id.toLowerCase().includes(this.#wanted);
       });
       this.#rows.show(shown);
@@ -104,7 +103,7 @@ export class AgentsPanel {
       element("no-agents").hidden = shown.length > 0;
     }
     if (this.wall) element("no-agents").hidden = agents.length > 0;
-    const inCalls = counts.talking + counts.held + counts.ringing;
+    const inCalls = agents.filter(({ calls }) => calls > 0).length;
     for (const [filter, n] of [["all", agents.length], ["calls", inCalls], ["problems", counts.problem]] as const) {
       const chip = this.#chips.get(filter)!;
       text(chip.lastElementChild!, count(n));
@@ -127,8 +126,9 @@ export function cells(all: number, width: number, height: number): { cell: numbe
 }
 
 function summary(all: number, counts: Readonly<Record<Standing, number>>): void {
-  text(element("n-agents"), count(all - counts.problem));
-  text(element("s-agents"), counts.problem > 0 ? `of ${count(all)}` : "");
+  const online = all - counts.problem - counts.absent;
+  text(element("n-agents"), count(online));
+  text(element("s-agents"), online < all ? `of ${count(all)}` : "");
   const shown = BAR.filter((stand) => counts[stand] > 0);
   element("agents-bar").replaceChildren(...shown.map((stand) => {
     const part = h("span", { "data-stand": stand });
@@ -149,9 +149,11 @@ function agentRow() {
     attribute(node, "data-stand", stand);
     text(dn, agent.dn || agent.id);
     attribute(dn, "href", `#/agents/${encodeURIComponent(agent.dn || agent.id)}`);
-    text(state, stand === "problem" ? stateWord(agent.registration.status) : stand === "talking" && agent.calls > 1 ? `${WORDS[stand]} (${agent.calls})` : WORDS[stand]);
-    text(told, agent.registration.reason || agent.registration.server.replace(/^sips?:/, ""));
-    attribute(told, "title", [agent.registration.reason, agent.registration.server].filter(Boolean).join(", "));
+    const { registration } = agent;
+    text(state, stand === "problem" ? stateWord(registration!.status)
+      : stand === "absent" ? stateWord(agent.state) : agent.calls > 1 ? `${WORDS[stand]} (${agent.calls})` : WORDS[stand]);
+    text(told, registration === null ? "guest" : registration.reason || stateWord(registration.status));
+    attribute(told, "title", registration === null ? null : [registration.reason, registration.server].filter(Boolean).join(", "));
   };
   return { node, update };
 }
@@ -163,7 +165,7 @@ function agentCell() {
     const name = agent.dn || agent.id;
     attribute(node, "data-stand", stand);
     attribute(node, "href", `#/agents/${encodeURIComponent(name)}`);
-    attribute(node, "title", `${name}: ${stand === "problem" ? agent.registration.reason || "not registered" : WORDS[stand]}`);
+    attribute(node, "title", `${name}: ${stand === "problem" ? agent.registration?.reason || "not registered" : WORDS[stand]}`);
     attribute(node, "aria-label", `${name}: ${WORDS[stand]}`);
     text(node, name);
   };

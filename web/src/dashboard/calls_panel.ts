@@ -85,7 +85,7 @@ export class CallsPanel {
       attribute(arrow, "d", call.incoming ? "M12.5 3.5l-9 9M4 6v6.5h6.5" : "M3.5 12.5l9-9M6 3.5h6.5V10");
       node.classList.toggle("incoming", call.incoming);
       const who = party(call.remote);
-      text(remote, who === "" ? "anonymous" : who);
+      text(remote, call.name !== "" && call.name !== who ? `${call.name} (${who})` : who === "" ? "anonymous" : who);
       attribute(remote, "href", `#/calls/${encodeURIComponent(call.id)}`);
       attribute(remote, "aria-label", `${call.incoming ? "from" : "to"} ${who}: open the call`);
       attribute(state, "data-state", call.state);

@@ -95,7 +95,7 @@ export function party(address: string): string {
 const STATES: Record<string, string> = {
   calling: "Calling", ringing: "Ringing", waiting: "Waiting", early: "Ringing", established: "Talking", talking: "Talking",
   held: "On hold", hold: "On hold", ended: "Ended", ready: "Ready", idle: "Ready", registered: "Ready", busy: "In a call",
-  unregistered: "Not registered", registering: "Registering", failed: "Failed", offline: "Offline", answering: "Answering",
+  absent: "Away", failing: "Failing", refused: "Refused", signed_out: "Signed out", unregistered: "Signing in", registering: "Registering", failed: "Failed", offline: "Offline", answering: "Answering",
 };
 
 export function stateWord(state: string): string {

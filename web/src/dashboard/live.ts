@@ -17,6 +17,7 @@ export interface State {
   history: HistoryItem[];
   /** Whether this operator may hang up, sign out and trace. */
   mayAct: boolean;
+  version: string;
 }
 
 export type Part = "agents" | "servers" | "calls" | "alerts" | "totals" | "history";
@@ -26,7 +27,7 @@ export const PARTS: readonly Part[] = ["agents", "servers", "calls", "alerts", "
 const MAX_HISTORY = 300;
 
 export function emptyState(): State {
-  return { agents: [], servers: [], calls: [], alerts: [], totals: {}, history: [], mayAct: false };
+  return { agents: [], servers: [], calls: [], alerts: [], totals: {}, history: [], mayAct: false, version: "" };
 }
 
 /** Takes one event in and names what it changed. Events of other names are for newer pages. */
@@ -40,35 +41,53 @@ export function apply(state: State, { event, data }: ServerEvent): Part[] {
       state.calls = listOf(said["calls"], readLiveCall);
       state.alerts = listOf(said["alerts"], readAlert);
       state.totals = raw(said["totals"]);
-      state.history = listOf(said["history"], readHistory).sort((a, b) => b.at - a.at).slice(0, MAX_HISTORY);
-      state.mayAct = said["role"] !== "read";
+      state.history = listOf(said["history"], readHistory).sort((a, b) => b.id - a.id).slice(0, MAX_HISTORY);
+      state.version = typeof said["version"] === "string" ? said["version"] : "";
       return [...PARTS];
     case "agents":
-      state.agents = listOf(list(value, "agents"), readAgent);
+      state.agents = listOf(value, readAgent);
+      return ["agents"];
+    case "agent":
+      state.agents = merged(state.agents, listOf(said["changed"], readAgent), listOf(said["gone"], readAgent), agentKey);
       return ["agents"];
     case "servers":
-      state.servers = listOf(list(value, "servers"), readServer);
+      state.servers = listOf(value, readServer);
       return ["servers"];
     case "calls":
-      state.calls = listOf(list(value, "calls"), readLiveCall);
+      state.calls = listOf(value, readLiveCall);
       return ["calls"];
+    case "call": {
+      const gone = Array.isArray(said["gone"]) ? said["gone"].map((id) => ({ id: String(id) })) : [];
+      state.calls = merged(state.calls, listOf(said["changed"], readLiveCall), gone, ({ id }) => id);
+      return ["calls"];
+    }
     case "alerts":
-      state.alerts = listOf(list(value, "alerts"), readAlert);
+      state.alerts = listOf(value, readAlert);
       return ["alerts"];
     case "totals":
-      state.totals = raw(said["totals"] ?? value);
+      state.totals = said;
       return ["totals"];
-    case "history":
-      state.history = [readHistory(said), ...state.history].slice(0, MAX_HISTORY);
+    case "history": {
+      const item = readHistory(said);
+      if (state.history.some(({ id }) => id === item.id)) return [];
+      state.history = [item, ...state.history].slice(0, MAX_HISTORY);
       return ["history"];
+    }
     default:
       return [];
   }
 }
 
-/** The list itself, or an object that has it. */
-function list(value: unknown, name: string): unknown {
-  return Array.isArray(value) ? value : raw(value)[name];
+export function agentKey({ dn, guest }: Pick<Agent, "dn" | "guest">): string {
+  return `${guest ? "guest " : ""}${dn}`;
+}
+
+/** What has changed takes the place of what was there, or comes last; what is gone goes. */
+function merged<T extends K, K>(old: readonly T[], changed: readonly T[], gone: readonly K[], keyOf: (item: K) => string): T[] {
+  const all = new Map(old.map((item) => [keyOf(item), item]));
+  for (const item of gone) all.delete(keyOf(item));
+  for (const item of changed) all.set(keyOf(item), item);
+  return [...all.values()];
 }
 
 /** `connecting` until the first snapshot; `stale` when what is shown is no longer told anew. */
@@ -78,6 +97,9 @@ export interface Listener {
   onParts(parts: Part[]): void;
   onLink(link: Link, why: string): void;
 }
+
+/** What the token may, in the answer's headers; the same stream is sent to all. */
+const ROLE = "Operator-Role";
 
 /** The gateway says something at least this often (a comment, if nothing else), with a good margin. */
 const SILENCE_MS = 40_000;
@@ -125,6 +147,7 @@ export class Live {
     try {
       heard();
       const response = await this.api.fetch("/api/events", { headers: { Accept: "text/event-stream" }, signal: abort.signal });
+      this.state.mayAct = response.headers.get(ROLE) === "act";
       const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
       const parser = new EventParser();
       for (;;) {

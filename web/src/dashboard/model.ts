@@ -3,20 +3,23 @@
 
 export interface Agent {
   dn: string;
+  /** A guest has its id for a DN, and is registered nowhere. */
+  guest: boolean;
   id: string;
   dialect: string;
   /** Unix ms of the sign-in. */
   since: number | null;
-  /** `ready`, `calling`, `ringing`, `established`, ...: of the line. */
+  /** Of its call, or `ready`, `absent`, `unregistered`. */
   state: string;
   /** What the SIP server says of the DN. */
-  registration: { status: string; reason: string; server: string };
+  registration: { status: string; reason: string; server: string } | null;
   calls: number;
 }
 
 export interface Server {
   name: string;
-  up: boolean;
+  /** `null` while nothing is known of it. */
+  up: boolean | null;
   current: boolean;
   rttMs: number | null;
   reason: string;
@@ -27,10 +30,12 @@ export interface LiveCall {
   id: string;
   dn: string;
   remote: string;
+  name: string;
   incoming: boolean;
   state: string;
   started: number | null;
   answered: number | null;
+  /** Of the worst stream. */
   mos: number | null;
   /** Percent of what was to come from the browser, from the SIP side. */
   browserLoss: number | null;
@@ -39,6 +44,7 @@ export interface LiveCall {
 
 export interface Alert {
   kind: string;
+  critical: boolean;
   text: string;
   since: number | null;
   dn: string;
@@ -46,6 +52,8 @@ export interface Alert {
 }
 
 export interface HistoryItem {
+  /** Counts up. */
+  id: number;
   at: number;
   kind: string;
   text: string;
@@ -182,23 +190,24 @@ export function readAgent(item: Raw): Agent {
   const registration = raw(item["registration"]);
   const { calls } = item;
   return {
-    dn: word(item["dn"]), id: word(item["id"]), dialect: word(item["dialect"]), since: moment(item["registered_at"]),
+    dn: word(item["dn"]), guest: item["guest"] === true, id: word(item["id"]), dialect: word(item["dialect"]), since: moment(item["registered_at"]),
     state: word(item["state"]),
-    registration: { status: word(registration["status"]), reason: word(registration["last_reason"]), server: word(registration["server"]) },
+    registration: item["registration"] === null || item["registration"] === undefined ? null
+      : { status: word(registration["status"]), reason: word(registration["last_reason"]), server: word(registration["server"]) },
     calls: Array.isArray(calls) ? calls.length : figure(calls) ?? 0,
   };
 }
 
 export function readServer(item: Raw): Server {
   return {
-    name: word(item["name"]), up: item["up"] === true, current: item["current"] === true, rttMs: figure(item["rtt_ms"]),
+    name: word(item["name"]), up: typeof item["up"] === "boolean" ? item["up"] : null, current: item["current"] === true, rttMs: figure(item["rtt_ms"]),
     reason: word(item["reason"]), since: moment(item["since"]),
   };
 }
 
 export function readLiveCall(item: Raw): LiveCall {
   return {
-    id: word(item["call_id"]), dn: word(item["agent_id"]), remote: word(item["remote"]),
+    id: word(item["call_id"]), dn: word(item["dn"]) || word(item["agent_id"]), remote: word(item["remote"]), name: word(item["remote_name"]),
     incoming: /^in/i.test(word(item["direction"])), state: word(item["state"]), started: moment(item["started"]),
     answered: moment(item["answered"]), mos: figure(item["mos"]), browserLoss: figure(item["browser_loss_percent"]),
     sipLoss: figure(item["sip_loss_percent"]),
@@ -206,11 +215,11 @@ export function readLiveCall(item: Raw): LiveCall {
 }
 
 export function readAlert(item: Raw): Alert {
-  return { kind: word(item["kind"]), text: word(item["text"]), since: moment(item["since"]), dn: word(item["dn"]), call: word(item["call"]) };
+  return { kind: word(item["kind"]), critical: item["severity"] !== "warning", text: word(item["text"]), since: moment(item["since"]), dn: word(item["dn"]), call: word(item["call"]) };
 }
 
 export function readHistory(item: Raw): HistoryItem {
-  return { at: moment(item["at"]) ?? 0, kind: word(item["kind"]), text: word(item["text"]), dn: word(item["dn"]), call: word(item["call"]) };
+  return { id: figure(item["id"]) ?? 0, at: moment(item["at"]) ?? 0, kind: word(item["kind"]), text: word(item["text"]), dn: word(item["dn"]), call: word(item["call"]) };
 }
 
 function readStream(item: Raw): StreamFigures {

@@ -4,9 +4,9 @@ import { AgentsPanel } from "./agents_panel";
 import { CallsPanel } from "./calls_panel";
 import { Chart, type ChartData } from "./chart";
 import { attribute, element, h, Rows, text } from "./dom";
-import { ago, count, gradeLoss, gradeMos, millis, mosText, NOTHING, percent, timeOfDay, type Grade } from "./format";
+import { ago, count, dateTime, gradeLoss, gradeMos, millis, mosText, NOTHING, percent, timeOfDay, type Grade } from "./format";
 import type { Part, State } from "./live";
-import type { Alert, HistoryItem, Series, Server } from "./model";
+import { moment, type Alert, type HistoryItem, type Series, type Server } from "./model";
 
 export interface Doings {
   hangUp(call: { id: string; dn: string; remote: string }): void;
@@ -19,7 +19,7 @@ export class Overview {
     calls: new Chart(), setup: new Chart(), mos: new Chart(), loss: new Chart(),
   };
   readonly #servers = new Rows<Server>(element("servers"), ({ name }) => name, serverRow);
-  readonly #history = new Rows<HistoryItem & { key: string }>(element("history"), ({ key }) => key, historyRow);
+  readonly #history = new Rows<HistoryItem>(element("history"), ({ id }) => String(id), historyRow);
   readonly #alerts: AlertBar;
   #series: Series = { stepSeconds: 60, points: [] };
 
@@ -40,15 +40,10 @@ export class Overview {
     }
     if (parts.has("servers")) this.#servers.show(state.servers);
     if (parts.has("history")) {
-      const seen = new Map<string, number>();
-      this.#history.show(state.history.map((item) => {
-        const name = `${item.at} ${item.kind} ${item.text}`;
-        seen.set(name, (seen.get(name) ?? 0) + 1);
-        return { ...item, key: `${name} ${seen.get(name)}` };
-      }));
+      this.#history.show(state.history);
       element("no-history").hidden = state.history.length > 0;
     }
-    if (parts.has("totals")) totals(state.totals);
+    if (parts.has("totals")) totals(state.totals, state.version);
   }
 
   /** Once a second: what changes with the time alone. */
@@ -125,22 +120,24 @@ function serverRow() {
   const told = h("span", { class: "told" });
   const node = h("li", {}, dot, name, told);
   const update = ({ name: address, up, current, rttMs, reason, since }: Server) => {
-    attribute(node, "data-grade", up ? "good" : "poor");
+    attribute(node, "data-grade", up === null ? "none" : up ? "good" : "poor");
     node.classList.toggle("current", current);
     const plain = address.replace(/^sips?:/, "");
     text(name, plain.replace(/:5060$/, ""));
-    text(told, up ? (rttMs === null ? "up" : millis(rttMs)) : "down");
-    const words = `${plain}: ${up ? "up" : "down"}${current ? ", in use" : ""}${rttMs !== null ? `, ${millis(rttMs)}` : ""}`;
-    attribute(node, "title", `${words}${since === null ? "" : ` since ${timeOfDay(since)}`}${reason ? `: ${reason}` : ""}`);
-    attribute(node, "aria-label", `${words}${!up && reason ? `: ${reason}` : ""}`);
+    text(told, up === null ? "not asked" : up ? (rttMs === null ? "up" : millis(rttMs)) : "down");
+    const words = `${plain}: ${up === null ? "not asked yet" : up ? "up" : "down"}${current ? ", in use" : ""}${rttMs !== null ? `, ${millis(rttMs)}` : ""}`;
+    attribute(node, "title", `${words}${since === null ? "" : ` since ${timeOfDay(since)}`}${reason ? `${up === true ? "; was down: " : ": "}${reason}` : ""}`);
+    attribute(node, "aria-label", `${words}${up === false && reason ? `: ${reason}` : ""}`);
   };
   return { node, update };
 }
 
-/** The words of [`HistoryItem::kind`] that are bad news. */
+/** Whether it is bad news. */
 export function historyTone(kind: string, said: string): "bad" | "good" | "plain" {
-  if (/fail|refus|alert|down|lost|error/i.test(kind) || /failed|refused|is down|no rtp/i.test(said)) return /over|up again|cleared/i.test(said) ? "good" : "bad";
-  return /registered|signed_in|up$/i.test(kind) ? "good" : "plain";
+  if (kind === "alert" || kind === "sign_in_refused") return "bad";
+  if (kind === "alert_over") return "good";
+  if (kind === "sign_in") return "good";
+  return /\b(is down|refused|failed|failing|no rtp|nothing is heard)\b/i.test(said) ? "bad" : "plain";
 }
 
 export function historyRow() {
@@ -207,7 +204,7 @@ class AlertBar {
     if (alert.since !== null) this.#since.push({ node: since, at: alert.since });
     const place = alert.call !== "" ? `#/calls/${encodeURIComponent(alert.call)}` : alert.dn !== "" ? `#/agents/${encodeURIComponent(alert.dn)}` : null;
     const words = h("span", { class: "words", title: alert.text }, alert.text);
-    return h("li", { class: "alert" }, h("b", {}, KINDS[alert.kind] ?? alert.kind.replaceAll("_", " ")),
+    return h("li", { class: alert.critical ? "alert" : "alert warning" }, h("b", {}, KINDS[alert.kind] ?? alert.kind.replaceAll("_", " ")),
       place === null ? words : h("a", { href: place, class: "words", title: alert.text }, alert.text), since);
   }
 
@@ -217,20 +214,26 @@ class AlertBar {
 }
 
 const KINDS: Record<string, string> = {
-  registration: "Registration", no_rtp: "No RTP", ports: "Ports", sip_server: "SIP server", store: "Store", certificate: "Certificate",
+  registration: "Registration", no_rtp: "No RTP", ports: "Ports", sip_server: "SIP server", store: "Store", sign_in: "Sign-ins",
 };
 
 const TOTALS: Record<string, string> = {
-  calls: "calls", calls_started: "calls", calls_ended: "ended", calls_failed: "failed", failed: "failed", total_requests: "sign-ins asked for",
-  successful_registrations: "sign-ins", unregistrations: "sign-outs", failed_attempts: "sign-ins refused", unique_dns: "DNs seen",
-  currently_registered: "registered", uptime: "s up", uptime_seconds: "s up",
+  calls_started: "calls", calls_answered: "answered", calls_failed: "failed", sign_ins: "sign-ins", sign_ins_refused: "sign-ins refused",
 };
 
-function totals(all: Readonly<Record<string, unknown>>): void {
+function totals(all: Readonly<Record<string, unknown>>, version: string): void {
+  const row = (name: string, value: string) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+  const number = (name: string) => typeof all[name] === "number" ? all[name] : null;
   const rows: HTMLElement[] = [];
-  for (const [name, value] of Object.entries(all)) {
-    if (typeof value !== "number" || name === "timestamp") continue;
-    rows.push(h("div", {}, h("dt", {}, TOTALS[name] ?? name.replaceAll("_", " ")), h("dd", {}, count(value))));
+  for (const [name, words] of Object.entries(TOTALS)) {
+    const value = number(name);
+    if (value !== null) rows.push(row(words, count(value)));
   }
+  const [free, ports] = [number("free_ports"), number("ports")];
+  if (free !== null && ports !== null) rows.push(row("RTP ports free", `${count(free)} of ${count(ports)}`));
+  const started = moment(all["started"]);
+  if (started !== null) rows.push(row("since", dateTime(started)));
+  if (version !== "") rows.push(row("version", version));
+  if (all["draining"] === true) rows.push(h("div", { class: "draining" }, h("dt", {}, "new sign-ins are refused"), h("dd", {}, "Draining:")));
   element("totals").replaceChildren(...rows);
 }
