@@ -214,39 +214,39 @@ export class Operations {
     const [ours, theirs] = call.incoming ? ["in", "out"] : ["out", "in"];
     if (call.incoming) {
       sip(0, "in", `INVITE sip:${call.user}@10.20.0.5`);
-      sip(1, "out", "SIP/2.0 100 Trying");
+      sip(1, "out", "100 Trying");
       http(3, "out", "OFFER", { waited_ms: 2 });
-      sip(4, "out", "SIP/2.0 180 Ringing");
+      sip(4, "out", "180 Ringing");
     } else {
       http(0, "in", "OFFER", { bytes: 1842 });
       sip(3, "out", `INVITE sip:${number}@10.20.0.11`);
-      sip(9, "in", "SIP/2.0 100 Trying");
-      sip(41, "in", "SIP/2.0 180 Ringing");
+      sip(9, "in", "100 Trying");
+      sip(41, "in", "180 Ringing");
     }
-    note(50, "state", call.incoming ? "ringing" : "calling", { detail: { state: "ringing" } });
+    note(call.incoming ? 0 : 1, "state", call.incoming ? `incoming call from ${number}` : `outgoing call to ${number}`);
     const end = call.ended ? call.ended - t0 : null;
     if (setup !== null) {
       if (call.incoming) http(setup - 60, "in", "ANSWER", { bytes: 1510 });
-      note(setup - 50, "ice", "ICE connected with 10.1.4.77:52814", { detail: { remote: "10.1.4.77:52814" } });
-      note(setup - 31, "dtls", "DTLS connected, AES_CM_128_HMAC_SHA1_80", { detail: { profile: "AES_CM_128_HMAC_SHA1_80" } });
-      sip(setup, theirs, "SIP/2.0 200 OK");
+      note(setup - 50, "ice", "ICE connected", { direction: "in", from: "browser", to: "gateway", detail: { remote: "10.1.4.77:52814" } });
+      note(setup - 31, "dtls", "DTLS connected", { direction: "in", from: "browser", to: "gateway", detail: { profile: "AEAD_AES_128_GCM" } });
+      sip(setup, theirs, "200 OK");
       sip(setup + 8, ours, `ACK sip:${call.incoming ? call.user : number}@10.20.0.11`);
       if (!call.incoming) http(setup + 9, "out", "ANSWER", { waited_ms: 1 });
       if (!call.incoming) http(setup + 22, "in", "OK");
-      note(setup + 2, "state", "established", { detail: { state: "established" } });
-      note(setup + 28, "rtp", "RTP from the SIP side, 10.20.0.31:18442", { from: "sip", to: "gateway", detail: { from: "10.20.0.31:18442" } });
-      note(setup + 36, "rtp", "RTP from the browser", { from: "browser", to: "gateway" });
+      note(setup + 2, "state", "established");
+      note(setup + 28, "rtp", "RTP from the SIP side", { direction: "in", from: "sip", to: "gateway", detail: { remote: "10.20.0.31:18442" } });
+      note(setup + 36, "rtp", "RTP from the browser", { direction: "in", from: "browser", to: "gateway" });
       const room = (end ?? Date.now() - t0) - setup;
       if (room > 16_000) {
-        note(setup + room * 0.3, "hold", "Hold by the agent", { from: "browser", to: "gateway", detail: { by: "browser", held: true } });
+        note(setup + room * 0.3, "hold", "held by the agent", { detail: { by: "browser", held: true } });
         http(setup + room * 0.3 - 4, "in", "HOLD");
-        sip(setup + room * 0.3 + 3, "out", "INVITE (hold)");
-        sip(setup + room * 0.3 + 11, "in", "SIP/2.0 200 OK");
+        sip(setup + room * 0.3 + 3, "out", `INVITE sip:${number}@10.20.0.11`);
+        sip(setup + room * 0.3 + 11, "in", "200 OK");
         http(setup + room * 0.5 - 4, "in", "RESUME");
-        note(setup + room * 0.5, "hold", "Resumed by the agent", { from: "browser", to: "gateway", detail: { by: "browser", held: false } });
-        sip(setup + room * 0.5 + 3, "out", "INVITE (resume)");
-        sip(setup + room * 0.5 + 12, "in", "SIP/2.0 200 OK");
-        note(setup + room * 0.6, "dtmf", "4 digits", { from: "browser", to: "sip", detail: { count: 4 } });
+        note(setup + room * 0.5, "hold", "taken off hold by the agent", { detail: { by: "browser", held: false } });
+        sip(setup + room * 0.5 + 3, "out", `INVITE sip:${number}@10.20.0.11`);
+        sip(setup + room * 0.5 + 12, "in", "200 OK");
+        note(setup + room * 0.6, "dtmf", "DTMF", { direction: "in", from: "browser", to: "gateway", detail: { digits: 4 } });
       }
     }
     if (end !== null) {
@@ -254,21 +254,21 @@ export class Operations {
         if (call.ended_by === "browser") {
           http(end - 12, "in", "BYE");
           sip(end - 10, "out", "CANCEL");
-          sip(end - 5, "in", "SIP/2.0 487 Request Terminated");
+          sip(end - 5, "in", "487 Request Terminated");
         } else if (call.ended_by === "peer") {
-          sip(end - 6, call.incoming ? "in" : "in", call.incoming ? "CANCEL" : `SIP/2.0 ${call.code} ${call.reason}`);
+          sip(end - 6, call.incoming ? "in" : "in", call.incoming ? "CANCEL" : `${call.code} ${call.reason}`);
           http(end - 2, "out", "BYE", { waited_ms: 1 });
         }
       } else if (call.ended_by === "browser") {
         http(end - 9, "in", "BYE");
         sip(end - 7, "out", "BYE");
-        sip(end - 1, "in", "SIP/2.0 200 OK");
+        sip(end - 1, "in", "200 OK");
       } else {
         sip(end - 6, call.ended_by === "peer" ? "in" : "out", "BYE");
-        sip(end - 4, call.ended_by === "peer" ? "out" : "in", "SIP/2.0 200 OK");
+        sip(end - 4, call.ended_by === "peer" ? "out" : "in", "200 OK");
         http(end - 2, "out", "BYE", { waited_ms: 1 });
       }
-      note(end, "end", `Ended by the ${call.ended_by}: ${call.code} ${call.reason}`, { detail: { by: call.ended_by, code: call.code, reason: call.reason } });
+      note(end, "end", `ended by ${call.ended_by}: ${call.code} ${call.reason}`, { detail: { ended_by: call.ended_by, code: call.code, reason: call.reason } });
     }
     timeline.sort((a, b) => a.at - b.at);
     const quality = [];
@@ -282,7 +282,7 @@ export class Operations {
         quality.push({ at: Math.round(t0 + after), browser: { rtt_ms: round(dip ? 240 : 18 + random() * 6), rx: leg(dip), tx: leg(false) }, sip: { rtt_ms: round(2 + random()), rx: leg(false), tx: leg(false) } });
       }
     }
-    return { call, timeline, quality };
+    return { call, timeline, quality, left_out: 0 };
   }
 
   // ------------------------------------------------------------------ HTTP
@@ -338,15 +338,16 @@ export class Operations {
     const from = Number(query.get("from") ?? 0);
     const before = Number(query.get("before") ?? Infinity);
     const limit = Number(query.get("limit") ?? 100);
-    const found = [...this.#finished.values()].sort((a, b) => b.ended - a.ended).filter((call) => call.ended >= from && call.ended < before
+    const found = [...this.#finished.values()].sort((a, b) => b.started - a.started).filter((call) => call.started >= from && call.started < before
       && (!query.has("dn") || call.user === query.get("dn")) && (!query.get("ended_by") || call.ended_by === query.get("ended_by"))
+      && (!query.get("max_mos") || (call.browser.rx.mos ?? 9) < Number(query.get("max_mos")))
       && (!query.has("call_id") || call.call === query.get("call_id"))
       && (wanted === "" || [call.user, call.peer, call.call, ...call.sip_call_ids, call.call_uuid].some((text) => text.toLowerCase().includes(wanted))));
     if (query.get("format") === "csv") {
       const lines = found.map(({ call, user, peer, started, ended, code, reason }) => [call, user, peer, started, ended, code, `"${reason}"`].join(","));
       return response.writeHead(200, { "Content-Type": "text/csv" }).end(["call,user,peer,started,ended,code,reason", ...lines, ""].join("\r\n"));
     }
-    return json(200, { calls: found.slice(0, limit), next: found.length > limit ? String(found[limit - 1].ended) : null });
+    return json(200, { calls: found.slice(0, limit), next: found.length > limit ? String(found[limit - 1].started) : null });
   }
 
   async #file(path, response) {
@@ -358,7 +359,7 @@ export class Operations {
 }
 
 const HTTP_BODY = (title) => JSON.stringify({ messageType: title, offererSessionId: 1204, answererSessionId: 77, seq: 1, ...(/OFFER|ANSWER/.test(title) ? { sdp: "v=0\r\no=- 77 1 IN IP4 10.20.0.5\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 8 0 101\r\na=sendrecv\r\n" } : {}) }, null, 2);
-const SIP_BODY = (title, call, number) => `${/^[A-Z]+ sip/.test(title) ? `${title} SIP/2.0` : title}\r\nVia: SIP/2.0/UDP 10.20.0.5:5060;rport;branch=z9hG4bK7d21\r\nFrom: <sip:${call.user}@10.20.0.11>;tag=81f2\r\nTo: <sip:${number}@10.20.0.11>\r\nCall-ID: ${call.sip_call_ids[0]}\r\nCSeq: 1 INVITE\r\n${call.sip_reason ? `Reason: ${call.sip_reason}\r\n` : ""}Content-Length: 0\r\n\r\n`;
+const SIP_BODY = (title, call, number) => `${/^\d/.test(title) ? `SIP/2.0 ${title}` : `${title} SIP/2.0`}\r\nVia: SIP/2.0/UDP 10.20.0.5:5060;rport;branch=z9hG4bK7d21\r\nFrom: <sip:${call.user}@10.20.0.11>;tag=81f2\r\nTo: <sip:${number}@10.20.0.11>\r\nCall-ID: ${call.sip_call_ids[0]}\r\nCSeq: 1 INVITE\r\n${call.sip_reason ? `Reason: ${call.sip_reason}\r\n` : ""}Content-Length: 0\r\n\r\n`;
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const { values } = parseArgs({ options: {

@@ -118,7 +118,7 @@ export class CallView {
     define(this.#ends, ends.map(({ side, said }) => [side, said]));
     this.#hangUp.hidden = !live;
     this.#trace.show(call.dn);
-    this.#ladder.show(story.timeline, call.started);
+    this.#ladder.show(story.timeline, call.started, story.leftOut);
     this.#charts(story.quality);
     this.#streams(call, story.quality);
     define(this.#facts, facts(call));

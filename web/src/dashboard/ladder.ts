@@ -27,6 +27,9 @@ export interface Row {
 /** A longer silence in the ladder gets a row that says so. */
 const GAP_MS = 5000;
 
+/** A message that waited longer for a poll is worth a word. */
+const SLOW_MS = 200;
+
 const LANE: Record<Side, number> = { browser: 0, gateway: 1, sip: 2 };
 
 /** Rows whose kind `hidden` has are left out; what they mean for holds counts nevertheless. */
@@ -105,19 +108,37 @@ function place(step: Step): { shape: Shape; from: number; to: number } {
 function holdOf(step: Step): { by: "browser" | "sip"; on: boolean } {
   const { detail } = step;
   const by = step.from === "sip" || detail["by"] === "sip" || detail["by_browser"] === false ? "sip" : "browser";
-  const on = typeof detail["held"] === "boolean" ? detail["held"] : !/resum|retriev|unhold|no longer|off|over|end/i.test(step.title);
+  const on = typeof detail["held"] === "boolean" ? detail["held"] : !/resum|retriev|off hold|no longer/i.test(step.title);
   return { by, on };
 }
 
-/** `180 Ringing` of `SIP/2.0 180 Ringing`. */
-function label(step: Step): string {
-  return step.title.replace(/^SIP\/2\.0 /, "") || step.kind.toUpperCase();
+/** `180 Ringing` of `SIP/2.0 180 Ringing`, and what of the details one wants to see at once. */
+function label({ kind, title, detail }: Step): string {
+  const words = title.replace(/^SIP\/2\.0 /, "") || kind.toUpperCase();
+  const text = (name: string) => typeof detail[name] === "string" ? detail[name] : null;
+  switch (kind) {
+    case "http":
+      if (text("fault") !== null) return `${words}: ${text("fault")}`;
+      if (detail["fetched"] === false) return `${words}, not fetched`;
+      return typeof detail["waited_ms"] === "number" && detail["waited_ms"] >= SLOW_MS ? `${words}, waited ${span(detail["waited_ms"])}` : words;
+    case "ice":
+    case "rtp":
+      return text("remote") === null ? words : `${words}, ${text("remote")}`;
+    case "dtls":
+      return text("profile") === null ? words : `${words}, ${text("profile")}`;
+    case "dtmf":
+      return typeof detail["digits"] === "number" ? `${words}, ${detail["digits"]} ${detail["digits"] === 1 ? "digit" : "digits"}` : words;
+    default:
+      return words;
+  }
 }
 
 function toneOf(step: Step): Tone {
+  if (step.kind === "http") return typeof step.detail["fault"] === "string" ? "bad" : "plain";
+  if (step.kind === "end") return step.detail["ended_by"] === "gateway" || step.detail["ended_by"] === "network" ? "bad" : "plain";
   const status = /^(?:SIP\/2\.0 )?([1-6])\d\d\b/.exec(step.title)?.[1];
   if (step.kind === "sip" && status !== undefined) return status >= "4" ? challenge(step.title) ? "reply" : "bad" : "reply";
-  if (/fail|lost|silen|nothing|error|mismatch|timed? ?out|no rtp|refus/i.test(step.title)) return "bad";
+  if (/fail|lost|error|mismatch|timed? ?out|no rtp|refus/i.test(step.title)) return "bad";
   switch (step.kind) {
     case "ice":
     case "dtls":

@@ -18,7 +18,7 @@ export class LadderView {
   readonly #list = h("ol");
   readonly #rows = new Rows<Row>(this.#list, ({ key }) => key, (row) => this.#row(row));
   readonly #empty = h("p", { class: "empty" }, "Nothing is known of it");
-  readonly #open = new Set<string>();
+  readonly #left = h("p", { class: "left" });
   #timeline: readonly Step[] = [];
   #bodies: readonly Step[] | null = null;
   #started = 0;
@@ -37,11 +37,12 @@ export class LadderView {
     const lanes = h("div", { class: "lanes-head", "aria-hidden": "true" }, h("span"), h("div", { class: "names" }, h("b", {}, "Browser"), h("b", {}, "Gateway"), h("b", {}, "SIP side")));
     this.node.append(
       h("div", { class: "head" }, h("h2", { id: "t-ladder" }, title), h("div", { class: "chips", role: "group", "aria-label": "What the ladder shows" }, ...chips)),
-      lanes, this.#list, this.#empty,
+      lanes, this.#list, this.#empty, this.#left,
     );
   }
 
-  show(timeline: readonly Step[], started: number): void {
+  show(timeline: readonly Step[], started: number, leftOut = 0): void {
+    text(this.#left, leftOut > 0 ? `${leftOut} lines of the middle were left out` : "");
     if (timeline.length !== this.#timeline.length) this.#bodies = null;
     this.#timeline = timeline;
     this.#started = started;
@@ -74,11 +75,7 @@ export class LadderView {
       const open = head.getAttribute("aria-expanded") === "true";
       attribute(head, "aria-expanded", String(!open));
       body.hidden = open;
-      if (open) this.#open.delete(now.key);
-      else {
-        this.#open.add(now.key);
-        void this.#fill(body, now);
-      }
+      if (!open) void this.#fill(body, now);
     });
     const update = (row: Row) => {
       now = row;

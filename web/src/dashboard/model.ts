@@ -137,6 +137,8 @@ export interface CallStory {
   call: CallRecord;
   timeline: Step[];
   quality: QualityPoint[];
+  /** Lines that the gateway had no room for. */
+  leftOut: number;
 }
 
 export interface SeriesPoint {
@@ -272,6 +274,7 @@ export function readStory(value: unknown): CallStory {
   return {
     call: readRecord(raw(story["call"])),
     timeline: listOf(story["timeline"], readStep),
+    leftOut: figure(story["left_out"]) ?? 0,
     quality: listOf(story["quality"], (item) => ({
       at: moment(item["at"]) ?? 0, browser: readQualityLeg(raw(item["browser"])), sip: readQualityLeg(raw(item["sip"])),
     })),

@@ -232,8 +232,9 @@ function totals(all: Readonly<Record<string, unknown>>, version: string): void {
   const [free, ports] = [number("free_ports"), number("ports")];
   if (free !== null && ports !== null) rows.push(row("RTP ports free", `${count(free)} of ${count(ports)}`));
   const started = moment(all["started"]);
-  if (started !== null) rows.push(row("since", dateTime(started)));
-  if (version !== "") rows.push(row("version", version));
+  const named = (name: string, value: string) => h("div", { class: "named" }, h("dt", {}, name), h("dd", {}, value));
+  if (started !== null) rows.push(named("since", dateTime(started)));
+  if (version !== "") rows.push(named("version", version));
   if (all["draining"] === true) rows.push(h("div", { class: "draining" }, h("dt", {}, "new sign-ins are refused"), h("dd", {}, "Draining:")));
   element("totals").replaceChildren(...rows);
 }

@@ -9,6 +9,8 @@ import { save } from "./save";
 
 const PAGE = 100;
 const SPANS: readonly (readonly [hours: string, label: string])[] = [["1", "Last hour"], ["24", "Last 24 hours"], ["168", "Last 7 days"], ["", "Any time"]];
+/** Below these, the worst direction of a call sounded so. */
+const SOUND: readonly (readonly [mos: string, label: string])[] = [["", "Any sound"], ["4", "Below 4.0"], ["3.6", "Below 3.6"], ["3", "Below 3.0"]];
 const ENDED_BY: readonly (readonly [value: string, label: string])[] = [
   ["", "Anybody"], ["browser", "Agent"], ["peer", "SIP side"], ["network", "Network"], ["gateway", "Gateway"],
 ];
@@ -18,6 +20,7 @@ export class SearchView {
   readonly #words = h("input", { id: "q", type: "search", maxlength: "128", spellcheck: "false", autocomplete: "off", placeholder: "DN, number, Call-ID or CallUUID" });
   readonly #span = select("span", SPANS);
   readonly #endedBy = select("ended-by", ENDED_BY);
+  readonly #sound = select("sound", SOUND);
   readonly #rows = h("tbody");
   readonly #more = h("button", { type: "button", class: "quiet" }, "More");
   readonly #told = h("p", { class: "told", role: "status" });
@@ -30,19 +33,20 @@ export class SearchView {
     this.#words.value = query.get("q") ?? "";
     this.#span.value = SPANS.some(([value]) => value === query.get("hours")) ? query.get("hours")! : "24";
     this.#endedBy.value = query.get("ended_by") ?? "";
+    this.#sound.value = query.get("max_mos") ?? "";
     const csv = h("button", { type: "button", class: "quiet" }, "CSV");
     csv.addEventListener("click", () => void attempt("CSV was not fetched", () => save(api, this.#address({ format: "csv", limit: "10000" }), "calls.csv")));
     this.#form.append(
-      field("q", "Find", this.#words), field("span", "When", this.#span), field("ended-by", "Ended by", this.#endedBy),
+      field("q", "Find", this.#words), field("span", "When", this.#span), field("ended-by", "Ended by", this.#endedBy), field("sound", "MOS", this.#sound),
       h("button", { type: "submit", class: "go" }, "Search"), csv);
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const wanted = new URLSearchParams({ q: this.#words.value.trim(), hours: this.#span.value, ended_by: this.#endedBy.value });
+      const wanted = new URLSearchParams({ q: this.#words.value.trim(), hours: this.#span.value, ended_by: this.#endedBy.value, max_mos: this.#sound.value });
       const place = `#/calls?${wanted}`;
       if (location.hash === place) void this.#search();
       else location.hash = place;
     });
-    for (const choice of [this.#span, this.#endedBy]) choice.addEventListener("change", () => this.#form.requestSubmit());
+    for (const choice of [this.#span, this.#endedBy, this.#sound]) choice.addEventListener("change", () => this.#form.requestSubmit());
     this.#more.addEventListener("click", () => void this.#page());
     this.#more.hidden = true;
     const heads: [string, string][] = [["Began", ""], ["Agent", ""], ["Party", ""], ["Talked", "right"], ["MOS", "right"], ["Loss", "right"], ["Ended by", ""], ["Why", "wide"]];
@@ -66,6 +70,7 @@ export class SearchView {
     if (this.#words.value.trim() !== "") query.set("q", this.#words.value.trim());
     if (this.#from !== null) query.set("from", String(this.#from));
     if (this.#endedBy.value !== "") query.set("ended_by", this.#endedBy.value);
+    if (this.#sound.value !== "") query.set("max_mos", this.#sound.value);
     return `/api/calls?${query}`;
   }
 

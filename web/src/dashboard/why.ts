@@ -118,16 +118,21 @@ function explain({ call, timeline, quality }: CallStory, live: boolean): string[
     found.push("The DTLS handshake with the browser failed: no sound could pass. See the DTLS line for whose certificate or profile it was.");
   }
   if (complete && answeredFor > 5000) {
-    if (!has("ice", named(/connect|nominat|valid|first/i))) {
+    if (!has("ice", named(/connect/i))) {
       found.push("The browser never reached the gateway's media port (no ICE check). Look at its firewall, at media.advertise, or give it TCP or TURN.");
-    } else if (!has("dtls", named(/connect|done|complete|established/i))) {
+    } else if (!has("dtls", named(/connect/i))) {
       found.push("ICE came up, but no DTLS handshake was finished.");
+    } else {
+      for (const [from, name] of [["browser", "browser"], ["sip", "SIP side"]] as const) {
+        if (!has("rtp", (step) => step.from === from && /^rtp/i.test(step.title))) found.push(`No RTP ever came from the ${name}.`);
+      }
     }
   }
-  if (call.silent === "sip" || has("rtp", (step) => /silen|nothing|no rtp/i.test(step.title) && step.from === "sip")) {
+  if (has("ice", named(/lost/i))) found.push("The browser's consent checks stopped: it was closed, or its network went away.");
+  if (call.silent === "sip" || has("rtp", (step) => /no rtp/i.test(step.title) && step.from === "sip")) {
     found.push("Nothing was heard of the SIP side for a while: look at its SDP address, and at NAT and firewall between it and the gateway.");
   }
-  if (call.silent === "browser" || has("rtp", (step) => /silen|nothing|no rtp/i.test(step.title) && step.from === "browser")) {
+  if (call.silent === "browser" || has("rtp", (step) => /no rtp/i.test(step.title) && step.from === "browser")) {
     found.push("Nothing was heard of the browser for a while: its microphone was taken away, or its network.");
   }
   const share = (stream: { packets: number; lost: number }) => {
