@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::secret::Secret;
 use crate::wire::FromBrowser;
 
-use super::Session;
+use super::{Draining, ReloadError, Reloaded, Session};
 
 /// Which HTTP surface drives a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,6 +134,19 @@ pub enum MessageError {
     /// 503: no port, no worker, SIP server down.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl MessageError {
+    /// The SIP status that says the same, for call records.
+    pub fn sip_code(&self) -> u16 {
+        match self {
+            MessageError::BadRequest(_) => 400,
+            MessageError::NotSignedIn => 480,
+            MessageError::WrongState(_) => 486,
+            MessageError::UnusableSdp(_) => 488,
+            MessageError::Unavailable(_) => 503,
+        }
+    }
 }
 
 /// Why a session ended.
@@ -303,6 +316,16 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Answer<'a, Result<(), MessageError>>;
 
     fn health(&self) -> Health;
+
+    /// Begins to let go: see [`Draining`]. A second time it only tells how that stands.
+    fn drain(&self) -> Draining {
+        Draining::default()
+    }
+
+    /// Reads the configuration again.
+    fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadError>> {
+        Box::pin(async { Err(ReloadError::NoSources) })
+    }
 
     /// The STUN and TURN servers that this user's browser may use, none unless configured.
     fn ice_servers(&self, _user: &Identity) -> IceServers {

@@ -15,6 +15,7 @@ use crate::sip::{Claim, Command, Driven, Event, UaConfig};
 use crate::wire::{Envelope, ToBrowser};
 
 use super::calls::ActiveLine;
+use super::taps::Said;
 use super::{AGENT_QUEUE, Registration, Request, SIGN_OUT_LIMIT, Shared};
 
 /// Waits for the outcome of the first REGISTER.
@@ -83,13 +84,19 @@ impl AgentTask {
             self.enter();
         }
         let ended = self.session.ended().clone();
-        let shutdown = self.shared.shutdown.clone();
+        let shared = Arc::clone(&self.shared);
         while self.signed_out.is_none() {
-            let deadline = self.line.as_ref().and_then(|line| line.line.poll_timeout());
+            let deadline = self.line.as_ref().map(|line| {
+                line.line.poll_timeout().map_or(line.sound_due, |at| at.min(line.sound_due))
+            });
             tokio::select! {
                 () = ended.cancelled() => break,
                 // A sign-in under way is in no table yet, so that nobody else would end it.
-                () = shutdown.cancelled() => self.session.end(EndReason::Shutdown),
+                () = shared.shutdown.cancelled() => self.session.end(EndReason::Shutdown),
+                // Nobody could call this agent here, and elsewhere somebody can.
+                () = shared.drain.begun(), if self.line.is_none() => {
+                    self.session.end(EndReason::Shutdown);
+                }
                 Some(request) = self.requests.recv() => self.handle_request(request),
                 event = self.sip.next_event() => {
                     if self.handle_sip(event).is_break() {
@@ -141,7 +148,11 @@ impl AgentTask {
             event => {
                 if let Some(line) = &mut self.line {
                     if let Event::Identified { session, party } = &event {
-                        line.identified(*session, party);
+                        if let Some(call) = line.identified(*session, party) {
+                            let (number, name) = (call.peer.clone(), call.peer_name.clone());
+                            let about = About::call(self.session.identity().user(), &call.id);
+                            self.shared.journal.note(about, What::Peer { number, name });
+                        }
                     }
                     line.line.handle_sip(event, now);
                     self.drain();
@@ -230,6 +241,13 @@ impl AgentTask {
     }
 
     pub(super) fn post(&self, envelope: Envelope) {
+        if !envelope.call.is_empty()
+            && let Some(Said { kind, body }) = Said::to_browser(&envelope.message)
+        {
+            let about = About::call(self.user(), &envelope.call);
+            let what = What::Http { inbound: false, kind, waited: None, body, fault: None };
+            self.shared.journal.note(about, what);
+        }
         match self.session.post(envelope) {
             Ok(()) => {}
             // The good-byes of a session that is over: its client was told by the end itself.

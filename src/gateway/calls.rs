@@ -7,13 +7,20 @@ use tokio::sync::mpsc;
 
 use crate::agent::Session;
 use crate::call::{CallDirection, CallEnd, Line, MediaCommand, Seed};
-use crate::journal::{CallRecord, LegRecord, unix_ms};
+use crate::journal::{CallRecord, LegRecord, What, unix_ms};
 use crate::media::{Bridge, BrowserLocal, CallStats, MediaEvent, MediaId, RoundTrips, StreamStats};
 use crate::sip::{Invited, Party, SessionId};
 use crate::wire::{AudioStatistics, CallStatistics, Envelope, StreamStatistics, ToBrowser};
 
 /// Peers that the browser may still call its session's by, because they were that before a transfer.
 const MAX_KNOWN: usize = 16;
+
+/// As often as the media plane scores a stream: a point of a call's quality tells of as long.
+const QUALITY_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the browser is heard. The media plane tells of the SIP side's first
+/// packet by itself; to ask after the browser's costs the packets nothing.
+pub(super) const FIRST_SOUND: Duration = Duration::from_millis(250);
 
 /// Media events that may wait: some hundred come in ten seconds at most, and nobody waits for one.
 pub(super) const MEDIA_EVENTS: usize = 64;
@@ -26,6 +33,10 @@ pub(super) struct ActiveLine {
     pub calls: Vec<CallInfo>,
     /// Whom the browser has been told to be in a call with, the latest last.
     pub known: Vec<String>,
+    /// When to look next how it sounds.
+    pub sound_due: Instant,
+    /// The browser has been heard.
+    pub heard: bool,
 }
 
 /// What is known of one of its calls beyond the core's business.
@@ -179,14 +190,14 @@ impl ActiveLine {
         Some(envelope)
     }
 
-    /// Somebody else is at the other end, or goes by another name, as the network says.
-    pub fn identified(&mut self, session: SessionId, party: &Party) {
-        if let Some(call) = self.calls.iter_mut().find(|call| call.session == session)
-            && !call.private
-        {
-            call.peer.clone_from(&party.number);
-            call.peer_name.clone_from(&party.display_name);
-        }
+    /// Somebody else is at the other end, or goes by another name, as the network says; unless they are
+    /// not to be shown.
+    pub fn identified(&mut self, session: SessionId, party: &Party) -> Option<&CallInfo> {
+        let of = |call: &&mut CallInfo| call.session == session && !call.private;
+        let call = self.calls.iter_mut().find(of)?;
+        call.peer.clone_from(&party.number);
+        call.peer_name.clone_from(&party.display_name);
+        Some(call)
     }
 
     /// An INVITE with this Call-ID takes the place of a call.
@@ -201,6 +212,24 @@ impl ActiveLine {
         let session = self.current().map(|call| call.session);
         if let Some(call) = self.calls.iter_mut().find(|call| Some(call.session) == session) {
             call.silent = Some(side);
+        }
+    }
+
+    /// What there is to note of the current call's sound: that it is heard, and every few seconds how.
+    pub fn sound(&mut self, now: Instant) -> Option<(&CallInfo, What)> {
+        if now < self.sound_due {
+            return None;
+        }
+        let stats = self.bridge.stats();
+        let first = stats.from_browser.packets > 0 && !std::mem::replace(&mut self.heard, true);
+        self.heard = stats.from_browser.packets > 0;
+        self.sound_due = now + if self.heard { QUALITY_PAUSE } else { FIRST_SOUND };
+        let call = self.current()?;
+        let stats = stats.since(&call.before);
+        let any = stats.from_browser.packets + stats.from_sip.packets > 0;
+        match first {
+            true => Some((call, What::BrowserMedia)),
+            false => any.then(|| (call, What::Quality(Box::new(stats)))),
         }
     }
 

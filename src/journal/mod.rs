@@ -3,14 +3,25 @@
 //! Whatever does something worth knowing makes an [`Entry`] of it and hands it to the [`Journal`]. That
 //! is cheap and never waits: an observer that is slow or keeps things does so on a thread of its own.
 
+mod book;
+mod collect;
+mod describe;
 mod entry;
 mod event;
 mod finished;
+mod lines;
 mod record;
+mod sip;
+mod sound;
+pub mod store;
+mod timelines;
+mod trace;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use book::{CallView, DnEvent, LINGER};
+pub use collect::{CollectError, Collector, Target};
 pub use entry::{About, Entry, What};
 pub use event::{
     Details, Kind, LegQuality, Party, QualityPoint, Scalar, StreamQuality, Timeline, TimelineEvent,
@@ -18,6 +29,9 @@ pub use event::{
 };
 pub use finished::{FinishedCall, History, HistoryError, Keeper};
 pub use record::{CallRecord, LegRecord, StreamRecord, unix_ms};
+pub use sip::{Glance, tap};
+pub use timelines::Timelines;
+pub use trace::{LONGEST as LONGEST_TRACE, TooMany as TooManyTraces, Traces};
 
 /// Is told of every entry, in the caller's task: no waiting, no system calls, nothing that grows.
 pub trait Observer: Send + Sync + 'static {
@@ -36,7 +50,12 @@ impl Journal {
     }
 
     pub fn note(&self, about: About, what: What) {
-        let entry = Entry { at: SystemTime::now(), about, what };
+        self.note_at(SystemTime::now(), about, what);
+    }
+
+    /// For what is told a moment after it happened.
+    pub fn note_at(&self, at: SystemTime, about: About, what: What) {
+        let entry = Entry { at, about, what };
         for observer in self.observers.iter() {
             observer.observe(&entry);
         }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -14,13 +14,13 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, mpsc};
 
-use super::endpoint::{AddressFilter, ConnectionEvent, Direction, Trace};
+use super::endpoint::{AddressFilter, ConnectionEvent};
 use super::hop::{Hop, Transport};
 use super::message::{self, ALLOW, ALLOW_EVENTS, EXTENSIONS, header, tag_of};
 use super::port::{Incoming, ServerTx, Transmit};
 use super::routes::Routes;
 use super::stats::{Counters, count};
-use super::trace::redact;
+use super::trace::{Direction, Trace, Traced, redact};
 use super::transaction::{Arrival, Output, Owner, Transactions};
 use super::transport::Limits;
 use super::transport::connection::{self, Dial, Security};
@@ -32,6 +32,11 @@ use super::wire::{self, Fault};
 
 /// A request longer than this goes by TCP where the path's MTU is unknown (RFC 3261 18.1.1).
 const MTU_SAFE: usize = 1300;
+
+/// When to try a DN again whose agent is not here: pages come back to a gateway that was restarted, or
+/// go to another one, within seconds. To a 480 and not a 503, which would speak of the whole gateway and
+/// so of the calls that go on in it (RFC 3261 21.5.4).
+const AGENT_COMES_BACK: u64 = 10;
 
 /// This part of an inbox is kept for final answers, a quarter.
 const RESERVED: usize = 4;
@@ -85,19 +90,24 @@ impl Shared {
         peers.contains(&ip) || self.also_from.as_ref().is_some_and(|filter| filter(ip))
     }
 
-    /// To the trace hook, and to the log at level `trace`.
-    fn show(&self, direction: Direction, peer: Hop, message: &[u8]) {
+    /// To the trace hook, and to the log at level `trace`. Of what the hook does not take there is no
+    /// copy.
+    fn show(&self, direction: Direction, peer: Hop, message: impl FnOnce() -> Bytes) {
         let hook = self.trace.load();
         let logged = tracing::enabled!(tracing::Level::TRACE);
         if hook.is_none() && !logged {
             return;
         }
-        let text = redact(message);
+        let message = message();
         if logged {
-            tracing::trace!(?direction, %peer, "\n{text}");
+            tracing::trace!(?direction, %peer, "\n{}", redact(&message));
         }
         if let Some(hook) = &*hook {
-            hook(direction, peer, &text);
+            let local = match (peer.transport, self.tls_local) {
+                (Transport::Tls, Some(local)) => local,
+                _ => self.local,
+            };
+            hook(Traced { at: SystemTime::now(), direction, local, peer, message });
         }
     }
 
@@ -193,14 +203,14 @@ impl Shared {
     /// False when it cannot be sent, now or ever.
     fn send(&self, state: &mut State, to: Hop, instead: Option<Hop>, message: Bytes) -> bool {
         if to.transport == Transport::Udp {
-            self.show(Direction::Out, to, &message);
+            self.show(Direction::Out, to, || message.clone());
             return self.send_datagram(to.addr, &message);
         }
         let to = match instead {
             Some(other) if !state.streams.has(to) => other,
             _ => to,
         };
-        self.show(Direction::Out, to, &message);
+        self.show(Direction::Out, to, || message.clone());
         let taken = match state.streams.enqueue(to, message.clone(), &self.limits) {
             Enqueued::Taken => true,
             Enqueued::NoConnection => {
@@ -414,7 +424,7 @@ impl Shared {
         if !self.admits(from.addr.ip()) {
             return count(&self.counters.strangers);
         }
-        self.show(Direction::In, from, message);
+        self.show(Direction::In, from, || Bytes::copy_from_slice(message));
         let parsed = wire::parse(message);
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -556,6 +566,9 @@ impl Shared {
         }
         if matches!(code, 200 | 405 | 489) {
             response.headers_mut().push(header("Allow-Events", ALLOW_EVENTS));
+        }
+        if code == 480 {
+            response.headers_mut().push(header("Retry-After", AGENT_COMES_BACK.to_string()));
         }
         if code == 200 {
             response.headers_mut().push(header("Supported", EXTENSIONS.join(", ")));
