@@ -56,9 +56,15 @@ export class Operations {
     if (this.everyMs > 0) this.#timer = setInterval(() => this.step(), this.everyMs);
   }
 
+  /** What the page has asked for. */
+  log() {
+    return this.asked.join("\n");
+  }
+
   /** As a gateway that dies does it. */
   async stop() {
     clearInterval(this.#timer);
+    if (!this.#server.listening) return;
     this.#server.closeAllConnections();
     this.#server.close();
     await once(this.#server, "close");

@@ -62,14 +62,13 @@ export function ladder(timeline: readonly Step[], started: number, hidden: Reado
   return rows;
 }
 
-export type Group = "http" | "sip" | "media" | "call" | "quality";
+export type Group = "http" | "sip" | "media" | "call";
 
 /** What the filter above the ladder switches together. */
 export function groupOf(kind: string): Group {
   switch (kind) {
     case "http":
     case "sip":
-    case "quality":
       return kind;
     case "ice":
     case "dtls":
@@ -145,8 +144,6 @@ function toneOf(step: Step): Tone {
     case "rtp":
     case "media":
       return "good";
-    case "quality":
-      return "quiet";
     default:
       return "plain";
   }

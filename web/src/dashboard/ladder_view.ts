@@ -6,15 +6,14 @@ import { ladder, type Group, type Row } from "./ladder";
 import type { Side, Step } from "./model";
 
 const GROUPS: readonly (readonly [group: Group, label: string])[] = [
-  ["http", "HTTP"], ["sip", "SIP"], ["media", "Media"], ["call", "States"], ["quality", "Quality"],
+  ["http", "HTTP"], ["sip", "SIP"], ["media", "Media"], ["call", "States"],
 ];
 
 const NAMES: Record<Side, string> = { browser: "Browser", gateway: "Gateway", sip: "SIP side" };
 
 export class LadderView {
   readonly node = h("section", { class: "panel ladder", "aria-labelledby": "t-ladder" });
-  /** Quality has charts of its own; its lines would bury the messages. */
-  readonly #hidden = new Set<Group>(["quality"]);
+  readonly #hidden = new Set<Group>();
   readonly #list = h("ol");
   readonly #rows = new Rows<Row>(this.#list, ({ key }) => key, (row) => this.#row(row));
   readonly #empty = h("p", { class: "empty" }, "Nothing is known of it");
