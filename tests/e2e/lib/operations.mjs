@@ -56,6 +56,10 @@ export class Operations {
     if (this.everyMs > 0) this.#timer = setInterval(() => this.step(), this.everyMs);
   }
 
+  finished() {
+    return [...this.#finished.values()];
+  }
+
   /** What the page has asked for. */
   log() {
     return this.asked.join("\n");
@@ -100,12 +104,14 @@ export class Operations {
       ...(this.agents[3] ? [{ kind: "registration", severity: "warning", text: "5004 is not registered: 403 Forbidden", since: now - 340_000, dn: "5004" }] : []),
       ...(quiet ? [{ kind: "no_rtp", severity: "critical", text: `${quiet.dn}: no RTP from the SIP side for 6 s`, since: now - 6000, dn: quiet.dn, call: quiet.call_id }] : []),
     ];
-    const past = [["sign_in", "5012 signed in from 10.1.4.77", "5012"], ["call_ended", "5007 called 0049301234567: 4 min 12 s, the agent hung up", "5007"],
-      ["call_ended", "5031 called 555: 486 Busy Here", "5031"], ["registration", "5004 is not registered: 403 Forbidden", "5004"],
-      ["server", "sip:10.40.0.11:5061 is down: no answer to OPTIONS for 12 s", ""], ["sign_out", "5020 signed out", "5020"]];
+    const past = [["sign_in", "signed in from 10.1.4.77", "5012"], ["call_ended", "the call with 0049301234567 ended after 252 s, by the agent: 200 hung up", "5007"],
+      ["call_ended", "the call with 555 ended unanswered, by the SIP side: 486 Busy Here", "5031"], ["registration", "not registered: 403 Forbidden", "5004"],
+      ["server", "the SIP server sip:10.40.0.11:5061 is down: no answer to OPTIONS for 12 s", ""], ["sign_out", "signed out", "5020"]];
+    let ago = 0;
     this.history = Array.from({ length: 40 }, (_, index) => {
+      ago += 9000 + random() * 30_000;
       const [kind, text, dn] = past[index % past.length];
-      return { id: 40 - index, at: Math.round(now - 9000 - index * 21_000 * (0.6 + random())), kind, text, ...(dn ? { dn } : {}), ...(kind === "call_ended" ? { call: `f${(index * 7) % 120}` } : {}) };
+      return { id: 40 - index, at: Math.round(now - ago), kind, text, ...(dn ? { dn } : {}), ...(kind === "call_ended" ? { call: `f${(index * 7) % 120}` } : {}) };
     });
     for (let index = 0; index < 260; index += 1) {
       const ended = now - (index + random()) * 41_000;
@@ -169,7 +175,7 @@ export class Operations {
       answered: call.answered, ended_by: by, code: 200, reason: "hung up", sip_reason: null };
     record.talked_ms = record.answered === null ? null : record.ended - record.answered;
     this.#finished.set(id, record);
-    const item = { id: this.history[0].id + 1, at: Date.now(), kind: "call_ended", text: `${call.dn}: a call has ended, by the ${by}`, dn: call.dn, call: id };
+    const item = { id: this.history[0].id + 1, at: Date.now(), kind: "call_ended", text: `the call with ${/sip:([^@]*)/.exec(call.remote)?.[1]} ended, by the ${by}: 200 hung up`, dn: call.dn, call: id };
     this.history.unshift(item);
     this.say("history", item);
   }
@@ -184,6 +190,7 @@ export class Operations {
     const fate = random();
     const answered = fate < 0.86;
     const talked = Math.round(20_000 + random() * random() * 900_000);
+    const rang = Math.round(2000 + random() * 9000);
     const [by, code, reason, header] = answered
       ? fate < 0.4 ? ["browser", 200, "hung up", null] : fate < 0.82 ? ["peer", 200, "hung up", "Q.850;cause=16"] : ["gateway", 408, "the browser was not heard for 30 s", null]
       : fate < 0.9 ? ["peer", 486, "Busy Here", "Q.850;cause=17;text=\"User busy\""] : fate < 0.94 ? ["browser", 487, "Request Terminated", null]
@@ -194,8 +201,8 @@ export class Operations {
       : { packets: 0, bytes: 0, lost: 0, jitter_ms: 0, mos: null, mos_worst: null };
     return {
       call, sip_call_ids: [`${call}-7f3a91c2@10.20.0.5`], call_uuid: `0${call.replace(/\D/g, "").padStart(6, "0")}4V3Q7A7TGT4NTA1L1S7OEO8000S1`, user: dn, peer: `sip:+4930${String(Math.floor(random() * 1e7)).padStart(7, "0")}@10.20.0.11`,
-      peer_name: null, diverted_from: null, incoming: random() < 0.6, dialect: "jsapi", started: Math.round(ended - talked - 4000), answered: answered ? Math.round(ended - talked) : null,
-      ended: Math.round(ended), setup_ms: answered ? Math.round(90 + random() * 200) : null, talked_ms: answered ? talked : null, ended_by: by, code, reason, sip_reason: header,
+      peer_name: null, diverted_from: null, incoming: random() < 0.6, dialect: "jsapi", started: Math.round(ended - (answered ? talked : 0) - rang), answered: answered ? Math.round(ended - talked) : null,
+      ended: Math.round(ended), setup_ms: answered ? rang : null, talked_ms: answered ? talked : null, ended_by: by, code, reason, sip_reason: header,
       transfer: null, digits: random() < 0.2 ? 4 : 0, holds: random() < 0.3 ? 1 : 0, codec: "PCMA", sip_encrypted: false, silent: null,
       browser: { rtt_ms: round(bad ? 210 : 12 + random() * 30), rx: stream(bad), tx: stream(false) }, sip: { rtt_ms: round(2 + random() * 4), rx: stream(false), tx: stream(false) }, concealed: bad ? 312 : 0,
     };

@@ -26,6 +26,7 @@ export class CallView {
   readonly #why = h("section", { class: "panel why", "aria-label": "Why" }, this.#sentence, this.#findings, this.#ends);
   readonly #facts = h("dl", { class: "facts" });
   readonly #legs = h("tbody");
+  readonly #streamsPanel = h("section", { class: "panel", "aria-labelledby": "t-legs" });
   readonly #mos = new Chart();
   readonly #loss = new Chart();
   readonly #quality: HTMLElement;
@@ -54,7 +55,7 @@ export class CallView {
     this.#quality = h("section", { class: "panel quality", "aria-labelledby": "t-quality" },
       h("div", { class: "head" }, h("h2", { id: "t-quality" }, "Sound over time"), legend),
       h("h3", {}, "MOS"), h("div", { class: "slot" }, this.#mos.node), h("h3", {}, "Loss, percent"), h("div", { class: "slot" }, this.#loss.node));
-    const legs = h("section", { class: "panel", "aria-labelledby": "t-legs" }, h("div", { class: "head" }, h("h2", { id: "t-legs" }, "Streams")),
+    this.#streamsPanel.append(h("div", { class: "head" }, h("h2", { id: "t-legs" }, "Streams")),
       h("table", { class: "legs" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Stream"), ...["Packets", "Loss", "Jitter", "MOS", "Worst"].map((name) =>
         h("th", { scope: "col", class: "right" }, name)))), this.#legs));
     const facts = h("section", { class: "panel", "aria-labelledby": "t-facts" }, h("div", { class: "head" }, h("h2", { id: "t-facts" }, "Call")), this.#facts);
@@ -63,7 +64,7 @@ export class CallView {
         h("div", { class: "doings" }, this.#hangUp, this.#trace.node, download("pcap", `${this.#path}/pcap`, `call-${id}.pcap`),
           download("CSV", `/api/calls?call_id=${encodeURIComponent(id)}&format=csv`, `call-${id}.csv`),
           download("JSON", `${this.#path}?bodies=1`, `call-${id}.json`))),
-      this.#why, h("div", { class: "columns" }, this.#ladder.node, h("div", { class: "side" }, this.#quality, legs, facts)));
+      this.#why, h("div", { class: "columns" }, this.#ladder.node, h("div", { class: "side" }, this.#quality, this.#streamsPanel, facts)));
     root.querySelector(".back")!.addEventListener("click", (event) => {
       if (history.length < 2) return;
       event.preventDefault();
@@ -119,6 +120,9 @@ export class CallView {
     this.#hangUp.hidden = !live;
     this.#trace.show(call.dn);
     this.#ladder.show(story.timeline, call.started, story.leftOut);
+    // Of a call that never had sound there is nothing to show.
+    this.#quality.hidden = !live && story.quality.length === 0;
+    this.#streamsPanel.hidden = !live && call.browser.rx.packets + call.sip.rx.packets + call.browser.tx.packets === 0;
     this.#charts(story.quality);
     this.#streams(call, story.quality);
     define(this.#facts, facts(call));

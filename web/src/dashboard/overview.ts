@@ -137,18 +137,22 @@ export function historyTone(kind: string, said: string): "bad" | "good" | "plain
   if (kind === "alert" || kind === "sign_in_refused") return "bad";
   if (kind === "alert_over") return "good";
   if (kind === "sign_in") return "good";
-  return /\b(is down|refused|failed|failing|no rtp|nothing is heard)\b/i.test(said) ? "bad" : "plain";
+  return /\b(is down|not registered|refused|failed|failing|no rtp)\b/i.test(said) ? "bad" : "plain";
 }
 
 export function historyRow() {
   const time = h("time");
-  const said = h("a", { class: "said whole" });
+  const dn = h("b");
+  const words = h("span");
+  const said = h("a", { class: "said whole" }, dn, words);
   const node = h("li", {}, time, h("span", { class: "dot", "aria-hidden": "true" }), said);
   const update = (item: HistoryItem) => {
     text(time, timeOfDay(item.at));
     attribute(node, "data-tone", historyTone(item.kind, item.text));
-    text(said, item.text);
-    attribute(said, "title", item.text);
+    const named = item.dn !== "" && !item.text.includes(item.dn);
+    text(dn, named ? `${item.dn} ` : "");
+    text(words, item.text);
+    attribute(said, "title", named ? `${item.dn} ${item.text}` : item.text);
     const place = item.call !== "" ? `#/calls/${encodeURIComponent(item.call)}` : item.dn !== "" ? `#/agents/${encodeURIComponent(item.dn)}` : null;
     attribute(said, "href", place);
   };

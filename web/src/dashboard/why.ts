@@ -25,12 +25,11 @@ const CAUSES: Record<number, string> = {
   88: "incompatible destination", 102: "timer expired", 127: "interworking, unspecified",
 };
 
-/** `Q.850;cause=17` with its meaning. */
+/** `Q.850;cause=17` with its meaning, where it does not say that itself. */
 export function reasonHeader(value: string): string {
-  const text = /text="([^"]*)"/i.exec(value)?.[1];
-  const cause = Number(/cause=(\d+)/i.exec(value)?.[1] ?? NaN);
-  const known = /^\s*Q\.850/i.test(value) ? CAUSES[cause] : undefined;
-  const meaning = text && text !== "" ? text : known;
+  if (/text="[^"]/i.test(value)) return value;
+  const cause = Number(/cause\s*=\s*(\d+)/i.exec(value)?.[1] ?? NaN);
+  const meaning = /^\s*Q\.850/i.test(value) ? CAUSES[cause] : undefined;
   return meaning === undefined ? value : `${value} (${meaning})`;
 }
 
