@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::secret::Secret;
 use crate::wire::FromBrowser;
 
-use super::{Draining, ReloadError, Reloaded, Session};
+use super::{Draining, Operations, ReloadError, Reloaded, Session};
 
 /// Which HTTP surface drives a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -154,6 +154,8 @@ impl MessageError {
 pub enum EndReason {
     /// The client asked for it.
     SignedOut,
+    /// An operator asked for it.
+    Dismissed,
     /// A newer sign-in of the same DN or client id.
     Replaced,
     /// Nothing was heard of the client for `agents.lease_seconds`.
@@ -171,6 +173,7 @@ impl EndReason {
     pub fn sentence(self) -> &'static str {
         match self {
             EndReason::SignedOut => "signed out",
+            EndReason::Dismissed => "signed out by an operator",
             EndReason::Replaced => "another sign-in took the session's place",
             EndReason::LeaseExpired => "nothing was heard of the client for too long",
             EndReason::MailboxFull => "the client did not fetch its messages",
@@ -316,6 +319,9 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Answer<'a, Result<(), MessageError>>;
 
     fn health(&self) -> Health;
+
+    /// What operators see and do.
+    fn operations(&self) -> &dyn Operations;
 
     /// Begins to let go: see [`Draining`]. A second time it only tells how that stands.
     fn drain(&self) -> Draining {

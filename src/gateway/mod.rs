@@ -10,8 +10,10 @@ mod bindings;
 mod calls;
 mod commands;
 mod drain;
+mod live;
 pub(crate) mod names;
 pub(crate) mod network;
+mod operations;
 mod reload;
 mod servers;
 pub(crate) mod start;
@@ -33,10 +35,11 @@ use tracing::{info, warn};
 
 use crate::agent::{
     Answer, Backend, Draining, EndReason, Health, IceServers, Identity, LineCommand, LineState,
-    MessageError, ReloadError, Reloaded, Session, Sessions, SignIn, SignInError, Tap,
+    MessageError, Operations, ReloadError, Reloaded, Session, Sessions, SignIn, SignInError, Tap,
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, Network, ReliableProvisional, Reload, SipServer};
+use crate::journal::watch::Watch;
 use crate::journal::{About, Journal, What};
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
@@ -48,6 +51,7 @@ use agent_task::AgentTask;
 use bindings::Bindings;
 use drain::Drain;
 pub use drain::Life;
+use live::LiveCalls;
 use names::Names;
 use reload::{Reloader, Settings};
 use servers::Watcher;
@@ -89,6 +93,11 @@ enum Request {
     State {
         reply: oneshot::Sender<LineState>,
     },
+    /// By an operator; the answer is whether there was such a call.
+    HangUp {
+        call: String,
+        reply: oneshot::Sender<bool>,
+    },
     SignOut {
         done: oneshot::Sender<()>,
     },
@@ -99,6 +108,13 @@ enum Request {
 pub struct Registration {
     pub dn: String,
     pub status: RegistrationStatus,
+}
+
+/// Who hears of what happens.
+struct Told {
+    journal: Journal,
+    /// One of the journal's observers.
+    watch: Arc<Watch>,
 }
 
 /// Everything the tasks share.
@@ -112,10 +128,15 @@ pub(crate) struct Shared {
     parts: Mutex<Vec<Arc<dyn Reload>>>,
     reloader: tokio::sync::Mutex<Option<Reloader>>,
     journal: Journal,
+    /// What the operators look at.
+    watch: Arc<Watch>,
+    live: LiveCalls,
     /// Tells the journal what sessions' polls take.
     polls: Arc<dyn Tap>,
     endpoint: Endpoint,
     engine: Engine,
+    /// Pairs of RTP ports there are.
+    ports: u64,
     ice: Ice,
     /// To the SIP servers and the pacer.
     link: Link,
@@ -147,16 +168,18 @@ pub struct Gateway {
 impl Gateway {
     fn new(
         config: Config,
-        journal: Journal,
+        told: Told,
         endpoint: Endpoint,
         engine: Engine,
         ice: Ice,
         names: Names,
         networks: Arc<ArcSwap<Vec<Network>>>,
     ) -> Self {
+        let Told { journal, watch: observer } = told;
         let (server_list, list) = watch::channel(config.sip.servers.clone());
         let (tls_files, named_files) = watch::channel(start::tls_files(&config.sip.tls));
         let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names, list, journal.clone());
+        let ports = operations::port_pairs(&config.media.rtp_ports);
         let gateway = Self {
             shared: Arc::new(Shared {
                 settings: Settings::new(config),
@@ -167,8 +190,11 @@ impl Gateway {
                 reloader: tokio::sync::Mutex::default(),
                 polls: Arc::new(taps::Polls(journal.clone())),
                 journal,
+                watch: observer,
+                live: LiveCalls::new(),
                 endpoint,
                 engine,
+                ports,
                 ice,
                 link: watched.link,
                 servers: watched.status,
@@ -187,6 +213,7 @@ impl Gateway {
             }),
         };
         gateway.shared.tasks.spawn(sweep_leases(Arc::clone(&gateway.shared)));
+        gateway.shared.tasks.spawn(operations::watch_over(Arc::clone(&gateway.shared)));
         gateway.shared.tasks.spawn(watcher.run(gateway.shared.shutdown.clone()));
         gateway.shared.tasks.spawn(tls_watch::keep_current(
             gateway.shared.endpoint.clone(),
@@ -475,6 +502,10 @@ impl Backend for Gateway {
             registered_agents: self.shared.registered.load(Ordering::Relaxed),
             active_calls: self.shared.active_calls.load(Ordering::Relaxed),
         }
+    }
+
+    fn operations(&self) -> &dyn Operations {
+        self
     }
 
     fn ice_servers(&self, user: &Identity) -> IceServers {

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::config::{self, Config, Network};
 use crate::http::{BindError, Server};
+use crate::journal::watch::Watch;
 use crate::journal::{Journal, Observer};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds, Tuning};
 use crate::sdp::SrtpPolicy;
@@ -21,7 +22,7 @@ use crate::sip::{Endpoint, EndpointConfig, OpenError, Transport};
 
 use super::names::Names;
 use super::turn::{self, TurnError};
-use super::{Gateway, network};
+use super::{Gateway, Told, network};
 
 /// How long an RTP port rests: packets of an ended call are still on their way to it.
 const PORT_REST: Duration = Duration::from_secs(5);
@@ -111,8 +112,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let networks = Arc::new(ArcSwap::from_pointee(config.sip.networks.clone()));
     let endpoint = Endpoint::open(endpoint_config(&config.sip, Arc::clone(&networks)))?;
     let http = config.http.clone();
-    let journal = Journal::new(observers(&config));
-    let gateway = Gateway::new(config, journal, endpoint, engine.clone(), ice, names, networks);
+    let watch = Watch::new(config.operations.no_rtp);
+    let journal = Journal::new(observers(&config, &watch));
+    let told = Told { journal, watch };
+    let gateway = Gateway::new(config, told, endpoint, engine.clone(), ice, names, networks);
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
     gateway.add_part(server.reload());
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
@@ -136,8 +139,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 }
 
 /// Who is told of what happens. The order is that of the telling.
-fn observers(_config: &Config) -> Vec<Arc<dyn Observer>> {
-    Vec::new()
+fn observers(_config: &Config, watch: &Arc<Watch>) -> Vec<Arc<dyn Observer>> {
+    vec![watch.clone()]
 }
 
 /// Reads the hold music.

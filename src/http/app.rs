@@ -24,7 +24,7 @@ use super::reply::{self, Problem};
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
-use super::{assets, ice, jsapi, lifecycle, openapi, rest};
+use super::{assets, ice, jsapi, lifecycle, openapi, operations, rest};
 use crate::agent::Backend;
 use crate::config::{self, Commit, Config, Reload};
 use crate::wire::connector::Action;
@@ -41,6 +41,7 @@ pub(super) struct App {
     pub draining: CancellationToken,
     pub connectors: Connectors,
     pub tokens: Arc<Tokens>,
+    pub events: Arc<operations::Hub>,
     pub operators: Operators,
     /// By path: what an `Allow` header says.
     allowed: HashMap<&'static str, &'static str>,
@@ -85,6 +86,7 @@ pub(super) fn router(
         throttle: Throttle::default(),
         draining,
         connectors: Connectors::new(&config.connector, config.listen),
+        events: Arc::default(),
         tokens: Arc::default(),
         operators: Operators::new(&config.operators),
         allowed: table().allowed(),
@@ -135,6 +137,19 @@ pub(super) fn table() -> Table {
         .on(Verb::Post, "/api/reload", lifecycle::reload)
         .on(Verb::GetAndHead, "/api/health", health)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
+        .on(Verb::GetAndHead, "/livez", operations::probes::livez)
+        .on(Verb::GetAndHead, "/readyz", operations::probes::readyz)
+        .on(Verb::Get, "/api/registrations", operations::agents::registrations)
+        .on(Verb::Get, "/api/agents", operations::agents::agents)
+        .on(Verb::Post, "/api/agents/{dn}/sign_out", operations::agents::sign_out)
+        .on(Verb::Get, "/api/calls/active", operations::calls::active)
+        .on(Verb::Post, "/api/calls/{id}/hangup", operations::calls::hang_up)
+        .on(Verb::Get, "/api/stats", operations::stats::stats)
+        .on(Verb::Get, "/api/servers", operations::stats::servers)
+        .on(Verb::Get, "/api/alerts", operations::stats::alerts)
+        .on(Verb::Get, "/api/series", operations::stats::series)
+        .on(Verb::Get, "/api/history", operations::stats::history)
+        .on(Verb::Get, "/api/events", operations::events::events)
 }
 
 /// Log line, cross-origin rules, safety headers.

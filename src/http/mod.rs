@@ -15,6 +15,7 @@ mod io;
 mod jsapi;
 mod lifecycle;
 pub mod openapi;
+mod operations;
 mod operators;
 mod reply;
 mod rest;

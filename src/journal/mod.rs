@@ -16,6 +16,7 @@ mod sound;
 pub mod store;
 mod timelines;
 mod trace;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -12,6 +12,7 @@ mod drain;
 mod genesys;
 mod hold_music;
 mod in_call;
+mod operations;
 mod reload;
 mod renegotiation;
 mod rest;

@@ -108,6 +108,7 @@ impl Counted {
         drop(self.sign_ins.get_or_create(&[("outcome", "ok")]));
         for reason in [
             EndReason::SignedOut,
+            EndReason::Dismissed,
             EndReason::Replaced,
             EndReason::LeaseExpired,
             EndReason::MailboxFull,
@@ -342,6 +343,7 @@ fn class(status: u16) -> &'static str {
 fn end_reason(reason: EndReason) -> &'static str {
     match reason {
         EndReason::SignedOut => "signed_out",
+        EndReason::Dismissed => "dismissed",
         EndReason::Replaced => "replaced",
         EndReason::LeaseExpired => "lease_expired",
         EndReason::MailboxFull => "mailbox_full",
