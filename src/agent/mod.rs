@@ -4,6 +4,7 @@
 //! lock, a wake-up and the connections' testimony around it; [`Sessions`] is the table of them.
 
 mod delivery;
+mod lifecycle;
 pub mod mailbox;
 mod operations;
 mod session;
@@ -12,6 +13,7 @@ mod softphone;
 mod types;
 
 pub use delivery::{Delivery, Evidence, Verdict};
+pub use lifecycle::{Draining, ReloadError, Reloaded};
 pub use operations::*;
 pub use session::{Poll, Polled, Session, Tap};
 pub use sessions::Sessions;

@@ -10,7 +10,7 @@ use crate::journal::{Timelines, Traces};
 use crate::secret::Secret;
 use crate::wire::FromBrowser;
 
-use super::{Operations, Session};
+use super::{Draining, Operations, ReloadError, Reloaded, Session};
 
 /// Which HTTP surface drives a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -333,6 +333,16 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What operators see and do.
     fn operations(&self) -> &dyn Operations;
+
+    /// Begins to let go: see [`Draining`]. A second time it only tells how that stands.
+    fn drain(&self) -> Draining {
+        Draining::default()
+    }
+
+    /// Reads the configuration again.
+    fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadError>> {
+        Box::pin(async { Err(ReloadError::NoSources) })
+    }
 
     /// The STUN and TURN servers that this user's browser may use, none unless configured.
     fn ice_servers(&self, _user: &Identity) -> IceServers {

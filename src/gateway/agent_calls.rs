@@ -147,7 +147,7 @@ impl AgentTask {
 
     pub(super) fn check_room(&self) -> Result<(), MessageError> {
         let calls = self.line.as_ref().map_or(0, |line| line.line.calls());
-        if calls >= self.shared.config.agents.max_calls {
+        if calls >= self.shared.settings.load().config.agents.max_calls {
             return Err(MessageError::WrongState("there is a call already".into()));
         }
         if self.registers && !self.registered {
@@ -256,7 +256,7 @@ impl AgentTask {
             return Err(MessageError::WrongState(text.into()));
         }
         let to = callable(to.as_deref(), &self.session)?;
-        let config = self.shared.call_config.clone();
+        let config = self.shared.settings.load().call.clone();
         let ready = self.check_room().and_then(|()| {
             let offer = FirstOffer::parse(ids, sdp, attached, &config)?;
             Ok((offer, self.open_media().map_err(MessageError::Unavailable)?))
@@ -285,10 +285,10 @@ impl AgentTask {
             return self.refuse(session, invited, 480, "the agent's browser is not there");
         }
         let calls = self.line.as_ref().map_or(0, |line| line.line.calls());
-        if replaces.is_none() && calls >= self.shared.config.agents.max_calls {
+        if replaces.is_none() && calls >= self.shared.settings.load().config.agents.max_calls {
             return self.refuse(session, invited, 486, "Busy Here");
         }
-        let config = self.shared.call_config.clone();
+        let config = self.shared.settings.load().call.clone();
         let offer = match InviteOffer::parse(&invited, &config) {
             Ok(offer) => offer,
             Err(error) => return self.refuse(session, invited, 488, &error.to_string()),
@@ -373,16 +373,9 @@ impl AgentTask {
         bridge: Bridge,
         media: mpsc::Receiver<(MediaId, MediaEvent)>,
     ) {
-        let line = ActiveLine {
-            line,
-            bridge,
-            media,
-            calls: Vec::new(),
-            known: Vec::new(),
-            sound_due: Instant::now() + FIRST_SOUND,
-            heard: false,
-            flow: Flow::NONE,
-        };
+        let (calls, known, flow) = (Vec::new(), Vec::new(), Flow::NONE);
+        let sound_due = Instant::now() + FIRST_SOUND;
+        let line = ActiveLine { line, bridge, media, calls, known, flow, sound_due, heard: false };
         self.line = Some(Box::new(line));
     }
 

@@ -67,7 +67,7 @@ impl Shared {
         let look = Look {
             unregistered: self.unregistered(),
             calls,
-            servers: self.server_list(),
+            servers: self.server_statuses(),
             no_server: self.no_server(),
             free_ports: self.engine.stats().free_ports,
             ports: self.ports,
@@ -96,7 +96,7 @@ impl Shared {
         }
     }
 
-    fn server_list(&self) -> Vec<SipServerStatus> {
+    fn server_statuses(&self) -> Vec<SipServerStatus> {
         let servers = self.servers.load();
         servers
             .iter()
@@ -175,7 +175,8 @@ impl Shared {
 
     fn registration(&self, registration: &Registration, now: Instant) -> DnRegistration {
         let Registration { dn, status } = registration;
-        let sip = &self.config.sip;
+        let settings = self.settings.load();
+        let sip = &settings.config.sip;
         DnRegistration {
             dn: dn.clone(),
             aor: format!("sip:{dn}@{}", sip.domain),
@@ -233,7 +234,7 @@ impl Operations for Gateway {
     }
 
     fn servers(&self) -> Vec<SipServerStatus> {
-        self.shared.server_list()
+        self.shared.server_statuses()
     }
 
     fn alerts(&self) -> Vec<Alert> {

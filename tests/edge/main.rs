@@ -10,4 +10,7 @@ mod http_jsapi;
 mod http_rest;
 mod http_rules;
 mod http_tokens;
+mod operations_events;
+mod operations_lists;
+mod operations_probes;
 mod wire_dialects;

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod operations;
+pub mod sse;
 
 use std::io;
 use std::net::SocketAddr;
