@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::journal::store::Store;
 use crate::journal::{Timelines, Traces};
 use crate::secret::Secret;
 use crate::wire::FromBrowser;
@@ -330,6 +331,11 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     fn health(&self) -> Health;
+
+    /// Finished calls, where they are kept.
+    fn store(&self) -> Option<Arc<Store>> {
+        None
+    }
 
     /// What operators see and do.
     fn operations(&self) -> &dyn Operations;

@@ -40,6 +40,7 @@ use crate::agent::{
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, Network, ReliableProvisional, Reload, SipServer};
+use crate::journal::store::Store;
 use crate::journal::watch::Watch;
 use crate::journal::{About, Journal, Timelines, Traces, What};
 use crate::media::Engine;
@@ -130,6 +131,8 @@ pub(crate) struct Shared {
     parts: Mutex<Vec<Arc<dyn Reload>>>,
     reloader: tokio::sync::Mutex<Option<Reloader>>,
     journal: Journal,
+    /// Finished calls; there from the start on.
+    store: OnceLock<Arc<Store>>,
     /// Tells the journal what sessions' polls take.
     polls: Arc<dyn Tap>,
     journaling: OnceLock<Journaling>,
@@ -194,6 +197,7 @@ impl Gateway {
                 polls: Arc::new(taps::Polls(journal.clone())),
                 journaling: OnceLock::new(),
                 journal,
+                store: OnceLock::new(),
                 watch: observer,
                 live: LiveCalls::new(),
                 endpoint,
@@ -500,6 +504,18 @@ impl Backend for Gateway {
 
     fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadError>> {
         Box::pin(self.reload())
+    }
+
+    fn store(&self) -> Option<Arc<Store>> {
+        self.shared.store.get().cloned()
+    }
+
+    fn timelines(&self) -> Option<Arc<Timelines>> {
+        Some(Arc::clone(&self.shared.journaling.get()?.timelines))
+    }
+
+    fn traces(&self) -> Option<Arc<Traces>> {
+        Some(Arc::clone(&self.shared.journaling.get()?.traces))
     }
 
     fn health(&self) -> Health {

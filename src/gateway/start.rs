@@ -12,6 +12,8 @@ use tracing::{info, warn};
 
 use crate::config::{self, Config, Network};
 use crate::http::{BindError, Server};
+use crate::journal::hep::{Hep, HepError};
+use crate::journal::store::{Store, StoreError};
 use crate::journal::watch::Watch;
 use crate::journal::{CollectError, Collector, Journal, Observer, Timelines};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds, Tuning};
@@ -52,6 +54,10 @@ pub enum StartError {
     CallRecords(#[from] CollectError),
     #[error(transparent)]
     Network(#[from] network::NetworkError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Hep(#[from] HepError),
     #[error("media.hold_music = \"{}\": {error}", file.display())]
     HoldMusic { file: PathBuf, error: MusicError },
 }
@@ -115,12 +121,19 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let endpoint = Endpoint::open(endpoint_config(&config.sip, Arc::clone(&networks)))?;
     let http = config.http.clone();
     let watch = Watch::new(config.operations.no_rtp);
-    let timelines = Arc::new(Timelines::new(Vec::new(), None));
+    let store = Arc::new(Store::open(&config.journal.store)?);
+    let timelines = Arc::new(Timelines::new(vec![store.clone()], Some(store.clone())));
     let collector =
         config.journal.call_records.clone().map(Collector::start).transpose()?.map(Arc::new);
-    let journal = Journal::new(observers(&watch, &timelines, collector.as_ref()));
+    let mut observers = observers(&watch, &timelines, collector.as_ref());
+    if let Some(hep) = &config.journal.hep {
+        observers.push(Arc::new(Hep::start(hep)?));
+    }
+    let journal = Journal::new(observers);
+    store.report_to(journal.clone());
     let told = Told { journal, watch };
     let gateway = Gateway::new(config, told, endpoint, engine.clone(), ice, names, networks);
+    let _ = gateway.shared.store.set(store);
     gateway.keep_journal(timelines, collector);
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
     gateway.add_part(server.reload());
@@ -219,6 +232,10 @@ impl Running {
         self.gateway.shut_down().await;
         if !self.http.is_finished() {
             let _ = self.http.await;
+        }
+        // The last calls, too. It waits for a disk.
+        if let Some(store) = self.gateway.shared.store.get().cloned() {
+            let _ = tokio::task::spawn_blocking(move || store.close()).await;
         }
     }
 }

@@ -135,6 +135,8 @@ pub(super) fn table() -> Table {
         .on(Verb::Get, "/api/ice", ice::servers)
         .on(Verb::Post, "/api/drain", lifecycle::drain)
         .on(Verb::Post, "/api/reload", lifecycle::reload)
+        .on(Verb::Get, "/api/calls", operations::history::find)
+        .on(Verb::Get, "/api/calls/{id}/pcap", operations::history::capture)
         .on(Verb::GetAndHead, "/api/health", health)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
         .on(Verb::GetAndHead, "/livez", operations::probes::livez)

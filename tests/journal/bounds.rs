@@ -2,7 +2,7 @@
 
 use wrtc_gateway::journal::{Timelines, What};
 
-use super::support::*;
+use super::entries::*;
 
 /// What a call may take: 96 KiB of text, and room for its lines.
 const MOST: usize = 96 * 1024;

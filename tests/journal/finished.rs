@@ -7,7 +7,7 @@ use wrtc_gateway::journal::{
     CallRecord, FinishedCall, History, HistoryError, Keeper, LINGER, Timeline, Timelines,
 };
 
-use super::support::*;
+use super::entries::*;
 
 fn timelines(shelf: &Arc<Shelf>) -> Timelines {
     Timelines::new(vec![Arc::clone(shelf) as Arc<dyn Keeper>], None)

@@ -2,7 +2,7 @@
 
 use wrtc_gateway::journal::{Kind, Timelines};
 
-use super::support::*;
+use super::entries::*;
 
 const INVITE: &str = "INVITE sip:5001@192.0.2.9 SIP/2.0";
 
