@@ -106,8 +106,8 @@ impl CallInfo {
             private: identity.private,
             diverted_from: identity.diverted.into_iter().next().map(|last| last.party.number),
             call_uuid,
-            incoming: true,
             sip_call_ids: vec![call_id],
+            incoming: true,
             ..Self::outgoing(session, "", now)
         }
     }

@@ -12,8 +12,10 @@ use tracing::{info, warn};
 
 use crate::config::{self, Config, Network};
 use crate::http::{BindError, Server};
+use crate::journal::hep::{Hep, HepError};
+use crate::journal::store::{Store, StoreError};
 use crate::journal::watch::Watch;
-use crate::journal::{Journal, Observer};
+use crate::journal::{CollectError, Collector, Journal, Observer, Timelines};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds, Tuning};
 use crate::sdp::SrtpPolicy;
 use crate::sip::resolve::SystemDns;
@@ -49,7 +51,13 @@ pub enum StartError {
     #[error(transparent)]
     Turn(#[from] TurnError),
     #[error(transparent)]
+    CallRecords(#[from] CollectError),
+    #[error(transparent)]
     Network(#[from] network::NetworkError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Hep(#[from] HepError),
     #[error("media.hold_music = \"{}\": {error}", file.display())]
     HoldMusic { file: PathBuf, error: MusicError },
 }
@@ -113,9 +121,20 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let endpoint = Endpoint::open(endpoint_config(&config.sip, Arc::clone(&networks)))?;
     let http = config.http.clone();
     let watch = Watch::new(config.operations.no_rtp);
-    let journal = Journal::new(observers(&config, &watch));
+    let store = Arc::new(Store::open(&config.journal.store)?);
+    let timelines = Arc::new(Timelines::new(vec![store.clone()], Some(store.clone())));
+    let collector =
+        config.journal.call_records.clone().map(Collector::start).transpose()?.map(Arc::new);
+    let mut observers = observers(&watch, &timelines, collector.as_ref());
+    if let Some(hep) = &config.journal.hep {
+        observers.push(Arc::new(Hep::start(hep)?));
+    }
+    let journal = Journal::new(observers);
+    store.report_to(journal.clone());
     let told = Told { journal, watch };
     let gateway = Gateway::new(config, told, endpoint, engine.clone(), ice, names, networks);
+    let _ = gateway.shared.store.set(store);
+    gateway.keep_journal(timelines, collector);
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
     gateway.add_part(server.reload());
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
@@ -139,8 +158,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 }
 
 /// Who is told of what happens. The order is that of the telling.
-fn observers(_config: &Config, watch: &Arc<Watch>) -> Vec<Arc<dyn Observer>> {
-    vec![watch.clone()]
+fn observers(
+    watch: &Arc<Watch>,
+    timelines: &Arc<Timelines>,
+    collector: Option<&Arc<Collector>>,
+) -> Vec<Arc<dyn Observer>> {
+    let mut observers: Vec<Arc<dyn Observer>> = vec![watch.clone(), timelines.clone()];
+    observers.extend(collector.map(|collector| Arc::clone(collector) as Arc<dyn Observer>));
+    observers
 }
 
 /// Reads the hold music.
@@ -207,6 +232,10 @@ impl Running {
         self.gateway.shut_down().await;
         if !self.http.is_finished() {
             let _ = self.http.await;
+        }
+        // The last calls, too. It waits for a disk.
+        if let Some(store) = self.gateway.shared.store.get().cloned() {
+            let _ = tokio::task::spawn_blocking(move || store.close()).await;
         }
     }
 }

@@ -6,6 +6,7 @@ mod config_load;
 mod connector_config;
 mod delivery;
 mod http_connector;
+mod http_history;
 mod http_jsapi;
 mod http_rest;
 mod http_rules;

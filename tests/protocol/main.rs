@@ -22,5 +22,6 @@ mod signin;
 mod sip_over_tcp;
 mod support_selftest;
 mod third_party;
+mod timeline;
 mod transfers;
 mod wait;
