@@ -46,6 +46,11 @@ test("both ends' reasons stand beside the sentence", () => {
   expect(reasonHeader("SIP;cause=17")).toBe("SIP;cause=17");
 });
 
+test("a challenge of digest and a refused re-INVITE did not end the call", () => {
+  const timeline = [sip(2, "in", "407 Proxy Authentication Required"), ...GOOD.slice(0, -2), sip(30_000, "in", "491 Request Pending"), http(60_390, "in", "BYE")];
+  expect(told({ ended_by: "browser" }, timeline).ends.at(-1)).toEqual({ side: "SIP side", said: "did not end it" });
+});
+
 test("a call without sound says which leg of it is missing", () => {
   const without = (...kinds: string[]) => told({}, GOOD.filter(({ kind }) => !kinds.includes(String(kind))));
   expect(without("ice", "dtls", "rtp")).toMatchObject({ verdict: "fault", findings: [expect.stringContaining("no ICE check")] });

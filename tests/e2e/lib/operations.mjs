@@ -295,7 +295,8 @@ export class Operations {
         quality.push({ at: Math.round(t0 + after), browser: { rtt_ms: round(dip ? 240 : 18 + random() * 6), rx: leg(dip), tx: leg(false) }, sip: { rtt_ms: round(2 + random()), rx: leg(false), tx: leg(false) } });
       }
     }
-    return { call, timeline, quality, left_out: 0 };
+    const agent = [{ at: t0 - 3_600_000, text: "signed in from 10.1.4.77 (jsapi)" }, { at: t0 - 3_599_000, text: "registered at udp:10.20.0.11:5060" }];
+    return { call, timeline, quality, left_out: 0, agent };
   }
 
   // ------------------------------------------------------------------ HTTP
@@ -338,7 +339,7 @@ export class Operations {
     }
     if (path === "/api/series") return json(200, this.series);
     if (kind === "calls" && id === undefined) return this.#search(url.searchParams, response, json);
-    if (kind === "calls" && verb === "pcap") return response.writeHead(200, { "Content-Type": "application/vnd.tcpdump.pcap" }).end(Buffer.from("d4c3b2a1020004000000000000000000ffff000065000000", "hex"));
+    if (kind === "calls" && verb === "pcap") return response.writeHead(200, { "Content-Type": "application/x-pcapng" }).end(Buffer.from("0a0d0d0a1c0000004d3c2b1a01000000ffffffffffffffff1c000000", "hex"));
     if (kind === "calls") {
       const story = this.#story(id, url.searchParams.get("bodies") === "1");
       return story ? json(200, story) : json(404, { error: "no call of this id is kept", code: "call_unknown" });

@@ -4,7 +4,7 @@ import type { Api } from "./api";
 import { Chart } from "./chart";
 import { attempt, faultText } from "./dialogs";
 import { attribute, h, text } from "./dom";
-import { count, dateTime, gradeLoss, gradeMos, gradeRtt, millis, mosText, NOTHING, party, percent, span, stateWord, type Grade } from "./format";
+import { count, dateTime, gradeLoss, gradeMos, gradeRtt, millis, mosText, NOTHING, party, percent, span, stateWord, timeOfDay, type Grade } from "./format";
 import { LadderView } from "./ladder_view";
 import type { CallRecord, CallStory, LegFigures, QualityPoint } from "./model";
 import { readStory } from "./model";
@@ -27,6 +27,8 @@ export class CallView {
   readonly #facts = h("dl", { class: "facts" });
   readonly #legs = h("tbody");
   readonly #streamsPanel = h("section", { class: "panel", "aria-labelledby": "t-legs" });
+  readonly #around = h("section", { class: "panel", "aria-labelledby": "t-around", hidden: true });
+  readonly #events = h("dl", { class: "facts" });
   readonly #mos = new Chart();
   readonly #loss = new Chart();
   readonly #quality: HTMLElement;
@@ -61,15 +63,16 @@ export class CallView {
     const facts = h("section", { class: "panel", "aria-labelledby": "t-facts" }, h("div", { class: "head" }, h("h2", { id: "t-facts" }, "Call")), this.#facts);
     root.replaceChildren(
       h("div", { class: "title" }, h("a", { class: "back", href: "#/", "aria-label": "Back" }, "←"), this.#title, this.#badge,
-        h("div", { class: "doings" }, this.#hangUp, this.#trace.node, download("pcap", `${this.#path}/pcap`, `call-${id}.pcap`),
+        h("div", { class: "doings" }, this.#hangUp, this.#trace.node, download("pcap", `${this.#path}/pcap`, `call-${id}.pcapng`),
           download("CSV", `/api/calls?call_id=${encodeURIComponent(id)}&format=csv`, `call-${id}.csv`),
           download("JSON", `${this.#path}?bodies=1`, `call-${id}.json`))),
-      this.#why, h("div", { class: "columns" }, this.#ladder.node, h("div", { class: "side" }, this.#quality, this.#streamsPanel, facts)));
+      this.#why, h("div", { class: "columns" }, this.#ladder.node, h("div", { class: "side" }, this.#quality, this.#streamsPanel, facts, this.#around)));
     root.querySelector(".back")!.addEventListener("click", (event) => {
       if (history.length < 2) return;
       event.preventDefault();
       history.back();
     });
+    this.#around.append(h("div", { class: "head" }, h("h2", { id: "t-around" }, "The agent meanwhile")), this.#events);
     void this.#load();
   }
 
@@ -126,6 +129,8 @@ export class CallView {
     this.#charts(story.quality);
     this.#streams(call, story.quality);
     define(this.#facts, facts(call));
+    this.#around.hidden = story.agent.length === 0;
+    define(this.#events, story.agent.map(({ at, text: said }) => [timeOfDay(at), said]));
   }
 
   #charts(quality: readonly QualityPoint[]): void {

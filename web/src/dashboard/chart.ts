@@ -15,6 +15,8 @@ export interface Line {
 export interface ChartData {
   /** Unix ms, ascending. */
   times: readonly number[];
+  /** The axis goes back at least so far from the last time, ms. */
+  span?: number;
   lines: readonly Line[];
   /** What the axis has at least. */
   least: number;
@@ -56,11 +58,16 @@ export class Chart {
     this.#draw();
   }
 
+  /** The axis' ends. */
+  #ends(): { first: number; last: number } {
+    const { times, span = 1 } = this.#data!;
+    const last = times.at(-1) ?? 0;
+    return { first: Math.min(times[0] ?? 0, last - span), last };
+  }
+
   #x(at: number): number {
-    const { times } = this.#data!;
-    const first = times[0] ?? 0;
-    const room = (times.at(-1) ?? 0) - first || 1;
-    return LEFT + ((at - first) / room) * (this.#width - LEFT - RIGHT);
+    const { first, last } = this.#ends();
+    return LEFT + ((at - first) / (last - first)) * (this.#width - LEFT - RIGHT);
   }
 
   #draw(): void {
@@ -79,13 +86,13 @@ export class Chart {
       figure.textContent = String(value);
       parts.push(figure);
     }
-    for (const [index, when] of [times[0], times[Math.floor((times.length - 1) / 2)], times.at(-1)].entries()) {
-      if (when === undefined || (index === 1 && this.#width < 260)) continue;
+    const { first, last } = this.#ends();
+    for (const [index, when] of times.length === 0 ? [] : [first, (first + last) / 2, last].entries()) {
+      if (index === 1 && this.#width < 260) continue;
       const mark = svg("text", {
         class: "axis", x: String(this.#x(when)), y: String(this.#height - 4), "text-anchor": index === 0 ? "start" : index === 1 ? "middle" : "end",
       });
-      const room = times.at(-1)! - times[0]!;
-      mark.textContent = timeOfDay(when).slice(0, room < 600_000 ? 8 : 5);
+      mark.textContent = timeOfDay(when).slice(0, last - first < 600_000 ? 8 : 5);
       parts.push(mark);
     }
     for (const line of lines) {
@@ -114,9 +121,8 @@ export class Chart {
       return;
     }
     const box = this.node.getBoundingClientRect();
-    const first = data.times[0]!;
-    const room = data.times.at(-1)! - first;
-    const index = nearest(data.times, first + ((clientX - box.left - LEFT) / (this.#width - LEFT - RIGHT)) * room);
+    const { first, last } = this.#ends();
+    const index = nearest(data.times, first + ((clientX - box.left - LEFT) / (this.#width - LEFT - RIGHT)) * (last - first));
     const x = this.#x(data.times[index]!);
     attribute(this.#cursor, "x1", String(x));
     attribute(this.#cursor, "x2", String(x));

@@ -13,7 +13,7 @@ import { parsePlace } from "./place";
 import { SearchView } from "./search_view";
 import { theme } from "./theme";
 
-const SERIES_MS = 20_000;
+const SERIES_MS = 10_000;
 
 const wall = new URLSearchParams(location.search).has("wall");
 document.documentElement.classList.toggle("wall", wall);

@@ -137,6 +137,8 @@ export interface CallStory {
   call: CallRecord;
   timeline: Step[];
   quality: QualityPoint[];
+  /** What happened to the DN beside its calls. */
+  agent: { at: number; text: string }[];
   /** Lines that the gateway had no room for. */
   leftOut: number;
 }
@@ -274,6 +276,7 @@ export function readStory(value: unknown): CallStory {
   return {
     call: readRecord(raw(story["call"])),
     timeline: listOf(story["timeline"], readStep),
+    agent: listOf(story["agent"], (item) => ({ at: moment(item["at"]) ?? 0, text: word(item["text"]) })),
     leftOut: figure(story["left_out"]) ?? 0,
     quality: listOf(story["quality"], (item) => ({
       at: moment(item["at"]) ?? 0, browser: readQualityLeg(raw(item["browser"])), sip: readQualityLeg(raw(item["sip"])),

@@ -8,6 +8,8 @@ import { ago, count, dateTime, gradeLoss, gradeMos, millis, mosText, NOTHING, pe
 import type { Part, State } from "./live";
 import { moment, type Alert, type HistoryItem, type Series, type Server } from "./model";
 
+const HOUR_MS = 59 * 60_000;
+
 export interface Doings {
   hangUp(call: { id: string; dn: string; remote: string }): void;
 }
@@ -56,7 +58,7 @@ export class Overview {
     this.#series = series;
     const { points } = series;
     const times = points.map(({ at }) => at);
-    const show = (chart: Chart, data: Omit<ChartData, "times">) => chart.show({ times, ...data });
+    const show = (chart: Chart, data: Omit<ChartData, "times">) => chart.show({ times, span: HOUR_MS, ...data });
     show(this.#charts.calls, {
       title: "Calls at a time and calls that failed, per minute", least: 0, most: 4, format: (value) => value === null ? NOTHING : String(value),
       lines: [

@@ -35,7 +35,7 @@ export class SearchView {
     this.#endedBy.value = query.get("ended_by") ?? "";
     this.#sound.value = query.get("max_mos") ?? "";
     const csv = h("button", { type: "button", class: "quiet" }, "CSV");
-    csv.addEventListener("click", () => void attempt("CSV was not fetched", () => save(api, this.#address({ format: "csv", limit: "10000" }), "calls.csv")));
+    csv.addEventListener("click", () => void attempt("CSV was not fetched", () => save(api, this.#address({ format: "csv" }), "calls.csv")));
     this.#form.append(
       field("q", "Find", this.#words), field("span", "When", this.#span), field("ended-by", "Ended by", this.#endedBy), field("sound", "MOS", this.#sound),
       h("button", { type: "submit", class: "go" }, "Search"), csv);

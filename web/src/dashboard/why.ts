@@ -85,7 +85,9 @@ function endSentence(call: CallRecord): string {
   return `Not answered: ${who} ended it after ${waited}${tail || (call.reason ? `: ${call.reason}` : "")}.`;
 }
 
-const FINAL_SIP = /^(BYE|CANCEL|SIP\/2\.0 [3-6]\d\d|[3-6]\d\d\b)/;
+/** What ends a call that was answered, and one that was not; 401 and 407 are how digest begins. */
+const HUNG_UP = /^BYE\b/;
+const REFUSED = /^(BYE|CANCEL|(SIP\/2\.0 )?(?!40[17])[3-6]\d\d)\b/;
 
 function ends({ call, timeline }: CallStory): Why["ends"] {
   const last = (kind: string, direction: "in" | "out", wanted: RegExp) => {
@@ -100,7 +102,7 @@ function ends({ call, timeline }: CallStory): Why["ends"] {
   const browser = last("http", "in", /BYE|ERROR|SHUTDOWN|terminate|reject|sign_out/i);
   said.push({ side: "Browser", said: browser ?? (live ? "in the call" : "did not end it") });
   if (!live && call.endedBy !== "browser" && call.endedBy !== "peer") said.push({ side: "Gateway", said: `${WHO[call.endedBy] ?? call.endedBy} ended it${call.code > 0 ? `, ${call.code}` : ""} ${call.reason}`.trim() });
-  const sip = last("sip", "in", FINAL_SIP);
+  const sip = last("sip", "in", call.answered === null ? REFUSED : HUNG_UP);
   const header = call.sipReason === "" ? "" : `Reason: ${reasonHeader(call.sipReason)}`;
   said.push({ side: "SIP side", said: [sip, header].filter(Boolean).join(", ") || (live ? "in the call" : "did not end it") });
   return said;
