@@ -109,7 +109,12 @@ test("keys stay when lines are added, so that what is open stays open", () => {
   expect(rows(GOOD).map(({ key }) => key).slice(0, 4)).toEqual(before);
 });
 
+test("a message that another took the place of is not missed", () => {
+  expect(rows([http(0, "out", "RINGING", { fetched: false }), http(1, "out", "ANSWER", { waited_ms: 3 }), sip(2, "in", "180 Ringing (INVITE)"), sip(3, "in", "200 OK (BYE)")]).map(({ label }) => label))
+    .toEqual(["RINGING", "ANSWER", "180 Ringing", "200 OK (BYE)"]);
+});
+
 test("a message that nobody fetched, or waited long, says so", () => {
-  expect(rows([http(0, "out", "BYE", { fetched: false }), http(1, "out", "OFFER", { waited_ms: 1200 }), http(2, "out", "OFFER", { waited_ms: 3 }), http(3, "in", "ANSWER", { fault: "NOMATCH" })])
-    .map(({ label, tone }) => [label, tone])).toEqual([["BYE, not fetched", "plain"], ["OFFER, waited 1.2 s", "plain"], ["OFFER", "plain"], ["ANSWER: NOMATCH", "bad"]]);
+  expect(rows([http(1, "out", "OFFER", { waited_ms: 1200 }), http(2, "out", "OFFER", { waited_ms: 3 }), http(3, "in", "ANSWER", { fault: "NOMATCH" }), http(4, "out", "BYE", { fetched: false })])
+    .map(({ label, tone }) => [label, tone])).toEqual([["OFFER, waited 1.2 s", "plain"], ["OFFER", "plain"], ["ANSWER: NOMATCH", "bad"], ["BYE, not fetched", "plain"]]);
 });

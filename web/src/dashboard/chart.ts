@@ -102,7 +102,7 @@ export class Chart {
       });
       for (const stretch of stretches(places)) {
         if (line.area) parts.push(svg("path", { class: `area ${line.colour}`, d: areaPath(stretch, floor) }));
-        parts.push(svg("path", { class: `line ${line.colour}`, d: linePath(stretch) }));
+        parts.push(svg("path", { class: `line ${line.colour}${stretch.length === 1 ? " lone" : ""}`, d: linePath(stretch) }));
       }
     }
     attribute(this.#cursor, "y1", String(TOP));

@@ -37,8 +37,9 @@ export function ladder(timeline: readonly Step[], started: number, hidden: Reado
   const steps = timeline.map((step, index) => ({ step, index })).sort((a, b) => a.step.at - b.step.at || a.index - b.index);
   const held = { browser: false, sip: false };
   const rows: Row[] = [];
+  const lastFetched = steps.reduce((last, { step }, order) => step.kind === "http" && step.direction === "out" && step.detail["fetched"] !== false ? order : last, -1);
   let before: number | null = null;
-  for (const { step, index } of steps) {
+  for (const [order, { step, index }] of steps.entries()) {
     if (step.kind === "hold") {
       const { by, on } = holdOf(step);
       held[by] = on;
@@ -55,7 +56,7 @@ export function ladder(timeline: readonly Step[], started: number, hidden: Reado
     before = step.at;
     const { shape, from, to } = place(step);
     rows.push({
-      key: `${index}`, shape, from, to, kind: step.kind, tone: toneOf(step), label: label(step), after: step.at - started, since,
+      key: `${index}`, shape, from, to, kind: step.kind, tone: toneOf(step), label: label(step, order < lastFetched), after: step.at - started, since,
       held: { ...held }, step,
     });
   }
@@ -111,14 +112,20 @@ function holdOf(step: Step): { by: "browser" | "sip"; on: boolean } {
   return { by, on };
 }
 
-/** `180 Ringing` of `SIP/2.0 180 Ringing`, and what of the details one wants to see at once. */
-function label({ kind, title, detail }: Step): string {
-  const words = title.replace(/^SIP\/2\.0 /, "") || kind.toUpperCase();
+/** `180 Ringing` of `180 Ringing (INVITE)`: of other requests the method is worth its room. */
+export function short(title: string): string {
+  return title.replace(/^SIP\/2\.0 /, "").replace(/ \(INVITE\)$/, "");
+}
+
+/** What is said, and what of the details one wants to see at once. */
+function label({ kind, title, detail }: Step, fetchedAfter: boolean): string {
+  const words = short(title) || kind.toUpperCase();
   const text = (name: string) => typeof detail[name] === "string" ? detail[name] : null;
   switch (kind) {
     case "http":
       if (text("fault") !== null) return `${words}: ${text("fault")}`;
-      if (detail["fetched"] === false) return `${words}, not fetched`;
+      // One that a later message has taken the place of was not missed.
+      if (detail["fetched"] === false && !fetchedAfter) return `${words}, not fetched`;
       return typeof detail["waited_ms"] === "number" && detail["waited_ms"] >= SLOW_MS ? `${words}, waited ${span(detail["waited_ms"])}` : words;
     case "ice":
     case "rtp":

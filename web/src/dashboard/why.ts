@@ -2,6 +2,7 @@
 // what in its timeline explains a fault.
 
 import { party, span, stateWord } from "./format";
+import { short } from "./ladder";
 import type { CallRecord, CallStory, Step } from "./model";
 
 export type Verdict = "live" | "good" | "fault";
@@ -93,7 +94,7 @@ function ends({ call, timeline }: CallStory): Why["ends"] {
   const last = (kind: string, direction: "in" | "out", wanted: RegExp) => {
     for (let i = timeline.length - 1; i >= 0; i -= 1) {
       const step = timeline[i]!;
-      if (step.kind === kind && step.direction === direction && wanted.test(step.title)) return step.title;
+      if (step.kind === kind && step.direction === direction && wanted.test(step.title)) return short(step.title);
     }
     return null;
   };
