@@ -17,6 +17,7 @@ pub(crate) mod network;
 mod operations;
 mod reload;
 mod servers;
+mod standing;
 pub(crate) mod start;
 mod taps;
 mod tls_watch;
@@ -493,6 +494,10 @@ impl Backend for Gateway {
         })
     }
 
+    fn store(&self) -> Option<Arc<Store>> {
+        self.shared.store.get().cloned()
+    }
+
     fn drain(&self) -> Draining {
         match Gateway::drain(self) {
             Life::Draining { calls, until } => {
@@ -504,10 +509,6 @@ impl Backend for Gateway {
 
     fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadError>> {
         Box::pin(self.reload())
-    }
-
-    fn store(&self) -> Option<Arc<Store>> {
-        self.shared.store.get().cloned()
     }
 
     fn timelines(&self) -> Option<Arc<Timelines>> {

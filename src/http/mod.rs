@@ -14,6 +14,8 @@ mod ice;
 mod io;
 mod jsapi;
 mod lifecycle;
+mod logs;
+mod metrics;
 pub mod openapi;
 mod operations;
 mod operators;
@@ -25,4 +27,6 @@ mod tcp_state;
 mod throttle;
 mod tokens;
 
+pub use app::Surroundings;
+pub use metrics::{MetricsServer, Scrape};
 pub use server::{BindError, Server};

@@ -8,6 +8,7 @@ mod delivery;
 mod http_connector;
 mod http_history;
 mod http_jsapi;
+mod http_metrics;
 mod http_rest;
 mod http_rules;
 mod http_tokens;

@@ -2,7 +2,7 @@
 
 use wrtc_gateway::journal::{Timelines, What};
 
-use super::entries::*;
+use super::support::*;
 
 /// What a call may take: 96 KiB of text, and room for its lines.
 const MOST: usize = 96 * 1024;

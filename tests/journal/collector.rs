@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use wrtc_gateway::journal::{CallRecord, Collector, Observer, Target};
 
-use super::entries::*;
+use super::support::*;
 
 /// A directory of the test's own, gone with it.
 struct Directory(PathBuf);

@@ -7,7 +7,7 @@ use wrtc_gateway::journal::{
     CallRecord, FinishedCall, History, HistoryError, Keeper, LINGER, Timeline, Timelines,
 };
 
-use super::entries::*;
+use super::support::*;
 
 fn timelines(shelf: &Arc<Shelf>) -> Timelines {
     Timelines::new(vec![Arc::clone(shelf) as Arc<dyn Keeper>], None)

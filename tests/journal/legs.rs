@@ -2,7 +2,7 @@
 
 use wrtc_gateway::journal::{Kind, Timelines};
 
-use super::entries::*;
+use super::support::*;
 
 const INVITE: &str = "INVITE sip:5001@192.0.2.9 SIP/2.0";
 

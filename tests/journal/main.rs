@@ -1,6 +1,6 @@
-//! What happened, and what stays of it: timelines, within bounds; the store; what is shown to others.
+//! What becomes of entries in the journal: timelines, within bounds, lines for collectors, and what stays.
 
-mod entries;
+mod made;
 mod support;
 
 mod bounds;

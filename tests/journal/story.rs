@@ -5,7 +5,7 @@ use std::time::Duration;
 use wrtc_gateway::journal::{Kind, Scalar, Timelines, What};
 use wrtc_gateway::media::{CallStats, MediaEvent, StreamStats};
 
-use super::entries::*;
+use super::support::*;
 
 #[test]
 fn events_stand_by_their_time_and_not_by_their_coming() {
