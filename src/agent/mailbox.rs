@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::wire::Envelope;
 
@@ -41,6 +42,8 @@ pub struct Letter {
     /// Counts up by one over the messages handed out, from 1; a repeated one keeps its number.
     pub seq: u64,
     pub envelope: Arc<Envelope>,
+    /// When it was put into the mailbox.
+    pub posted: Instant,
 }
 
 /// What a poll gets.
@@ -60,6 +63,7 @@ struct Waiting {
     envelope: Arc<Envelope>,
     /// Set once it was handed out.
     seq: Option<u64>,
+    posted: Instant,
 }
 
 #[derive(Debug)]
@@ -67,6 +71,7 @@ struct Flying {
     ticket: Ticket,
     seq: u64,
     envelope: Arc<Envelope>,
+    posted: Instant,
     /// Only [`Mailbox::handle_ack`] confirms it.
     wants_ack: bool,
 }
@@ -102,7 +107,7 @@ impl Mailbox {
     }
 
     /// Puts a message at the end of the line.
-    pub fn handle_post(&mut self, envelope: Envelope) -> Result<(), Refused> {
+    pub fn handle_post(&mut self, envelope: Envelope, now: Instant) -> Result<(), Refused> {
         if self.len() >= CROWDED {
             if envelope.message.is_passing() {
                 return Err(Refused::Crowded);
@@ -119,7 +124,7 @@ impl Mailbox {
         if self.len() >= CAPACITY {
             return Err(Refused::Full);
         }
-        self.line.push_back(Waiting { envelope: Arc::new(envelope), seq: None });
+        self.line.push_back(Waiting { envelope: Arc::new(envelope), seq: None, posted: now });
         Ok(())
     }
 
@@ -174,7 +179,7 @@ impl Mailbox {
             }
             None => {}
         }
-        while let Some(Waiting { envelope, seq }) = self.line.pop_front() {
+        while let Some(Waiting { envelope, seq, posted }) = self.line.pop_front() {
             if !wants(&envelope) {
                 continue;
             }
@@ -185,8 +190,8 @@ impl Mailbox {
                 self.seqs
             });
             self.in_flight =
-                Some(Flying { ticket, seq, envelope: Arc::clone(&envelope), wants_ack });
-            return Step::Letter(Letter { ticket, seq, envelope });
+                Some(Flying { ticket, seq, envelope: Arc::clone(&envelope), posted, wants_ack });
+            return Step::Letter(Letter { ticket, seq, envelope, posted });
         }
         Step::Empty
     }
@@ -217,7 +222,8 @@ impl Mailbox {
     }
 
     fn put_back(&mut self, flying: Flying) {
-        self.line.push_front(Waiting { envelope: flying.envelope, seq: Some(flying.seq) });
+        let Flying { envelope, seq, posted, .. } = flying;
+        self.line.push_front(Waiting { envelope, seq: Some(seq), posted });
     }
 }
 
@@ -226,6 +232,12 @@ mod tests {
     use super::*;
     use crate::wire::ToBrowser;
     use proptest::prelude::*;
+
+    impl Mailbox {
+        fn post(&mut self, envelope: Envelope) -> Result<(), Refused> {
+            self.handle_post(envelope, Instant::now())
+        }
+    }
 
     fn letter(name: &str) -> Envelope {
         Envelope {
@@ -247,16 +259,16 @@ mod tests {
     fn a_flood_of_passing_messages_and_holds_ends_nothing() {
         let mut mailbox = Mailbox::default();
         for n in 0..2000 {
-            let posted = mailbox.handle_post(saying(ToBrowser::InfoPeer(n.to_string())));
+            let posted = mailbox.post(saying(ToBrowser::InfoPeer(n.to_string())));
             assert_eq!(posted, if n < CROWDED { Ok(()) } else { Err(Refused::Crowded) });
         }
         for _ in 0..1000 {
-            mailbox.handle_post(saying(ToBrowser::Hold)).unwrap();
-            mailbox.handle_post(saying(ToBrowser::Talk)).unwrap();
+            mailbox.post(saying(ToBrowser::Hold)).unwrap();
+            mailbox.post(saying(ToBrowser::Talk)).unwrap();
         }
         assert_eq!(mailbox.len(), CROWDED + 1, "the last word on the hold is there");
         let bye = ToBrowser::Bye { code: 200, reason: String::new() };
-        assert_eq!(mailbox.handle_post(saying(bye)), Ok(()), "there is room for what counts");
+        assert_eq!(mailbox.post(saying(bye)), Ok(()), "there is room for what counts");
     }
 
     fn take(mailbox: &mut Mailbox, id: PollId) -> Letter {
@@ -269,8 +281,8 @@ mod tests {
     #[test]
     fn lost_message_comes_first_again_with_its_number() {
         let mut mailbox = Mailbox::default();
-        mailbox.handle_post(letter("a")).unwrap();
-        mailbox.handle_post(letter("b")).unwrap();
+        mailbox.post(letter("a")).unwrap();
+        mailbox.post(letter("b")).unwrap();
         let id = mailbox.handle_poll();
         let first = take(&mut mailbox, id);
         assert!(mailbox.handle_lost(first.ticket));
@@ -287,7 +299,7 @@ mod tests {
         let mut mailbox = Mailbox::default();
         let old = mailbox.handle_poll();
         let new = mailbox.handle_poll();
-        mailbox.handle_post(letter("a")).unwrap();
+        mailbox.post(letter("a")).unwrap();
         assert_eq!(mailbox.poll_letter(old, false, |_| true), Step::Superseded);
         mailbox.handle_poll_end(old);
         assert!(mailbox.is_polled());
@@ -297,7 +309,7 @@ mod tests {
     #[test]
     fn unacknowledged_is_sent_again_and_tcp_has_no_say() {
         let mut mailbox = Mailbox::default();
-        mailbox.handle_post(letter("a")).unwrap();
+        mailbox.post(letter("a")).unwrap();
         let id = mailbox.handle_poll();
         let Step::Letter(first) = mailbox.poll_letter(id, true, |_| true) else { panic!() };
         assert!(!mailbox.handle_delivered(first.ticket));
@@ -311,7 +323,7 @@ mod tests {
     #[test]
     fn acknowledged_message_that_was_given_back_is_forgotten() {
         let mut mailbox = Mailbox::default();
-        mailbox.handle_post(letter("a")).unwrap();
+        mailbox.post(letter("a")).unwrap();
         let id = mailbox.handle_poll();
         let first = take(&mut mailbox, id);
         mailbox.handle_lost(first.ticket);
@@ -322,7 +334,7 @@ mod tests {
     #[test]
     fn acknowledgement_of_an_older_session_confirms_nothing() {
         let mut mailbox = Mailbox::default();
-        mailbox.handle_post(letter("a")).unwrap();
+        mailbox.post(letter("a")).unwrap();
         let id = mailbox.handle_poll();
         take(&mut mailbox, id);
         mailbox.handle_ack(57);
@@ -333,7 +345,7 @@ mod tests {
     fn declined_messages_take_no_number() {
         let mut mailbox = Mailbox::default();
         for name in ["x", "a", "x", "b"] {
-            mailbox.handle_post(letter(name)).unwrap();
+            mailbox.post(letter(name)).unwrap();
         }
         let id = mailbox.handle_poll();
         for (seq, name) in [(1, "a"), (2, "b")] {
@@ -349,13 +361,13 @@ mod tests {
     fn bounded() {
         let mut mailbox = Mailbox::default();
         for _ in 0..CAPACITY {
-            mailbox.handle_post(letter("a")).unwrap();
+            mailbox.post(letter("a")).unwrap();
         }
-        assert_eq!(mailbox.handle_post(letter("a")), Err(Refused::Full));
+        assert_eq!(mailbox.post(letter("a")), Err(Refused::Full));
         // One in flight still counts.
         let id = mailbox.handle_poll();
         take(&mut mailbox, id);
-        assert_eq!(mailbox.handle_post(letter("a")), Err(Refused::Full));
+        assert_eq!(mailbox.post(letter("a")), Err(Refused::Full));
     }
 
     proptest! {
@@ -372,7 +384,7 @@ mod tests {
                 };
                 let poll = polls.get(pick as usize % polls.len().max(1)).copied();
                 match (action, poll, letter_at(&letters)) {
-                    (0, ..) if mailbox.handle_post(letter(&posted.to_string())).is_ok() => {
+                    (0, ..) if mailbox.post(letter(&posted.to_string())).is_ok() => {
                         posted += 1;
                     }
                     (1, ..) => polls.push(mailbox.handle_poll()),

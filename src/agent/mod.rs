@@ -11,7 +11,7 @@ mod softphone;
 mod types;
 
 pub use delivery::{Delivery, Evidence, Verdict};
-pub use session::{Poll, Polled, Session};
+pub use session::{Poll, Polled, Session, Tap};
 pub use sessions::Sessions;
 pub use softphone::Softphone;
 pub use types::*;

@@ -44,7 +44,14 @@ pub struct Session {
     end_reason: OnceLock<EndReason>,
     connector_token: OnceLock<Secret>,
     changed: Notify,
+    tap: OnceLock<Arc<dyn Tap>>,
     inner: Mutex<Inner>,
+}
+
+/// Is told what a session's polls take.
+pub trait Tap: Send + Sync {
+    /// `waited`: since it was posted. Once more for a message that did not arrive.
+    fn handed_out(&self, session: &Session, envelope: &Envelope, waited: Duration);
 }
 
 struct Inner {
@@ -93,6 +100,7 @@ impl Session {
             end_reason: OnceLock::new(),
             connector_token: OnceLock::new(),
             changed: Notify::new(),
+            tap: OnceLock::new(),
             inner: Mutex::new(Inner {
                 mailbox: Mailbox::default(),
                 carrier: None,
@@ -112,6 +120,11 @@ impl Session {
     /// when it is first asked for.
     pub fn connector_token(&self) -> Secret {
         self.connector_token.get_or_init(fresh_ssid).clone()
+    }
+
+    /// The first one stays.
+    pub fn set_tap(&self, tap: Arc<dyn Tap>) {
+        let _ = self.tap.set(tap);
     }
 
     pub fn identity(&self) -> &Identity {
@@ -156,7 +169,7 @@ impl Session {
         if self.ended.is_cancelled() {
             return Err(PostError::Ended);
         }
-        let posted = self.lock().mailbox.handle_post(envelope);
+        let posted = self.lock().mailbox.handle_post(envelope, Instant::now());
         match posted {
             Ok(()) => {
                 self.changed.notify_waiters();
@@ -228,6 +241,9 @@ impl Session {
             let step = self.lock().mailbox.poll_letter(hanging.id, poll.ack.is_some(), poll.wants);
             let ask_again = match step {
                 Step::Letter(letter) => {
+                    if let Some(tap) = self.tap.get() {
+                        tap.handed_out(self, &letter.envelope, letter.posted.elapsed());
+                    }
                     return Polled::Message(Delivery::new(Arc::clone(self), letter));
                 }
                 Step::Superseded => return Polled::TakenOver,

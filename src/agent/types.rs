@@ -136,6 +136,19 @@ pub enum MessageError {
     Unavailable(String),
 }
 
+impl MessageError {
+    /// The SIP status that says the same, for call records.
+    pub fn sip_code(&self) -> u16 {
+        match self {
+            MessageError::BadRequest(_) => 400,
+            MessageError::NotSignedIn => 480,
+            MessageError::WrongState(_) => 486,
+            MessageError::UnusableSdp(_) => 488,
+            MessageError::Unavailable(_) => 503,
+        }
+    }
+}
+
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EndReason {

@@ -3,23 +3,53 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::agent::{Dialect, MessageError, Session};
-use crate::call::{CallEnd, FirstOffer, InviteOffer, Line, MediaLocal, Output};
+use crate::call::{CallDirection, CallEnd, FirstOffer, InviteOffer, Line, MediaLocal, Output};
 use crate::journal::{About, What};
 use crate::media::{Bridge, CallStats, MediaEvent, MediaId};
 use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
 use crate::wire::{DataPair, FromBrowser, RoapError, RoapIds, ToBrowser};
 
 use super::agent_task::{AgentTask, notice};
-use super::calls::{ActiveLine, CallInfo, MEDIA_EVENTS, new_seed};
+use super::calls::{ActiveLine, CallInfo, MEDIA_EVENTS, QUALITY_PAUSE, new_seed};
+use super::taps::Said;
 
 impl AgentTask {
+    /// What the browser says, and into the journal with it.
     pub(super) fn handle_message(
+        &mut self,
+        to: Option<String>,
+        message: FromBrowser,
+    ) -> Result<(), MessageError> {
+        let Some(Said { kind, body }) = Said::by_browser(&message) else {
+            return self.take_message(to, message);
+        };
+        let at = SystemTime::now();
+        let begins = matches!(message, FromBrowser::Call { .. })
+            || matches!(message, FromBrowser::Offer { .. }) && self.begins_a_call();
+        let named = self.named(to.as_deref()).ok().flatten();
+        let before = self.line.as_ref().and_then(|line| {
+            named.and_then(|session| line.info(session)).or_else(|| line.current())
+        });
+        let mut call = before.map(|call| call.id.clone());
+        let result = self.take_message(to, message);
+        if begins && let Some(new) = self.line.as_ref().and_then(|line| line.calls.last()) {
+            call = Some(new.id.clone());
+        }
+        if let Some(call) = call {
+            let fault = result.as_ref().err().map(MessageError::to_string);
+            let what = What::Http { inbound: true, kind, waited: None, body, fault };
+            self.shared.journal.note_at(at, About::call(self.user(), &call), what);
+        }
+        result
+    }
+
+    fn take_message(
         &mut self,
         to: Option<String>,
         message: FromBrowser,
@@ -226,11 +256,21 @@ impl AgentTask {
             return Err(MessageError::WrongState(text.into()));
         }
         let to = callable(to.as_deref(), &self.session)?;
-        self.check_room()?;
         let config = self.shared.call_config.clone();
-        let offer = FirstOffer::parse(ids, sdp, attached, &config)?;
-        let (bridge, media) = self.open_media().map_err(MessageError::Unavailable)?;
+        let ready = self.check_room().and_then(|()| {
+            let offer = FirstOffer::parse(ids, sdp, attached, &config)?;
+            Ok((offer, self.open_media().map_err(MessageError::Unavailable)?))
+        });
         let session = self.new_session();
+        let (offer, (bridge, media)) = match ready {
+            Ok(ready) => ready,
+            Err(error) => {
+                let mut end = CallEnd::refused(error.sip_code(), &error.to_string());
+                end.direction = CallDirection::Outgoing;
+                self.note_refused(&CallInfo::outgoing(session, &to, now), &end, now);
+                return Err(error);
+            }
+        };
         let local = media_local(&bridge, offer.has_video(&config));
         let line = Line::outgoing(config, session, &to, offer, local, new_seed(), now);
         self.enter_call(line, bridge, media);
@@ -286,10 +326,13 @@ impl AgentTask {
         info!(user = self.user(), peer = %invited.from, code, text, "call refused");
         let now = Instant::now();
         let call = CallInfo::incoming(session, invited, now);
-        self.note_started(&call, true);
         self.sip.command(Command::End { session, code, text: text.to_owned() });
-        let end = CallEnd::refused(code, text);
-        let record = call.record(&self.session, &end, &CallStats::default(), now);
+        self.note_refused(&call, &CallEnd::refused(code, text), now);
+    }
+
+    fn note_refused(&self, call: &CallInfo, end: &CallEnd, now: Instant) {
+        self.note_started(call, end.direction == CallDirection::Incoming);
+        let record = call.record(&self.session, end, &CallStats::default(), now);
         self.note_about(&call.id, What::CallEnded(Box::new(record)));
     }
 
@@ -331,7 +374,9 @@ impl AgentTask {
         media: mpsc::Receiver<(MediaId, MediaEvent)>,
     ) {
         let (calls, known) = (Vec::new(), Vec::new());
-        self.line = Some(Box::new(ActiveLine { line, bridge, media, calls, known }));
+        let quality_due = Instant::now() + QUALITY_PAUSE;
+        let line = ActiveLine { line, bridge, media, calls, known, quality_due };
+        self.line = Some(Box::new(line));
     }
 
     /// Before the line's outputs are taken: they are about calls that are known here.
@@ -349,6 +394,38 @@ impl AgentTask {
     fn note_started(&self, call: &CallInfo, incoming: bool) {
         let (peer, call_uuid) = (call.peer.clone(), call.call_uuid.clone());
         self.note_about(&call.id, What::CallStarted { peer, incoming, call_uuid });
+        for call_id in call.sip_call_ids.iter().cloned() {
+            self.note_about(&call.id, What::SipLeg { call_id });
+        }
+    }
+
+    /// Carries it out, and notes what a timeline wants to know of it.
+    fn command_sip(&mut self, command: Command) {
+        let (accepts, invites) = match &command {
+            Command::Accept { session, .. } => (Some(*session), None),
+            Command::Invite { session, .. } => (None, Some(*session)),
+            _ => (None, None),
+        };
+        self.sip.command(command);
+        if let Some(session) = invites {
+            self.note_leg(session);
+        }
+        if let Some(session) = accepts
+            && let Some(call) = self.line.as_ref().and_then(|line| line.info(session))
+        {
+            self.note_about(&call.id, What::Answered { took: self.asked.elapsed() });
+        }
+    }
+
+    /// The user agent has chosen a Call-ID for a call out.
+    fn note_leg(&mut self, session: SessionId) {
+        let (Some(line), Some(call_id)) = (&mut self.line, self.sip.ua().call_id(session)) else {
+            return;
+        };
+        let Some(call) = line.calls.iter_mut().find(|call| call.session == session) else { return };
+        call.sip_call_ids.push(call_id.to_owned());
+        let about = About::call(self.session.identity().user(), &call.id);
+        self.shared.journal.note(about, What::SipLeg { call_id: call_id.to_owned() });
     }
 
     /// Into the journal, about a call.
@@ -416,8 +493,14 @@ impl AgentTask {
     }
 
     pub(super) fn handle_timeout(&mut self) {
-        if let Some(line) = &mut self.line {
-            line.line.handle_timeout(Instant::now());
+        let now = Instant::now();
+        let Some(line) = &mut self.line else { return };
+        if let Some((call, stats)) = line.quality(now) {
+            let about = About::call(self.session.identity().user(), &call.id);
+            self.shared.journal.note(about, What::Quality(Box::new(stats)));
+        }
+        if line.line.poll_timeout().is_some_and(|at| at <= now) {
+            line.line.handle_timeout(now);
             self.drain();
         }
     }
@@ -433,15 +516,7 @@ impl AgentTask {
                         self.post(envelope);
                     }
                 }
-                Output::Sip(command @ Command::Accept { session, .. }) => {
-                    self.sip.command(command);
-                    let took = self.asked.elapsed();
-                    if let Some(call) = line.info(session) {
-                        let about = About::call(self.session.identity().user(), &call.id);
-                        self.shared.journal.note(about, What::Answered { took });
-                    }
-                }
-                Output::Sip(command) => self.sip.command(command),
+                Output::Sip(command) => self.command_sip(command),
                 Output::Media(command) => {
                     if let Some(local) = line.command_media(command) {
                         line.line.handle_media_local(local);

@@ -15,6 +15,7 @@ use crate::sip::{Claim, Command, Driven, Event, UaConfig};
 use crate::wire::{Envelope, ToBrowser};
 
 use super::calls::ActiveLine;
+use super::taps::Said;
 use super::{AGENT_QUEUE, Registration, Request, SIGN_OUT_LIMIT, Shared};
 
 /// Waits for the outcome of the first REGISTER.
@@ -85,7 +86,9 @@ impl AgentTask {
         let ended = self.session.ended().clone();
         let shutdown = self.shared.shutdown.clone();
         while self.signed_out.is_none() {
-            let deadline = self.line.as_ref().and_then(|line| line.line.poll_timeout());
+            let deadline = self.line.as_ref().map(|line| {
+                line.line.poll_timeout().map_or(line.quality_due, |at| at.min(line.quality_due))
+            });
             tokio::select! {
                 () = ended.cancelled() => break,
                 // A sign-in under way is in no table yet, so that nobody else would end it.
@@ -141,7 +144,11 @@ impl AgentTask {
             event => {
                 if let Some(line) = &mut self.line {
                     if let Event::Identified { session, party } = &event {
-                        line.identified(*session, party);
+                        if let Some(call) = line.identified(*session, party) {
+                            let (number, name) = (call.peer.clone(), call.peer_name.clone());
+                            let about = About::call(self.session.identity().user(), &call.id);
+                            self.shared.journal.note(about, What::Peer { number, name });
+                        }
                     }
                     line.line.handle_sip(event, now);
                     self.drain();
@@ -230,6 +237,13 @@ impl AgentTask {
     }
 
     pub(super) fn post(&self, envelope: Envelope) {
+        if !envelope.call.is_empty()
+            && let Some(Said { kind, body }) = Said::to_browser(&envelope.message)
+        {
+            let about = About::call(self.user(), &envelope.call);
+            let what = What::Http { inbound: false, kind, waited: None, body, fault: None };
+            self.shared.journal.note(about, what);
+        }
         match self.session.post(envelope) {
             Ok(()) => {}
             // The good-byes of a session that is over: its client was told by the end itself.

@@ -15,6 +15,9 @@ use crate::wire::{AudioStatistics, CallStatistics, Envelope, StreamStatistics, T
 /// Peers that the browser may still call its session's by, because they were that before a transfer.
 const MAX_KNOWN: usize = 16;
 
+/// As often as the media plane scores a stream: a point of a call's quality tells of as long.
+pub(super) const QUALITY_PAUSE: Duration = Duration::from_secs(5);
+
 /// Media events that may wait: some hundred come in ten seconds at most, and nobody waits for one.
 pub(super) const MEDIA_EVENTS: usize = 64;
 
@@ -26,6 +29,8 @@ pub(super) struct ActiveLine {
     pub calls: Vec<CallInfo>,
     /// Whom the browser has been told to be in a call with, the latest last.
     pub known: Vec<String>,
+    /// When to note next how it sounds.
+    pub quality_due: Instant,
 }
 
 /// What is known of one of its calls beyond the core's business.
@@ -179,14 +184,14 @@ impl ActiveLine {
         Some(envelope)
     }
 
-    /// Somebody else is at the other end, or goes by another name, as the network says.
-    pub fn identified(&mut self, session: SessionId, party: &Party) {
-        if let Some(call) = self.calls.iter_mut().find(|call| call.session == session)
-            && !call.private
-        {
-            call.peer.clone_from(&party.number);
-            call.peer_name.clone_from(&party.display_name);
-        }
+    /// Somebody else is at the other end, or goes by another name, as the network says; unless they are
+    /// not to be shown.
+    pub fn identified(&mut self, session: SessionId, party: &Party) -> Option<&CallInfo> {
+        let of = |call: &&mut CallInfo| call.session == session && !call.private;
+        let call = self.calls.iter_mut().find(of)?;
+        call.peer.clone_from(&party.number);
+        call.peer_name.clone_from(&party.display_name);
+        Some(call)
     }
 
     /// An INVITE with this Call-ID takes the place of a call.
@@ -202,6 +207,18 @@ impl ActiveLine {
         if let Some(call) = self.calls.iter_mut().find(|call| Some(call.session) == session) {
             call.silent = Some(side);
         }
+    }
+
+    /// How the current call has sounded so far, every few seconds and where there is any sound.
+    pub fn quality(&mut self, now: Instant) -> Option<(&CallInfo, CallStats)> {
+        if now < self.quality_due {
+            return None;
+        }
+        self.quality_due = now + QUALITY_PAUSE;
+        let call = self.current()?;
+        let stats = self.bridge.stats().since(&call.before);
+        let heard = stats.from_browser.packets + stats.from_sip.packets > 0;
+        heard.then_some((call, stats))
     }
 
     /// Carries out a command. Some bring new parameters that the core wants to hear of.

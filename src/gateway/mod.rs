@@ -14,6 +14,7 @@ mod names;
 mod network;
 mod servers;
 mod start;
+mod taps;
 mod tls_watch;
 mod turn;
 
@@ -31,7 +32,7 @@ use tracing::{info, warn};
 
 use crate::agent::{
     Answer, Backend, EndReason, Health, IceServers, Identity, LineCommand, LineState, MessageError,
-    Session, Sessions, SignIn, SignInError,
+    Session, Sessions, SignIn, SignInError, Tap,
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, ReliableProvisional};
@@ -102,6 +103,8 @@ pub(crate) struct Shared {
     config: Config,
     call_config: CallConfig,
     journal: Journal,
+    /// Tells the journal what sessions' polls take.
+    polls: Arc<dyn Tap>,
     endpoint: Endpoint,
     engine: Engine,
     ice: Ice,
@@ -147,6 +150,7 @@ impl Gateway {
             shared: Arc::new(Shared {
                 config,
                 call_config,
+                polls: Arc::new(taps::Polls(journal.clone())),
                 journal,
                 endpoint,
                 engine,
@@ -288,6 +292,7 @@ impl Gateway {
         // A sign-out of the DN that is under way would take the new registration with it.
         let _registering = shared.bindings.register(&request.identity).await;
         let session = Session::new(&request);
+        session.set_tap(Arc::clone(&shared.polls));
         let (outcome_tx, outcome) = oneshot::channel();
         let mut task = AgentTask::new(
             Arc::clone(shared),

@@ -82,11 +82,24 @@ pub enum What {
         inbound: bool,
         /// `OFFER`, `answer`, `BYE`, as the dialect calls it.
         kind: &'static str,
-        /// How long it had waited in the mailbox until a poll took it; outbound only.
+        /// Outbound only. `None`: it was put into the mailbox. Then once more, without its body, when a
+        /// poll takes it: after so long.
         waited: Option<Duration>,
         body: String,
+        /// Why the browser was refused it, where it was.
+        fault: Option<String>,
     },
-    /// A SIP message as it went over the wire, credentials and keys taken out.
+    /// The call has a SIP leg with this Call-ID.
+    SipLeg {
+        call_id: String,
+    },
+    /// The call goes on with somebody else, or under another name.
+    Peer {
+        number: String,
+        name: Option<String>,
+    },
+    /// A SIP message as it went over the wire, credentials, keys and digits taken out. About a DN as far
+    /// as the message says it, and about no call: [`What::SipLeg`] tells which Call-ID is whose.
     Sip {
         inbound: bool,
         /// `udp`, `tcp`, `tls`.

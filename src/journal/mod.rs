@@ -7,6 +7,9 @@ mod entry;
 mod event;
 mod finished;
 mod record;
+mod sip;
+pub mod store;
+mod trace;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -18,6 +21,8 @@ pub use event::{
 };
 pub use finished::{FinishedCall, History, HistoryError, Keeper};
 pub use record::{CallRecord, LegRecord, StreamRecord, unix_ms};
+pub use sip::{Glance, tap};
+pub use trace::{LONGEST as LONGEST_TRACE, TooMany as TooManyTraces, Traces};
 
 /// Is told of every entry, in the caller's task: no waiting, no system calls, nothing that grows.
 pub trait Observer: Send + Sync + 'static {
@@ -36,7 +41,12 @@ impl Journal {
     }
 
     pub fn note(&self, about: About, what: What) {
-        let entry = Entry { at: SystemTime::now(), about, what };
+        self.note_at(SystemTime::now(), about, what);
+    }
+
+    /// For what is told a moment after it happened.
+    pub fn note_at(&self, at: SystemTime, about: About, what: What) {
+        let entry = Entry { at, about, what };
         for observer in self.observers.iter() {
             observer.observe(&entry);
         }

@@ -8,7 +8,9 @@ use tracing::info;
 use crate::media::{RoundTrips, StreamStats};
 
 /// A finished call. Times are Unix milliseconds or milliseconds; names are stable, fields are added only.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A record of an older version is read too: what it does not have is nothing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CallRecord {
     /// Our own id of it.
     pub call: String,
@@ -60,6 +62,7 @@ pub struct CallRecord {
 
 /// One side of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LegRecord {
     /// Milliseconds, mean.
     pub rtt_ms: Option<f64>,
@@ -70,6 +73,7 @@ pub struct LegRecord {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StreamRecord {
     pub packets: u64,
     pub bytes: u64,

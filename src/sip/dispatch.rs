@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -14,13 +14,13 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, mpsc};
 
-use super::endpoint::{AddressFilter, ConnectionEvent, Direction, Trace};
+use super::endpoint::{AddressFilter, ConnectionEvent};
 use super::hop::{Hop, Transport};
 use super::message::{self, ALLOW, ALLOW_EVENTS, EXTENSIONS, header, tag_of};
 use super::port::{Incoming, ServerTx, Transmit};
 use super::routes::Routes;
 use super::stats::{Counters, count};
-use super::trace::redact;
+use super::trace::{Direction, Trace, Traced, redact};
 use super::transaction::{Arrival, Output, Owner, Transactions};
 use super::transport::Limits;
 use super::transport::connection::{self, Dial, Security};
@@ -85,19 +85,24 @@ impl Shared {
         peers.contains(&ip) || self.also_from.as_ref().is_some_and(|filter| filter(ip))
     }
 
-    /// To the trace hook, and to the log at level `trace`.
-    fn show(&self, direction: Direction, peer: Hop, message: &[u8]) {
+    /// To the trace hook, and to the log at level `trace`. Of what the hook does not take there is no
+    /// copy.
+    fn show(&self, direction: Direction, peer: Hop, message: impl FnOnce() -> Bytes) {
         let hook = self.trace.load();
         let logged = tracing::enabled!(tracing::Level::TRACE);
         if hook.is_none() && !logged {
             return;
         }
-        let text = redact(message);
+        let message = message();
         if logged {
-            tracing::trace!(?direction, %peer, "\n{text}");
+            tracing::trace!(?direction, %peer, "\n{}", redact(&message));
         }
         if let Some(hook) = &*hook {
-            hook(direction, peer, &text);
+            let local = match (peer.transport, self.tls_local) {
+                (Transport::Tls, Some(local)) => local,
+                _ => self.local,
+            };
+            hook(Traced { at: SystemTime::now(), direction, local, peer, message });
         }
     }
 
@@ -193,14 +198,14 @@ impl Shared {
     /// False when it cannot be sent, now or ever.
     fn send(&self, state: &mut State, to: Hop, instead: Option<Hop>, message: Bytes) -> bool {
         if to.transport == Transport::Udp {
-            self.show(Direction::Out, to, &message);
+            self.show(Direction::Out, to, || message.clone());
             return self.send_datagram(to.addr, &message);
         }
         let to = match instead {
             Some(other) if !state.streams.has(to) => other,
             _ => to,
         };
-        self.show(Direction::Out, to, &message);
+        self.show(Direction::Out, to, || message.clone());
         let taken = match state.streams.enqueue(to, message.clone(), &self.limits) {
             Enqueued::Taken => true,
             Enqueued::NoConnection => {
@@ -414,7 +419,7 @@ impl Shared {
         if !self.admits(from.addr.ip()) {
             return count(&self.counters.strangers);
         }
-        self.show(Direction::In, from, message);
+        self.show(Direction::In, from, || Bytes::copy_from_slice(message));
         let parsed = wire::parse(message);
         let mut guard = self.lock();
         let state = &mut *guard;

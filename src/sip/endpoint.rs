@@ -17,6 +17,7 @@ use super::hop::{Hop, Transport};
 use super::port::{Inbox, Transmit};
 pub use super::routes::Claim;
 use super::stats::{Counters, EndpointStats};
+use super::trace::Trace;
 use super::transaction::Owner;
 use super::transport::Limits;
 use super::transport::listener;
@@ -30,16 +31,6 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Connection events that wait for whoever listens; a late one misses the oldest.
 const EVENTS: usize = 256;
-
-/// Which way a traced message went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    In,
-    Out,
-}
-
-/// Sees every message, credentials and SDP keys taken out. Called on the way of the packet: be quick.
-pub type Trace = Box<dyn Fn(Direction, Hop, &str) + Send + Sync>;
 
 /// Whether SIP is taken from an address. A v4 address is one, on a v6 socket too.
 pub type AddressFilter = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;

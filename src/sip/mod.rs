@@ -48,10 +48,10 @@ pub mod wire;
 
 pub use driver::Driven;
 pub use endpoint::{
-    AddressFilter, Claim, ConnectionEvent, Direction, Endpoint, EndpointConfig, OpenError, Port,
-    Trace,
+    AddressFilter, Claim, ConnectionEvent, Endpoint, EndpointConfig, OpenError, Port,
 };
 pub use hop::{Hop, Transport};
 pub use stats::EndpointStats;
+pub use trace::{Direction, Trace, Traced};
 pub use types::*;
 pub use ua::UserAgent;

@@ -174,6 +174,14 @@ impl Session {
         self.dialog.as_mut()
     }
 
+    pub(crate) fn call_id(&self) -> Option<&str> {
+        let dialog = match (&self.dialog, &self.phase) {
+            (None, Phase::Calling(outgoing)) => Some(&outgoing.template),
+            (dialog, _) => dialog.as_ref(),
+        };
+        dialog.map(|dialog| dialog.call_id.as_str())
+    }
+
     pub(crate) fn tag(&self) -> String {
         match (&self.dialog, &self.phase) {
             (Some(dialog), _) => dialog.local_tag.clone(),

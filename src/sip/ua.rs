@@ -181,6 +181,11 @@ impl UserAgent {
         Some(self.sessions.get(&session)?.as_replaced()?.to_string())
     }
 
+    /// The Call-ID of a session, from its first message on.
+    pub fn call_id(&self, session: SessionId) -> Option<&str> {
+        self.sessions.get(&session)?.call_id()
+    }
+
     fn with(&mut self, id: SessionId, act: impl FnOnce(&mut Session, &mut Core)) {
         if let Some(session) = self.sessions.get_mut(&id) {
             act(session, &mut self.core);

@@ -199,8 +199,8 @@ async fn the_trace_shows_messages_without_credentials() {
     let to = endpoint.local_addr();
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let sink = seen.clone();
-    endpoint.set_trace(Some(Box::new(move |direction, _, text| {
-        sink.lock().unwrap().push((direction, text.to_owned()));
+    endpoint.set_trace(Some(Box::new(move |traced| {
+        sink.lock().unwrap().push((traced.direction, traced.text()));
     })));
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let text = raw(&socket, "OPTIONS", "x", "t1", "")

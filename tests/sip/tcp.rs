@@ -13,8 +13,8 @@ async fn two_user_agents_talk_over_tcp() {
     let (left, right) = (open(|_| {}), open(|_| {}));
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let sink = seen.clone();
-    left.set_trace(Some(Box::new(move |direction, peer, text| {
-        sink.lock().unwrap().push((direction, peer, text.to_owned()));
+    left.set_trace(Some(Box::new(move |traced| {
+        sink.lock().unwrap().push((traced.direction, traced.peer, traced.text()));
     })));
     let mut a = driven(&left, "1001", Hop::new(Transport::Tcp, right.local_addr()));
     let mut b = driven(&right, "1002", Hop::new(Transport::Tcp, left.local_addr()));

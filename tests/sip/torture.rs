@@ -141,9 +141,13 @@ impl Bench {
             (Arc::<Mutex<Vec<Response>>>::default(), Arc::<Mutex<Vec<String>>>::default());
         let (sending, ringing) = (sent.clone(), rang.clone());
         // What is sent goes where Via says, which is nowhere here: it is looked at on its way out.
-        endpoint.set_trace(Some(Box::new(move |direction, _, text| {
-            if direction == Direction::Out {
-                sending.lock().unwrap().push(Response::try_from(text).expect("a response"));
+        endpoint.set_trace(Some(Box::new(move |traced| {
+            if traced.direction == Direction::Out {
+                let text = traced.text();
+                sending
+                    .lock()
+                    .unwrap()
+                    .push(Response::try_from(text.as_str()).expect("a response"));
             }
         })));
         tokio::spawn(async move {

@@ -1,0 +1,121 @@
+//! What goes, so that the rest may stay: calls that are too old, then the oldest while the file is too
+//! large. In steps of some milliseconds, so that nothing waits behind it.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+
+use super::rows::signed;
+
+/// Calls in a step.
+const CALLS: i64 = 200;
+
+/// Pages that a step gives back to the file system.
+const PAGES: u32 = 1000;
+
+/// Free pages that new calls may have: below it the file would shrink and grow all day.
+const SLACK: u64 = 256;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub keep: Duration,
+    pub max_bytes: u64,
+}
+
+/// Between steps.
+#[derive(Debug)]
+pub(super) struct Retention {
+    limits: Limits,
+    /// It was too large, and goes down to some way below the limit.
+    shrinking: bool,
+}
+
+impl Retention {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, shrinking: false }
+    }
+
+    /// One step, `now` in Unix milliseconds. Whether there is another one to do.
+    pub(super) fn step(
+        &mut self,
+        connection: &mut Connection,
+        now: u64,
+    ) -> Result<bool, rusqlite::Error> {
+        let age = u64::try_from(self.limits.keep.as_millis()).unwrap_or(u64::MAX);
+        if delete(connection, now.saturating_sub(age))? > 0 {
+            return Ok(true);
+        }
+        let pages = Pages::of(connection)?;
+        // The log beside the file counts too; a twentieth is more than it has.
+        let percent = |percent: u64| self.limits.max_bytes / 100 * percent;
+        let bound = percent(if self.shrinking { 90 } else { 95 });
+        self.shrinking = pages.used() > bound && delete(connection, u64::MAX)? > 0;
+        if self.shrinking {
+            return Ok(true);
+        }
+        if pages.free <= SLACK {
+            return Ok(false);
+        }
+        connection.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+        if Pages::of(connection)?.free > SLACK {
+            return Ok(true);
+        }
+        // What was given back lies in the log until then. Somebody who reads may delay it: no matter.
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(false)
+    }
+}
+
+/// Deletes the first of the calls that had ended before; how many.
+fn delete(connection: &mut Connection, ended_before: u64) -> Result<usize, rusqlite::Error> {
+    let transaction = connection.transaction()?;
+    let ids: Vec<i64> = {
+        let mut oldest =
+            transaction.prepare("SELECT id FROM calls WHERE ended < ?1 ORDER BY ended LIMIT ?2")?;
+        let ids = oldest.query_map(params![signed(ended_before), CALLS], |row| row.get(0))?;
+        ids.collect::<Result<_, _>>()?
+    };
+    for sql in [
+        "DELETE FROM details WHERE id = ?1",
+        "DELETE FROM sip_ids WHERE id = ?1",
+        "DELETE FROM calls WHERE id = ?1",
+    ] {
+        let mut statement = transaction.prepare(sql)?;
+        for id in &ids {
+            statement.execute([id])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(ids.len())
+}
+
+/// The database's pages, the log left out.
+pub(super) struct Pages {
+    size: u64,
+    count: u64,
+    free: u64,
+}
+
+impl Pages {
+    pub(super) fn of(connection: &Connection) -> Result<Self, rusqlite::Error> {
+        let value = |name| {
+            connection
+                .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+                .map(|value| u64::try_from(value).unwrap_or_default())
+        };
+        Ok(Self {
+            size: value("page_size")?,
+            count: value("page_count")?,
+            free: value("freelist_count")?,
+        })
+    }
+
+    /// Bytes of the file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.count * self.size
+    }
+
+    fn used(&self) -> u64 {
+        self.count.saturating_sub(self.free) * self.size
+    }
+}

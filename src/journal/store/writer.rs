@@ -1,0 +1,420 @@
+//! The one who writes: batches, and what happens when they fail. No thread of its own here, no clock.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rusqlite::{Connection, ErrorCode};
+use tracing::{info, warn};
+
+use super::open::{self, Fault};
+use super::retention::{Limits, Pages, Retention};
+use super::rows::{Encoded, Inserts};
+use super::{Place, Shared, StoreError, locked};
+use crate::journal::{About, FinishedCall, What};
+
+/// Calls that wait for the disk to have room again, and what they may take of memory: five hundred
+/// agents' calls of some minutes.
+const MAX_WAITING: usize = 5000;
+const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    /// Whether timelines keep their messages' bodies.
+    bodies: bool,
+    /// The file's; `None` while it cannot be opened.
+    connection: Option<Connection>,
+    retention: Retention,
+    /// Encoded, not yet written. The oldest is let go first.
+    waiting: VecDeque<Encoded>,
+    waiting_bytes: usize,
+    /// [`MAX_WAITING_BYTES`].
+    most_bytes: usize,
+    /// The last try failed.
+    failing: bool,
+    /// An alert is up.
+    alerted: bool,
+    /// What of `Shared::dropped` has been told.
+    told: u64,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        connection: Option<Connection>,
+        limits: Limits,
+        bodies: bool,
+    ) -> Self {
+        Self {
+            shared,
+            bodies,
+            connection,
+            retention: Retention::new(limits),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            most_bytes: MAX_WAITING_BYTES,
+            failing: false,
+            alerted: false,
+            told: 0,
+        }
+    }
+
+    pub(super) fn take(&mut self, call: &FinishedCall) {
+        match Encoded::new(call, self.bodies) {
+            Ok(row) => {
+                self.waiting_bytes += row.size();
+                self.waiting.push_back(row);
+            }
+            Err(error) => {
+                self.shared.drop_one();
+                warn!(call = %call.record.call, %error, "a finished call cannot be written down");
+            }
+        }
+        while self.waiting.len() > MAX_WAITING || self.waiting_bytes > self.most_bytes {
+            let Some(oldest) = self.waiting.pop_front() else { break };
+            self.waiting_bytes -= oldest.size();
+            self.shared.drop_one();
+        }
+    }
+
+    /// Whether the last try to write has failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Writes what waits, all or nothing. It goes on waiting where that fails.
+    pub(super) fn flush(&mut self) {
+        if self.waiting.is_empty() && !self.failing {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        let written = self.with_connection(|connection| write(connection, &waiting));
+        match written {
+            Some(refused) => {
+                self.waiting_bytes = 0;
+                for _ in 0..refused {
+                    self.shared.drop_one();
+                }
+                self.shared.kept.fetch_add((waiting.len() - refused) as u64, Relaxed);
+            }
+            None => self.waiting = waiting,
+        }
+    }
+
+    /// A step of what deletes old calls, `now` in Unix milliseconds. Whether there is more to do.
+    pub(super) fn maintain(&mut self, now: u64) -> bool {
+        let mut retention = std::mem::replace(&mut self.retention, Retention::new(NEVER));
+        let more = self.with_connection(|connection| retention.step(connection, now));
+        self.retention = retention;
+        more.unwrap_or_default()
+    }
+
+    /// Says that calls were lost, or that none are any more. From time to time.
+    pub(super) fn tell(&mut self) {
+        let dropped = self.shared.dropped.load(Relaxed);
+        let lost = dropped - self.told;
+        self.told = dropped;
+        if lost > 0 {
+            warn!(lost, "finished calls were not kept");
+            self.alert(true, format!("{lost} finished calls were not kept"));
+        } else if !self.failing {
+            self.alert(false, "finished calls are kept again".to_owned());
+        }
+    }
+
+    /// Something with the database. `None`: it failed, which is told.
+    fn with_connection<T>(&mut self, work: impl Work<T>) -> Option<T> {
+        let mut work = work;
+        let mut result = self.attempt(&mut work);
+        if let Err(error) = &result
+            && error.fault() == Fault::Damaged
+            && let Place::File(_) = self.shared.place
+        {
+            // Opening it again finds the damage where it is in the schema; it is put aside anyway.
+            warn!(%error, "the store of finished calls is damaged");
+            result = self.begin_anew().and_then(|()| self.attempt(&mut work));
+        }
+        match result {
+            Ok(value) => {
+                self.recovered();
+                Some(value)
+            }
+            Err(error) => {
+                self.failed(&error);
+                None
+            }
+        }
+    }
+
+    fn attempt<T>(&mut self, work: &mut impl Work<T>) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        match &shared.place {
+            Place::Memory(connection) => {
+                let mut connection = locked(connection);
+                let value = work(&mut connection)?;
+                shared.measure(&connection);
+                Ok(value)
+            }
+            Place::File(path) => {
+                let connection = match &mut self.connection {
+                    Some(connection) => connection,
+                    none => none.insert(open_telling(path)?),
+                };
+                let value = work(connection)?;
+                shared.measure(connection);
+                Ok(value)
+            }
+        }
+    }
+
+    fn begin_anew(&mut self) -> Result<(), StoreError> {
+        let Place::File(path) = &self.shared.place else { return Ok(()) };
+        self.connection = None;
+        let aside = open::put_aside(path)?;
+        tell_of_damage(path, &aside);
+        self.connection = Some(open_telling(path)?);
+        Ok(())
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        // A file that was taken away or replaced under us is looked for anew.
+        if error.fault() == Fault::Denied {
+            self.connection = None;
+        }
+        if !std::mem::replace(&mut self.failing, true) {
+            warn!(%error, waiting = self.waiting.len(), "finished calls cannot be kept; trying again");
+            self.alert(true, format!("finished calls cannot be kept: {error}"));
+        }
+        self.shared.failing.store(true, Relaxed);
+    }
+
+    fn recovered(&mut self) {
+        if std::mem::replace(&mut self.failing, false) {
+            info!("finished calls are kept again");
+            self.alert(false, "finished calls are kept again".to_owned());
+        }
+        self.shared.failing.store(false, Relaxed);
+    }
+
+    fn alert(&mut self, raised: bool, text: String) {
+        if std::mem::replace(&mut self.alerted, raised) != raised
+            && let Some(journal) = self.shared.journal.get()
+        {
+            journal.note(About::default(), What::Store { fault: raised.then_some(text) });
+        }
+    }
+}
+
+/// Work for a connection, once more if need be.
+trait Work<T>: FnMut(&mut Connection) -> Result<T, rusqlite::Error> {}
+impl<T, F: FnMut(&mut Connection) -> Result<T, rusqlite::Error>> Work<T> for F {}
+
+/// In place of limits that are in use.
+const NEVER: Limits = Limits { keep: std::time::Duration::MAX, max_bytes: u64::MAX };
+
+/// Opens the file; says so where an old one was damaged.
+pub(super) fn open_telling(path: &Path) -> Result<Connection, StoreError> {
+    let (connection, aside) = open::file(path)?;
+    if let Some(aside) = aside {
+        tell_of_damage(path, &aside);
+    }
+    Ok(connection)
+}
+
+fn tell_of_damage(path: &Path, aside: &Path) {
+    warn!(
+        file = %path.display(),
+        aside = %aside.display(),
+        "the store of finished calls was damaged; it is put aside and a new one begun"
+    );
+}
+
+/// How many of them the database did not want, by themselves: the others are written.
+fn write(connection: &mut Connection, rows: &VecDeque<Encoded>) -> Result<usize, rusqlite::Error> {
+    let transaction = connection.transaction()?;
+    if rows.is_empty() {
+        // Is there room again? An empty transaction would not ask the disk.
+        let version: i64 =
+            transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        transaction.pragma_update(None, "user_version", version)?;
+    }
+    let mut refused = 0;
+    let mut inserts = Inserts::new(&transaction)?;
+    for row in rows {
+        transaction.execute_batch("SAVEPOINT one")?;
+        match inserts.insert(row) {
+            Ok(()) => transaction.execute_batch("RELEASE one")?,
+            Err(error) if is_the_rows_own(&error) => {
+                warn!(%error, "a finished call cannot be kept");
+                refused += 1;
+                transaction.execute_batch("ROLLBACK TO one; RELEASE one")?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    drop(inserts);
+    transaction.commit()?;
+    Ok(refused)
+}
+
+/// Another try would fail as well, and hold up the others.
+fn is_the_rows_own(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch)
+    )
+}
+
+impl Shared {
+    fn drop_one(&self) {
+        self.dropped.fetch_add(1, Relaxed);
+    }
+
+    fn measure(&self, connection: &Connection) {
+        if let Ok(pages) = Pages::of(connection) {
+            self.bytes.store(pages.bytes(), Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::journal::{Entry, Journal, Observer, Timeline, TimelineEvent};
+
+    /// The faults of the store that were told: what it was, or that it is over.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<Option<String>>>);
+
+    impl Observer for Told {
+        fn observe(&self, entry: &Entry) {
+            if let What::Store { fault } = &entry.what {
+                self.0.lock().unwrap().push(fault.clone());
+            }
+        }
+    }
+
+    fn writer() -> (Writer, Arc<Shared>, Arc<Told>) {
+        let shared = Arc::new(Shared::new(Place::Memory(Mutex::new(open::memory().unwrap()))));
+        let told = Arc::new(Told::default());
+        let _ = shared.journal.set(Journal::new(vec![told.clone()]));
+        (Writer::new(Arc::clone(&shared), None, NEVER, true), shared, told)
+    }
+
+    fn call(id: usize, body: usize) -> FinishedCall {
+        let record = crate::journal::CallRecord {
+            call: format!("c{id}"),
+            ended: id as u64,
+            ..Default::default()
+        };
+        // Digits at random: nothing that a deflate could make smaller.
+        let body: String = (0..body).map(|_| rand::random_range('0'..='9')).collect();
+        let event = TimelineEvent {
+            at: 1,
+            kind: crate::journal::Kind::Sip,
+            direction: None,
+            from: None,
+            to: None,
+            title: "INVITE".into(),
+            detail: Default::default(),
+            body: Some(body.into()),
+        };
+        FinishedCall { record, timeline: Timeline { events: vec![event], ..Timeline::default() } }
+    }
+
+    /// How many pages the database may have, as a full disk would have it.
+    fn pages(shared: &Shared, most: i64) {
+        let Place::Memory(connection) = &shared.place else { return };
+        let connection = locked(connection);
+        connection.pragma_update_and_check(None, "max_page_count", most, |_| Ok(())).unwrap();
+    }
+
+    fn rows(shared: &Shared) -> i64 {
+        let Place::Memory(connection) = &shared.place else { return 0 };
+        locked(connection).query_row("SELECT count(*) FROM calls", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_full_disk_loses_nothing_that_fits_into_memory() {
+        let (mut writer, shared, told) = writer();
+        writer.take(&call(0, 10));
+        writer.flush();
+        assert_eq!((rows(&shared), told.0.lock().unwrap().len()), (1, 0));
+
+        pages(&shared, 1);
+        for id in 1..=100 {
+            writer.take(&call(id, 1000));
+            writer.flush();
+        }
+        assert!(writer.is_failing() && shared.failing.load(Relaxed));
+        assert!(rows(&shared) < 50, "there was room");
+        let faults = told.0.lock().unwrap().clone();
+        assert_eq!(faults.len(), 1, "once, not at each try: {faults:?}");
+        assert!(faults[0].as_ref().unwrap().contains("full"), "{faults:?}");
+
+        pages(&shared, 1_000_000);
+        writer.flush();
+        assert!(!writer.is_failing() && !shared.failing.load(Relaxed));
+        assert_eq!(rows(&shared), 101);
+        assert_eq!(told.0.lock().unwrap().last(), Some(&None));
+        assert_eq!((shared.kept.load(Relaxed), shared.dropped.load(Relaxed)), (101, 0));
+    }
+
+    #[test]
+    fn the_oldest_go_when_memory_is_full_too_and_are_counted() {
+        let (mut writer, shared, told) = writer();
+        pages(&shared, 1);
+        for id in 0..MAX_WAITING + 10 {
+            writer.take(&call(id, 0));
+        }
+        writer.flush();
+        assert_eq!(shared.dropped.load(Relaxed), 10);
+        pages(&shared, 1_000_000);
+        writer.flush();
+        assert_eq!(rows(&shared), MAX_WAITING as i64);
+        let Place::Memory(connection) = &shared.place else { return };
+        let oldest: i64 = locked(connection)
+            .query_row("SELECT min(ended) FROM calls", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(oldest, 10);
+
+        writer.tell();
+        assert_eq!(
+            told.0.lock().unwrap().last(),
+            Some(&Some("10 finished calls were not kept".to_owned()))
+        );
+        writer.tell();
+        assert_eq!(told.0.lock().unwrap().last(), Some(&None));
+    }
+
+    #[test]
+    fn large_calls_wait_within_a_bound() {
+        let (mut writer, shared, _) = writer();
+        writer.most_bytes = 20_000;
+        for id in 0..30 {
+            writer.take(&call(id, 2000));
+            assert!(writer.waiting_bytes <= writer.most_bytes);
+        }
+        assert!(shared.dropped.load(Relaxed) > 0);
+        let sum: usize = writer.waiting.iter().map(Encoded::size).sum();
+        assert_eq!(writer.waiting_bytes, sum);
+    }
+
+    #[test]
+    fn a_call_that_comes_twice_is_there_once() {
+        let (mut writer, shared, _) = writer();
+        for _ in 0..2 {
+            writer.take(&call(1, 10));
+            writer.flush();
+        }
+        assert_eq!(rows(&shared), 1);
+        assert_eq!(shared.dropped.load(Relaxed), 0);
+    }
+}

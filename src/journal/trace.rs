@@ -1,0 +1,138 @@
+//! The SIP of single DNs in the log, switched on and off at run time.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::sip::{Direction, Traced};
+
+use super::sip::Glance;
+
+/// DNs at a time: a trace is for looking at one agent's trouble, not at a day of all of them.
+pub const MAX_TRACED: usize = 32;
+
+/// For how long one may be left on; it ends by itself then.
+pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Call-IDs of a DN's own that are followed: answers and in-dialog requests name others, too.
+const MAX_CALL_IDS: usize = 64;
+
+/// Which DNs are traced, until when.
+#[derive(Default)]
+pub struct Traces {
+    traced: Mutex<HashMap<String, Followed>>,
+}
+
+struct Followed {
+    until: Instant,
+    call_ids: VecDeque<String>,
+}
+
+/// There are [`MAX_TRACED`] already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{MAX_TRACED} DNs are traced already; switch one of them off first")]
+pub struct TooMany;
+
+impl Traces {
+    /// Once more for the same DN sets its time anew. `time` is cut to [`LONGEST`].
+    ///
+    /// # Errors
+    /// As many are traced as can be.
+    pub fn start(&self, dn: &str, time: Duration, now: Instant) -> Result<(), TooMany> {
+        let mut traced = self.lock();
+        traced.retain(|_, one| one.until > now);
+        if traced.len() >= MAX_TRACED && !traced.contains_key(dn) {
+            return Err(TooMany);
+        }
+        let until = now + time.min(LONGEST);
+        let fresh = Followed { until, call_ids: VecDeque::new() };
+        traced.entry(dn.to_owned()).or_insert(fresh).until = until;
+        Ok(())
+    }
+
+    /// Whether it was on.
+    pub fn stop(&self, dn: &str) -> bool {
+        self.lock().remove(dn).is_some()
+    }
+
+    /// How long it will go on.
+    pub fn left(&self, dn: &str, now: Instant) -> Option<Duration> {
+        let traced = self.lock();
+        let until = traced.get(dn)?.until;
+        Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+
+    /// The traced DN that a message is about, by a number in it or by its Call-ID.
+    fn whose(&self, glance: &Glance<'_>, now: Instant) -> Option<String> {
+        let mut traced = self.lock();
+        if traced.is_empty() {
+            return None;
+        }
+        traced.retain(|_, one| one.until > now);
+        for (dn, one) in traced.iter_mut() {
+            let known = one.call_ids.iter().any(|id| id == glance.call_id);
+            if known || glance.users().any(|user| user == dn) {
+                if !known {
+                    if one.call_ids.len() == MAX_CALL_IDS {
+                        one.call_ids.pop_front();
+                    }
+                    one.call_ids.push_back(glance.call_id.to_owned());
+                }
+                return Some(dn.clone());
+            }
+        }
+        None
+    }
+
+    /// Into the log if it is about a traced DN: level info, target `sip_trace`.
+    pub(super) fn show(&self, glance: &Glance<'_>, traced: &Traced, text: &str) {
+        let Some(dn) = self.whose(glance, Instant::now()) else { return };
+        let direction = match traced.direction {
+            Direction::In => "in",
+            Direction::Out => "out",
+        };
+        let call_id = glance.call_id;
+        tracing::info!(target: "sip_trace", dn, direction, peer = %traced.peer, call_id, "\n{text}");
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
+        self.traced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REGISTER: &str = "REGISTER sip:h SIP/2.0\r\nFrom: <sip:5001@h>\r\nTo: <sip:5001@h>\r\n\
+                            Call-ID: r\r\nCSeq: 1 REGISTER\r\n\r\n";
+    const ANSWER: &str = "SIP/2.0 200 OK\r\nCall-ID: r\r\nCSeq: 1 REGISTER\r\n\r\n";
+
+    #[test]
+    fn a_dn_is_traced_until_its_time_is_over() {
+        let (traces, now) = (Traces::default(), Instant::now());
+        let whose = |text: &str, at| traces.whose(&Glance::new(text), at);
+        assert_eq!(whose(REGISTER, now), None);
+        traces.start("5001", Duration::from_secs(60), now).unwrap();
+        assert_eq!(whose(ANSWER, now), None, "nothing says that it is this DN's");
+        assert_eq!(whose(REGISTER, now).as_deref(), Some("5001"));
+        assert_eq!(whose(ANSWER, now).as_deref(), Some("5001"), "by its Call-ID");
+        assert_eq!(traces.left("5001", now), Some(Duration::from_secs(60)));
+        let later = now + Duration::from_secs(60);
+        assert_eq!((whose(REGISTER, later), traces.left("5001", later)), (None, None));
+        assert!(!traces.stop("5001"), "it has gone by itself");
+    }
+
+    #[test]
+    fn so_many_and_so_long_at_most() {
+        let (traces, now) = (Traces::default(), Instant::now());
+        for n in 0..MAX_TRACED {
+            traces.start(&n.to_string(), Duration::MAX, now).unwrap();
+        }
+        assert_eq!(traces.left("0", now), Some(LONGEST));
+        assert_eq!(traces.start("more", LONGEST, now), Err(TooMany));
+        assert_eq!(traces.start("0", LONGEST, now), Ok(()), "one that is on");
+        assert!(traces.stop("0"));
+        assert_eq!(traces.start("more", LONGEST, now), Ok(()));
+    }
+}
