@@ -17,14 +17,14 @@ cargo deb --no-build --profile dev --strip --fast --quiet --output "$package" 2>
   fail "cargo deb: $(cat target/deploy/cargo-deb.log)"
 
 contents=$(dpkg-deb -c "$package" | awk '{ print $1, $2, $6 }')
-for file in '-rwxr-xr-x root/root ./usr/bin/wrtc-gateway' \
-  '-rw-r--r-- root/root ./etc/wrtc-gateway/gw.toml' \
-  '-rw-r--r-- root/root ./usr/lib/systemd/system/wrtc-gateway.service' \
-  '-rw-r--r-- root/root ./usr/lib/sysctl.d/60-wrtc-gateway.conf' \
-  '-rw-r--r-- root/root ./usr/share/doc/wrtc-gateway/copyright' \
-  '-rw-r--r-- root/root ./usr/share/doc/wrtc-gateway/quick-start.md' \
-  '-rw-r--r-- root/root ./usr/share/doc/wrtc-gateway/configuration.md' \
-  '-rw-r--r-- root/root ./usr/share/doc/wrtc-gateway/examples/gw.toml'; do
+for file in '-rwxr-xr-x 0/0 ./usr/bin/wrtc-gateway' \
+  '-rw-r--r-- 0/0 ./etc/wrtc-gateway/gw.toml' \
+  '-rw-r--r-- 0/0 ./usr/lib/systemd/system/wrtc-gateway.service' \
+  '-rw-r--r-- 0/0 ./usr/lib/sysctl.d/60-wrtc-gateway.conf' \
+  '-rw-r--r-- 0/0 ./usr/share/doc/wrtc-gateway/copyright' \
+  '-rw-r--r-- 0/0 ./usr/share/doc/wrtc-gateway/quick-start.md' \
+  '-rw-r--r-- 0/0 ./usr/share/doc/wrtc-gateway/configuration.md' \
+  '-rw-r--r-- 0/0 ./usr/share/doc/wrtc-gateway/examples/gw.toml'; do
   grep -qxF -- "$file" <<<"$contents" || fail "not in the package: $file, but:
 $contents"
 done
