@@ -37,7 +37,7 @@ version=$(dpkg-deb -f "$package" Version)
   fail "deploy/debian/changelog is not of $version"
 
 # A closed bug is only for Debian's own; the package is not in Debian's archive.
-lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs,bad-distribution-in-changes-file,no-changelog \
+lintian --allow-root --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs,bad-distribution-in-changes-file,no-changelog \
   "$package" || fail "lintian"
 echo "package: $version, $(du -h "$package" | cut -f1), $depends"
 
