@@ -19,6 +19,7 @@ pub mod agent;
 pub mod call;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod gateway;
 pub mod http;
 pub mod journal;

@@ -1,16 +1,19 @@
-//! The command line: `serve`, `demo`, `check`, `healthcheck`.
+//! The command line: `serve`, `demo`, `check`, `doctor`, `healthcheck`.
 
 mod cli;
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use wrtc_gateway::config::{Config, ConfigErrors};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use wrtc_gateway::config::{Config, ConfigErrors, Sources};
+use wrtc_gateway::gateway::{Life, Running};
 use wrtc_gateway::secret::Secret;
-use wrtc_gateway::{demo, gateway, telemetry};
+use wrtc_gateway::{demo, doctor, gateway, telemetry};
 
 /// A WebRTC gateway for Genesys SIP Server, Asterisk and their kin.
 #[derive(Debug, Parser)]
@@ -58,6 +61,17 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Look at what keeps calls from working: ports, addresses, certificates, DNS, the SIP servers, the host. Prints what
+    /// the firewall has to let in. Disturbs no gateway that runs.
+    ///
+    /// Exit codes: 0 all is well, 1 there are warnings, 2 something fails.
+    Doctor {
+        #[command(flatten)]
+        source: Source,
+        /// Print JSON for programs.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args, Clone, Default)]
@@ -71,8 +85,16 @@ struct Source {
 }
 
 impl Source {
+    fn sources(&self) -> Sources {
+        Sources {
+            file: self.config.clone(),
+            environment: environment().collect(),
+            sets: self.sets.clone(),
+        }
+    }
+
     fn load(&self) -> Result<Config, ConfigErrors> {
-        Config::load(self.config.as_deref(), environment(), &self.sets)
+        self.sources().read().map(|reading| reading.config)
     }
 }
 
@@ -88,6 +110,7 @@ fn main() -> ExitCode {
         Command::Check(source) => check(&source),
         Command::Healthcheck { source, ready } => healthcheck(&source, ready),
         Command::Serve(source) => serve(&source),
+        Command::Doctor { source, json } => run_doctor(&source, json),
         Command::Demo { source, password, json, contact_centre } => {
             run_demo(&source, password.map(Secret::new), json, contact_centre)
         }
@@ -119,18 +142,95 @@ fn healthcheck(source: &Source, ready: bool) -> ExitCode {
     }
 }
 
-fn serve(source: &Source) -> ExitCode {
+fn run_doctor(source: &Source, json: bool) -> ExitCode {
+    const FAILS: u8 = 2;
     let config = match source.load() {
         Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(FAILS);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            return ExitCode::from(FAILS);
+        }
+    };
+    let report = runtime.block_on(doctor::examine(&config));
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if json {
+        println!("{}", report.json());
+    } else {
+        print!("{}", report.text(colour));
+    }
+    ExitCode::from(report.exit_code())
+}
+
+fn serve(source: &Source) -> ExitCode {
+    let sources = source.sources();
+    let reading = match sources.read() {
+        Ok(reading) => reading,
         Err(errors) => return fail(&errors),
     };
-    in_runtime(&config, async |config| {
+    in_runtime(&reading.config.clone(), async |config| {
+        let mut signals = Signals::new()?;
         let running = gateway::start(config).await?;
+        running.gateway.set_sources(sources, reading).await;
         println!("serving at {}/", running.base_url());
-        stop_signal().await;
+        until_told(&running, &mut signals).await;
         running.stop().await;
         Ok(())
     })
+}
+
+/// SIGTERM, SIGHUP, Ctrl-C.
+struct Signals {
+    terminate: Signal,
+    hangup: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Any of them: a demo has nothing to finish and nothing to read again.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.hangup.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// SIGTERM lets calls finish, a second one does not, and neither does Ctrl-C: whoever sits before the
+/// terminal has meant it. SIGHUP reads the configuration again.
+async fn until_told(running: &Running, signals: &mut Signals) {
+    loop {
+        tokio::select! {
+            () = running.drained() => return,
+            _ = signals.interrupt.recv() => return,
+            _ = signals.terminate.recv() => match running.gateway.life() {
+                Life::Serving => {
+                    running.gateway.drain();
+                }
+                Life::Draining { .. } | Life::Stopping => return,
+            },
+            // What came of it is in the log.
+            _ = signals.hangup.recv() => {
+                let gateway = running.gateway.clone();
+                tokio::spawn(async move { gateway.reload().await });
+            }
+        }
+    }
 }
 
 fn run_demo(
@@ -151,7 +251,7 @@ fn run_demo(
         print!("{}", running.greeting());
         running.listen_to_keyboard();
         running.report_calls(json);
-        stop_signal().await;
+        Signals::new()?.stop().await;
         running.stop().await;
         Ok(())
     })
@@ -181,20 +281,4 @@ where
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("{error}");
     ExitCode::FAILURE
-}
-
-/// Ctrl-C or SIGTERM.
-async fn stop_signal() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminate => {}
-    }
 }

@@ -4,6 +4,7 @@
 //! lock, a wake-up and the connections' testimony around it; [`Sessions`] is the table of them.
 
 mod delivery;
+mod lifecycle;
 pub mod mailbox;
 mod session;
 mod sessions;
@@ -11,6 +12,7 @@ mod softphone;
 mod types;
 
 pub use delivery::{Delivery, Evidence, Verdict};
+pub use lifecycle::{Draining, ReloadError, Reloaded};
 pub use session::{Poll, Polled, Session, Tap};
 pub use sessions::Sessions;
 pub use softphone::Softphone;

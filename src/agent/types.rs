@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::secret::Secret;
 use crate::wire::FromBrowser;
 
-use super::Session;
+use super::{Draining, ReloadError, Reloaded, Session};
 
 /// Which HTTP surface drives a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -316,6 +316,16 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Answer<'a, Result<(), MessageError>>;
 
     fn health(&self) -> Health;
+
+    /// Begins to let go: see [`Draining`]. A second time it only tells how that stands.
+    fn drain(&self) -> Draining {
+        Draining::default()
+    }
+
+    /// Reads the configuration again.
+    fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadError>> {
+        Box::pin(async { Err(ReloadError::NoSources) })
+    }
 
     /// The STUN and TURN servers that this user's browser may use, none unless configured.
     fn ice_servers(&self, _user: &Identity) -> IceServers {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::load::Loader;
 use super::parse::{self, Raw, Wrong, wrong};
 use super::types::{CallStore, Hep, Journal};
+use crate::journal::Target;
 
 /// Ten years: what has to stay longer belongs into an archive.
 const KEEP_DAYS: RangeInclusive<u64> = 1..=3650;
@@ -24,7 +25,8 @@ const DAY: u64 = 86_400;
 
 impl Loader {
     pub(super) fn journal(&mut self) -> Journal {
-        Journal { store: self.call_store(), hep: self.hep() }
+        let call_records = self.take("journal.call_records", call_records).flatten();
+        Journal { store: self.call_store(), hep: self.hep(), call_records }
     }
 
     fn call_store(&mut self) -> CallStore {
@@ -70,6 +72,14 @@ fn file(raw: &Raw) -> Result<Option<PathBuf>, Wrong> {
         ));
     }
     Ok(Some(path))
+}
+
+/// `-` for standard output, empty for nowhere.
+fn call_records(raw: &Raw) -> Result<Option<Target>, Wrong> {
+    match raw.text()? {
+        "-" => Ok(Some(Target::Stdout)),
+        _ => Ok(file(raw)?.map(Target::File)),
+    }
 }
 
 fn hep_target(raw: &Raw) -> Result<Option<(String, u16)>, Wrong> {

@@ -63,6 +63,7 @@ pub const KEYS: &[&str] = &[
     "journal.keep_days",
     "journal.max_megabytes",
     "journal.keep_bodies",
+    "journal.call_records",
     "journal.hep",
     "journal.hep_capture_id",
     "journal.hep_password_file",

@@ -12,6 +12,7 @@ use figment::{Profile, Provider};
 use super::fault::{ConfigErrors, Fault, Origin};
 use super::keys::{self, KEYS};
 use super::parse::{self, Raw, Wrong};
+use super::sources::Reading;
 use super::tokens;
 use super::types::*;
 use crate::media::{OPUS_COMPLEXITY, TonePlan};
@@ -70,6 +71,15 @@ impl Config {
         env: impl IntoIterator<Item = (String, String)>,
         sets: &[String],
     ) -> Result<Config, ConfigErrors> {
+        Self::read(defaults, file, env, sets).map(|reading| reading.config)
+    }
+
+    pub(super) fn read(
+        defaults: &[String],
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+        sets: &[String],
+    ) -> Result<Reading, ConfigErrors> {
         let mut loader = Loader::default();
         loader.read_pairs(defaults, &Origin::Default);
         if let Some(path) = file {
@@ -79,7 +89,10 @@ impl Config {
         loader.read_pairs(sets, &Origin::Set);
         let config = loader.build();
         match config {
-            Some(config) if loader.faults.is_empty() => Ok(config),
+            Some(config) if loader.faults.is_empty() => {
+                let values = loader.values.iter().map(|(key, (_, raw))| (key, raw.shown()));
+                Ok(Reading::new(config, values))
+            }
             _ => Err(ConfigErrors(loader.faults)),
         }
     }

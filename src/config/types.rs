@@ -331,6 +331,8 @@ pub struct Journal {
     pub store: CallStore,
     /// Where SIP is shown as it happens; `None`: nowhere.
     pub hep: Option<Hep>,
+    /// Where each finished call's line of JSON goes; `None`: nowhere.
+    pub call_records: Option<crate::journal::Target>,
 }
 
 /// Finished calls, and how long they stay.

@@ -16,7 +16,7 @@ use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
 use crate::wire::{DataPair, FromBrowser, RoapError, RoapIds, ToBrowser};
 
 use super::agent_task::{AgentTask, notice};
-use super::calls::{ActiveLine, CallInfo, MEDIA_EVENTS, QUALITY_PAUSE, new_seed};
+use super::calls::{ActiveLine, CallInfo, FIRST_SOUND, MEDIA_EVENTS, new_seed};
 use super::taps::Said;
 
 impl AgentTask {
@@ -147,7 +147,7 @@ impl AgentTask {
 
     pub(super) fn check_room(&self) -> Result<(), MessageError> {
         let calls = self.line.as_ref().map_or(0, |line| line.line.calls());
-        if calls >= self.shared.config.agents.max_calls {
+        if calls >= self.shared.settings.load().config.agents.max_calls {
             return Err(MessageError::WrongState("there is a call already".into()));
         }
         if self.registers && !self.registered {
@@ -256,7 +256,7 @@ impl AgentTask {
             return Err(MessageError::WrongState(text.into()));
         }
         let to = callable(to.as_deref(), &self.session)?;
-        let config = self.shared.call_config.clone();
+        let config = self.shared.settings.load().call.clone();
         let ready = self.check_room().and_then(|()| {
             let offer = FirstOffer::parse(ids, sdp, attached, &config)?;
             Ok((offer, self.open_media().map_err(MessageError::Unavailable)?))
@@ -285,10 +285,10 @@ impl AgentTask {
             return self.refuse(session, invited, 480, "the agent's browser is not there");
         }
         let calls = self.line.as_ref().map_or(0, |line| line.line.calls());
-        if replaces.is_none() && calls >= self.shared.config.agents.max_calls {
+        if replaces.is_none() && calls >= self.shared.settings.load().config.agents.max_calls {
             return self.refuse(session, invited, 486, "Busy Here");
         }
-        let config = self.shared.call_config.clone();
+        let config = self.shared.settings.load().call.clone();
         let offer = match InviteOffer::parse(&invited, &config) {
             Ok(offer) => offer,
             Err(error) => return self.refuse(session, invited, 488, &error.to_string()),
@@ -374,8 +374,8 @@ impl AgentTask {
         media: mpsc::Receiver<(MediaId, MediaEvent)>,
     ) {
         let (calls, known) = (Vec::new(), Vec::new());
-        let quality_due = Instant::now() + QUALITY_PAUSE;
-        let line = ActiveLine { line, bridge, media, calls, known, quality_due };
+        let sound_due = Instant::now() + FIRST_SOUND;
+        let line = ActiveLine { line, bridge, media, calls, known, sound_due, heard: false };
         self.line = Some(Box::new(line));
     }
 
@@ -495,9 +495,9 @@ impl AgentTask {
     pub(super) fn handle_timeout(&mut self) {
         let now = Instant::now();
         let Some(line) = &mut self.line else { return };
-        if let Some((call, stats)) = line.quality(now) {
+        if let Some((call, what)) = line.sound(now) {
             let about = About::call(self.session.identity().user(), &call.id);
-            self.shared.journal.note(about, What::Quality(Box::new(stats)));
+            self.shared.journal.note(about, what);
         }
         if line.line.poll_timeout().is_some_and(|at| at <= now) {
             line.line.handle_timeout(now);

@@ -84,15 +84,19 @@ impl AgentTask {
             self.enter();
         }
         let ended = self.session.ended().clone();
-        let shutdown = self.shared.shutdown.clone();
+        let shared = Arc::clone(&self.shared);
         while self.signed_out.is_none() {
             let deadline = self.line.as_ref().map(|line| {
-                line.line.poll_timeout().map_or(line.quality_due, |at| at.min(line.quality_due))
+                line.line.poll_timeout().map_or(line.sound_due, |at| at.min(line.sound_due))
             });
             tokio::select! {
                 () = ended.cancelled() => break,
                 // A sign-in under way is in no table yet, so that nobody else would end it.
-                () = shutdown.cancelled() => self.session.end(EndReason::Shutdown),
+                () = shared.shutdown.cancelled() => self.session.end(EndReason::Shutdown),
+                // Nobody could call this agent here, and elsewhere somebody can.
+                () = shared.drain.begun(), if self.line.is_none() => {
+                    self.session.end(EndReason::Shutdown);
+                }
                 Some(request) = self.requests.recv() => self.handle_request(request),
                 event = self.sip.next_event() => {
                     if self.handle_sip(event).is_break() {

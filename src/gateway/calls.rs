@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::agent::Session;
 use crate::call::{CallDirection, CallEnd, Line, MediaCommand, Seed};
-use crate::journal::{CallRecord, LegRecord, unix_ms};
+use crate::journal::{CallRecord, LegRecord, What, unix_ms};
 use crate::media::{Bridge, BrowserLocal, CallStats, MediaEvent, MediaId, RoundTrips, StreamStats};
 use crate::sip::{Invited, Party, SessionId};
 use crate::wire::{AudioStatistics, CallStatistics, Envelope, StreamStatistics, ToBrowser};
@@ -16,7 +16,11 @@ use crate::wire::{AudioStatistics, CallStatistics, Envelope, StreamStatistics, T
 const MAX_KNOWN: usize = 16;
 
 /// As often as the media plane scores a stream: a point of a call's quality tells of as long.
-pub(super) const QUALITY_PAUSE: Duration = Duration::from_secs(5);
+const QUALITY_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the browser is heard. The media plane tells of the SIP side's first
+/// packet by itself; to ask after the browser's costs the packets nothing.
+pub(super) const FIRST_SOUND: Duration = Duration::from_millis(250);
 
 /// Media events that may wait: some hundred come in ten seconds at most, and nobody waits for one.
 pub(super) const MEDIA_EVENTS: usize = 64;
@@ -29,8 +33,10 @@ pub(super) struct ActiveLine {
     pub calls: Vec<CallInfo>,
     /// Whom the browser has been told to be in a call with, the latest last.
     pub known: Vec<String>,
-    /// When to note next how it sounds.
-    pub quality_due: Instant,
+    /// When to look next how it sounds.
+    pub sound_due: Instant,
+    /// The browser has been heard.
+    pub heard: bool,
 }
 
 /// What is known of one of its calls beyond the core's business.
@@ -209,16 +215,22 @@ impl ActiveLine {
         }
     }
 
-    /// How the current call has sounded so far, every few seconds and where there is any sound.
-    pub fn quality(&mut self, now: Instant) -> Option<(&CallInfo, CallStats)> {
-        if now < self.quality_due {
+    /// What there is to note of the current call's sound: that it is heard, and every few seconds how.
+    pub fn sound(&mut self, now: Instant) -> Option<(&CallInfo, What)> {
+        if now < self.sound_due {
             return None;
         }
-        self.quality_due = now + QUALITY_PAUSE;
+        let stats = self.bridge.stats();
+        let first = stats.from_browser.packets > 0 && !std::mem::replace(&mut self.heard, true);
+        self.heard = stats.from_browser.packets > 0;
+        self.sound_due = now + if self.heard { QUALITY_PAUSE } else { FIRST_SOUND };
         let call = self.current()?;
-        let stats = self.bridge.stats().since(&call.before);
-        let heard = stats.from_browser.packets + stats.from_sip.packets > 0;
-        heard.then_some((call, stats))
+        let stats = stats.since(&call.before);
+        let any = stats.from_browser.packets + stats.from_sip.packets > 0;
+        match first {
+            true => Some((call, What::BrowserMedia)),
+            false => any.then(|| (call, What::Quality(Box::new(stats)))),
+        }
     }
 
     /// Carries out a command. Some bring new parameters that the core wants to hear of.

@@ -5,13 +5,21 @@
 //! that the SIP server begins with an INVITE of its own among it, and leaves when the line is free.
 //! Nobody is unregistered: the binding is the next gateway's, or this one's when it is back.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::SignInError;
 
 /// For how long a client that is turned away is asked to wait. Short, because the drain may be over
 /// with any call's end; long enough that a thousand pages cost nothing.
-pub(super) const COME_BACK: Duration = Duration::from_secs(5);
+const COME_BACK: Duration = Duration::from_secs(5);
+
+/// What a sign-in is told meanwhile.
+pub(super) fn come_back() -> SignInError {
+    SignInError::Draining { retry_after_seconds: COME_BACK.as_secs() }
+}
 
 /// How often it is looked whether the last call is over.
 const LOOK: Duration = Duration::from_millis(100);
@@ -31,45 +39,34 @@ pub enum Life {
     Stopping,
 }
 
-/// When it has to be over, once it has begun.
+/// Whether it has begun, and when it has to be over.
+#[derive(Default)]
 pub(super) struct Drain {
-    until: watch::Sender<Option<Instant>>,
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self { until: watch::Sender::new(None) }
-    }
+    until: OnceLock<Instant>,
+    begun: CancellationToken,
 }
 
 impl Drain {
     /// False when it had begun already; its limit stays then.
     pub fn begin(&self, until: Instant) -> bool {
-        self.until.send_if_modified(|known| {
-            let first = known.is_none();
-            *known = Some(known.unwrap_or(until));
-            first
-        })
+        let first = self.until.set(until).is_ok();
+        self.begun.cancel();
+        first
     }
 
     pub fn until(&self) -> Option<Instant> {
-        *self.until.borrow()
+        self.until.get().copied()
     }
 
     /// Returns once it has begun.
-    pub async fn begun(&self) -> Instant {
-        let mut until = self.until.subscribe();
-        match until.wait_for(Option::is_some).await.map(|until| *until) {
-            Ok(Some(until)) => until,
-            // The sender is this very value.
-            _ => std::future::pending().await,
-        }
+    pub async fn begun(&self) {
+        self.begun.cancelled().await;
     }
 
     /// Returns when it is over: no call is left, or its time is.
     pub async fn over(&self, calls: impl Fn() -> usize) {
-        let until = self.begun().await;
-        while calls() > 0 && Instant::now() < until {
+        self.begun().await;
+        while calls() > 0 && self.until().is_some_and(|until| Instant::now() < until) {
             tokio::time::sleep(LOOK).await;
         }
     }

@@ -10,10 +10,11 @@ mod bindings;
 mod calls;
 mod commands;
 mod drain;
-mod names;
-mod network;
+pub(crate) mod names;
+pub(crate) mod network;
+mod reload;
 mod servers;
-mod start;
+pub(crate) mod start;
 mod taps;
 mod tls_watch;
 mod turn;
@@ -25,20 +26,21 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::agent::{
-    Answer, Backend, EndReason, Health, IceServers, Identity, LineCommand, LineState, MessageError,
-    Session, Sessions, SignIn, SignInError, Tap,
+    Answer, Backend, Draining, EndReason, Health, IceServers, Identity, LineCommand, LineState,
+    MessageError, ReloadError, Reloaded, Session, Sessions, SignIn, SignInError, Tap,
 };
 use crate::call::{CallConfig, DigitsBy};
-use crate::config::{Config, DtmfBy, ReliableProvisional};
+use crate::config::{Config, DtmfBy, Network, ReliableProvisional, Reload, SipServer};
 use crate::journal::{About, Journal, What};
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
+use crate::sip::transport::tls::TlsFiles;
 use crate::sip::{Credentials, Endpoint, RegistrationStatus, Reliable, SessionTimer, UaConfig};
 use crate::wire::FromBrowser;
 
@@ -47,6 +49,7 @@ use bindings::Bindings;
 use drain::Drain;
 pub use drain::Life;
 use names::Names;
+use reload::{Reloader, Settings};
 use servers::Watcher;
 pub use start::{Running, StartError, start};
 use turn::Ice;
@@ -100,8 +103,14 @@ pub struct Registration {
 
 /// Everything the tasks share.
 pub(crate) struct Shared {
-    config: Config,
-    call_config: CallConfig,
+    settings: ArcSwap<Settings>,
+    /// Where SIP is taken from besides the servers.
+    networks: Arc<ArcSwap<Vec<Network>>>,
+    server_list: watch::Sender<Vec<SipServer>>,
+    tls_files: watch::Sender<TlsFiles>,
+    /// Others that take a new configuration.
+    parts: Mutex<Vec<Arc<dyn Reload>>>,
+    reloader: tokio::sync::Mutex<Option<Reloader>>,
     journal: Journal,
     /// Tells the journal what sessions' polls take.
     polls: Arc<dyn Tap>,
@@ -143,13 +152,19 @@ impl Gateway {
         engine: Engine,
         ice: Ice,
         names: Names,
+        networks: Arc<ArcSwap<Vec<Network>>>,
     ) -> Self {
-        let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names, journal.clone());
-        let call_config = call_config(&config);
+        let (server_list, list) = watch::channel(config.sip.servers.clone());
+        let (tls_files, named_files) = watch::channel(start::tls_files(&config.sip.tls));
+        let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names, list, journal.clone());
         let gateway = Self {
             shared: Arc::new(Shared {
-                config,
-                call_config,
+                settings: Settings::new(config),
+                networks,
+                server_list,
+                tls_files,
+                parts: Mutex::default(),
+                reloader: tokio::sync::Mutex::default(),
                 polls: Arc::new(taps::Polls(journal.clone())),
                 journal,
                 endpoint,
@@ -175,7 +190,7 @@ impl Gateway {
         gateway.shared.tasks.spawn(watcher.run(gateway.shared.shutdown.clone()));
         gateway.shared.tasks.spawn(tls_watch::keep_current(
             gateway.shared.endpoint.clone(),
-            start::tls_files(&gateway.shared.config.sip.tls),
+            named_files,
             gateway.shared.shutdown.clone(),
         ));
         gateway
@@ -225,6 +240,10 @@ impl Gateway {
         }
     }
 
+    fn is_leaving(&self) -> bool {
+        self.life() != Life::Serving
+    }
+
     fn calls(&self) -> usize {
         self.shared.active_calls.load(Ordering::Relaxed)
     }
@@ -232,7 +251,7 @@ impl Gateway {
     /// Takes nobody new from now on, and ends with the last call; see [`Running::drained`]. Again it does
     /// nothing.
     pub fn drain(&self) -> Life {
-        let limit = self.shared.config.lifecycle.drain;
+        let limit = self.shared.settings.load().config.lifecycle.drain;
         if self.shared.drain.begin(Instant::now() + limit) {
             let calls = self.calls();
             info!(calls, limit_s = limit.as_secs(), "draining");
@@ -270,9 +289,8 @@ impl Gateway {
 
     async fn try_sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
         let shared = &self.shared;
-        if shared.shutdown.is_cancelled() || shared.drain.until().is_some() {
-            let retry_after_seconds = drain::COME_BACK.as_secs();
-            return Err(SignInError::Draining { retry_after_seconds });
+        if self.is_leaving() {
+            return Err(drain::come_back());
         }
         check_id(request.identity.user())?;
         if let Some(other) =
@@ -312,8 +330,8 @@ impl Gateway {
             // A task that drops its end was stopped before it could say why.
             Ok(Err(_)) | Err(_) => {
                 session.end(EndReason::RegistrationLost);
-                return Err(match shared.shutdown.is_cancelled() {
-                    true => SignInError::Busy("it is stopping"),
+                return Err(match self.is_leaving() {
+                    true => drain::come_back(),
                     false => SignInError::NoAnswer,
                 });
             }
@@ -323,7 +341,8 @@ impl Gateway {
     }
 
     fn user_agent_config(&self, request: &SignIn) -> Result<UaConfig, SignInError> {
-        let sip = &self.shared.config.sip;
+        let settings = self.shared.settings.load();
+        let sip = &settings.config.sip;
         let current = self.shared.link.current.borrow().clone();
         let current = current.map_err(|why| SignInError::Unavailable(why.as_ref().to_owned()))?;
         let user = request.identity.user().to_owned();
@@ -438,6 +457,19 @@ impl Backend for Gateway {
         })
     }
 
+    fn drain(&self) -> Draining {
+        match Gateway::drain(self) {
+            Life::Draining { calls, until } => {
+                Draining { calls, left: until.saturating_duration_since(Instant::now()) }
+            }
+            Life::Serving | Life::Stopping => Draining::default(),
+        }
+    }
+
+    fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadError>> {
+        Box::pin(self.reload())
+    }
+
     fn health(&self) -> Health {
         Health {
             registered_agents: self.shared.registered.load(Ordering::Relaxed),
@@ -481,12 +513,11 @@ fn call_config(config: &Config) -> CallConfig {
 
 /// Ends sessions whose clients have gone without a word.
 async fn sweep_leases(shared: Arc<Shared>) {
-    let lease = shared.config.agents.lease;
-    let pause = (lease / 4).clamp(Duration::from_millis(250), Duration::from_secs(5));
-    let mut ticks = tokio::time::interval(pause);
     loop {
+        let lease = shared.settings.load().config.agents.lease;
+        let pause = (lease / 4).clamp(Duration::from_millis(250), Duration::from_secs(5));
         tokio::select! {
-            _ = ticks.tick() => {}
+            () = tokio::time::sleep(pause) => {}
             () = shared.shutdown.cancelled() => return,
         }
         for session in shared.sessions.expired(Instant::now(), lease) {

@@ -28,8 +28,15 @@ struct Name {
     fault: Option<ResolveError>,
 }
 
+impl Name {
+    fn new(uri: ServerUri, now: Instant) -> Self {
+        let hops = Vec::new();
+        Self { uri, hops, due: Some(now), asked: None, failures: 0, fault: None }
+    }
+}
+
 /// The names with what they stand for.
-pub(super) struct Names {
+pub(crate) struct Names {
     names: Vec<Name>,
     lookup: Arc<dyn Lookup>,
     /// Our socket cannot send to the other family.
@@ -41,16 +48,23 @@ impl Names {
     /// `listen`: where our SIP socket is bound.
     pub fn new(servers: &[SipServer], lookup: Arc<dyn Lookup>, listen: SocketAddr) -> Self {
         let now = Instant::now();
-        let name = |server: &SipServer| Name {
-            uri: uri_of(server),
-            hops: Vec::new(),
-            due: Some(now),
-            asked: None,
-            failures: 0,
-            fault: None,
-        };
-        let names = servers.iter().map(name).collect();
+        let names = servers.iter().map(|server| Name::new(uri_of(server), now)).collect();
         Self { names, lookup, v4_only: listen.is_ipv4(), under_way: JoinSet::new() }
+    }
+
+    /// Another list. Names that stay keep what is known of them.
+    pub fn set(&mut self, servers: &[SipServer]) {
+        let now = Instant::now();
+        // Answers under way would be taken for those of other names.
+        self.under_way = JoinSet::new();
+        let mut old = std::mem::take(&mut self.names);
+        for server in servers {
+            let uri = uri_of(server);
+            let known = old.iter().position(|name| name.uri == uri).map(|at| old.swap_remove(at));
+            let mut name = known.unwrap_or_else(|| Name::new(uri, now));
+            name.due = Some(name.due.unwrap_or(now));
+            self.names.push(name);
+        }
     }
 
     /// All servers in the order of the list.
@@ -165,7 +179,7 @@ impl Names {
     }
 }
 
-fn uri_of(server: &SipServer) -> ServerUri {
+pub(crate) fn uri_of(server: &SipServer) -> ServerUri {
     let transport = server.transport.map(|transport| match transport {
         SipTransport::Udp => Transport::Udp,
         SipTransport::Tcp => Transport::Tcp,

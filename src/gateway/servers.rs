@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::Sip;
+use crate::config::{Sip, SipServer};
 use crate::journal::{About, Journal, What};
 use crate::sip::port::Incoming;
 use crate::sip::servers::{
@@ -23,6 +23,8 @@ use crate::sip::{Claim, ConnectionEvent, Endpoint, Hop, Port, Transport};
 use super::names::Names;
 use super::network;
 
+/// How long the names of a new list may take before it is used as far as it is known.
+const NAMES_RESOLVE: Duration = Duration::from_secs(5);
 /// Answers to pings that wait; a handful is under way at a time.
 const INBOX: usize = 64;
 /// News of agents that wait. When all DNs fail together, a few of them tell enough.
@@ -54,6 +56,8 @@ pub(super) struct Watcher {
     connections: broadcast::Receiver<ConnectionEvent>,
     /// See [`Current::epoch`].
     epoch: u64,
+    /// Another list, once it was changed.
+    list: watch::Receiver<Vec<SipServer>>,
     /// The name each had, and when it was resolved or used in a call last.
     peers: HashMap<Hop, (String, Instant)>,
     journal: Journal,
@@ -61,7 +65,13 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Knows from the start what `names` knows.
-    pub fn new(sip: &Sip, endpoint: &Endpoint, names: Names, journal: Journal) -> (Self, Watched) {
+    pub fn new(
+        sip: &Sip,
+        endpoint: &Endpoint,
+        names: Names,
+        list: watch::Receiver<Vec<SipServer>>,
+        journal: Journal,
+    ) -> (Self, Watched) {
         let (sender, inbox) = mpsc::channel(INBOX);
         let (news_sender, news) = mpsc::channel(NEWS);
         let (current, receiver) = watch::channel(Err(Arc::from("no SIP server is known yet")));
@@ -81,6 +91,7 @@ impl Watcher {
             status: Arc::clone(&status),
             connections: endpoint.connection_events(),
             epoch: 0,
+            list,
             peers: HashMap::new(),
             journal,
         };
@@ -106,6 +117,7 @@ impl Watcher {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = self.names.next() => self.renamed(),
+                Ok(()) = self.list.changed() => self.relisted().await,
                 () = sleep => self.servers.handle_timeout(Instant::now()),
                 Some(incoming) = self.inbox.recv() => {
                     let now = Instant::now();
@@ -159,6 +171,15 @@ impl Watcher {
         let targets = self.names.targets();
         self.take_from(&targets, now);
         self.servers.set_targets(targets, now);
+    }
+
+    /// Registrations move to the first of the new list when it is known where that is, and not before: a
+    /// moment without any server would fail each call that begins in it.
+    async fn relisted(&mut self) {
+        let servers = self.list.borrow_and_update().clone();
+        self.names.set(&servers);
+        self.names.settle(NAMES_RESOLVE).await;
+        self.renamed();
     }
 
     /// SIP is heard from these hosts, and from nobody who was never named: an open SIP port is scanned,
@@ -257,7 +278,8 @@ mod tests {
         let here = endpoint.local_addr();
         let mut names = Names::new(&sip.servers, Arc::new(SystemDns::new()), here);
         names.settle(Duration::from_secs(10)).await;
-        let (mut watcher, watched) = Watcher::new(&sip, &endpoint, names, Journal::default());
+        let (_lists, list) = watch::channel(Vec::new());
+        let (mut watcher, watched) = Watcher::new(&sip, &endpoint, names, list, Journal::default());
         let current = watched.link.current.borrow().clone().unwrap();
         assert_eq!(
             (current.server.to_string(), current.advertise),

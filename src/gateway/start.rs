@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Network};
 use crate::http::{BindError, Server};
 use crate::journal::{Journal, Observer};
-use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds};
+use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds, Tuning};
 use crate::sdp::SrtpPolicy;
 use crate::sip::resolve::SystemDns;
 use crate::sip::transport::tls::{OwnCertificate, TlsFiles};
@@ -91,6 +92,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     } else {
         config.media.advertise.clone()
     };
+    let Tuning { sounds, silence_alarm, opus_complexity } = tuning(&config.media)?;
     let engine = Engine::start(MediaConfig {
         listen,
         tcp_listen: config.media.tcp_listen,
@@ -99,18 +101,20 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         rtp_ports: config.media.rtp_ports.clone(),
         workers: config.media.workers,
         port_rest: PORT_REST,
-        sounds: Sounds { tones: config.media.tones, music: hold_music(&config.media)? },
-        silence_alarm: config.media.silence_alarm,
-        opus_complexity: config.media.opus_complexity,
+        sounds,
+        silence_alarm,
+        opus_complexity,
     })?;
     let named = if advertise.is_empty() { vec![listen.ip()] } else { advertise };
     let (turn, ice) = turn::open(&config.turn, &engine.browser_ports(), &named)?;
     let turn_addrs = turn.as_ref().map(|turn| (turn.local_addr(), turn.tls_addr()));
-    let endpoint = Endpoint::open(endpoint_config(&config.sip))?;
+    let networks = Arc::new(ArcSwap::from_pointee(config.sip.networks.clone()));
+    let endpoint = Endpoint::open(endpoint_config(&config.sip, Arc::clone(&networks)))?;
     let http = config.http.clone();
     let journal = Journal::new(observers(&config));
-    let gateway = Gateway::new(config, journal, endpoint, engine.clone(), ice, names);
+    let gateway = Gateway::new(config, journal, endpoint, engine.clone(), ice, names, networks);
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
+    gateway.add_part(server.reload());
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
     info!(
         http = %http_addr,
@@ -136,27 +140,36 @@ fn observers(_config: &Config) -> Vec<Arc<dyn Observer>> {
     Vec::new()
 }
 
-fn hold_music(media: &config::Media) -> Result<Option<Arc<Music>>, StartError> {
-    let Some(file) = &media.hold_music else { return Ok(None) };
-    match Music::read(file, &media.codecs) {
-        Ok(music) => Ok(Some(Arc::new(music))),
-        Err(error) => Err(StartError::HoldMusic { file: file.clone(), error }),
-    }
+/// Reads the hold music.
+pub(super) fn tuning(media: &config::Media) -> Result<Tuning, StartError> {
+    let music = match &media.hold_music {
+        None => None,
+        Some(file) => match Music::read(file, &media.codecs) {
+            Ok(music) => Some(Arc::new(music)),
+            Err(error) => return Err(StartError::HoldMusic { file: file.clone(), error }),
+        },
+    };
+    Ok(Tuning {
+        sounds: Sounds { tones: media.tones, music },
+        silence_alarm: media.silence_alarm,
+        opus_complexity: media.opus_complexity,
+    })
 }
 
 /// What the SIP endpoint is told of the configuration.
-fn endpoint_config(sip: &config::Sip) -> EndpointConfig {
-    let networks = sip.networks.clone();
+fn endpoint_config(sip: &config::Sip, networks: Arc<ArcSwap<Vec<Network>>>) -> EndpointConfig {
     EndpointConfig {
         tls_listen: sip.tls_listen,
         tls: Some(tls_files(&sip.tls)),
         advertise_port: sip.advertise.and_then(|advertise| advertise.port),
-        also_from: Some(Box::new(move |ip| networks.iter().any(|network| network.contains(ip)))),
+        also_from: Some(Box::new(move |ip| {
+            networks.load().iter().any(|network| network.contains(ip))
+        })),
         ..EndpointConfig::new(sip.listen, sip.user_agent.clone())
     }
 }
 
-pub(super) fn tls_files(tls: &config::SipTls) -> TlsFiles {
+pub(crate) fn tls_files(tls: &config::SipTls) -> TlsFiles {
     TlsFiles {
         ca: tls.ca.clone(),
         pins: tls.pins.clone(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -42,14 +43,23 @@ fn stamps(paths: &[PathBuf]) -> Vec<Option<SystemTime>> {
 }
 
 /// Looks at the files until the gateway stops. Connections that stand are not touched.
-pub(super) async fn keep_current(endpoint: Endpoint, files: TlsFiles, stop: CancellationToken) {
+/// Other files may be named meanwhile.
+pub(super) async fn keep_current(
+    endpoint: Endpoint,
+    mut named: watch::Receiver<TlsFiles>,
+    stop: CancellationToken,
+) {
+    let mut files = named.borrow_and_update().clone();
     let mut watch = Watch::new(&files);
-    if watch.paths.is_empty() {
-        return;
-    }
     loop {
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(LOOK_EVERY), if !watch.paths.is_empty() => {}
+            // Whoever named them has read them.
+            Ok(()) = named.changed() => {
+                files = named.borrow_and_update().clone();
+                watch = Watch::new(&files);
+                continue;
+            }
             () = stop.cancelled() => return,
         }
         let (endpoint, files) = (endpoint.clone(), files.clone());

@@ -1,9 +1,10 @@
 //! Routes, and what is done for every request.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -23,9 +24,9 @@ use super::reply::{self, Problem};
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
-use super::{assets, ice, jsapi, openapi, rest};
+use super::{assets, ice, jsapi, lifecycle, openapi, rest};
 use crate::agent::Backend;
-use crate::config;
+use crate::config::{self, Commit, Config, Reload};
 use crate::wire::connector::Action;
 
 /// How much of a path is shown in the log.
@@ -33,6 +34,7 @@ const MAX_LOGGED_PATH: usize = 128;
 
 /// What the handlers share.
 pub(super) struct App {
+    me: Weak<App>,
     pub backend: Arc<dyn Backend>,
     pub throttle: Throttle,
     /// Hanging polls end when it is cancelled.
@@ -42,10 +44,32 @@ pub(super) struct App {
     pub operators: Operators,
     /// By path: what an `Allow` header says.
     allowed: HashMap<&'static str, &'static str>,
-    origins: config::Origins,
+    pages: ArcSwap<Pages>,
     pub base_path: String,
-    page_policy: HeaderValue,
     started: Instant,
+}
+
+/// What other origins' pages may.
+struct Pages {
+    origins: config::Origins,
+    policy: HeaderValue,
+}
+
+impl Pages {
+    fn new(origins: &config::Origins) -> Self {
+        Self { origins: origins.clone(), policy: assets::page_policy(origins) }
+    }
+}
+
+impl Reload for App {
+    fn prepare(&self, new: &Config) -> Result<Commit, String> {
+        let Some(app) = self.me.upgrade() else { return Ok(Box::new(|| {})) };
+        let http = new.http.clone();
+        Ok(Box::new(move || {
+            app.pages.store(Arc::new(Pages::new(&http.allowed_origins)));
+            app.connectors.configure(&http.connector);
+        }))
+    }
 }
 
 pub(super) type Shared = State<Arc<App>>;
@@ -54,8 +78,9 @@ pub(super) fn router(
     config: &config::Http,
     backend: Arc<dyn Backend>,
     draining: CancellationToken,
-) -> Router {
-    let app = Arc::new(App {
+) -> (Router, Arc<App>) {
+    let app = Arc::new_cyclic(|me| App {
+        me: Weak::clone(me),
         backend,
         throttle: Throttle::default(),
         draining,
@@ -63,9 +88,8 @@ pub(super) fn router(
         tokens: Arc::default(),
         operators: Operators::new(&config.operators),
         allowed: table().allowed(),
-        origins: config.allowed_origins.clone(),
+        pages: ArcSwap::from_pointee(Pages::new(&config.allowed_origins)),
         base_path: config.base_path.clone(),
-        page_policy: assets::page_policy(&config.allowed_origins),
         started: Instant::now(),
     });
     let mut routes = table()
@@ -85,7 +109,8 @@ pub(super) fn router(
     } else {
         Router::new().nest(&config.base_path, routes).fallback(outside_base_path)
     };
-    routes.layer(middleware::from_fn_with_state(Arc::clone(&app), every)).with_state(app)
+    let every = middleware::from_fn_with_state(Arc::clone(&app), every);
+    (routes.layer(every).with_state(Arc::clone(&app)), app)
 }
 
 /// What the document of the API tells of, but for the connector's requests, which are told apart there.
@@ -106,6 +131,8 @@ pub(super) fn table() -> Table {
         .on(Verb::Post, "/api/connector/token", connector::token)
         .on(Verb::Post, "/api/tokens", tokens::create)
         .on(Verb::Get, "/api/ice", ice::servers)
+        .on(Verb::Post, "/api/drain", lifecycle::drain)
+        .on(Verb::Post, "/api/reload", lifecycle::reload)
         .on(Verb::GetAndHead, "/api/health", health)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
 }
@@ -120,7 +147,7 @@ async fn every(
     let start = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let caller = cors::caller(request.headers(), &app.origins);
+    let caller = cors::caller(request.headers(), &app.pages.load().origins);
 
     let mut response = if method == Method::OPTIONS {
         let mut response = Response::new(Body::empty());
@@ -221,7 +248,7 @@ async fn file(State(app): Shared, request: Request) -> Response {
     if app.connectors.could_be_meant(path) {
         return connector::unknown_path();
     }
-    assets::serve(request.method(), path, request.headers(), &app.page_policy)
+    assets::serve(request.method(), path, request.headers(), &app.pages.load().policy)
 }
 
 async fn outside_base_path(State(app): Shared, request: Request) -> Response {

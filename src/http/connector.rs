@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -35,15 +36,27 @@ type Hash = [u8; 32];
 
 /// Who drives which DN, and WWE's sessions.
 pub(super) struct Connectors {
-    configured: HashMap<Hash, String>,
+    configured: ArcSwap<Configured>,
     /// Asked for by sessions, and as long as they last.
     issued: Mutex<Issued>,
-    bare_paths: BarePaths,
     on_loopback: bool,
     /// By DN. As many as there are tokens for, at most.
     phones: Mutex<HashMap<String, Softphone>>,
     /// That of the bare paths.
     bare: Mutex<Softphone>,
+}
+
+/// As the configuration has it now.
+struct Configured {
+    dns: HashMap<Hash, String>,
+    bare_paths: BarePaths,
+}
+
+impl Configured {
+    fn new(config: &config::Connector) -> Self {
+        let dns = config.tokens.iter().map(|(token, dn)| (hash(token.expose()), dn.clone()));
+        Self { dns: dns.collect(), bare_paths: config.bare_paths }
+    }
 }
 
 #[derive(Default)]
@@ -55,15 +68,18 @@ struct Issued {
 
 impl Connectors {
     pub(super) fn new(config: &config::Connector, listen: SocketAddr) -> Self {
-        let configured = config.tokens.iter().map(|(token, dn)| (hash(token.expose()), dn.clone()));
         Self {
-            configured: configured.collect(),
+            configured: ArcSwap::from_pointee(Configured::new(config)),
             issued: Mutex::default(),
-            bare_paths: config.bare_paths,
             on_loopback: listen.ip().to_canonical().is_loopback(),
             phones: Mutex::default(),
             bare: Mutex::default(),
         }
+    }
+
+    /// Other tokens of the configuration. Those that pages were given stay.
+    pub(super) fn configure(&self, config: &config::Connector) {
+        self.configured.store(Arc::new(Configured::new(config)));
     }
 
     fn issue(&self, session: &Arc<Session>) -> Secret {
@@ -75,7 +91,8 @@ impl Connectors {
             });
             issued.sweep_at = issued.sessions.len() * 2;
             let left = issued.sessions.values().filter_map(Weak::upgrade).map(|s| dn_of(&s));
-            let left: HashSet<String> = left.chain(self.configured.values().cloned()).collect();
+            let left: HashSet<String> =
+                left.chain(self.configured.load().dns.values().cloned()).collect();
             lock(&self.phones).retain(|dn, _| left.contains(dn));
         }
         issued.sessions.insert(hash(token.expose()), Arc::downgrade(session));
@@ -84,7 +101,7 @@ impl Connectors {
 
     fn dn_of_token(&self, token: &str) -> Option<String> {
         let hash = hash(token);
-        if let Some(dn) = self.configured.get(&hash) {
+        if let Some(dn) = self.configured.load().dns.get(&hash) {
             return Some(dn.clone());
         }
         let session = lock(&self.issued).sessions.get(&hash)?.upgrade()?;
@@ -93,7 +110,7 @@ impl Connectors {
 
     /// May this request do without a token? If not, a sentence why.
     fn check_bare(&self, app: &App, conn: &Conn, headers: &HeaderMap) -> Result<(), &'static str> {
-        match self.bare_paths {
+        match self.configured.load().bare_paths {
             BarePaths::On => Ok(()),
             BarePaths::Off => Err("without a token it is switched off: connector.bare_paths"),
             BarePaths::Auto if !self.on_loopback => Err(
@@ -115,7 +132,7 @@ impl Connectors {
     /// A path that is not a file's but could be a connector's, had it that request.
     pub(super) fn could_be_meant(&self, path: &str) -> bool {
         let word = path.strip_prefix('/').map(|word| word.strip_suffix('/').unwrap_or(word));
-        self.bare_paths != BarePaths::Off
+        self.configured.load().bare_paths != BarePaths::Off
             && word.is_some_and(|word| {
                 word.starts_with(|c: char| c.is_ascii_uppercase())
                     && word.chars().all(|c| c.is_ascii_alphanumeric())

@@ -198,9 +198,8 @@ pub(super) async fn wait(
             conn.carry(delivery);
             response
         }
-        Polled::Nothing
-        | Polled::TakenOver
-        | Polled::Ended(EndReason::SignedOut | EndReason::Shutdown) => empty(),
+        Polled::Nothing | Polled::TakenOver | Polled::Ended(EndReason::SignedOut) => empty(),
+        // While the gateway drains: the client is to sign in elsewhere, and need not ask twice to know.
         Polled::Ended(why) => reply::text(StatusCode::NOT_FOUND, why.sentence()),
     }
 }

@@ -13,6 +13,7 @@ mod faults;
 mod ice;
 mod io;
 mod jsapi;
+mod lifecycle;
 pub mod openapi;
 mod operators;
 mod reply;

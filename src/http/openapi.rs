@@ -11,7 +11,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr, Server};
 
 use super::app::{self, Shared};
-use super::{connector, ice, jsapi, reply, rest, tokens};
+use super::{connector, ice, jsapi, lifecycle, reply, rest, tokens};
 use crate::wire::connector::FaultReply;
 
 const TOKEN: &str = "/connector/{token}";
@@ -35,7 +35,7 @@ const TOKEN: &str = "/connector/{token}";
         connector::actions::set_ping_period, connector::actions::ping, connector::actions::unregister_dn, connector::actions::make_call,
         connector::actions::answer_call, connector::actions::hang_up, connector::actions::hold, connector::actions::retrieve,
         connector::actions::send_dtmf, connector::actions::get_incoming_call, connector::actions::get_call_status,
-        app::health, ice::servers, tokens::create, document,
+        app::health, lifecycle::drain, lifecycle::reload, ice::servers, tokens::create, document,
     ),
     components(schemas(FaultReply<'static>)),
     tags(

@@ -430,9 +430,9 @@ async fn hang(
                 no_content()
             }
         }),
-        Polled::Nothing
-        | Polled::TakenOver
-        | Polled::Ended(EndReason::SignedOut | EndReason::Shutdown) => Ok(no_content()),
+        Polled::Nothing | Polled::TakenOver | Polled::Ended(EndReason::SignedOut) => {
+            Ok(no_content())
+        }
         Polled::Ended(why) => {
             Err(Problem::new(StatusCode::NOT_FOUND, "session_ended", why.sentence()))
         }

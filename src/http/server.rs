@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::app;
+use super::app::{self, App};
 use super::conn::Conn;
 use super::io::{SharedTcp, Tracked, TrackedBody};
 use crate::agent::Backend;
@@ -63,6 +63,7 @@ pub struct Server {
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
     router: Router,
+    app: Arc<App>,
     /// Ends hanging polls.
     draining: CancellationToken,
 }
@@ -88,8 +89,13 @@ impl Server {
         let (listener, address) = listen(config.listen)
             .map_err(|source| BindError::Listen { address: config.listen, source })?;
         let draining = CancellationToken::new();
-        let router = app::router(config, backend, draining.clone());
-        Ok(Server { listener, address, tls, router, draining })
+        let (router, app) = app::router(config, backend, draining.clone());
+        Ok(Server { listener, address, tls, router, app, draining })
+    }
+
+    /// What of it takes a new configuration.
+    pub fn reload(&self) -> Arc<dyn config::Reload> {
+        Arc::<App>::clone(&self.app)
     }
 
     /// The address with the port really bound.

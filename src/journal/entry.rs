@@ -110,6 +110,8 @@ pub enum What {
         text: Arc<str>,
     },
     Media(MediaEvent),
+    /// The first RTP of the browser's.
+    BrowserMedia,
     /// Either side holds, or has stopped to.
     Hold {
         by_browser: bool,

@@ -128,6 +128,16 @@ impl Details {
         }
     }
 
+    /// In place of what stood under the name.
+    pub fn set(&mut self, name: &'static str, value: impl Into<Scalar>) {
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((Cow::Borrowed(name), value.into()));
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
+    }
+
     pub fn get(&self, name: &str) -> Option<&Scalar> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }

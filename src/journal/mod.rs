@@ -3,17 +3,25 @@
 //! Whatever does something worth knowing makes an [`Entry`] of it and hands it to the [`Journal`]. That
 //! is cheap and never waits: an observer that is slow or keeps things does so on a thread of its own.
 
+mod book;
+mod collect;
+mod describe;
 mod entry;
 mod event;
 mod finished;
+mod lines;
 mod record;
 mod sip;
+mod sound;
 pub mod store;
+mod timelines;
 mod trace;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use book::{CallView, DnEvent, LINGER};
+pub use collect::{CollectError, Collector, Target};
 pub use entry::{About, Entry, What};
 pub use event::{
     Details, Kind, LegQuality, Party, QualityPoint, Scalar, StreamQuality, Timeline, TimelineEvent,
@@ -22,6 +30,7 @@ pub use event::{
 pub use finished::{FinishedCall, History, HistoryError, Keeper};
 pub use record::{CallRecord, LegRecord, StreamRecord, unix_ms};
 pub use sip::{Glance, tap};
+pub use timelines::Timelines;
 pub use trace::{LONGEST as LONGEST_TRACE, TooMany as TooManyTraces, Traces};
 
 /// Is told of every entry, in the caller's task: no waiting, no system calls, nothing that grows.

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc::Sender;
 
 use crate::sdp::{Candidate, IceCredentials};
@@ -20,7 +21,7 @@ use super::socket::{Waker, bind, raise_descriptor_limit};
 use super::tcp::{self, Acceptor};
 use super::types::{
     BrowserLocal, BrowserRemote, CallStats, EngineStats, Flow, HeldLeg, MediaConfig, MediaEvent,
-    MediaId, OpenError, SipRemote, Sounds, StartError, VideoLocal, VideoRemote,
+    MediaId, OpenError, SipRemote, StartError, Tuning, VideoLocal, VideoRemote,
 };
 use super::worker::{Command, Handshakes, Opening, Orders, VideoSockets, Worker, weight};
 
@@ -51,9 +52,7 @@ struct Shared {
     tcp: Option<(Arc<Acceptor>, SocketAddr)>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     next_id: AtomicU64,
-    sounds: Sounds,
-    silence_alarm: Option<Duration>,
-    opus_complexity: u8,
+    tuning: ArcSwap<Tuning>,
 }
 
 struct WorkerHandle {
@@ -141,9 +140,11 @@ impl Engine {
             tcp: tcp.as_ref().map(|tcp| (tcp.acceptor.clone(), tcp.address)),
             threads: Mutex::new(Vec::new()),
             next_id: AtomicU64::new(1),
-            sounds: config.sounds,
-            silence_alarm: config.silence_alarm,
-            opus_complexity: config.opus_complexity,
+            tuning: ArcSwap::from_pointee(Tuning {
+                sounds: config.sounds,
+                silence_alarm: config.silence_alarm,
+                opus_complexity: config.opus_complexity,
+            }),
         });
         if let Some(TcpPort { acceptor, listener, .. }) = tcp {
             let workers = shared.workers.iter().map(|worker| worker.orders.clone()).collect();
@@ -158,6 +159,11 @@ impl Engine {
         }
         shared.threads.lock().unwrap_or_else(PoisonError::into_inner).extend(handshake_threads);
         Ok(Engine { shared })
+    }
+
+    /// For calls that begin from now on; those that stand keep what they have.
+    pub fn set_tuning(&self, tuning: Tuning) {
+        self.shared.tuning.store(Arc::new(tuning));
     }
 
     /// Opens the media of one call on the least loaded worker. Returns at once. Events come as they
@@ -190,6 +196,7 @@ impl Engine {
             cname: random_text(16),
         };
         let published = Arc::new(Mutex::new(CallStats::default()));
+        let tuning = shared.tuning.load();
         let call = Call::new(
             now,
             shared.clock,
@@ -198,8 +205,8 @@ impl Engine {
             local.ssrc,
             local.cname.clone(),
         )
-        .with(shared.sounds.clone(), shared.silence_alarm)
-        .with_opus_complexity(shared.opus_complexity);
+        .with(tuning.sounds.clone(), tuning.silence_alarm)
+        .with_opus_complexity(tuning.opus_complexity);
         let opening = Opening {
             call,
             ufrag: local.ice.ufrag.clone(),

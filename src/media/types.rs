@@ -39,6 +39,16 @@ pub struct MediaConfig {
     pub opus_complexity: u8,
 }
 
+/// What calls that begin from now on are like.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    pub sounds: Sounds,
+    /// See [`MediaConfig::silence_alarm`].
+    pub silence_alarm: Option<Duration>,
+    /// See [`MediaConfig::opus_complexity`].
+    pub opus_complexity: u8,
+}
+
 /// What the gateway lets be heard itself; shared by all calls.
 #[derive(Debug, Clone, Default)]
 pub struct Sounds {

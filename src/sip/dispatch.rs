@@ -33,6 +33,11 @@ use super::wire::{self, Fault};
 /// A request longer than this goes by TCP where the path's MTU is unknown (RFC 3261 18.1.1).
 const MTU_SAFE: usize = 1300;
 
+/// When to try a DN again whose agent is not here: pages come back to a gateway that was restarted, or
+/// go to another one, within seconds. To a 480 and not a 503, which would speak of the whole gateway and
+/// so of the calls that go on in it (RFC 3261 21.5.4).
+const AGENT_COMES_BACK: u64 = 10;
+
 /// This part of an inbox is kept for final answers, a quarter.
 const RESERVED: usize = 4;
 
@@ -561,6 +566,9 @@ impl Shared {
         }
         if matches!(code, 200 | 405 | 489) {
             response.headers_mut().push(header("Allow-Events", ALLOW_EVENTS));
+        }
+        if code == 480 {
+            response.headers_mut().push(header("Retry-After", AGENT_COMES_BACK.to_string()));
         }
         if code == 200 {
             response.headers_mut().push(header("Supported", EXTENSIONS.join(", ")));

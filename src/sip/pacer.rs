@@ -70,6 +70,12 @@ impl Pacer {
         }
     }
 
+    /// From the next turn on; see [`Pacer::new`].
+    pub fn set_rate(&mut self, rate: u32) {
+        self.rate = usize::try_from(rate).unwrap_or(usize::MAX).clamp(1, usize::from(u16::MAX));
+        self.closed_until = None;
+    }
+
     /// Waits for a turn. `reliable`: over a transport that repeats nothing.
     pub fn ask(&mut self, urgency: Urgency, reliable: bool) -> TurnId {
         let id = TurnId(self.next);

@@ -33,8 +33,8 @@ fn read_example(text: &str) -> (BTreeMap<String, String>, BTreeMap<String, Shown
         } else if let Some(header) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             section = header.to_owned();
             // What stands above the last key is that key's.
-            let about = if fresh { String::new() } else { std::mem::take(&mut comment) };
-            sections.insert(section.clone(), about);
+            let above = std::mem::take(&mut comment);
+            sections.insert(section.clone(), if fresh { String::new() } else { above });
             fresh = true;
         } else if bare != line || line == "#" {
             if fresh {

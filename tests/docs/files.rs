@@ -66,7 +66,8 @@ pub fn prose(text: &str) -> String {
     prose
 }
 
-/// What stands between backquotes, and each line of a block of code.
+/// Each line of a block of code, and what stands between backquotes, after an empty one: no section of a
+/// block reaches that far.
 pub fn code(text: &str) -> Vec<String> {
     let mut fenced = false;
     let mut code = Vec::new();
@@ -76,6 +77,7 @@ pub fn code(text: &str) -> Vec<String> {
         } else if fenced || line.starts_with("    ") {
             code.push(line.trim().to_owned());
         } else {
+            code.push(String::new());
             code.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
         }
     }

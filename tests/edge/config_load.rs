@@ -174,6 +174,7 @@ fn every_key_can_come_from_everywhere() {
         ("journal.keep_days", "7", "7"),
         ("journal.max_megabytes", "100", "100"),
         ("journal.keep_bodies", "off", "\"off\""),
+        ("journal.call_records", "/var/log/gw/calls.jsonl", "\"/var/log/gw/calls.jsonl\""),
         ("journal.hep", "udp:homer.example:9061", "\"udp:homer.example:9061\""),
         ("journal.hep_capture_id", "7", "7"),
         ("journal.hep_password_file", "/etc/gw/hep", "\"/etc/gw/hep\""),

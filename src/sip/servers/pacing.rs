@@ -65,6 +65,12 @@ impl Pacing {
         Turn { id, pacing: self.clone(), granted: Some(granted) }
     }
 
+    /// See [`Pacer::set_rate`].
+    pub fn set_rate(&self, rate: u32) {
+        self.shared.lock().pacer.set_rate(rate);
+        self.wake.0.notify_one();
+    }
+
     /// How many wait for their turn.
     pub fn waiting(&self) -> usize {
         self.shared.lock().pacer.waiting()

@@ -51,6 +51,22 @@ impl Demo {
         Self::launch(PASSWORD, settings).await
     }
 
+    /// The embedded SIP server, which outlives the gateway.
+    pub async fn over_lab(settings: &[&str]) -> Self {
+        let lab = Lab::start(LabConfig::new(Secret::new(PASSWORD))).await;
+        let lab = lab.expect("the SIP server starts");
+        let server = format!("sip.servers=sip:{}", lab.sip_addr());
+        Self::in_front(&[&[server.as_str()], settings].concat(), Some(lab)).await
+    }
+
+    /// Returns when a drain that somebody has begun is over.
+    pub async fn drained(&self) {
+        match &self.inner {
+            Inner::Own { running, .. } => running.drained().await,
+            Inner::Demo(_) => panic!("a demo does not drain"),
+        }
+    }
+
     /// A gateway in front of another SIP server than the embedded one, which gets no pings.
     pub async fn alone(sip_server: SocketAddr) -> Self {
         let server = format!("sip.servers=sip:{sip_server}");

@@ -1,0 +1,153 @@
+//! One line of JSON for each finished call, for whoever collects them: to a file or to standard output.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tracing::{info, warn};
+
+use super::{CallRecord, Entry, Observer, What};
+
+/// Records that wait for the disk: all of a gateway's agents hang up at once.
+const QUEUE: usize = 2048;
+
+/// Where the lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Stdout,
+    File(PathBuf),
+}
+
+/// Why the lines cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    #[error("journal.call_records = \"{}\": {error}; its directory has to be there and writable", path.display())]
+    Open { path: PathBuf, error: io::Error },
+    #[error("the thread that writes call records cannot be started: {0}")]
+    Thread(io::Error),
+}
+
+/// Writes them, on a thread of its own.
+pub struct Collector {
+    sender: Mutex<Option<SyncSender<Box<CallRecord>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    lost: AtomicU64,
+}
+
+impl Collector {
+    /// Opens the file, which is appended to.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn start(target: Target) -> Result<Self, CollectError> {
+        let output = match target {
+            Target::Stdout => Output::Stdout,
+            Target::File(path) => match open(&path) {
+                Ok(file) => Output::File { path, file: Some(file), told: false },
+                Err(error) => return Err(CollectError::Open { path, error }),
+            },
+        };
+        let (sender, receiver) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("call-records".to_owned())
+            .spawn(move || write(output, &receiver))
+            .map_err(CollectError::Thread)?;
+        Ok(Self {
+            sender: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+            lost: AtomicU64::new(0),
+        })
+    }
+
+    /// Returns when everything is written. What comes later is lost.
+    pub fn finish(&self) {
+        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+
+    /// Records that the disk was too slow for.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl Observer for Collector {
+    fn observe(&self, entry: &Entry) {
+        let What::CallEnded(record) = &entry.what else { return };
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        if sender.as_ref().is_none_or(|sender| sender.try_send(record.clone()).is_err()) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+enum Output {
+    Stdout,
+    File {
+        path: PathBuf,
+        file: Option<File>,
+        /// That it cannot be written, so that a full disk is one line of the log.
+        told: bool,
+    },
+}
+
+fn write(mut output: Output, records: &Receiver<Box<CallRecord>>) {
+    while let Ok(record) = records.recv() {
+        // Texts and numbers: nothing that JSON cannot say.
+        let mut line = serde_json::to_vec(&*record).unwrap_or_default();
+        line.push(b'\n');
+        output.write(&line);
+    }
+}
+
+impl Output {
+    fn write(&mut self, line: &[u8]) {
+        let (path, file, told) = match self {
+            Output::Stdout => {
+                let mut stdout = io::stdout().lock();
+                let _ = stdout.write_all(line).and_then(|()| stdout.flush());
+                return;
+            }
+            Output::File { path, file, told } => (path, file, told),
+        };
+        // Rotated: the name stands for another file by now, or for none.
+        if file.as_ref().is_some_and(|file| !is_at(file, path)) {
+            *file = None;
+        }
+        let written = match file {
+            Some(file) => file.write_all(line),
+            None => open(path).and_then(|opened| file.insert(opened).write_all(line)),
+        };
+        match written {
+            Ok(()) if std::mem::take(told) => {
+                info!(file = %path.display(), "call records can be written again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if !std::mem::replace(told, true) {
+                    warn!(file = %path.display(), %error, "call records cannot be written");
+                }
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let same = || {
+        let (open, named) = (file.metadata().ok()?, path.metadata().ok()?);
+        Some((open.dev(), open.ino()) == (named.dev(), named.ino()))
+    };
+    same().unwrap_or(false)
+}
