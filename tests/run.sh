@@ -2,7 +2,7 @@
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
 #   bash tests/run.sh            everything, in the order of how soon it can fail
-#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers bench rust
+#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers bench ops rust
 #
 # `peers` wants root, for its chroot; what a machine cannot have of it is named and counted as skipped.
 # Root installs packages; anybody else is told which are missing.
@@ -114,13 +114,22 @@ step_deploy() {
   tests/deploy/run.sh target/debug/wrtc-gateway target/deploy-venv
 }
 
+step_ops() {
+  apt_install prometheus curl
+  say "metrics and alerts by promtool"
+  cargo build --locked
+  tests/ops/run.sh target/debug/wrtc-gateway
+}
+
 step_rust() {
-  apt_install curl
+  apt_install curl tshark
   command -v cargo-nextest >/dev/null || cargo_tool nextest 0.9.143
   say "documentation tests"
   cargo test --locked --doc
   say "unit, property, protocol and peer tests"
   cargo nextest run --locked
+  say "capture files, as tshark reads them"
+  cargo nextest run --locked --test journal --run-ignored only -E 'test(/^pcap::/)'
 }
 
 # A real SIP peer that this machine cannot have: its tests are left out, said so and counted.
@@ -187,7 +196,7 @@ step_peers() {
 
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers bench rust
+[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers bench ops rust
 for step in "$@"; do
   "step_$step"
 done

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::agent::{ReloadError, Reloaded};
 use crate::call::CallConfig;
-use crate::config::{Agents, Commit, Config, Http, Media, Reading, Reload, Sip, Sources};
+use crate::config::{Agents, Commit, Config, Http, Log, Media, Reading, Reload, Sip, Sources};
 use crate::journal::{About, What};
 
 use super::{Gateway, call_config, start};
@@ -46,6 +46,7 @@ const LIVE: &[&str] = &[
     "agents.lease_seconds",
     "agents.max_calls",
     "gateway.drain_seconds",
+    "log.level",
 ];
 
 /// The configuration in use: `new` where that can be, `old` where a restart is needed.
@@ -77,6 +78,7 @@ fn blend(old: &Config, new: &Config) -> Config {
         },
         agents: Agents { ..new.agents.clone() },
         lifecycle: new.lifecycle.clone(),
+        log: Log { level: new.log.level.clone(), ..old.log.clone() },
         ..old.clone()
     }
 }
@@ -238,6 +240,12 @@ mod tests {
         ("turn.realm", "other"),
         ("agents.lease_seconds", "77"),
         ("agents.max_calls", "7"),
+        ("log.level", "debug"),
+        ("log.format", "json"),
+        ("log.file", "/other.log"),
+        ("metrics.listen", "127.0.0.1:2"),
+        ("metrics.open", "true"),
+        ("tracing.otlp", "http://c.example"),
         ("gateway.drain_seconds", "7"),
     ];
 

@@ -11,17 +11,24 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{self, Config, Network};
-use crate::http::{BindError, Server};
-use crate::journal::{Journal, Observer};
+use crate::http::{BindError, Server, MetricsServer, Scrape, Surroundings};
+use crate::journal::hep::{Hep, HepError};
+use crate::journal::store::{Store, StoreError};
+use crate::journal::watch::Watch;
+use crate::journal::{CollectError, Collector, Journal, Observer, Timelines};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds, Tuning};
 use crate::sdp::SrtpPolicy;
 use crate::sip::resolve::SystemDns;
 use crate::sip::transport::tls::{OwnCertificate, TlsFiles};
 use crate::sip::{Endpoint, EndpointConfig, OpenError, Transport};
+use crate::telemetry::logs::LogLevel;
+use crate::telemetry::metrics::{Exporter, Metrics};
+use crate::telemetry::traces::Tracer;
 
 use super::names::Names;
+use super::standing::Standing;
 use super::turn::{self, TurnError};
-use super::{Gateway, network};
+use super::{Gateway, Told, network};
 
 /// How long an RTP port rests: packets of an ended call are still on their way to it.
 const PORT_REST: Duration = Duration::from_secs(5);
@@ -48,7 +55,13 @@ pub enum StartError {
     #[error(transparent)]
     Turn(#[from] TurnError),
     #[error(transparent)]
+    CallRecords(#[from] CollectError),
+    #[error(transparent)]
     Network(#[from] network::NetworkError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Hep(#[from] HepError),
     #[error("media.hold_music = \"{}\": {error}", file.display())]
     HoldMusic { file: PathBuf, error: MusicError },
 }
@@ -59,6 +72,8 @@ pub struct Running {
     http_addr: SocketAddr,
     scheme: &'static str,
     base_path: String,
+    metrics_addr: Option<SocketAddr>,
+    tracer: Option<Tracer>,
     stop_http: CancellationToken,
     http: JoinHandle<()>,
 }
@@ -111,10 +126,38 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let networks = Arc::new(ArcSwap::from_pointee(config.sip.networks.clone()));
     let endpoint = Endpoint::open(endpoint_config(&config.sip, Arc::clone(&networks)))?;
     let http = config.http.clone();
-    let journal = Journal::new(observers(&config));
-    let gateway = Gateway::new(config, journal, endpoint, engine.clone(), ice, names, networks);
+    let watch = Watch::new(config.operations.no_rtp);
+    let store = Arc::new(Store::open(&config.journal.store)?);
+    let timelines = Arc::new(Timelines::new(vec![store.clone()], Some(store.clone())));
+    let collector =
+        config.journal.call_records.clone().map(Collector::start).transpose()?.map(Arc::new);
+    let mut observers = observers(&watch, &timelines, collector.as_ref());
+    if let Some(hep) = &config.journal.hep {
+        observers.push(Arc::new(Hep::start(hep)?));
+    }
+    let journal = Journal::new(observers);
+    store.report_to(journal.clone());
+    let told = Told { journal, watch };
+    let gateway = Gateway::new(config, told, endpoint, engine.clone(), ice, names, networks);
+    let _ = gateway.shared.store.set(store);
+    gateway.keep_journal(timelines, collector);
     let server = Server::bind(&http, Arc::new(gateway.clone()))?;
+    let metrics = Metrics::default();
+    let tracer = config.tracing.otlp.clone().map(Tracer::start);
+    let journal = Journal::new(observers(&config, &metrics, tracer.as_ref()));
+    let config::Metrics { listen: metrics_listen, open } = config.metrics;
+    let gateway = Gateway::new(config, journal, endpoint, engine.clone(), ice, names, networks);
+    let exporter = Exporter::new(
+        &metrics,
+        Arc::new(Standing { gateway: gateway.clone(), tracer: tracer.clone() }),
+    );
+    let scrape = Scrape { exporter: Arc::new(exporter), metrics, open };
+    let metrics_server =
+        metrics_listen.map(|address| MetricsServer::bind(address, scrape.clone())).transpose()?;
+    let surroundings = Surroundings { scrape: Some(scrape) };
+    let server = Server::bind_with(&http, Arc::new(gateway.clone()), surroundings)?;
     gateway.add_part(server.reload());
+    gateway.add_part(Arc::new(LogLevel));
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
     info!(
         http = %http_addr,
@@ -130,14 +173,43 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         gateway.shared.tasks.spawn(turn.run(gateway.shared.shutdown.clone()));
     }
     let stop_http = CancellationToken::new();
+    let metrics_addr = metrics_server.as_ref().map(MetricsServer::local_addr);
+    if let Some(server) = metrics_server {
+        info!(metrics = ?metrics_addr, "serving");
+        tokio::spawn(server.run(stop_http.clone()));
+    }
     let task = tokio::spawn(server.run(stop_http.clone()));
     let base_path = http.base_path;
-    Ok(Running { gateway, http_addr, scheme, base_path, stop_http, http: task })
+    Ok(Running {
+        gateway,
+        http_addr,
+        scheme,
+        base_path,
+        metrics_addr,
+        tracer,
+        stop_http,
+        http: task,
+    })
 }
 
 /// Who is told of what happens. The order is that of the telling.
-fn observers(_config: &Config) -> Vec<Arc<dyn Observer>> {
-    Vec::new()
+fn observers(
+    watch: &Arc<Watch>,
+    timelines: &Arc<Timelines>,
+    collector: Option<&Arc<Collector>>,
+) -> Vec<Arc<dyn Observer>> {
+    let mut observers: Vec<Arc<dyn Observer>> = vec![watch.clone(), timelines.clone()];
+    observers.extend(collector.map(|collector| Arc::clone(collector) as Arc<dyn Observer>));
+    observers
+    _config: &Config,
+    metrics: &Metrics,
+    tracer: Option<&Tracer>,
+) -> Vec<Arc<dyn Observer>> {
+    let mut all: Vec<Arc<dyn Observer>> = vec![Arc::new(metrics.clone())];
+    if let Some(tracer) = tracer {
+        all.push(Arc::new(tracer.clone()));
+    }
+    all
 }
 
 /// Reads the hold music.
@@ -185,6 +257,11 @@ impl Running {
         self.http_addr
     }
 
+    /// Of `metrics.listen`, with the port really bound.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
+    }
+
     /// Where the API and the page are, without a trailing slash.
     pub fn base_url(&self) -> String {
         format!("{}://{}{}", self.scheme, self.http_addr, self.base_path)
@@ -204,6 +281,12 @@ impl Running {
         self.gateway.shut_down().await;
         if !self.http.is_finished() {
             let _ = self.http.await;
+        }
+        // The last calls, too. It waits for a disk.
+        if let Some(store) = self.gateway.shared.store.get().cloned() {
+            let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        if let Some(tracer) = &self.tracer {
+            tracer.stop().await;
         }
     }
 }

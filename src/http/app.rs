@@ -19,18 +19,25 @@ use utoipa::ToSchema;
 use super::conn::Conn;
 use super::connector::{self, Connectors};
 use super::cors::{self, Caller};
+use super::metrics::Scrape;
 use super::operators::Operators;
 use super::reply::{self, Problem};
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
-use super::{assets, ice, jsapi, lifecycle, openapi, rest};
+use super::{assets, ice, jsapi, lifecycle, openapi, operations, rest, logs, metrics};
 use crate::agent::Backend;
 use crate::config::{self, Commit, Config, Reload};
 use crate::wire::connector::Action;
 
 /// How much of a path is shown in the log.
 const MAX_LOGGED_PATH: usize = 128;
+
+/// What of the rest of the process is served besides; a server without one does without.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    pub scrape: Option<Scrape>,
+}
 
 /// What the handlers share.
 pub(super) struct App {
@@ -41,9 +48,11 @@ pub(super) struct App {
     pub draining: CancellationToken,
     pub connectors: Connectors,
     pub tokens: Arc<Tokens>,
+    pub events: Arc<operations::Hub>,
     pub operators: Operators,
+    pub surroundings: Surroundings,
     /// By path: what an `Allow` header says.
-    allowed: HashMap<&'static str, &'static str>,
+    pub allowed: HashMap<&'static str, &'static str>,
     pages: ArcSwap<Pages>,
     pub base_path: String,
     started: Instant,
@@ -77,6 +86,7 @@ pub(super) type Shared = State<Arc<App>>;
 pub(super) fn router(
     config: &config::Http,
     backend: Arc<dyn Backend>,
+    surroundings: Surroundings,
     draining: CancellationToken,
 ) -> (Router, Arc<App>) {
     let app = Arc::new_cyclic(|me| App {
@@ -85,8 +95,10 @@ pub(super) fn router(
         throttle: Throttle::default(),
         draining,
         connectors: Connectors::new(&config.connector, config.listen),
+        events: Arc::default(),
         tokens: Arc::default(),
         operators: Operators::new(&config.operators),
+        surroundings,
         allowed: table().allowed(),
         pages: ArcSwap::from_pointee(Pages::new(&config.allowed_origins)),
         base_path: config.base_path.clone(),
@@ -131,10 +143,31 @@ pub(super) fn table() -> Table {
         .on(Verb::Post, "/api/connector/token", connector::token)
         .on(Verb::Post, "/api/tokens", tokens::create)
         .on(Verb::Get, "/api/ice", ice::servers)
+        .on(Verb::Get, "/api/calls", operations::history::find)
+        .on(Verb::Get, "/api/calls/{id}/pcap", operations::history::capture)
         .on(Verb::Post, "/api/drain", lifecycle::drain)
         .on(Verb::Post, "/api/reload", lifecycle::reload)
         .on(Verb::GetAndHead, "/api/health", health)
+        .on(Verb::Get, "/metrics", metrics::metrics)
+        .on(Verb::Get, "/api/log", logs::status)
+        .on(Verb::Put, "/api/log", logs::set)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
+        .on(Verb::GetAndHead, "/livez", operations::probes::livez)
+        .on(Verb::GetAndHead, "/readyz", operations::probes::readyz)
+        .on(Verb::Get, "/api/registrations", operations::agents::registrations)
+        .on(Verb::Get, "/api/agents", operations::agents::agents)
+        .on(Verb::Post, "/api/agents/{dn}/sign_out", operations::agents::sign_out)
+        .on(Verb::Get, "/api/calls/active", operations::calls::active)
+        .on(Verb::Get, "/api/calls/{id}", operations::call::call)
+        .on(Verb::Put, "/api/trace/{dn}", operations::call::set_trace)
+        .on(Verb::Get, "/api/trace/{dn}", operations::call::trace)
+        .on(Verb::Post, "/api/calls/{id}/hangup", operations::calls::hang_up)
+        .on(Verb::Get, "/api/stats", operations::stats::stats)
+        .on(Verb::Get, "/api/servers", operations::stats::servers)
+        .on(Verb::Get, "/api/alerts", operations::stats::alerts)
+        .on(Verb::Get, "/api/series", operations::stats::series)
+        .on(Verb::Get, "/api/history", operations::stats::history)
+        .on(Verb::Get, "/api/events", operations::events::events)
 }
 
 /// Log line, cross-origin rules, safety headers.
@@ -148,6 +181,7 @@ async fn every(
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let caller = cors::caller(request.headers(), &app.pages.load().origins);
+    let route = metrics::route(&app, &request);
 
     let mut response = if method == Method::OPTIONS {
         let mut response = Response::new(Body::empty());
@@ -177,6 +211,7 @@ async fn every(
         next.run(request).await
     };
 
+    metrics::count(&app, route, response.status());
     let headers = response.headers_mut();
     cors::add_headers(&caller, headers);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -200,7 +235,7 @@ async fn every(
 fn is_guarded(path: &str, base_path: &str) -> bool {
     let path = path.strip_prefix(base_path).unwrap_or(path);
     match path {
-        "/sign_in" | "/sign_out" | "/wait" | "/message" => true,
+        "/sign_in" | "/sign_out" | "/wait" | "/message" | "/metrics" => true,
         "/api/health" | "/api/openapi.json" => false,
         other => other.starts_with("/api/") || connector::is_path(other),
     }

@@ -14,7 +14,10 @@ mod ice;
 mod io;
 mod jsapi;
 mod lifecycle;
+mod logs;
+mod metrics;
 pub mod openapi;
+mod operations;
 mod operators;
 mod reply;
 mod rest;
@@ -24,4 +27,6 @@ mod tcp_state;
 mod throttle;
 mod tokens;
 
+pub use app::Surroundings;
+pub use metrics::{MetricsServer, Scrape};
 pub use server::{BindError, Server};

@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::app::{self, App};
+use super::app::{self, App, Surroundings};
 use super::conn::Conn;
 use super::io::{SharedTcp, Tracked, TrackedBody};
 use crate::agent::Backend;
@@ -74,6 +74,8 @@ pub enum BindError {
         "http.listen = {address}: {source}; choose another port, as in --set http.listen=127.0.0.1:8087"
     )]
     Listen { address: SocketAddr, source: io::Error },
+    #[error("metrics.listen = {address}: {source}; choose another port, or leave the key out")]
+    Metrics { address: SocketAddr, source: io::Error },
     #[error("http.{key} = {}: {reason}", path.display())]
     Tls { key: &'static str, path: PathBuf, reason: String },
 }
@@ -85,11 +87,23 @@ impl Server {
     /// # Errors
     /// The port is taken or may not be opened; certificate or key cannot be read or do not match.
     pub fn bind(config: &config::Http, backend: Arc<dyn Backend>) -> Result<Server, BindError> {
+        Self::bind_with(config, backend, Surroundings::default())
+    }
+
+    /// The same with more to serve.
+    ///
+    /// # Errors
+    /// Those of [`Server::bind`].
+    pub fn bind_with(
+        config: &config::Http,
+        backend: Arc<dyn Backend>,
+        surroundings: Surroundings,
+    ) -> Result<Server, BindError> {
         let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
         let (listener, address) = listen(config.listen)
             .map_err(|source| BindError::Listen { address: config.listen, source })?;
         let draining = CancellationToken::new();
-        let (router, app) = app::router(config, backend, draining.clone());
+        let (router, app) = app::router(config, backend, surroundings, draining.clone());
         Ok(Server { listener, address, tls, router, app, draining })
     }
 
@@ -154,7 +168,7 @@ impl Server {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+pub(super) fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the old connections' TIME-WAIT.
     socket.set_reuse_address(true)?;
@@ -191,7 +205,7 @@ fn tls_acceptor(files: &config::TlsFiles) -> Result<TlsAcceptor, BindError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn connection(
+pub(super) async fn connection(
     stream: TcpStream,
     remote: SocketAddr,
     tls: Option<TlsAcceptor>,
