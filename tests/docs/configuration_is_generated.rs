@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use wrtc_gateway::config::{Config, KEYS, Origin, environment_name};
+use wrtc_gateway::gateway::LIVE_KEYS;
 
 use crate::files::root;
 
@@ -83,7 +84,9 @@ fn document() -> String {
          is checked before the first port is opened: `wrtc-gateway check --config gw.toml` tells all that is wrong, with the line, the\n\
          reason and the remedy, and opens nothing. [examples/gw.toml](../examples/gw.toml) has the same keys to begin a file with.\n\n\
          Unknown keys are faults, in the file as in the environment: a key that is misspelt is never one that is silently left out.\n\
-         Variables that begin with `WRTC_` are taken to be meant for the gateway.\n\n",
+         Variables that begin with `WRTC_` are taken to be meant for the gateway.\n\n\
+         A reload (SIGHUP, `POST /api/reload`) reads the same sources again, checks them as a whole, and takes the keys of which that is\n\
+         said below; calls and sessions go on with what they began with. It says which changed keys want a restart.\n\n",
     );
     let mut last = "";
     for key in KEYS {
@@ -105,7 +108,9 @@ fn document() -> String {
         if let Some(form) = form(key) {
             let _ = writeln!(text, "* {form}");
         }
-        let _ = write!(text, "* `{}`\n\n", environment_name(key));
+        let _ = writeln!(text, "* `{}`", environment_name(key));
+        let live = if LIVE_KEYS.contains(key) { "a reload takes it" } else { "wants a restart" };
+        let _ = write!(text, "* {live}\n\n");
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
