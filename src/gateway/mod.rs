@@ -54,6 +54,7 @@ use agent_task::AgentTask;
 use bindings::Bindings;
 use drain::Drain;
 pub use drain::Life;
+pub use reload::LIVE as LIVE_KEYS;
 use journaling::Journaling;
 use live::LiveCalls;
 use names::Names;

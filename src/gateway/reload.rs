@@ -19,7 +19,7 @@ use crate::journal::{About, What};
 use super::{Gateway, call_config, start};
 
 /// Keys that take effect without a restart. [`blend`] says the same in another way; a test compares.
-const LIVE: &[&str] = &[
+pub const LIVE: &[&str] = &[
     "http.allowed_origins",
     "http.allowed_hosts",
     "http.frame_ancestors",
