@@ -204,6 +204,7 @@ fn serve(source: &Source) -> ExitCode {
     in_runtime(&reading.config.clone(), async |config| {
         let mut signals = Signals::new()?;
         let running = gateway::start(config).await?;
+        running.gateway.wait_for_agents();
         running.gateway.set_sources(sources, reading).await;
         println!("serving at {}/", running.base_url());
         if let Some(certificate) = running.http_control.certificate().filter(|it| it.self_signed) {

@@ -64,7 +64,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            sign_ins_per_second: 200,
+            sign_ins_per_second: 400,
             connections: 16_384,
             connections_per_address: 4096,
             free_tries: 5,

@@ -60,6 +60,7 @@ const LIVE: &[&str] = &[
     "media.srtp",
     "agents.lease_seconds",
     "agents.max_calls",
+    "operations.no_rtp_seconds",
     "agents.secrets_file",
     "agents.secrets_command",
     "agents.secrets_command_seconds",
@@ -104,6 +105,7 @@ fn blend(old: &Config, new: &Config) -> Config {
             ..old.media.clone()
         },
         agents: Agents { ..new.agents.clone() },
+        operations: new.operations.clone(),
         lifecycle: new.lifecycle.clone(),
         log: Log { level: new.log.level.clone(), ..old.log.clone() },
         ..old.clone()
@@ -211,6 +213,7 @@ impl Reload for Gateway {
         let (shared, config) = (Arc::clone(&self.shared), new.clone());
         Ok(Box::new(move || {
             shared.engine.set_tuning(tuning);
+            shared.watch.set_silence(config.operations.no_rtp);
             shared.link.pacing.set_rate(config.sip.register_rate);
             shared.networks.store(Arc::new(config.sip.networks.clone()));
             shared.server_list.send_if_modified(|known| {
@@ -289,6 +292,7 @@ mod tests {
         ("metrics.listen", "127.0.0.1:2"),
         ("metrics.open", "true"),
         ("tracing.otlp", "http://c.example"),
+        ("operations.no_rtp_seconds", "7"),
         ("gateway.drain_seconds", "7"),
     ];
 
