@@ -106,12 +106,14 @@ step_ops() {
 }
 
 step_rust() {
-  apt_install curl
+  apt_install curl tshark
   command -v cargo-nextest >/dev/null || cargo_tool nextest 0.9.143
   say "documentation tests"
   cargo test --locked --doc
   say "unit, property, protocol and peer tests"
   cargo nextest run --locked
+  say "capture files, as tshark reads them"
+  cargo nextest run --locked --test journal --run-ignored only -E 'test(/^pcap::/)'
 }
 
 # A real SIP peer that this machine cannot have: its tests are left out, said so and counted.

@@ -6,6 +6,7 @@
 mod delivery;
 mod lifecycle;
 pub mod mailbox;
+mod operations;
 mod session;
 mod sessions;
 mod softphone;
@@ -13,6 +14,7 @@ mod types;
 
 pub use delivery::{Delivery, Evidence, Verdict};
 pub use lifecycle::{Draining, ReloadError, Reloaded};
+pub use operations::*;
 pub use session::{Poll, Polled, Session, Tap};
 pub use sessions::Sessions;
 pub use softphone::Softphone;

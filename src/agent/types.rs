@@ -6,10 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::journal::store::Store;
+use crate::journal::{Timelines, Traces};
 use crate::secret::Secret;
 use crate::wire::FromBrowser;
 
-use super::{Draining, ReloadError, Reloaded, Session};
+use super::{Draining, Operations, ReloadError, Reloaded, Session};
 
 /// Which HTTP surface drives a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -154,6 +156,8 @@ impl MessageError {
 pub enum EndReason {
     /// The client asked for it.
     SignedOut,
+    /// An operator asked for it.
+    Dismissed,
     /// A newer sign-in of the same DN or client id.
     Replaced,
     /// Nothing was heard of the client for `agents.lease_seconds`.
@@ -171,6 +175,7 @@ impl EndReason {
     pub fn sentence(self) -> &'static str {
         match self {
             EndReason::SignedOut => "signed out",
+            EndReason::Dismissed => "signed out by an operator",
             EndReason::Replaced => "another sign-in took the session's place",
             EndReason::LeaseExpired => "nothing was heard of the client for too long",
             EndReason::MailboxFull => "the client did not fetch its messages",
@@ -315,7 +320,25 @@ pub trait Backend: Send + Sync + 'static {
         command: LineCommand,
     ) -> Answer<'a, Result<(), MessageError>>;
 
+    /// The calls that the journal has in memory, and the way to those it has put away.
+    fn timelines(&self) -> Option<Arc<Timelines>> {
+        None
+    }
+
+    /// Whose SIP is in the log.
+    fn traces(&self) -> Option<Arc<Traces>> {
+        None
+    }
+
     fn health(&self) -> Health;
+
+    /// Finished calls, where they are kept.
+    fn store(&self) -> Option<Arc<Store>> {
+        None
+    }
+
+    /// What operators see and do.
+    fn operations(&self) -> &dyn Operations;
 
     /// Begins to let go: see [`Draining`]. A second time it only tells how that stands.
     fn drain(&self) -> Draining {

@@ -58,6 +58,7 @@ pub const KEYS: &[&str] = &[
     "turn.external",
     "agents.lease_seconds",
     "agents.max_calls",
+    "operations.no_rtp_seconds",
     "gateway.drain_seconds",
     "journal.store",
     "journal.keep_days",

@@ -361,7 +361,10 @@ pub struct Hep {
 
 /// The operations API and the dashboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operations {}
+pub struct Operations {
+    /// A side of an established call that may speak and has sent no RTP for so long is an alert.
+    pub no_rtp: Duration,
+}
 
 /// Starting and stopping.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use crate::agent::{Dialect, MessageError, Session};
 use crate::call::{CallDirection, CallEnd, FirstOffer, InviteOffer, Line, MediaLocal, Output};
 use crate::journal::{About, What};
-use crate::media::{Bridge, CallStats, MediaEvent, MediaId};
+use crate::media::{Bridge, CallStats, Flow, MediaEvent, MediaId};
 use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
 use crate::wire::{DataPair, FromBrowser, RoapError, RoapIds, ToBrowser};
 
@@ -373,9 +373,16 @@ impl AgentTask {
         bridge: Bridge,
         media: mpsc::Receiver<(MediaId, MediaEvent)>,
     ) {
-        let (calls, known) = (Vec::new(), Vec::new());
-        let sound_due = Instant::now() + FIRST_SOUND;
-        let line = ActiveLine { line, bridge, media, calls, known, sound_due, heard: false };
+        let line = ActiveLine {
+            line,
+            bridge,
+            media,
+            calls: Vec::new(),
+            known: Vec::new(),
+            sound_due: Instant::now() + FIRST_SOUND,
+            heard: false,
+            flow: Flow::NONE,
+        };
         self.line = Some(Box::new(line));
     }
 
@@ -533,11 +540,13 @@ impl AgentTask {
                     record.log();
                     self.note_about(&call.id, What::CallEnded(Box::new(record)));
                     self.shared.active_calls.fetch_sub(1, Ordering::Relaxed);
+                    self.shared.live.remove(&call.id);
                 }
             }
         }
         self.note_states();
         self.line.take_if(|line| line.line.is_over());
+        self.show_calls();
         let waiting = self.line.as_ref().filter(|line| line.line.awaits_browser_answer());
         let peer = waiting.and_then(|line| line.current()).map(|call| call.peer.clone());
         self.session.set_awaited_answer(peer);

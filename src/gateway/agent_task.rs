@@ -125,6 +125,9 @@ impl AgentTask {
             Request::State { reply } => {
                 let _ = reply.send(self.line_state());
             }
+            Request::HangUp { call, reply } => {
+                let _ = reply.send(self.hang_up(&call));
+            }
             Request::SignOut { done } => {
                 self.session.end(EndReason::SignedOut);
                 self.signed_out = Some(done);
@@ -291,7 +294,10 @@ impl AgentTask {
             && self.registers
             && matches!(
                 why,
-                EndReason::SignedOut | EndReason::LeaseExpired | EndReason::MailboxFull
+                EndReason::SignedOut
+                    | EndReason::Dismissed
+                    | EndReason::LeaseExpired
+                    | EndReason::MailboxFull
             );
         // The binding is the DN's, not the session's: where another one has come, it stays.
         let identity = self.session.identity();

@@ -8,7 +8,9 @@ use tokio::sync::mpsc;
 use crate::agent::Session;
 use crate::call::{CallDirection, CallEnd, Line, MediaCommand, Seed};
 use crate::journal::{CallRecord, LegRecord, What, unix_ms};
-use crate::media::{Bridge, BrowserLocal, CallStats, MediaEvent, MediaId, RoundTrips, StreamStats};
+use crate::media::{
+    Bridge, BrowserLocal, CallStats, Flow, MediaEvent, MediaId, RoundTrips, StreamStats,
+};
 use crate::sip::{Invited, Party, SessionId};
 use crate::wire::{AudioStatistics, CallStatistics, Envelope, StreamStatistics, ToBrowser};
 
@@ -37,6 +39,8 @@ pub(super) struct ActiveLine {
     pub sound_due: Instant,
     /// The browser has been heard.
     pub heard: bool,
+    /// What the media plane was told last.
+    pub flow: Flow,
 }
 
 /// What is known of one of its calls beyond the core's business.
@@ -49,6 +53,7 @@ pub(super) struct CallInfo {
     pub diverted_from: Option<String>,
     pub private: bool,
     pub call_uuid: Option<String>,
+    pub incoming: bool,
     pub started: Instant,
     pub clock: SystemTime,
     /// The SIP Call-ID, and that of an INVITE that took its place.
@@ -74,6 +79,7 @@ impl CallInfo {
             diverted_from: None,
             private: false,
             call_uuid: None,
+            incoming: false,
             started: now,
             clock: SystemTime::now(),
             sip_call_ids: Vec::new(),
@@ -101,6 +107,7 @@ impl CallInfo {
             diverted_from: identity.diverted.into_iter().next().map(|last| last.party.number),
             call_uuid,
             sip_call_ids: vec![call_id],
+            incoming: true,
             ..Self::outgoing(session, "", now)
         }
     }
@@ -234,11 +241,14 @@ impl ActiveLine {
     }
 
     /// Carries out a command. Some bring new parameters that the core wants to hear of.
-    pub fn command_media(&self, command: MediaCommand) -> Option<BrowserLocal> {
+    pub fn command_media(&mut self, command: MediaCommand) -> Option<BrowserLocal> {
         match command {
             MediaCommand::SetBrowser(remote) => self.bridge.set_browser(remote),
             MediaCommand::SetSip(remote) => self.bridge.set_sip(remote),
-            MediaCommand::SetFlow(flow) => self.bridge.set_flow(flow),
+            MediaCommand::SetFlow(flow) => {
+                self.flow = flow;
+                self.bridge.set_flow(flow);
+            }
             MediaCommand::SetHeld(legs) => self.bridge.set_held(legs),
             MediaCommand::SetVideo(remote) => self.bridge.set_video(remote),
             MediaCommand::AskBrowser => self.bridge.ask_browser_for_picture(),

@@ -10,8 +10,11 @@ mod bindings;
 mod calls;
 mod commands;
 mod drain;
+mod journaling;
+mod live;
 pub(crate) mod names;
 pub(crate) mod network;
+mod operations;
 mod reload;
 mod servers;
 mod standing;
@@ -22,7 +25,7 @@ mod turn;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -34,11 +37,13 @@ use tracing::{info, warn};
 
 use crate::agent::{
     Answer, Backend, Draining, EndReason, Health, IceServers, Identity, LineCommand, LineState,
-    MessageError, ReloadError, Reloaded, Session, Sessions, SignIn, SignInError, Tap,
+    MessageError, Operations, ReloadError, Reloaded, Session, Sessions, SignIn, SignInError, Tap,
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, Network, ReliableProvisional, Reload, SipServer};
-use crate::journal::{About, Journal, What};
+use crate::journal::store::Store;
+use crate::journal::watch::Watch;
+use crate::journal::{About, Journal, Timelines, Traces, What};
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
 use crate::sip::transport::tls::TlsFiles;
@@ -49,6 +54,8 @@ use agent_task::AgentTask;
 use bindings::Bindings;
 use drain::Drain;
 pub use drain::Life;
+use journaling::Journaling;
+use live::LiveCalls;
 use names::Names;
 use reload::{Reloader, Settings};
 use servers::Watcher;
@@ -90,6 +97,11 @@ enum Request {
     State {
         reply: oneshot::Sender<LineState>,
     },
+    /// By an operator; the answer is whether there was such a call.
+    HangUp {
+        call: String,
+        reply: oneshot::Sender<bool>,
+    },
     SignOut {
         done: oneshot::Sender<()>,
     },
@@ -100,6 +112,13 @@ enum Request {
 pub struct Registration {
     pub dn: String,
     pub status: RegistrationStatus,
+}
+
+/// Who hears of what happens.
+struct Told {
+    journal: Journal,
+    /// One of the journal's observers.
+    watch: Arc<Watch>,
 }
 
 /// Everything the tasks share.
@@ -113,10 +132,18 @@ pub(crate) struct Shared {
     parts: Mutex<Vec<Arc<dyn Reload>>>,
     reloader: tokio::sync::Mutex<Option<Reloader>>,
     journal: Journal,
+    /// Finished calls; there from the start on.
+    store: OnceLock<Arc<Store>>,
     /// Tells the journal what sessions' polls take.
     polls: Arc<dyn Tap>,
+    journaling: OnceLock<Journaling>,
+    /// What the operators look at.
+    watch: Arc<Watch>,
+    live: LiveCalls,
     endpoint: Endpoint,
     engine: Engine,
+    /// Pairs of RTP ports there are.
+    ports: u64,
     ice: Ice,
     /// To the SIP servers and the pacer.
     link: Link,
@@ -148,16 +175,18 @@ pub struct Gateway {
 impl Gateway {
     fn new(
         config: Config,
-        journal: Journal,
+        told: Told,
         endpoint: Endpoint,
         engine: Engine,
         ice: Ice,
         names: Names,
         networks: Arc<ArcSwap<Vec<Network>>>,
     ) -> Self {
+        let Told { journal, watch: observer } = told;
         let (server_list, list) = watch::channel(config.sip.servers.clone());
         let (tls_files, named_files) = watch::channel(start::tls_files(&config.sip.tls));
         let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names, list, journal.clone());
+        let ports = operations::port_pairs(&config.media.rtp_ports);
         let gateway = Self {
             shared: Arc::new(Shared {
                 settings: Settings::new(config),
@@ -167,9 +196,14 @@ impl Gateway {
                 parts: Mutex::default(),
                 reloader: tokio::sync::Mutex::default(),
                 polls: Arc::new(taps::Polls(journal.clone())),
+                journaling: OnceLock::new(),
                 journal,
+                store: OnceLock::new(),
+                watch: observer,
+                live: LiveCalls::new(),
                 endpoint,
                 engine,
+                ports,
                 ice,
                 link: watched.link,
                 servers: watched.status,
@@ -188,6 +222,7 @@ impl Gateway {
             }),
         };
         gateway.shared.tasks.spawn(sweep_leases(Arc::clone(&gateway.shared)));
+        gateway.shared.tasks.spawn(operations::watch_over(Arc::clone(&gateway.shared)));
         gateway.shared.tasks.spawn(watcher.run(gateway.shared.shutdown.clone()));
         gateway.shared.tasks.spawn(tls_watch::keep_current(
             gateway.shared.endpoint.clone(),
@@ -270,6 +305,7 @@ impl Gateway {
         self.shared.shutdown.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+        self.close_journal().await;
     }
 
     async fn sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
@@ -458,6 +494,10 @@ impl Backend for Gateway {
         })
     }
 
+    fn store(&self) -> Option<Arc<Store>> {
+        self.shared.store.get().cloned()
+    }
+
     fn drain(&self) -> Draining {
         match Gateway::drain(self) {
             Life::Draining { calls, until } => {
@@ -471,11 +511,23 @@ impl Backend for Gateway {
         Box::pin(self.reload())
     }
 
+    fn timelines(&self) -> Option<Arc<Timelines>> {
+        Some(Arc::clone(&self.shared.journaling.get()?.timelines))
+    }
+
+    fn traces(&self) -> Option<Arc<Traces>> {
+        Some(Arc::clone(&self.shared.journaling.get()?.traces))
+    }
+
     fn health(&self) -> Health {
         Health {
             registered_agents: self.shared.registered.load(Ordering::Relaxed),
             active_calls: self.shared.active_calls.load(Ordering::Relaxed),
         }
+    }
+
+    fn operations(&self) -> &dyn Operations {
+        self
     }
 
     fn ice_servers(&self, user: &Identity) -> IceServers {

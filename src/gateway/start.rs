@@ -11,8 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{self, Config, Network};
-use crate::http::{BindError, MetricsServer, Scrape, Server, Surroundings};
-use crate::journal::{Journal, Observer};
+use crate::http::{BindError, Server, MetricsServer, Scrape, Surroundings};
+use crate::journal::hep::{Hep, HepError};
+use crate::journal::store::{Store, StoreError};
+use crate::journal::watch::Watch;
+use crate::journal::{CollectError, Collector, Journal, Observer, Timelines};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds, Tuning};
 use crate::sdp::SrtpPolicy;
 use crate::sip::resolve::SystemDns;
@@ -25,7 +28,7 @@ use crate::telemetry::traces::Tracer;
 use super::names::Names;
 use super::standing::Standing;
 use super::turn::{self, TurnError};
-use super::{Gateway, network};
+use super::{Gateway, Told, network};
 
 /// How long an RTP port rests: packets of an ended call are still on their way to it.
 const PORT_REST: Duration = Duration::from_secs(5);
@@ -52,7 +55,13 @@ pub enum StartError {
     #[error(transparent)]
     Turn(#[from] TurnError),
     #[error(transparent)]
+    CallRecords(#[from] CollectError),
+    #[error(transparent)]
     Network(#[from] network::NetworkError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Hep(#[from] HepError),
     #[error("media.hold_music = \"{}\": {error}", file.display())]
     HoldMusic { file: PathBuf, error: MusicError },
 }
@@ -117,6 +126,22 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let networks = Arc::new(ArcSwap::from_pointee(config.sip.networks.clone()));
     let endpoint = Endpoint::open(endpoint_config(&config.sip, Arc::clone(&networks)))?;
     let http = config.http.clone();
+    let watch = Watch::new(config.operations.no_rtp);
+    let store = Arc::new(Store::open(&config.journal.store)?);
+    let timelines = Arc::new(Timelines::new(vec![store.clone()], Some(store.clone())));
+    let collector =
+        config.journal.call_records.clone().map(Collector::start).transpose()?.map(Arc::new);
+    let mut observers = observers(&watch, &timelines, collector.as_ref());
+    if let Some(hep) = &config.journal.hep {
+        observers.push(Arc::new(Hep::start(hep)?));
+    }
+    let journal = Journal::new(observers);
+    store.report_to(journal.clone());
+    let told = Told { journal, watch };
+    let gateway = Gateway::new(config, told, endpoint, engine.clone(), ice, names, networks);
+    let _ = gateway.shared.store.set(store);
+    gateway.keep_journal(timelines, collector);
+    let server = Server::bind(&http, Arc::new(gateway.clone()))?;
     let metrics = Metrics::default();
     let tracer = config.tracing.otlp.clone().map(Tracer::start);
     let journal = Journal::new(observers(&config, &metrics, tracer.as_ref()));
@@ -169,6 +194,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
 /// Who is told of what happens. The order is that of the telling.
 fn observers(
+    watch: &Arc<Watch>,
+    timelines: &Arc<Timelines>,
+    collector: Option<&Arc<Collector>>,
+) -> Vec<Arc<dyn Observer>> {
+    let mut observers: Vec<Arc<dyn Observer>> = vec![watch.clone(), timelines.clone()];
+    observers.extend(collector.map(|collector| Arc::clone(collector) as Arc<dyn Observer>));
+    observers
     _config: &Config,
     metrics: &Metrics,
     tracer: Option<&Tracer>,
@@ -250,6 +282,9 @@ impl Running {
         if !self.http.is_finished() {
             let _ = self.http.await;
         }
+        // The last calls, too. It waits for a disk.
+        if let Some(store) = self.gateway.shared.store.get().cloned() {
+            let _ = tokio::task::spawn_blocking(move || store.close()).await;
         if let Some(tracer) = &self.tracer {
             tracer.stop().await;
         }

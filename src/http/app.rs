@@ -25,7 +25,7 @@ use super::reply::{self, Problem};
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
-use super::{assets, ice, jsapi, lifecycle, logs, metrics, openapi, rest};
+use super::{assets, ice, jsapi, lifecycle, openapi, operations, rest, logs, metrics};
 use crate::agent::Backend;
 use crate::config::{self, Commit, Config, Reload};
 use crate::wire::connector::Action;
@@ -48,6 +48,7 @@ pub(super) struct App {
     pub draining: CancellationToken,
     pub connectors: Connectors,
     pub tokens: Arc<Tokens>,
+    pub events: Arc<operations::Hub>,
     pub operators: Operators,
     pub surroundings: Surroundings,
     /// By path: what an `Allow` header says.
@@ -94,6 +95,7 @@ pub(super) fn router(
         throttle: Throttle::default(),
         draining,
         connectors: Connectors::new(&config.connector, config.listen),
+        events: Arc::default(),
         tokens: Arc::default(),
         operators: Operators::new(&config.operators),
         surroundings,
@@ -141,6 +143,8 @@ pub(super) fn table() -> Table {
         .on(Verb::Post, "/api/connector/token", connector::token)
         .on(Verb::Post, "/api/tokens", tokens::create)
         .on(Verb::Get, "/api/ice", ice::servers)
+        .on(Verb::Get, "/api/calls", operations::history::find)
+        .on(Verb::Get, "/api/calls/{id}/pcap", operations::history::capture)
         .on(Verb::Post, "/api/drain", lifecycle::drain)
         .on(Verb::Post, "/api/reload", lifecycle::reload)
         .on(Verb::GetAndHead, "/api/health", health)
@@ -148,6 +152,22 @@ pub(super) fn table() -> Table {
         .on(Verb::Get, "/api/log", logs::status)
         .on(Verb::Put, "/api/log", logs::set)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
+        .on(Verb::GetAndHead, "/livez", operations::probes::livez)
+        .on(Verb::GetAndHead, "/readyz", operations::probes::readyz)
+        .on(Verb::Get, "/api/registrations", operations::agents::registrations)
+        .on(Verb::Get, "/api/agents", operations::agents::agents)
+        .on(Verb::Post, "/api/agents/{dn}/sign_out", operations::agents::sign_out)
+        .on(Verb::Get, "/api/calls/active", operations::calls::active)
+        .on(Verb::Get, "/api/calls/{id}", operations::call::call)
+        .on(Verb::Put, "/api/trace/{dn}", operations::call::set_trace)
+        .on(Verb::Get, "/api/trace/{dn}", operations::call::trace)
+        .on(Verb::Post, "/api/calls/{id}/hangup", operations::calls::hang_up)
+        .on(Verb::Get, "/api/stats", operations::stats::stats)
+        .on(Verb::Get, "/api/servers", operations::stats::servers)
+        .on(Verb::Get, "/api/alerts", operations::stats::alerts)
+        .on(Verb::Get, "/api/series", operations::stats::series)
+        .on(Verb::Get, "/api/history", operations::stats::history)
+        .on(Verb::Get, "/api/events", operations::events::events)
 }
 
 /// Log line, cross-origin rules, safety headers.

@@ -104,6 +104,21 @@ pub(super) mod json {
         Full(ErrorReply),
     }
 
+    /// Of whatever operators ask.
+    #[derive(IntoResponses)]
+    pub(in crate::http) enum OperatorFaults {
+        /// No operator's token, or one that is not known.
+        #[response(status = 401)]
+        Operator(ErrorReply),
+        /// The token may not; there are no tokens, and the request is not from this machine; the page's origin
+        /// is not in `http.allowed_origins`.
+        #[response(status = 403)]
+        Forbidden(ErrorReply),
+        /// Too many wrong tokens; `Retry-After` says when to come back.
+        #[response(status = 429, headers(("Retry-After" = u64)))]
+        TooMany(ErrorReply),
+    }
+
     #[derive(IntoResponses)]
     pub(in crate::http) enum BodyFaults {
         /// The body or a parameter cannot be used.

@@ -17,6 +17,7 @@ mod lifecycle;
 mod logs;
 mod metrics;
 pub mod openapi;
+mod operations;
 mod operators;
 mod reply;
 mod rest;

@@ -11,7 +11,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr, Server};
 
 use super::app::{self, Shared};
-use super::{connector, ice, jsapi, lifecycle, logs, metrics, reply, rest, tokens};
+use super::{connector, ice, jsapi, lifecycle, operations, reply, rest, tokens, logs, metrics};
 use crate::wire::connector::FaultReply;
 
 const TOKEN: &str = "/connector/{token}";
@@ -35,6 +35,12 @@ const TOKEN: &str = "/connector/{token}";
         connector::actions::set_ping_period, connector::actions::ping, connector::actions::unregister_dn, connector::actions::make_call,
         connector::actions::answer_call, connector::actions::hang_up, connector::actions::hold, connector::actions::retrieve,
         connector::actions::send_dtmf, connector::actions::get_incoming_call, connector::actions::get_call_status,
+        app::health, lifecycle::drain, lifecycle::reload, ice::servers, tokens::create, document,
+        operations::probes::livez, operations::probes::readyz, operations::agents::registrations, operations::agents::agents,
+        operations::agents::sign_out, operations::call::call, operations::call::set_trace, operations::call::trace, operations::history::find, operations::history::capture,
+        operations::calls::active, operations::calls::hang_up, operations::stats::stats,
+        operations::stats::servers, operations::stats::alerts, operations::stats::series, operations::stats::history,
+        operations::events::events,
         app::health, metrics::metrics, logs::status, logs::set, lifecycle::drain, lifecycle::reload, ice::servers, tokens::create,
         document,
     ),

@@ -56,10 +56,11 @@ pub struct CallView {
 }
 
 /// What happened to a DN beside its calls.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct DnEvent {
     /// Unix milliseconds.
     pub at: u64,
+    #[schema(value_type = String, example = "registered at udp:192.0.2.1:5060")]
     pub text: Box<str>,
 }
 

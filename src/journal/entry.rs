@@ -144,6 +144,8 @@ pub enum What {
     Operated {
         /// A word of a bounded set: `hangup`, `sign_out`, `trace`, `log`, `reload`, `drain`.
         act: &'static str,
+        /// The name of the token.
+        by: String,
         remote: IpAddr,
     },
     /// An alert was raised, or is over.

@@ -450,7 +450,12 @@ impl Bridge {
 
     /// A snapshot, at most some 100 ms old.
     pub fn stats(&self) -> CallStats {
-        *self.published.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counters().read()
+    }
+
+    /// For those who look on from elsewhere. It outlives the call, and then tells how that ended.
+    pub fn counters(&self) -> Counters {
+        Counters(self.published.clone())
     }
 
     fn new_credentials(&self, order: impl FnOnce(IceCredentials) -> Order) -> BrowserLocal {
@@ -463,6 +468,17 @@ impl Bridge {
     fn order(&self, order: Order, ufrag: Option<String>) {
         let orders = &self.shared.workers[self.worker].orders;
         orders.send(Command::Order { id: self.id, order, ufrag });
+    }
+}
+
+/// What is counted of a call, as its worker publishes it.
+#[derive(Clone)]
+pub struct Counters(Arc<Mutex<CallStats>>);
+
+impl Counters {
+    /// A snapshot, at most some 100 ms old.
+    pub fn read(&self) -> CallStats {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -21,7 +21,7 @@ mod latch;
 mod music;
 mod path;
 mod peer;
-mod ports;
+pub(crate) mod ports;
 mod quality;
 mod reception;
 mod relay;
@@ -43,7 +43,7 @@ pub use codec::COMPLEXITY as OPUS_COMPLEXITY;
 pub mod coders {
     pub use super::codec::{Decoder, Encoder};
 }
-pub use engine::{Bridge, Engine};
+pub use engine::{Bridge, Counters, Engine};
 pub use music::{Music, MusicError};
 pub use tones::TonePlan;
 pub use types::*;

@@ -131,6 +131,7 @@ impl Counted {
         }
         for reason in [
             EndReason::SignedOut,
+            EndReason::Dismissed,
             EndReason::Replaced,
             EndReason::LeaseExpired,
             EndReason::MailboxFull,
@@ -380,6 +381,7 @@ fn class(status: u16) -> &'static str {
 fn end_reason(reason: EndReason) -> &'static str {
     match reason {
         EndReason::SignedOut => "signed_out",
+        EndReason::Dismissed => "dismissed",
         EndReason::Replaced => "replaced",
         EndReason::LeaseExpired => "lease_expired",
         EndReason::MailboxFull => "mailbox_full",

@@ -1,20 +1,26 @@
 //! A gateway without SIP behind the real HTTP server, and a raw HTTP client that can be cut anywhere.
 #![allow(dead_code)]
 
+pub mod operations;
+pub mod sse;
+
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use wrtc_gateway::agent::{
-    Answer, Backend, EndReason, Health, Identity, LineCommand, LineState, MessageError, Session,
-    Sessions, SignIn, SignInError,
+    Answer, Backend, EndReason, Health, Identity, LineCommand, LineState, MessageError, Operations,
+    Session, Sessions, SignIn, SignInError,
 };
 use wrtc_gateway::config::Config;
 use wrtc_gateway::http::Server;
+use wrtc_gateway::journal::store::Store;
 use wrtc_gateway::wire::{Envelope, FromBrowser, ToBrowser};
+
+use operations::FakeOperations;
 
 /// The password that this backend's SIP server knows for every DN.
 pub const PASSWORD: &str = "a:b&c%d+e=f g";
@@ -37,6 +43,8 @@ pub struct FakeBackend {
     /// How every line of this fake stands.
     pub line: Mutex<LineState>,
     pub commands: Mutex<Vec<LineCommand>>,
+    pub store: OnceLock<Arc<Store>>,
+    pub operations: FakeOperations,
 }
 
 impl FakeBackend {
@@ -146,8 +154,16 @@ impl Backend for FakeBackend {
         })
     }
 
+    fn store(&self) -> Option<Arc<Store>> {
+        self.store.get().cloned()
+    }
+
     fn health(&self) -> Health {
         Health { registered_agents: self.sessions.len(), active_calls: 0 }
+    }
+
+    fn operations(&self) -> &dyn Operations {
+        &self.operations
     }
 }
 

@@ -10,6 +10,8 @@ pub mod heard;
 pub mod jsapi;
 pub mod roap;
 pub mod sdp;
+#[path = "../../edge/support/sse.rs"]
+pub mod sse;
 pub mod tone;
 pub mod trunk;
 pub mod voice;

@@ -1,0 +1,67 @@
+//! The calls that go on, and their forced end.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{DoneReply, by, done, json};
+use crate::agent::CallStatus;
+use crate::http::app::Shared;
+use crate::http::conn::Conn;
+use crate::http::faults::json::OperatorFaults;
+use crate::http::operators::{self, Role};
+use crate::http::reply::ErrorReply;
+
+/// The calls that go on.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct ActiveCallsReply {
+    calls: Vec<CallStatus>,
+    count: usize,
+}
+
+/// The calls that go on, with how they sound now.
+#[utoipa::path(get, path = "/api/calls/active", operation_id = "active_calls", tag = "operation",
+    security(("operator" = [])),
+    responses((status = 200, description = "The oldest first.", body = ActiveCallsReply), OperatorFaults))]
+pub(in crate::http) async fn active(
+    State(app): Shared,
+    Extension(conn): Extension<Arc<Conn>>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
+        return problem.into_response();
+    }
+    let calls = app.backend.operations().calls();
+    json(StatusCode::OK, &ActiveCallsReply { count: calls.len(), calls })
+}
+
+/// Ends a call; both sides are told.
+#[utoipa::path(post, path = "/api/calls/{id}/hangup", operation_id = "hang_up_call", tag = "operation",
+    security(("operator" = [])),
+    params(("id" = String, Path, description = "Our id of the call.", example = "6561c2a0-17")),
+    responses(
+        (status = 200, description = "It is over.", body = DoneReply),
+        (status = 404, description = "There is no such call, or not any more.", body = ErrorReply),
+        OperatorFaults,
+    ))]
+pub(in crate::http) async fn hang_up(
+    State(app): Shared,
+    Extension(conn): Extension<Arc<Conn>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Response {
+    let operator = match operators::check(&app, &conn, &headers, Role::Act) {
+        Ok(operator) => operator,
+        Err(problem) => return problem.into_response(),
+    };
+    let result = app.backend.operations().hang_up(&id, by(&operator, &conn)).await;
+    if result.is_ok() {
+        operators::record(&operator, &conn, "hangup", &id);
+    }
+    done(result)
+}

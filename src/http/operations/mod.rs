@@ -1,0 +1,56 @@
+//! The operations API: what goes on, and what an operator may do about it. `api-spec/events.md` has the
+//! event stream in prose.
+//!
+//! Everything but the probes begins with [`super::operators::check`].
+
+pub(super) mod agents;
+pub(super) mod call;
+pub(super) mod calls;
+mod csv;
+pub(super) mod events;
+mod feed;
+pub(super) mod history;
+mod hub;
+pub(super) mod probes;
+pub(super) mod stats;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::conn::Conn;
+use super::operators::Operator;
+use super::reply::{self, Problem};
+use crate::agent::{OperatedBy, OperationError};
+
+pub(super) use hub::Hub;
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    // Numbers, texts, lists of them: nothing that JSON cannot say.
+    let body = serde_json::to_string(value).unwrap_or_default();
+    reply::with_type(status, "application/json", body)
+}
+
+fn by(operator: &Operator, conn: &Conn) -> OperatedBy {
+    OperatedBy { name: operator.to_string(), remote: conn.remote().ip() }
+}
+
+/// An order was carried out.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DoneReply {
+    success: bool,
+}
+
+fn done(result: Result<(), OperationError>) -> Response {
+    match result {
+        Ok(()) => json(StatusCode::OK, &DoneReply { success: true }),
+        Err(error) => {
+            let code = match error {
+                OperationError::NoSuchCall => "no_such_call",
+                OperationError::NoSuchDn => "not_signed_in",
+            };
+            Problem::new(StatusCode::NOT_FOUND, code, error).into_response()
+        }
+    }
+}

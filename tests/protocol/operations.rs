@@ -1,0 +1,180 @@
+//! The operations API over real calls.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use wrtc_gateway::sip::EndedBy;
+
+use crate::support::browser::LIMIT;
+use crate::support::far::{Far, tone};
+use crate::support::gateway::{Demo, dialled};
+use crate::support::jsapi::Jsapi;
+use crate::support::sse::Events;
+
+async fn ask(demo: &Demo, method: Method, path: &str) -> (u16, Value) {
+    let request = Client::new().request(method, format!("{}{path}", demo.base));
+    let response = request.send().await.expect("an answer");
+    (response.status().as_u16(), response.json().await.expect("JSON"))
+}
+
+async fn get(demo: &Demo, path: &str) -> Value {
+    let (status, told) = ask(demo, Method::GET, path).await;
+    assert_eq!(status, 200, "{path}: {told}");
+    told
+}
+
+async fn events(demo: &Demo) -> (Events, Value) {
+    let mut events = Events::open(&format!("{}/api/events", demo.base), None).await;
+    let (name, snapshot) = events.next().await.expect("a snapshot");
+    assert_eq!(name, "snapshot");
+    (events, snapshot)
+}
+
+/// An established call with sound both ways.
+async fn talk(demo: &Demo) -> (Jsapi, Far) {
+    let mut phone = demo.phone("5001").await;
+    let mut legs = demo.take("7000").await;
+    phone.browser.play(440.0).await;
+    phone.call("7000").await;
+    let far = dialled(&mut legs).await;
+    far.leg.accept().await.expect("200");
+    far.play(tone(1000.0));
+    phone.answered().await;
+    phone.browser.connected().await;
+    phone.browser.hears(1000.0, 0.5).await;
+    (phone, far)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_is_seen_and_its_forced_end_reaches_both_sides() {
+    let demo = Demo::start().await;
+    let (mut events, snapshot) = events(&demo).await;
+    assert_eq!((&snapshot["agents"], &snapshot["calls"]), (&json!([]), &json!([])));
+    let (mut phone, mut far) = talk(&demo).await;
+
+    let told = get(&demo, "/api/calls/active").await;
+    assert_eq!(told["count"], 1);
+    let call = &told["calls"][0];
+    for (name, value) in [
+        ("agent_id", "5001"),
+        ("dn", "5001"),
+        ("remote", "7000"),
+        ("direction", "outgoing"),
+        ("state", "established"),
+    ] {
+        assert_eq!(call[name], value, "{name}: {call}");
+    }
+    assert!(call["answered"].as_u64() >= call["started"].as_u64(), "{call}");
+    let id = call["call_id"].as_str().expect("an id").to_owned();
+    let agents = get(&demo, "/api/agents").await;
+    let agent = &agents["agents"][0];
+    assert_eq!((&agent["state"], &agent["calls"]), (&json!("established"), &json!(1)));
+    let seen = events
+        .until("calls", |calls| calls[0]["call_id"] == id.as_str() && calls[0]["mos"].is_number())
+        .await;
+    let mos = seen[0]["mos"].as_f64().expect("a score");
+    assert!((1.0..=4.5).contains(&mos), "{seen}");
+
+    let (status, done) = ask(&demo, Method::POST, &format!("/api/calls/{id}/hangup")).await;
+    assert_eq!((status, done), (200, json!({"success": true})));
+    let end = far.ended().await;
+    assert_eq!((end.by, end.code), (EndedBy::Peer, 200), "{end:?}");
+    phone.expect("BYE").await;
+    events.until("history", |item| item["kind"] == "operator" && item["call"] == id.as_str()).await;
+    events.until("calls", |calls| calls == &json!([])).await;
+    demo.idle().await;
+    let (status, told) = ask(&demo, Method::POST, &format!("/api/calls/{id}/hangup")).await;
+    assert_eq!((status, &told["code"]), (404, &json!("no_such_call")));
+    let kinds: Vec<Value> = get(&demo, "/api/history").await["history"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|item| item["kind"].clone())
+        .collect();
+    assert!(kinds.contains(&json!("call_started")) && kinds.contains(&json!("call_ended")));
+    let points = get(&demo, "/api/series").await;
+    let points = points["points"].as_array().expect("a list");
+    let sum = |name: &str| points.iter().filter_map(|point| point[name].as_u64()).sum::<u64>();
+    assert_eq!((sum("calls_started"), sum("calls_ended"), sum("failed")), (1, 1, 0));
+    assert!(points.iter().any(|point| point["setup_p50_ms"].is_u64()), "{points:?}");
+    // The agent stays, and may call again.
+    phone.fresh().await;
+    phone.connect("601").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dn_that_is_signed_out_is_unregistered_and_its_call_released() {
+    let demo = Demo::start().await;
+    let (phone, mut far) = talk(&demo).await;
+    let told = get(&demo, "/api/registrations").await;
+    assert_eq!(told["total_count"], 1);
+    let one = &told["registrations"][0];
+    assert_eq!((&one["endpoint"], &one["status"]), (&json!("5001"), &json!("registered")));
+    assert_eq!((&one["transport"], &one["last_reason"]), (&json!("udp"), &json!("200 OK")));
+    let contact = one["contact"].as_str().expect("a contact");
+    let address = format!("{}:{}", one["ip_address"].as_str().expect("an address"), one["port"]);
+    assert!(contact.contains(&address), "{one}");
+    assert_eq!(address, demo.sip.to_string());
+    assert!(one["expiry"].as_u64().is_some_and(|left| left > 0), "{one}");
+    assert!(one["aor"].as_str().is_some_and(|aor| aor.starts_with("sip:5001@")), "{one}");
+
+    let (status, done) = ask(&demo, Method::POST, "/api/agents/5001/sign_out").await;
+    assert_eq!((status, done), (200, json!({"success": true})));
+    far.ended().await;
+    assert!(!demo.is_registered("5001"), "it answers when the SIP server has confirmed");
+    demo.idle().await;
+    let answer = phone.wire.wait(&phone.ssid).await;
+    assert_eq!(answer.status, 404, "the page's session is over: {}", answer.body);
+    assert_eq!(get(&demo, "/api/agents").await, json!({"agents": [], "count": 0}));
+    let stats = get(&demo, "/api/stats").await;
+    assert_eq!(
+        [&stats["successful_registrations"], &stats["unregistrations"], &stats["unique_dns"]],
+        [1, 1, 1].map(|n| json!(n)).each_ref()
+    );
+    let (status, _) = ask(&demo, Method::POST, "/api/agents/5001/sign_out").await;
+    assert_eq!(status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_falls_silent_is_an_alert_until_it_is_heard_again() {
+    let demo = Demo::start().await;
+    let (phone, far) = talk(&demo).await;
+    let (mut events, _) = events(&demo).await;
+    phone.browser.mute_packets(true).await;
+    let alerts = events.until("alerts", |alerts| alerts[0]["kind"] == "no_rtp").await;
+    let alert = &alerts[0];
+    assert_eq!((&alert["dn"], alerts.as_array().map(Vec::len)), (&json!("5001"), Some(1)));
+    assert!(alert["text"].as_str().is_some_and(|text| text.contains("from its browser")));
+    assert_eq!(get(&demo, "/api/alerts").await["count"], 1);
+    phone.browser.mute_packets(false).await;
+    events.until("history", |item| item["kind"] == "alert_over").await;
+    events.until("alerts", |alerts| alerts == &json!([])).await;
+    // On hold nobody has to speak.
+    far.hold().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(get(&demo, "/api/alerts").await["alerts"], json!([]));
+    far.hang_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_whose_sip_server_is_gone_says_so() {
+    let demo = Demo::with_settings(&["sip.ping_seconds=1"]).await;
+    let end = std::time::Instant::now() + LIMIT;
+    while get(&demo, "/api/servers").await["servers"][0]["up"] != true {
+        assert!(std::time::Instant::now() < end, "its pings are not answered");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(get(&demo, "/readyz").await, json!({"status": "ok", "reasons": []}));
+    // Nobody is there: nothing answers at all.
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let server = format!("sip.servers=sip:{}", nobody.local_addr().expect("bound"));
+    let alone = Demo::with_servers(&[&server, "sip.ping_seconds=1"]).await;
+    let (mut events, _) = events(&alone).await;
+    let servers = events.until("servers", |servers| servers[0]["up"] == false).await;
+    assert!(servers[0]["reason"].is_string(), "{servers}");
+    let (status, told) = ask(&alone, Method::GET, "/readyz").await;
+    assert_eq!((status, &told["reasons"][0]["code"]), (503, &json!("no_sip_server")), "{told}");
+    events.until("alerts", |alerts| alerts[0]["kind"] == "sip_server").await;
+    assert_eq!(get(&alone, "/livez").await["status"], "ok");
+}
