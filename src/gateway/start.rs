@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{self, Config, Network};
-use crate::http::{BindError, Server, MetricsServer, Scrape, Surroundings};
+use crate::http::{BindError, MetricsServer, Scrape, Server, Surroundings};
 use crate::journal::hep::{Hep, HepError};
 use crate::journal::store::{Store, StoreError};
 use crate::journal::watch::Watch;
@@ -131,22 +131,20 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let timelines = Arc::new(Timelines::new(vec![store.clone()], Some(store.clone())));
     let collector =
         config.journal.call_records.clone().map(Collector::start).transpose()?.map(Arc::new);
-    let mut observers = observers(&watch, &timelines, collector.as_ref());
+    let metrics = Metrics::default();
+    let tracer = config.tracing.otlp.clone().map(Tracer::start);
+    let mut observers =
+        observers(&watch, &timelines, collector.as_ref(), &metrics, tracer.as_ref());
     if let Some(hep) = &config.journal.hep {
         observers.push(Arc::new(Hep::start(hep)?));
     }
     let journal = Journal::new(observers);
     store.report_to(journal.clone());
     let told = Told { journal, watch };
+    let config::Metrics { listen: metrics_listen, open } = config.metrics;
     let gateway = Gateway::new(config, told, endpoint, engine.clone(), ice, names, networks);
     let _ = gateway.shared.store.set(store);
     gateway.keep_journal(timelines, collector);
-    let server = Server::bind(&http, Arc::new(gateway.clone()))?;
-    let metrics = Metrics::default();
-    let tracer = config.tracing.otlp.clone().map(Tracer::start);
-    let journal = Journal::new(observers(&config, &metrics, tracer.as_ref()));
-    let config::Metrics { listen: metrics_listen, open } = config.metrics;
-    let gateway = Gateway::new(config, journal, endpoint, engine.clone(), ice, names, networks);
     let exporter = Exporter::new(
         &metrics,
         Arc::new(Standing { gateway: gateway.clone(), tracer: tracer.clone() }),
@@ -197,19 +195,14 @@ fn observers(
     watch: &Arc<Watch>,
     timelines: &Arc<Timelines>,
     collector: Option<&Arc<Collector>>,
-) -> Vec<Arc<dyn Observer>> {
-    let mut observers: Vec<Arc<dyn Observer>> = vec![watch.clone(), timelines.clone()];
-    observers.extend(collector.map(|collector| Arc::clone(collector) as Arc<dyn Observer>));
-    observers
-    _config: &Config,
     metrics: &Metrics,
     tracer: Option<&Tracer>,
 ) -> Vec<Arc<dyn Observer>> {
-    let mut all: Vec<Arc<dyn Observer>> = vec![Arc::new(metrics.clone())];
-    if let Some(tracer) = tracer {
-        all.push(Arc::new(tracer.clone()));
-    }
-    all
+    let mut observers: Vec<Arc<dyn Observer>> = vec![watch.clone(), timelines.clone()];
+    observers.extend(collector.map(|collector| Arc::clone(collector) as Arc<dyn Observer>));
+    observers.push(Arc::new(metrics.clone()));
+    observers.extend(tracer.map(|tracer| Arc::new(tracer.clone()) as Arc<dyn Observer>));
+    observers
 }
 
 /// Reads the hold music.
@@ -285,6 +278,7 @@ impl Running {
         // The last calls, too. It waits for a disk.
         if let Some(store) = self.gateway.shared.store.get().cloned() {
             let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        }
         if let Some(tracer) = &self.tracer {
             tracer.stop().await;
         }

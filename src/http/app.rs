@@ -25,7 +25,7 @@ use super::reply::{self, Problem};
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
-use super::{assets, ice, jsapi, lifecycle, openapi, operations, rest, logs, metrics};
+use super::{assets, ice, jsapi, lifecycle, logs, metrics, openapi, operations, rest};
 use crate::agent::Backend;
 use crate::config::{self, Commit, Config, Reload};
 use crate::wire::connector::Action;
