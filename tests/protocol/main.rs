@@ -17,6 +17,7 @@ mod reload;
 mod renegotiation;
 mod rest;
 mod second_call;
+mod secrecy;
 mod servers;
 mod signin;
 mod sip_over_tcp;
