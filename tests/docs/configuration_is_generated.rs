@@ -31,7 +31,8 @@ fn read_example(text: &str) -> (BTreeMap<String, String>, BTreeMap<String, Shown
             let shown = Shown { comment: comment.clone(), value, commented_out };
             keys.insert(format!("{section}.{name}"), shown);
             fresh = true;
-        } else if let Some(header) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+        } else if let Some(header) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']'))
+        {
             section = header.to_owned();
             // What stands above the last key is that key's.
             let above = std::mem::take(&mut comment);
