@@ -1,4 +1,4 @@
-//! The command line: `serve`, `demo`, `check`, `doctor`, `healthcheck`.
+//! The command line: `serve`, `demo`, `check`, `doctor`, `token`, `healthcheck`.
 
 mod cli;
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use wrtc_gateway::config::{Config, ConfigErrors, Sources};
+use wrtc_gateway::config::{Config, ConfigErrors, OperatorToken, Role, Sources, is_operator_name};
 use wrtc_gateway::gateway::{Life, Running};
 use wrtc_gateway::secret::Secret;
 use wrtc_gateway::telemetry::logs::Logs;
@@ -54,6 +54,15 @@ enum Command {
             default_missing_value = "127.0.0.1:0"
         )]
         contact_centre: Option<SocketAddr>,
+    },
+    /// Make an operator's token: prints it, once, and the line for the configuration, which has its hash.
+    Token {
+        /// read looks at everything, act hangs up, signs out, reloads and gives one-time tokens.
+        #[arg(long, default_value = "act", value_parser = ["read", "act"])]
+        role: String,
+        /// Who it is for: the log has it beside what was done.
+        #[arg(long)]
+        name: Option<String>,
     },
     /// Check a configuration: tells every fault, opens nothing.
     Check(#[command(flatten)] Source),
@@ -112,6 +121,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.source)) {
         Command::Check(source) => check(&source),
+        Command::Token { role, name } => token(&role, name.as_deref()),
         Command::Healthcheck { source, ready } => healthcheck(&source, ready),
         Command::Serve(source) => serve(&source),
         Command::Doctor { source, json } => run_doctor(&source, json),
@@ -119,6 +129,19 @@ fn main() -> ExitCode {
             run_demo(&source, password.map(Secret::new), json, contact_centre)
         }
     }
+}
+
+fn token(role: &str, name: Option<&str>) -> ExitCode {
+    if let Some(name) = name.filter(|name| !is_operator_name(name)) {
+        return fail(&format!(
+            "--name {name}: use 1 to 32 letters, digits and - _ . @, and no role"
+        ));
+    }
+    let role = if role == "read" { Role::Read } else { Role::Act };
+    let (token, line) = OperatorToken::make(role, name);
+    println!("token  {}", token.expose());
+    println!("line   {line}");
+    ExitCode::SUCCESS
 }
 
 fn check(source: &Source) -> ExitCode {
@@ -181,8 +204,12 @@ fn serve(source: &Source) -> ExitCode {
     in_runtime(&reading.config.clone(), async |config| {
         let mut signals = Signals::new()?;
         let running = gateway::start(config).await?;
+        running.gateway.wait_for_agents();
         running.gateway.set_sources(sources, reading).await;
         println!("serving at {}/", running.base_url());
+        if let Some(certificate) = running.http_control.certificate().filter(|it| it.self_signed) {
+            println!("certificate, self-signed, SHA-256 {}", certificate.fingerprint_text());
+        }
         until_told(&running, &mut signals).await;
         running.stop().await;
         Ok(())

@@ -54,10 +54,10 @@ use agent_task::AgentTask;
 use bindings::Bindings;
 use drain::Drain;
 pub use drain::Life;
-pub use reload::LIVE as LIVE_KEYS;
 use journaling::Journaling;
 use live::LiveCalls;
 use names::Names;
+pub use reload::LIVE as LIVE_KEYS;
 use reload::{Reloader, Settings};
 use servers::Watcher;
 pub use start::{Running, StartError, start};
@@ -71,6 +71,10 @@ const SIGN_IN_LIMIT: Duration = Duration::from_secs(34);
 
 /// How long a sign-out waits for the SIP server to confirm.
 const SIGN_OUT_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a call waits for an agent who signs in again after a restart: a JSAPI client asks 3 s after
+/// its poll broke, and of many each waits for the turn of its REGISTER.
+const RETURN: Duration = Duration::from_secs(10);
 
 /// Characters in a DN or guest id: it becomes the user part of a SIP URI.
 const MAX_ID: usize = 64;
@@ -277,6 +281,12 @@ impl Gateway {
         }
     }
 
+    /// After a start: agents of the process before this one are on their way back, and a call for one of
+    /// them waits until he is here. See `sip::returning`.
+    pub fn wait_for_agents(&self) {
+        self.shared.endpoint.wait_for_users(Some(Instant::now() + RETURN));
+    }
+
     fn is_leaving(&self) -> bool {
         self.life() != Life::Serving
     }
@@ -290,6 +300,7 @@ impl Gateway {
     pub fn drain(&self) -> Life {
         let limit = self.shared.settings.load().config.lifecycle.drain;
         if self.shared.drain.begin(Instant::now() + limit) {
+            self.shared.endpoint.wait_for_users(None);
             let calls = self.calls();
             info!(calls, limit_s = limit.as_secs(), "draining");
             self.shared.journal.note(About::default(), What::Draining { calls });

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{self, Config, Network};
-use crate::http::{BindError, Server, MetricsServer, Scrape, Surroundings};
+use crate::http::{BindError, Control, MetricsServer, Scrape, Server, Surroundings};
 use crate::journal::hep::{Hep, HepError};
 use crate::journal::store::{Store, StoreError};
 use crate::journal::watch::Watch;
@@ -69,6 +69,8 @@ pub enum StartError {
 /// A gateway that serves.
 pub struct Running {
     pub gateway: Gateway,
+    /// What of the HTTP server can be changed.
+    pub http_control: Control,
     http_addr: SocketAddr,
     scheme: &'static str,
     base_path: String,
@@ -121,7 +123,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         opus_complexity,
     })?;
     let named = if advertise.is_empty() { vec![listen.ip()] } else { advertise };
-    let (turn, ice) = turn::open(&config.turn, &engine.browser_ports(), &named)?;
+    let (turn, mut ice) = turn::open(&config.turn, &engine.browser_ports(), &named)?;
+    let turn_certificate = ice.take_certificate();
     let turn_addrs = turn.as_ref().map(|turn| (turn.local_addr(), turn.tls_addr()));
     let networks = Arc::new(ArcSwap::from_pointee(config.sip.networks.clone()));
     let endpoint = Endpoint::open(endpoint_config(&config.sip, Arc::clone(&networks)))?;
@@ -131,22 +134,22 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let timelines = Arc::new(Timelines::new(vec![store.clone()], Some(store.clone())));
     let collector =
         config.journal.call_records.clone().map(Collector::start).transpose()?.map(Arc::new);
-    let mut observers = observers(&watch, &timelines, collector.as_ref());
+    let metrics = Metrics::default();
+    let tracer = config.tracing.otlp.clone().map(Tracer::start);
+    let mut observers: Vec<Arc<dyn Observer>> = vec![watch.clone(), timelines.clone()];
+    observers.extend(collector.iter().map(|collector| Arc::clone(collector) as Arc<dyn Observer>));
+    observers.push(Arc::new(metrics.clone()));
+    observers.extend(tracer.iter().map(|tracer| Arc::new(tracer.clone()) as Arc<dyn Observer>));
     if let Some(hep) = &config.journal.hep {
         observers.push(Arc::new(Hep::start(hep)?));
     }
     let journal = Journal::new(observers);
     store.report_to(journal.clone());
     let told = Told { journal, watch };
+    let config::Metrics { listen: metrics_listen, open } = config.metrics;
     let gateway = Gateway::new(config, told, endpoint, engine.clone(), ice, names, networks);
     let _ = gateway.shared.store.set(store);
     gateway.keep_journal(timelines, collector);
-    let server = Server::bind(&http, Arc::new(gateway.clone()))?;
-    let metrics = Metrics::default();
-    let tracer = config.tracing.otlp.clone().map(Tracer::start);
-    let journal = Journal::new(observers(&config, &metrics, tracer.as_ref()));
-    let config::Metrics { listen: metrics_listen, open } = config.metrics;
-    let gateway = Gateway::new(config, journal, endpoint, engine.clone(), ice, names, networks);
     let exporter = Exporter::new(
         &metrics,
         Arc::new(Standing { gateway: gateway.clone(), tracer: tracer.clone() }),
@@ -159,6 +162,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     gateway.add_part(server.reload());
     gateway.add_part(Arc::new(LogLevel));
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
+    let http_control = server.control();
     info!(
         http = %http_addr,
         sip = %gateway.sip_addr(),
@@ -171,6 +175,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         info!(?plain, ?tls, "TURN");
         // With the calls, and after them.
         gateway.shared.tasks.spawn(turn.run(gateway.shared.shutdown.clone()));
+        if let Some(served) = turn_certificate {
+            let stop = gateway.shared.shutdown.clone();
+            gateway.shared.tasks.spawn(turn::keep_current(served, stop));
+        }
     }
     let stop_http = CancellationToken::new();
     let metrics_addr = metrics_server.as_ref().map(MetricsServer::local_addr);
@@ -181,6 +189,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let task = tokio::spawn(server.run(stop_http.clone()));
     let base_path = http.base_path;
     Ok(Running {
+        http_control,
         gateway,
         http_addr,
         scheme,
@@ -190,26 +199,6 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         stop_http,
         http: task,
     })
-}
-
-/// Who is told of what happens. The order is that of the telling.
-fn observers(
-    watch: &Arc<Watch>,
-    timelines: &Arc<Timelines>,
-    collector: Option<&Arc<Collector>>,
-) -> Vec<Arc<dyn Observer>> {
-    let mut observers: Vec<Arc<dyn Observer>> = vec![watch.clone(), timelines.clone()];
-    observers.extend(collector.map(|collector| Arc::clone(collector) as Arc<dyn Observer>));
-    observers
-    _config: &Config,
-    metrics: &Metrics,
-    tracer: Option<&Tracer>,
-) -> Vec<Arc<dyn Observer>> {
-    let mut all: Vec<Arc<dyn Observer>> = vec![Arc::new(metrics.clone())];
-    if let Some(tracer) = tracer {
-        all.push(Arc::new(tracer.clone()));
-    }
-    all
 }
 
 /// Reads the hold music.
@@ -285,6 +274,7 @@ impl Running {
         // The last calls, too. It waits for a disk.
         if let Some(store) = self.gateway.shared.store.get().cloned() {
             let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        }
         if let Some(tracer) = &self.tracer {
             tracer.stop().await;
         }

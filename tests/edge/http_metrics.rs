@@ -67,12 +67,6 @@ impl Gateway {
         );
         exchange(self.address, &request).await.unwrap()
     }
-
-    async fn scrape(&self) -> String {
-        let (status, _, text) = self.ask("GET", "/metrics", "", "").await;
-        assert_eq!(status, 200, "{text}");
-        text
-    }
 }
 
 fn has(text: &str, line: &str) -> bool {

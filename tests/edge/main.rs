@@ -2,9 +2,13 @@
 
 mod support;
 
+mod certificates;
+mod client_addresses;
 mod config_load;
 mod connector_config;
 mod delivery;
+mod dn_secrets;
+mod host_names;
 mod http_connector;
 mod http_history;
 mod http_jsapi;
@@ -15,4 +19,7 @@ mod http_tokens;
 mod operations_events;
 mod operations_lists;
 mod operations_probes;
+mod operator_tokens;
+mod security_headers;
+mod sign_in_flood;
 mod wire_dialects;

@@ -75,10 +75,13 @@ pub(in crate::http) struct CallsReply {
 }
 
 /// How the answer is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
+#[derive(Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum CallsFormat {
     Json,
-    Lines,
+    /// A record a line.
+    Ndjson,
+    /// RFC 4180.
     Csv,
 }
 
@@ -99,10 +102,11 @@ enum Format {
         ("max_mos" = Option<f64>, Query, description = "So or worse."),
         ("limit" = Option<u32>, Query, description = "100 in JSON unless given; in the other formats all.", minimum = 1, maximum = 1000),
         ("before" = Option<String>, Query, description = "`next` of the page before."),
-        ("format" = Option<String>, Query, description = "`json`, `ndjson` (a record a line) or `csv`."),
+        ("format" = Option<CallsFormat>, Query, description = "`json` unless given."),
     ),
     responses(
-        (status = 200, description = "What was found; `text/csv` or `application/x-ndjson` if asked for.", body = CallsReply),
+        (status = 200, description = "What was found.",
+            content((CallsReply = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
         (status = 400, description = "A parameter cannot be used, or is none.", body = ErrorReply),
         (status = 401, description = "No operator's token, or one that is not known.", body = ErrorReply),
         (status = 403, description = "The token may not, or there is none and the request is not from this machine.", body = ErrorReply),
@@ -123,7 +127,7 @@ pub(in crate::http) async fn find(
         let (search, limit, format) = parse(&uri)?;
         let store = store(&app)?;
         match format {
-            Format::Json => page(store, search, limit.unwrap_or(DEFAULT_LIMIT)).await,
+            CallsFormat::Json => page(store, search, limit.unwrap_or(DEFAULT_LIMIT)).await,
             format => export(store, search, limit, format, conn.remote().ip()).await,
         }
     };
@@ -216,7 +220,7 @@ async fn export(
     store: Arc<Store>,
     search: Search,
     limit: Option<usize>,
-    format: Format,
+    format: CallsFormat,
     remote: IpAddr,
 ) -> Result<Response, Problem> {
     let permit = EXPORTS.try_acquire().map_err(|_| Problem {
@@ -239,7 +243,7 @@ async fn export(
         }
     });
     let (kind, name) = match format {
-        Format::Csv => ("text/csv; charset=utf-8; header=present", "calls.csv"),
+        CallsFormat::Csv => ("text/csv; charset=utf-8; header=present", "calls.csv"),
         _ => ("application/x-ndjson", "calls.ndjson"),
     };
     let mut response = reply::with_type(StatusCode::OK, kind, Body::new(Parts(parts)));
@@ -251,16 +255,16 @@ async fn send_parts(
     store: Arc<Store>,
     mut search: Search,
     mut left: usize,
-    format: Format,
+    format: CallsFormat,
     first: Page,
     sender: &Sender<io::Result<Bytes>>,
 ) -> Result<(), Problem> {
     let mut page = first;
-    let mut text = if format == Format::Csv { csv::head() } else { String::new() };
+    let mut text = if format == CallsFormat::Csv { csv::head() } else { String::new() };
     loop {
         left = left.saturating_sub(page.records.len());
         for record in &page.records {
-            if format == Format::Csv {
+            if format == CallsFormat::Csv {
                 let record: Value = serde_json::from_str(record).unwrap_or_default();
                 text.push_str(&csv::line(&record));
             } else {
@@ -318,7 +322,7 @@ fn gone(_: tokio::task::JoinError) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is being stopped")
 }
 
-fn parse(uri: &Uri) -> Result<(Search, Option<usize>, Format), Problem> {
+fn parse(uri: &Uri) -> Result<(Search, Option<usize>, CallsFormat), Problem> {
     let bad = |sentence: String| Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", sentence);
     let Query(mut given) = Query::<HashMap<String, String>>::try_from_uri(uri)
         .map_err(|_| bad("the query cannot be read".to_owned()))?;
@@ -358,9 +362,9 @@ fn parse(uri: &Uri) -> Result<(Search, Option<usize>, Format), Problem> {
         Some(_) => return Err(bad(format!("limit is not from 1 to {MAX_LIMIT}"))),
     };
     let format = match text("format").as_deref() {
-        None | Some("json") => Format::Json,
-        Some("ndjson") => Format::Lines,
-        Some("csv") => Format::Csv,
+        None | Some("json") => CallsFormat::Json,
+        Some("ndjson") => CallsFormat::Ndjson,
+        Some("csv") => CallsFormat::Csv,
         Some(_) => return Err(bad("format is none of json, ndjson, csv".to_owned())),
     };
     let before = match text("before").map(|before| before.parse()) {

@@ -396,7 +396,7 @@ mod tests {
     #[test]
     fn what_belongs_to_no_call_is_forgotten() {
         let mut calls = Calls::default();
-        let at = |seconds| UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
+        let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
         let invite = |n: u32| Seen::Invite { call_id: n.to_string(), inbound: true, cseq: 1 };
         for n in 0..100 {
             calls.handle(at(0), None, invite(n));
