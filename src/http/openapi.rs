@@ -42,7 +42,7 @@ const TOKEN: &str = "/connector/{token}";
         operations::stats::servers, operations::stats::alerts, operations::stats::series, operations::stats::history,
         operations::events::events,
     ),
-    components(schemas(FaultReply<'static>)),
+    components(schemas(FaultReply<'static>, operations::history::CallsFormat)),
     tags(
         (name = "jsapi", description = "Plain text over four paths; see jsapi.md."),
         (name = "raw-sdp", description = "SDP and one-line commands; see rest.md."),
