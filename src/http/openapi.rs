@@ -43,7 +43,7 @@ const TOKEN: &str = "/connector/{token}";
         operations::events::events,
         metrics::metrics, logs::status, logs::set,
     ),
-    components(schemas(FaultReply<'static>)),
+    components(schemas(FaultReply<'static>, operations::history::CallsFormat)),
     tags(
         (name = "jsapi", description = "Plain text over four paths; see jsapi.md."),
         (name = "raw-sdp", description = "SDP and one-line commands; see rest.md."),
