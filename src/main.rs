@@ -13,7 +13,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use wrtc_gateway::config::{Config, ConfigErrors, OperatorToken, Role, Sources, is_operator_name};
 use wrtc_gateway::gateway::{Life, Running};
 use wrtc_gateway::secret::Secret;
+use wrtc_gateway::telemetry::logs::Logs;
 use wrtc_gateway::{demo, doctor, gateway, telemetry};
+
+/// How long the last lines of the log may take.
+const LOG_LIMIT: Duration = Duration::from_secs(2);
 
 /// A WebRTC gateway for Genesys SIP Server, Asterisk and their kin.
 #[derive(Debug, Parser)]
@@ -253,6 +257,8 @@ async fn until_told(running: &Running, signals: &mut Signals) {
             },
             // What came of it is in the log.
             _ = signals.hangup.recv() => {
+                // The log first, whatever is wrong with the configuration: logrotate waits for it.
+                tokio::task::spawn_blocking(|| telemetry::logs::logs().map(Logs::reopen));
                 let gateway = running.gateway.clone();
                 tokio::spawn(async move { gateway.reload().await });
             }
@@ -289,8 +295,8 @@ fn in_runtime<F>(config: &Config, run: F) -> ExitCode
 where
     F: AsyncFnOnce(Config) -> Result<(), Box<dyn std::error::Error>>,
 {
-    if let Err(error) = telemetry::start_logging(&config.log) {
-        return fail(&format!("log.level = {:?}: {error}", config.log.level));
+    if let Err(error) = telemetry::logs::start(&config.log) {
+        return fail(&error);
     }
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return fail(&"a TLS provider is installed already");
@@ -299,10 +305,14 @@ where
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}")),
     };
-    match runtime.block_on(run(config.clone())) {
+    let code = match runtime.block_on(run(config.clone())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
+    };
+    if let Some(logs) = telemetry::logs::logs() {
+        logs.flush(LOG_LIMIT);
     }
+    code
 }
 
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {

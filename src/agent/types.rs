@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::journal::store::Store;
+use crate::journal::{Timelines, Traces};
 use crate::secret::Secret;
 use crate::wire::FromBrowser;
 
@@ -318,7 +320,22 @@ pub trait Backend: Send + Sync + 'static {
         command: LineCommand,
     ) -> Answer<'a, Result<(), MessageError>>;
 
+    /// The calls that the journal has in memory, and the way to those it has put away.
+    fn timelines(&self) -> Option<Arc<Timelines>> {
+        None
+    }
+
+    /// Whose SIP is in the log.
+    fn traces(&self) -> Option<Arc<Traces>> {
+        None
+    }
+
     fn health(&self) -> Health;
+
+    /// Finished calls, where they are kept.
+    fn store(&self) -> Option<Arc<Store>> {
+        None
+    }
 
     /// What operators see and do.
     fn operations(&self) -> &dyn Operations;

@@ -10,12 +10,14 @@ mod bindings;
 mod calls;
 mod commands;
 mod drain;
+mod journaling;
 mod live;
 pub(crate) mod names;
 pub(crate) mod network;
 mod operations;
 mod reload;
 mod servers;
+mod standing;
 pub(crate) mod start;
 mod taps;
 mod tls_watch;
@@ -23,7 +25,7 @@ mod turn;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -39,8 +41,9 @@ use crate::agent::{
 };
 use crate::call::{CallConfig, DigitsBy};
 use crate::config::{Config, DtmfBy, Network, ReliableProvisional, Reload, SipServer};
+use crate::journal::store::Store;
 use crate::journal::watch::Watch;
-use crate::journal::{About, Journal, What};
+use crate::journal::{About, Journal, Timelines, Traces, What};
 use crate::media::Engine;
 use crate::sip::servers::{Link, ServerStatus};
 use crate::sip::transport::tls::TlsFiles;
@@ -51,8 +54,10 @@ use agent_task::AgentTask;
 use bindings::Bindings;
 use drain::Drain;
 pub use drain::Life;
+use journaling::Journaling;
 use live::LiveCalls;
 use names::Names;
+pub use reload::LIVE as LIVE_KEYS;
 use reload::{Reloader, Settings};
 use servers::Watcher;
 pub use start::{Running, StartError, start};
@@ -132,11 +137,14 @@ pub(crate) struct Shared {
     parts: Mutex<Vec<Arc<dyn Reload>>>,
     reloader: tokio::sync::Mutex<Option<Reloader>>,
     journal: Journal,
+    /// Finished calls; there from the start on.
+    store: OnceLock<Arc<Store>>,
+    /// Tells the journal what sessions' polls take.
+    polls: Arc<dyn Tap>,
+    journaling: OnceLock<Journaling>,
     /// What the operators look at.
     watch: Arc<Watch>,
     live: LiveCalls,
-    /// Tells the journal what sessions' polls take.
-    polls: Arc<dyn Tap>,
     endpoint: Endpoint,
     engine: Engine,
     /// Pairs of RTP ports there are.
@@ -193,7 +201,9 @@ impl Gateway {
                 parts: Mutex::default(),
                 reloader: tokio::sync::Mutex::default(),
                 polls: Arc::new(taps::Polls(journal.clone())),
+                journaling: OnceLock::new(),
                 journal,
+                store: OnceLock::new(),
                 watch: observer,
                 live: LiveCalls::new(),
                 endpoint,
@@ -307,6 +317,7 @@ impl Gateway {
         self.shared.shutdown.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+        self.close_journal().await;
     }
 
     async fn sign_in(&self, request: SignIn) -> Result<Arc<Session>, SignInError> {
@@ -495,6 +506,10 @@ impl Backend for Gateway {
         })
     }
 
+    fn store(&self) -> Option<Arc<Store>> {
+        self.shared.store.get().cloned()
+    }
+
     fn drain(&self) -> Draining {
         match Gateway::drain(self) {
             Life::Draining { calls, until } => {
@@ -506,6 +521,14 @@ impl Backend for Gateway {
 
     fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadError>> {
         Box::pin(self.reload())
+    }
+
+    fn timelines(&self) -> Option<Arc<Timelines>> {
+        Some(Arc::clone(&self.shared.journaling.get()?.timelines))
+    }
+
+    fn traces(&self) -> Option<Arc<Traces>> {
+        Some(Arc::clone(&self.shared.journaling.get()?.traces))
     }
 
     fn health(&self) -> Health {

@@ -12,14 +12,14 @@ use tracing::{info, warn};
 use crate::agent::{ReloadError, Reloaded};
 use crate::call::CallConfig;
 use crate::config::{
-    Agents, Commit, Config, Guard, Http, Limits, Media, Reading, Reload, Sip, Sources,
+    Agents, Commit, Config, Guard, Http, Limits, Log, Media, Reading, Reload, Sip, Sources,
 };
 use crate::journal::{About, What};
 
 use super::{Gateway, call_config, start};
 
 /// Keys that take effect without a restart. [`blend`] says the same in another way; a test compares.
-const LIVE: &[&str] = &[
+pub const LIVE: &[&str] = &[
     "http.allowed_origins",
     "http.allowed_hosts",
     "http.frame_ancestors",
@@ -66,6 +66,7 @@ const LIVE: &[&str] = &[
     "agents.secrets_command_seconds",
     "agents.secrets_for",
     "gateway.drain_seconds",
+    "log.level",
 ];
 
 /// The configuration in use: `new` where that can be, `old` where a restart is needed.
@@ -106,6 +107,7 @@ fn blend(old: &Config, new: &Config) -> Config {
         agents: Agents { ..new.agents.clone() },
         operations: new.operations.clone(),
         lifecycle: new.lifecycle.clone(),
+        log: Log { level: new.log.level.clone(), ..old.log.clone() },
         ..old.clone()
     }
 }
@@ -284,6 +286,12 @@ mod tests {
         ("turn.realm", "other"),
         ("agents.lease_seconds", "77"),
         ("agents.max_calls", "7"),
+        ("log.level", "debug"),
+        ("log.format", "json"),
+        ("log.file", "/other.log"),
+        ("metrics.listen", "127.0.0.1:2"),
+        ("metrics.open", "true"),
+        ("tracing.otlp", "http://c.example"),
         ("operations.no_rtp_seconds", "7"),
         ("gateway.drain_seconds", "7"),
     ];

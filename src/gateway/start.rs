@@ -11,16 +11,22 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{self, Config, Network};
-use crate::http::{BindError, Control, Server};
+use crate::http::{BindError, Control, MetricsServer, Scrape, Server, Surroundings};
+use crate::journal::hep::{Hep, HepError};
+use crate::journal::store::{Store, StoreError};
 use crate::journal::watch::Watch;
-use crate::journal::{Journal, Observer};
+use crate::journal::{CollectError, Collector, Journal, Observer, Timelines};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds, Tuning};
 use crate::sdp::SrtpPolicy;
 use crate::sip::resolve::SystemDns;
 use crate::sip::transport::tls::{OwnCertificate, TlsFiles};
 use crate::sip::{Endpoint, EndpointConfig, OpenError, Transport};
+use crate::telemetry::logs::LogLevel;
+use crate::telemetry::metrics::{Exporter, Metrics};
+use crate::telemetry::traces::Tracer;
 
 use super::names::Names;
+use super::standing::Standing;
 use super::turn::{self, TurnError};
 use super::{Gateway, Told, network};
 
@@ -49,7 +55,13 @@ pub enum StartError {
     #[error(transparent)]
     Turn(#[from] TurnError),
     #[error(transparent)]
+    CallRecords(#[from] CollectError),
+    #[error(transparent)]
     Network(#[from] network::NetworkError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Hep(#[from] HepError),
     #[error("media.hold_music = \"{}\": {error}", file.display())]
     HoldMusic { file: PathBuf, error: MusicError },
 }
@@ -62,6 +74,8 @@ pub struct Running {
     http_addr: SocketAddr,
     scheme: &'static str,
     base_path: String,
+    metrics_addr: Option<SocketAddr>,
+    tracer: Option<Tracer>,
     stop_http: CancellationToken,
     http: JoinHandle<()>,
 }
@@ -116,11 +130,37 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let endpoint = Endpoint::open(endpoint_config(&config.sip, Arc::clone(&networks)))?;
     let http = config.http.clone();
     let watch = Watch::new(config.operations.no_rtp);
-    let journal = Journal::new(observers(&config, &watch));
+    let store = Arc::new(Store::open(&config.journal.store)?);
+    let timelines = Arc::new(Timelines::new(vec![store.clone()], Some(store.clone())));
+    let collector =
+        config.journal.call_records.clone().map(Collector::start).transpose()?.map(Arc::new);
+    let metrics = Metrics::default();
+    let tracer = config.tracing.otlp.clone().map(Tracer::start);
+    let mut observers: Vec<Arc<dyn Observer>> = vec![watch.clone(), timelines.clone()];
+    observers.extend(collector.iter().map(|collector| Arc::clone(collector) as Arc<dyn Observer>));
+    observers.push(Arc::new(metrics.clone()));
+    observers.extend(tracer.iter().map(|tracer| Arc::new(tracer.clone()) as Arc<dyn Observer>));
+    if let Some(hep) = &config.journal.hep {
+        observers.push(Arc::new(Hep::start(hep)?));
+    }
+    let journal = Journal::new(observers);
+    store.report_to(journal.clone());
     let told = Told { journal, watch };
+    let config::Metrics { listen: metrics_listen, open } = config.metrics;
     let gateway = Gateway::new(config, told, endpoint, engine.clone(), ice, names, networks);
-    let server = Server::bind(&http, Arc::new(gateway.clone()))?;
+    let _ = gateway.shared.store.set(store);
+    gateway.keep_journal(timelines, collector);
+    let exporter = Exporter::new(
+        &metrics,
+        Arc::new(Standing { gateway: gateway.clone(), tracer: tracer.clone() }),
+    );
+    let scrape = Scrape { exporter: Arc::new(exporter), metrics, open };
+    let metrics_server =
+        metrics_listen.map(|address| MetricsServer::bind(address, scrape.clone())).transpose()?;
+    let surroundings = Surroundings { scrape: Some(scrape) };
+    let server = Server::bind_with(&http, Arc::new(gateway.clone()), surroundings)?;
     gateway.add_part(server.reload());
+    gateway.add_part(Arc::new(LogLevel));
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
     let http_control = server.control();
     info!(
@@ -141,14 +181,24 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         }
     }
     let stop_http = CancellationToken::new();
+    let metrics_addr = metrics_server.as_ref().map(MetricsServer::local_addr);
+    if let Some(server) = metrics_server {
+        info!(metrics = ?metrics_addr, "serving");
+        tokio::spawn(server.run(stop_http.clone()));
+    }
     let task = tokio::spawn(server.run(stop_http.clone()));
     let base_path = http.base_path;
-    Ok(Running { http_control, gateway, http_addr, scheme, base_path, stop_http, http: task })
-}
-
-/// Who is told of what happens. The order is that of the telling.
-fn observers(_config: &Config, watch: &Arc<Watch>) -> Vec<Arc<dyn Observer>> {
-    vec![watch.clone()]
+    Ok(Running {
+        http_control,
+        gateway,
+        http_addr,
+        scheme,
+        base_path,
+        metrics_addr,
+        tracer,
+        stop_http,
+        http: task,
+    })
 }
 
 /// Reads the hold music.
@@ -196,6 +246,11 @@ impl Running {
         self.http_addr
     }
 
+    /// Of `metrics.listen`, with the port really bound.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
+    }
+
     /// Where the API and the page are, without a trailing slash.
     pub fn base_url(&self) -> String {
         format!("{}://{}{}", self.scheme, self.http_addr, self.base_path)
@@ -215,6 +270,13 @@ impl Running {
         self.gateway.shut_down().await;
         if !self.http.is_finished() {
             let _ = self.http.await;
+        }
+        // The last calls, too. It waits for a disk.
+        if let Some(store) = self.gateway.shared.store.get().cloned() {
+            let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        }
+        if let Some(tracer) = &self.tracer {
+            tracer.stop().await;
         }
     }
 }

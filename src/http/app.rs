@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 use super::conn::{Asker, Conn};
 use super::connector::{self, Connectors};
 use super::cors::{self, Caller};
+use super::metrics::Scrape;
 use super::operators::Operators;
 use super::policy::Policy;
 use super::reply::{self, Problem};
@@ -26,13 +27,19 @@ use super::secrets::DnSecrets;
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
-use super::{assets, forwarded, ice, jsapi, lifecycle, openapi, operations, rest};
+use super::{assets, forwarded, ice, jsapi, lifecycle, logs, metrics, openapi, operations, rest};
 use crate::agent::Backend;
 use crate::config;
 use crate::wire::connector::Action;
 
 /// How much of a path is shown in the log.
 const MAX_LOGGED_PATH: usize = 128;
+
+/// What of the rest of the process is served besides; a server without one does without.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    pub scrape: Option<Scrape>,
+}
 
 /// What the handlers share.
 pub(super) struct App {
@@ -44,8 +51,9 @@ pub(super) struct App {
     pub tokens: Arc<Tokens>,
     pub events: Arc<operations::Hub>,
     pub operators: Operators,
+    pub surroundings: Surroundings,
     /// By path: what an `Allow` header says.
-    allowed: HashMap<&'static str, &'static str>,
+    pub allowed: HashMap<&'static str, &'static str>,
     pub policy: ArcSwap<Policy>,
     pub secrets: DnSecrets,
     pub base_path: String,
@@ -57,6 +65,7 @@ pub(super) type Shared = State<Arc<App>>;
 pub(super) fn router(
     config: &config::Http,
     backend: Arc<dyn Backend>,
+    surroundings: Surroundings,
     draining: CancellationToken,
     policy: Policy,
 ) -> (Router, Arc<App>) {
@@ -68,6 +77,7 @@ pub(super) fn router(
         events: Arc::default(),
         tokens: Arc::default(),
         operators: Operators::new(&config.operators),
+        surroundings,
         allowed: table().allowed(),
         policy: ArcSwap::from_pointee(policy),
         secrets: DnSecrets::new(&config.secrets),
@@ -113,9 +123,14 @@ pub(super) fn table() -> Table {
         .on(Verb::Post, "/api/connector/token", connector::token)
         .on(Verb::Post, "/api/tokens", tokens::create)
         .on(Verb::Get, "/api/ice", ice::servers)
+        .on(Verb::Get, "/api/calls", operations::history::find)
+        .on(Verb::Get, "/api/calls/{id}/pcap", operations::history::capture)
         .on(Verb::Post, "/api/drain", lifecycle::drain)
         .on(Verb::Post, "/api/reload", lifecycle::reload)
         .on(Verb::GetAndHead, "/api/health", health)
+        .on(Verb::Get, "/metrics", metrics::metrics)
+        .on(Verb::Get, "/api/log", logs::status)
+        .on(Verb::Put, "/api/log", logs::set)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
         .on(Verb::GetAndHead, "/livez", operations::probes::livez)
         .on(Verb::GetAndHead, "/readyz", operations::probes::readyz)
@@ -123,6 +138,9 @@ pub(super) fn table() -> Table {
         .on(Verb::Get, "/api/agents", operations::agents::agents)
         .on(Verb::Post, "/api/agents/{dn}/sign_out", operations::agents::sign_out)
         .on(Verb::Get, "/api/calls/active", operations::calls::active)
+        .on(Verb::Get, "/api/calls/{id}", operations::call::call)
+        .on(Verb::Put, "/api/trace/{dn}", operations::call::set_trace)
+        .on(Verb::Get, "/api/trace/{dn}", operations::call::trace)
         .on(Verb::Post, "/api/calls/{id}/hangup", operations::calls::hang_up)
         .on(Verb::Get, "/api/stats", operations::stats::stats)
         .on(Verb::Get, "/api/servers", operations::stats::servers)
@@ -142,6 +160,7 @@ async fn every(
     let start = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
+    let route = metrics::route(&app, &request);
     let policy = app.policy.load_full();
     let caller = cors::caller(request.headers(), &policy.origins);
     let client = forwarded::client(conn.remote().ip(), request.headers(), &policy.guard);
@@ -176,6 +195,7 @@ async fn every(
         next.run(request).await
     };
 
+    metrics::count(&app, route, response.status());
     let headers = response.headers_mut();
     cors::add_headers(&caller, headers);
     policy.add_headers(headers);

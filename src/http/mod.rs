@@ -18,6 +18,8 @@ mod ice;
 mod io;
 mod jsapi;
 mod lifecycle;
+mod logs;
+mod metrics;
 pub mod openapi;
 mod operations;
 mod operators;
@@ -31,5 +33,7 @@ mod tcp_state;
 mod throttle;
 mod tokens;
 
+pub use app::Surroundings;
 pub use control::Control;
+pub use metrics::{MetricsServer, Scrape};
 pub use server::{BindError, Server};

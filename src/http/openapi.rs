@@ -11,7 +11,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr, Server};
 
 use super::app::{self, Shared};
-use super::{connector, ice, jsapi, lifecycle, operations, reply, rest, tokens};
+use super::{connector, ice, jsapi, lifecycle, logs, metrics, operations, reply, rest, tokens};
 use crate::wire::connector::FaultReply;
 
 const TOKEN: &str = "/connector/{token}";
@@ -37,9 +37,11 @@ const TOKEN: &str = "/connector/{token}";
         connector::actions::send_dtmf, connector::actions::get_incoming_call, connector::actions::get_call_status,
         app::health, lifecycle::drain, lifecycle::reload, ice::servers, tokens::create, document,
         operations::probes::livez, operations::probes::readyz, operations::agents::registrations, operations::agents::agents,
-        operations::agents::sign_out, operations::calls::active, operations::calls::hang_up, operations::stats::stats,
+        operations::agents::sign_out, operations::call::call, operations::call::set_trace, operations::call::trace, operations::history::find, operations::history::capture,
+        operations::calls::active, operations::calls::hang_up, operations::stats::stats,
         operations::stats::servers, operations::stats::alerts, operations::stats::series, operations::stats::history,
         operations::events::events,
+        metrics::metrics, logs::status, logs::set,
     ),
     components(schemas(FaultReply<'static>)),
     tags(

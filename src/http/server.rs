@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::app::{self, App};
+use super::app::{self, App, Surroundings};
 use super::conn::Conn;
 use super::connections::Connections;
 use super::control::Control;
@@ -79,6 +79,8 @@ pub enum BindError {
         "http.listen = {address}: {source}; choose another port, as in --set http.listen=127.0.0.1:8087"
     )]
     Listen { address: SocketAddr, source: io::Error },
+    #[error("metrics.listen = {address}: {source}; choose another port, or leave the key out")]
+    Metrics { address: SocketAddr, source: io::Error },
     #[error("http.{key} = {}: {reason}", path.display())]
     Tls { key: &'static str, path: PathBuf, reason: String },
 }
@@ -90,13 +92,25 @@ impl Server {
     /// # Errors
     /// The port is taken or may not be opened; certificate or key cannot be read or do not match.
     pub fn bind(config: &config::Http, backend: Arc<dyn Backend>) -> Result<Server, BindError> {
+        Self::bind_with(config, backend, Surroundings::default())
+    }
+
+    /// The same with more to serve.
+    ///
+    /// # Errors
+    /// Those of [`Server::bind`].
+    pub fn bind_with(
+        config: &config::Http,
+        backend: Arc<dyn Backend>,
+        surroundings: Surroundings,
+    ) -> Result<Server, BindError> {
         let served = served(config)?;
         let (listener, address) = listen(config.listen)
             .map_err(|source| BindError::Listen { address: config.listen, source })?;
         let draining = CancellationToken::new();
         let facts = served.as_ref().map(Served::facts);
         let policy = Policy::new(config, address, facts.as_ref());
-        let (router, app) = app::router(config, backend, draining.clone(), policy);
+        let (router, app) = app::router(config, backend, surroundings, draining.clone(), policy);
         let tls = served.as_ref().map(|served| TlsAcceptor::from(served.config()));
         let control = Control::new(Arc::clone(&app), address, served, config);
         let max_connections = config.guard.limits.connections;
@@ -182,7 +196,7 @@ impl Server {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+pub(super) fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the old connections' TIME-WAIT.
     socket.set_reuse_address(true)?;
@@ -221,7 +235,7 @@ fn served(config: &config::Http) -> Result<Option<Served>, CertificateError> {
     }
 }
 
-async fn connection(
+pub(super) async fn connection(
     stream: TcpStream,
     remote: SocketAddr,
     tls: Option<TlsAcceptor>,

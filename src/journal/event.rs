@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// What happened in a call. Names are stable, fields are added only.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -20,7 +21,7 @@ pub struct Timeline {
 }
 
 /// One line of it, one arrow of the ladder where it has a direction.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TimelineEvent {
     /// Unix milliseconds.
     pub at: u64,
@@ -30,19 +31,31 @@ pub struct TimelineEvent {
     pub from: Option<Party>,
     pub to: Option<Party>,
     /// What a person reads: `INVITE sip:600@example`, `OFFER`, `established`.
+    #[schema(value_type = String, example = "INVITE sip:600@example.org")]
     pub title: Box<str>,
     /// By kind. `sip`: `transport`, `local`, `peer` (addresses with ports), `call_id`, `method`, `code`.
     /// `http`: `waited_ms`, how long a message waited for a poll. The rest as its title asks for.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub detail: Details,
     /// The message itself, without its secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub body: Option<Box<str>>,
 }
 
+impl TimelineEvent {
+    /// Bytes that it takes.
+    pub(super) fn size(&self) -> usize {
+        let body = self.body.as_deref().map_or(0, str::len);
+        size_of::<Self>() + self.title.len() + self.detail.size() + body
+    }
+}
+
 /// What sort of thing it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = TimelineKind)]
 pub enum Kind {
     Http,
     Sip,
@@ -56,16 +69,18 @@ pub enum Kind {
     End,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = TimelineWay)]
 pub enum Way {
     In,
     Out,
 }
 
 /// A column of the ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = TimelineParty)]
 pub enum Party {
     Browser,
     Gateway,
@@ -73,7 +88,7 @@ pub enum Party {
 }
 
 /// How a call sounded for some seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct QualityPoint {
     /// Unix milliseconds: the end of the interval.
     pub at: u64,
@@ -82,7 +97,7 @@ pub struct QualityPoint {
 }
 
 /// One side: `rx` as we hear it, `tx` as it reports to hear us.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct LegQuality {
     /// Milliseconds, the last that was measured.
     pub rtt_ms: Option<f32>,
@@ -90,7 +105,7 @@ pub struct LegQuality {
     pub tx: StreamQuality,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct StreamQuality {
     /// 1 to 4.5 (G.107); `None` where too little was heard.
     pub mos: Option<f32>,

@@ -5,13 +5,14 @@ use std::time::SystemTime;
 use super::event::{Details, TimelineEvent};
 use super::record::unix_ms;
 
-/// Events of a call. An ordinary call has some 30, one with ten holds and a transfer some 120.
-pub const MAX_EVENTS: usize = 240;
+/// Events of a call: a plain one has a fifth of it.
+pub const MAX_EVENTS: usize = 160;
 
 /// So many of the beginning stay whatever comes: how a call was set up explains most of what follows.
-const HEAD: usize = 120;
+const HEAD: usize = 80;
 
-/// Bytes of titles, details and bodies. An ordinary call has 15 to 30 KB, most of it SDP.
+/// Bytes of titles, details and bodies. An ordinary call with a browser's SDP of 3 KB has 22 KB
+/// (`cargo nextest run --test journal figures --no-capture`).
 pub const MAX_BYTES: usize = 96 * 1024;
 
 /// Bytes of one body; the largest SDP of a browser is some 6 KB.
@@ -31,11 +32,11 @@ impl Lines {
         cut(&mut event);
         if self.events.len() >= MAX_EVENTS {
             let (_, gone) = self.events.remove(HEAD);
-            self.bytes -= size(&gone);
+            self.bytes -= gone.size();
             self.left_out += 1;
         }
         let place = self.events.iter().rposition(|(known, _)| *known <= at).map_or(0, |i| i + 1);
-        self.bytes += size(&event);
+        self.bytes += event.size();
         self.events.insert(place, (at, event));
         self.fit();
     }
@@ -49,10 +50,10 @@ impl Lines {
             let found =
                 tail.iter_mut().find(with_body).or_else(|| head.iter_mut().rev().find(with_body));
             let Some((_, event)) = found else { return };
-            let before = size(event);
+            let before = event.size();
             event.body = None;
             event.detail.set("body_left_out", true);
-            self.bytes -= before.saturating_sub(size(event));
+            self.bytes -= before.saturating_sub(event.size());
         }
     }
 
@@ -81,11 +82,6 @@ impl Lines {
     pub fn into_vec(self) -> Vec<TimelineEvent> {
         self.events.into_iter().map(|(_, event)| event).collect()
     }
-}
-
-fn size(event: &TimelineEvent) -> usize {
-    let body = event.body.as_deref().map_or(0, str::len);
-    size_of::<TimelineEvent>() + event.title.len() + event.detail.size() + body
 }
 
 /// A body, and a title, of a reasonable length.

@@ -9,7 +9,9 @@ mod describe;
 mod entry;
 mod event;
 mod finished;
+pub mod hep;
 mod lines;
+pub mod pcap;
 mod record;
 mod sip;
 mod sound;
@@ -56,9 +58,12 @@ impl Journal {
 
     /// For what is told a moment after it happened.
     pub fn note_at(&self, at: SystemTime, about: About, what: What) {
-        let entry = Entry { at, about, what };
+        self.tell(&Entry { at, about, what });
+    }
+
+    fn tell(&self, entry: &Entry) {
         for observer in self.observers.iter() {
-            observer.observe(&entry);
+            observer.observe(entry);
         }
     }
 }

@@ -4,12 +4,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tracing::info;
+use utoipa::ToSchema;
 
 use crate::media::{RoundTrips, StreamStats};
 
 /// A finished call. Times are Unix milliseconds or milliseconds; names are stable, fields are added only.
 /// A record of an older version is read too: what it does not have is nothing.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CallRecord {
     /// Our own id of it.
@@ -61,7 +62,7 @@ pub struct CallRecord {
 }
 
 /// One side of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct LegRecord {
     /// Milliseconds, mean.
@@ -72,7 +73,7 @@ pub struct LegRecord {
     pub tx: StreamRecord,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct StreamRecord {
     pub packets: u64,

@@ -5,13 +5,14 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 use crate::sip::{Direction, Trace, Traced};
 
 use super::trace::Traces;
-use super::{About, Journal, What};
+use super::{About, Entry, Journal, What};
 
 /// Messages that wait to be read, in a second at full load less than a tenth of it. A longer burst loses
 /// its end, which is counted.
@@ -56,21 +57,25 @@ pub fn tap(
 }
 
 fn note(journal: &Journal, traces: &Traces, traced: &Traced, local: SocketAddr) {
-    let text = traced.text();
+    let text: Arc<str> = traced.text().into();
     let inbound = traced.direction == Direction::In;
     let glance = Glance::new(&text);
     // Keep-alives and rubbish.
     if glance.call_id.is_empty() {
         return;
     }
-    traces.show(&glance, traced, &text);
-    let user = glance.own_user(inbound).unwrap_or_default();
-    let about = if user.is_empty() { About::default() } else { About::user(user) };
-    let call_id = glance.call_id.to_owned();
-    let (transport, peer) = (traced.peer.transport.param(), traced.peer.addr);
-    let text = text.into();
-    let what = What::Sip { inbound, transport, local, peer, call_id, text };
-    journal.note_at(traced.at, about, what);
+    let about = glance.own_user(inbound).map(About::user).unwrap_or_default();
+    let what = What::Sip {
+        inbound,
+        transport: traced.peer.transport.param(),
+        local,
+        peer: traced.peer.addr,
+        call_id: glance.call_id.to_owned(),
+        text: Arc::clone(&text),
+    };
+    let entry = Entry { at: traced.at, about, what };
+    traces.show(&glance, &entry, Instant::now());
+    journal.tell(&entry);
 }
 
 /// The few lines of a message that tell what it is and whose.

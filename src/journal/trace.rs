@@ -4,9 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::sip::{Direction, Traced};
-
+use super::describe;
+use super::event::TimelineEvent;
+use super::record::unix_ms;
 use super::sip::Glance;
+use super::{Entry, What};
 
 /// DNs at a time: a trace is for looking at one agent's trouble, not at a day of all of them.
 pub const MAX_TRACED: usize = 32;
@@ -17,6 +19,9 @@ pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Call-IDs of a DN's own that are followed: answers and in-dialog requests name others, too.
 const MAX_CALL_IDS: usize = 64;
 
+/// Bytes of a DN's messages that stay to be looked at: some hundred of them. The log has them all.
+const MAX_KEPT: usize = 256 * 1024;
+
 /// Which DNs are traced, until when.
 #[derive(Default)]
 pub struct Traces {
@@ -26,6 +31,20 @@ pub struct Traces {
 struct Followed {
     until: Instant,
     call_ids: VecDeque<String>,
+    kept: VecDeque<TimelineEvent>,
+    bytes: usize,
+}
+
+impl Followed {
+    fn keep(&mut self, event: TimelineEvent) {
+        self.bytes += event.size();
+        self.kept.push_back(event);
+        while self.bytes > MAX_KEPT
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.bytes -= oldest.size();
+        }
+    }
 }
 
 /// There are [`MAX_TRACED`] already.
@@ -45,7 +64,8 @@ impl Traces {
             return Err(TooMany);
         }
         let until = now + time.min(LONGEST);
-        let fresh = Followed { until, call_ids: VecDeque::new() };
+        let (call_ids, kept) = (VecDeque::new(), VecDeque::new());
+        let fresh = Followed { until, call_ids, kept, bytes: 0 };
         traced.entry(dn.to_owned()).or_insert(fresh).until = until;
         Ok(())
     }
@@ -84,15 +104,23 @@ impl Traces {
         None
     }
 
+    /// What was traced of a DN since it was switched on, as much as fits.
+    pub fn messages(&self, dn: &str) -> Vec<TimelineEvent> {
+        self.lock().get(dn).map(|one| one.kept.iter().cloned().collect()).unwrap_or_default()
+    }
+
     /// Into the log if it is about a traced DN: level info, target `sip_trace`.
-    pub(super) fn show(&self, glance: &Glance<'_>, traced: &Traced, text: &str) {
-        let Some(dn) = self.whose(glance, Instant::now()) else { return };
-        let direction = match traced.direction {
-            Direction::In => "in",
-            Direction::Out => "out",
-        };
+    pub(super) fn show(&self, glance: &Glance<'_>, entry: &Entry, now: Instant) {
+        let What::Sip { inbound, transport, peer, text, .. } = &entry.what else { return };
+        let Some(dn) = self.whose(glance, now) else { return };
+        let direction = if *inbound { "in" } else { "out" };
         let call_id = glance.call_id;
-        tracing::info!(target: "sip_trace", dn, direction, peer = %traced.peer, call_id, "\n{text}");
+        tracing::info!(target: "sip_trace", dn, direction, transport, %peer, call_id, "\n{text}");
+        let Some(mut event) = describe::event(entry) else { return };
+        event.at = unix_ms(entry.at);
+        if let Some(one) = self.lock().get_mut(&dn) {
+            one.keep(event);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Followed>> {

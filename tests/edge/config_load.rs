@@ -195,6 +195,13 @@ fn every_key_can_come_from_everywhere() {
         ("journal.hep_password_file", "/etc/gw/hep", "\"/etc/gw/hep\""),
         ("log.level", "info,wrtc_gateway::sip=debug", "\"info,wrtc_gateway::sip=debug\""),
         ("log.format", "json", "\"json\""),
+        ("log.file", "/var/log/gw.log", "\"/var/log/gw.log\""),
+        ("log.rotate_mb", "10", "10"),
+        ("log.rotate_daily", "true", "true"),
+        ("log.keep", "3", "3"),
+        ("metrics.listen", "127.0.0.1:9186", "\"127.0.0.1:9186\""),
+        ("metrics.open", "true", "true"),
+        ("tracing.otlp", "http://otel.example:4318", "\"http://otel.example:4318\""),
     ];
     assert_eq!(values.map(|(key, ..)| key), KEYS);
     // Those that another of them forbids.

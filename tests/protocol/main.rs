@@ -22,6 +22,8 @@ mod servers;
 mod signin;
 mod sip_over_tcp;
 mod support_selftest;
+mod telemetry;
 mod third_party;
+mod timeline;
 mod transfers;
 mod wait;

@@ -4,9 +4,12 @@
 //! Everything but the probes begins with [`super::operators::check`].
 
 pub(super) mod agents;
+pub(super) mod call;
 pub(super) mod calls;
+mod csv;
 pub(super) mod events;
 mod feed;
+pub(super) mod history;
 mod hub;
 pub(super) mod probes;
 pub(super) mod stats;

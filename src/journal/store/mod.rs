@@ -219,7 +219,7 @@ impl Keeper for Store {
 }
 
 impl History for Store {
-    /// By our own id, else by a SIP Call-ID or by Genesys' CallUUID.
+    /// By our own id, else by a SIP Call-ID, by Genesys' CallUUID, or by the DN: its latest call.
     fn find(&self, call: &str) -> Result<Option<FinishedCall>, HistoryError> {
         self.read(|connection| rows::find(connection, call))
             .map_err(|error| HistoryError(error.to_string()))

@@ -17,7 +17,7 @@ const APPLICATION_ID: i32 = 0x7772_7463;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// What the write-ahead log is cut back to.
-const LOG_BYTES: u32 = 4_000_000;
+pub(super) const LOG_BYTES: u32 = 4_000_000;
 
 /// Each is run once, in order; `user_version` counts those that were. Never changed, only added to.
 const MIGRATIONS: &[&str] = &[

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
+use super::open::LOG_BYTES;
 use super::rows::signed;
 
 /// Calls in a step.
@@ -16,10 +17,20 @@ const PAGES: u32 = 1000;
 /// Free pages that new calls may have: below it the file would shrink and grow all day.
 const SLACK: u64 = 256;
 
+/// What the log beside the file has at most, and a batch besides.
+const LOG: u64 = LOG_BYTES as u64 + 1_000_000;
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub keep: Duration,
     pub max_bytes: u64,
+}
+
+impl Limits {
+    /// What the database may have, so that it and its log have no more than they may together.
+    pub(super) fn most(&self) -> u64 {
+        self.max_bytes.saturating_sub(LOG)
+    }
 }
 
 /// Between steps.
@@ -35,6 +46,11 @@ impl Retention {
         Self { limits, shrinking: false }
     }
 
+    /// Whether a database of this size has to be looked at soon.
+    pub(super) fn is_large(&self, bytes: u64) -> bool {
+        bytes > self.limits.most()
+    }
+
     /// One step, `now` in Unix milliseconds. Whether there is another one to do.
     pub(super) fn step(
         &mut self,
@@ -46,9 +62,8 @@ impl Retention {
             return Ok(true);
         }
         let pages = Pages::of(connection)?;
-        // The log beside the file counts too; a twentieth is more than it has.
-        let percent = |percent: u64| self.limits.max_bytes / 100 * percent;
-        let bound = percent(if self.shrinking { 90 } else { 95 });
+        let most = self.limits.most();
+        let bound = if self.shrinking { most - most / 20 } else { most };
         self.shrinking = pages.used() > bound && delete(connection, u64::MAX)? > 0;
         if self.shrinking {
             return Ok(true);

@@ -94,12 +94,13 @@ impl<'c> Inserts<'c> {
     }
 }
 
-/// The whole of one call, by our id of it, else by a SIP Call-ID or Genesys' CallUUID, the latest.
+/// The whole of one call, by our id of it, else by a SIP Call-ID, Genesys' CallUUID, or the DN: the latest.
 pub(super) fn find(connection: &Connection, id: &str) -> Result<Option<FinishedCall>, StoreError> {
-    const ROWS: [&str; 3] = [
+    const ROWS: [&str; 4] = [
         "SELECT id FROM calls WHERE call = ?1",
         "SELECT max(id) FROM sip_ids WHERE sip_call_id = ?1",
         "SELECT max(id) FROM calls WHERE call_uuid = ?1",
+        "SELECT id FROM calls WHERE user = ?1 ORDER BY started DESC LIMIT 1",
     ];
     for sql in ROWS {
         let row = connection.query_row(sql, [id], |row| row.get::<_, Option<i64>>(0)).optional()?;

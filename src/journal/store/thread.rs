@@ -44,6 +44,9 @@ fn run(mut writer: Writer, receiver: &Receiver<Message>) {
             writer.flush();
             if due {
                 next_try = Instant::now() + RETRY;
+                if writer.is_large() {
+                    next_look = next_look.min(Instant::now());
+                }
             }
         }
         if !open {

@@ -1,6 +1,7 @@
 //! The one who writes: batches, and what happens when they fail. No thread of its own here, no clock.
 
 use std::collections::VecDeque;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,6 +26,8 @@ pub(super) struct Writer {
     bodies: bool,
     /// The file's; `None` while it cannot be opened.
     connection: Option<Connection>,
+    /// Device and number of the file that is open, where there is one.
+    opened: Option<(u64, u64)>,
     retention: Retention,
     /// Encoded, not yet written. The oldest is let go first.
     waiting: VecDeque<Encoded>,
@@ -46,10 +49,12 @@ impl Writer {
         limits: Limits,
         bodies: bool,
     ) -> Self {
+        let opened = shared.identity();
         Self {
             shared,
             bodies,
             connection,
+            opened,
             retention: Retention::new(limits),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -83,6 +88,11 @@ impl Writer {
         self.failing
     }
 
+    /// Whether old calls have to make room now, and not with the next look.
+    pub(super) fn is_large(&self) -> bool {
+        self.retention.is_large(self.shared.bytes.load(Relaxed))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -108,10 +118,23 @@ impl Writer {
 
     /// A step of what deletes old calls, `now` in Unix milliseconds. Whether there is more to do.
     pub(super) fn maintain(&mut self, now: u64) -> bool {
+        self.look_for_the_file();
         let mut retention = std::mem::replace(&mut self.retention, Retention::new(NEVER));
         let more = self.with_connection(|connection| retention.step(connection, now));
         self.retention = retention;
         more.unwrap_or_default()
+    }
+
+    /// An open file that somebody has removed takes calls, and nobody finds them there.
+    fn look_for_the_file(&mut self) {
+        let there = self.shared.identity();
+        if self.connection.is_some() && there != self.opened {
+            warn!(
+                "the file of finished calls is not there any more, or another one; opening it anew"
+            );
+            self.connection = None;
+        }
+        self.opened = there;
     }
 
     /// Says that calls were lost, or that none are any more. From time to time.
@@ -163,7 +186,11 @@ impl Writer {
             Place::File(path) => {
                 let connection = match &mut self.connection {
                     Some(connection) => connection,
-                    none => none.insert(open_telling(path)?),
+                    none => {
+                        let opened = none.insert(open_telling(path)?);
+                        self.opened = shared.identity();
+                        opened
+                    }
                 };
                 let value = work(connection)?;
                 shared.measure(connection);
@@ -178,6 +205,7 @@ impl Writer {
         let aside = open::put_aside(path)?;
         tell_of_damage(path, &aside);
         self.connection = Some(open_telling(path)?);
+        self.opened = self.shared.identity();
         Ok(())
     }
 
@@ -271,6 +299,12 @@ fn is_the_rows_own(error: &rusqlite::Error) -> bool {
 }
 
 impl Shared {
+    fn identity(&self) -> Option<(u64, u64)> {
+        let Place::File(path) = &self.place else { return None };
+        let file = std::fs::metadata(path).ok()?;
+        Some((file.dev(), file.ino()))
+    }
+
     fn drop_one(&self) {
         self.dropped.fetch_add(1, Relaxed);
     }
@@ -416,5 +450,31 @@ mod tests {
         }
         assert_eq!(rows(&shared), 1);
         assert_eq!(shared.dropped.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn a_file_that_was_removed_is_made_anew() {
+        let name = format!("wrtc-writer-{:016x}.db", rand::random::<u64>());
+        let path = std::env::temp_dir().join(name);
+        let connection = open_telling(&path).unwrap();
+        let shared = Arc::new(Shared::new(Place::File(path.clone())));
+        let mut writer = Writer::new(Arc::clone(&shared), Some(connection), NEVER, true);
+        for id in 0..2 {
+            writer.take(&call(id, 10));
+            writer.flush();
+            if id == 0 {
+                std::fs::remove_file(&path).unwrap();
+                writer.maintain(1);
+            }
+        }
+        let there = open::for_reading(&path).unwrap();
+        let calls: Vec<String> = {
+            let mut calls = there.prepare("SELECT call FROM calls").unwrap();
+            calls.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        drop((there, writer));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(calls, ["c1"]);
+        assert_eq!(shared.kept.load(Relaxed), 2);
     }
 }

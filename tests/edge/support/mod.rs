@@ -6,7 +6,7 @@ pub mod sse;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,6 +17,7 @@ use wrtc_gateway::agent::{
 };
 use wrtc_gateway::config::Config;
 use wrtc_gateway::http::{Control, Server};
+use wrtc_gateway::journal::store::Store;
 use wrtc_gateway::wire::{Envelope, FromBrowser, ToBrowser};
 
 use operations::FakeOperations;
@@ -42,6 +43,7 @@ pub struct FakeBackend {
     /// How every line of this fake stands.
     pub line: Mutex<LineState>,
     pub commands: Mutex<Vec<LineCommand>>,
+    pub store: OnceLock<Arc<Store>>,
     pub operations: FakeOperations,
 }
 
@@ -150,6 +152,10 @@ impl Backend for FakeBackend {
             self.commands.lock().unwrap().push(command);
             Ok(())
         })
+    }
+
+    fn store(&self) -> Option<Arc<Store>> {
+        self.store.get().cloned()
     }
 
     fn health(&self) -> Health {
