@@ -110,7 +110,7 @@ fn space(config: &Config, report: &mut Report) {
             report.fail(AREA, text, "make it, and give it to the user that the gateway runs as");
             continue;
         };
-        let free = u64::from(found.blocks_available()).saturating_mul(found.fragment_size());
+        let free = found.blocks_available().saturating_mul(found.fragment_size());
         let text = format!("{key} {}: {} MB free", path.display(), free >> 20);
         if free < SPACE {
             report.warn(
