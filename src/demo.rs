@@ -138,6 +138,11 @@ impl Demo {
             if password.is_empty() { "no password" } else { &format!("password {password}") };
         let mut text = String::new();
         let _ = writeln!(text, "open      {url}/");
+        let certificate = self.running.http_control.certificate().filter(|it| it.self_signed);
+        let insecure = if certificate.is_some() { "-k " } else { "" };
+        if let Some(certificate) = certificate {
+            let _ = writeln!(text, "trust     SHA-256 {}", certificate.fingerprint_text());
+        }
         let _ = writeln!(text, "sign in   DN {FIRST_DN} to {LAST_DN}, {said}");
         let _ = writeln!(
             text,
@@ -146,7 +151,7 @@ impl Demo {
         );
         let _ = writeln!(
             text,
-            "try       curl \"{url}/api/webrtc/sign_in?id=agent123&dn={FIRST_DN}&password={}\"",
+            "try       curl {insecure}\"{url}/api/webrtc/sign_in?id=agent123&dn={FIRST_DN}&password={}\"",
             percent_encoded(password)
         );
         let _ = writeln!(

@@ -29,5 +29,7 @@ pub mod sdp;
 pub mod secret;
 pub mod sip;
 pub mod telemetry;
+pub mod tls;
 pub mod turn;
+pub mod watch;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `demo`, `check`, `doctor`, `healthcheck`.
+//! The command line: `serve`, `demo`, `check`, `doctor`, `token`, `healthcheck`.
 
 mod cli;
 
@@ -10,10 +10,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use wrtc_gateway::config::{Config, ConfigErrors, Sources};
+use wrtc_gateway::config::{Config, ConfigErrors, OperatorToken, Role, Sources, is_operator_name};
 use wrtc_gateway::gateway::{Life, Running};
 use wrtc_gateway::secret::Secret;
+use wrtc_gateway::telemetry::logs::Logs;
 use wrtc_gateway::{demo, doctor, gateway, telemetry};
+
+/// How long the last lines of the log may take.
+const LOG_LIMIT: Duration = Duration::from_secs(2);
 
 /// A WebRTC gateway for Genesys SIP Server, Asterisk and their kin.
 #[derive(Debug, Parser)]
@@ -50,6 +54,15 @@ enum Command {
             default_missing_value = "127.0.0.1:0"
         )]
         contact_centre: Option<SocketAddr>,
+    },
+    /// Make an operator's token: prints it, once, and the line for the configuration, which has its hash.
+    Token {
+        /// read looks at everything, act hangs up, signs out, reloads and gives one-time tokens.
+        #[arg(long, default_value = "act", value_parser = ["read", "act"])]
+        role: String,
+        /// Who it is for: the log has it beside what was done.
+        #[arg(long)]
+        name: Option<String>,
     },
     /// Check a configuration: tells every fault, opens nothing.
     Check(#[command(flatten)] Source),
@@ -108,6 +121,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.source)) {
         Command::Check(source) => check(&source),
+        Command::Token { role, name } => token(&role, name.as_deref()),
         Command::Healthcheck { source, ready } => healthcheck(&source, ready),
         Command::Serve(source) => serve(&source),
         Command::Doctor { source, json } => run_doctor(&source, json),
@@ -115,6 +129,19 @@ fn main() -> ExitCode {
             run_demo(&source, password.map(Secret::new), json, contact_centre)
         }
     }
+}
+
+fn token(role: &str, name: Option<&str>) -> ExitCode {
+    if let Some(name) = name.filter(|name| !is_operator_name(name)) {
+        return fail(&format!(
+            "--name {name}: use 1 to 32 letters, digits and - _ . @, and no role"
+        ));
+    }
+    let role = if role == "read" { Role::Read } else { Role::Act };
+    let (token, line) = OperatorToken::make(role, name);
+    println!("token  {}", token.expose());
+    println!("line   {line}");
+    ExitCode::SUCCESS
 }
 
 fn check(source: &Source) -> ExitCode {
@@ -177,8 +204,12 @@ fn serve(source: &Source) -> ExitCode {
     in_runtime(&reading.config.clone(), async |config| {
         let mut signals = Signals::new()?;
         let running = gateway::start(config).await?;
+        running.gateway.wait_for_agents();
         running.gateway.set_sources(sources, reading).await;
         println!("serving at {}/", running.base_url());
+        if let Some(certificate) = running.http_control.certificate().filter(|it| it.self_signed) {
+            println!("certificate, self-signed, SHA-256 {}", certificate.fingerprint_text());
+        }
         until_told(&running, &mut signals).await;
         running.stop().await;
         Ok(())
@@ -226,6 +257,8 @@ async fn until_told(running: &Running, signals: &mut Signals) {
             },
             // What came of it is in the log.
             _ = signals.hangup.recv() => {
+                // The log first, whatever is wrong with the configuration: logrotate waits for it.
+                tokio::task::spawn_blocking(|| telemetry::logs::logs().map(Logs::reopen));
                 let gateway = running.gateway.clone();
                 tokio::spawn(async move { gateway.reload().await });
             }
@@ -262,8 +295,8 @@ fn in_runtime<F>(config: &Config, run: F) -> ExitCode
 where
     F: AsyncFnOnce(Config) -> Result<(), Box<dyn std::error::Error>>,
 {
-    if let Err(error) = telemetry::start_logging(&config.log) {
-        return fail(&format!("log.level = {:?}: {error}", config.log.level));
+    if let Err(error) = telemetry::logs::start(&config.log) {
+        return fail(&error);
     }
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return fail(&"a TLS provider is installed already");
@@ -272,10 +305,14 @@ where
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}")),
     };
-    match runtime.block_on(run(config.clone())) {
+    let code = match runtime.block_on(run(config.clone())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
+    };
+    if let Some(logs) = telemetry::logs::logs() {
+        logs.flush(LOG_LIMIT);
     }
+    code
 }
 
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {

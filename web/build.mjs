@@ -29,6 +29,8 @@ async function buildInto(outdir) {
     build({ ...common, entryPoints: ["src/phone/main.ts"], format: "esm", minify: true, outfile: out("phone.js"), write: false }),
     build({ ...common, entryPoints: ["src/gadget/main.ts"], format: "esm", minify: true, outfile: out("gadget.js"), write: false }),
     build({ ...common, entryPoints: ["src/gadget/gadget.css"], minify: true, sourcemap: false, outfile: out("gadget.css"), write: false }),
+    build({ ...common, entryPoints: ["src/dashboard/main.ts"], format: "esm", minify: true, outfile: out("dashboard.js"), write: false }),
+    build({ ...common, entryPoints: ["src/dashboard/dashboard.css"], minify: true, sourcemap: false, outfile: out("dashboard.css"), write: false }),
     build({ ...common, entryPoints: ["src/phone/phone.css"], minify: true, sourcemap: false, outfile: out("phone.css"), write: false }),
   ]);
   const { writeFile } = await import("node:fs/promises");
@@ -36,7 +38,7 @@ async function buildInto(outdir) {
     for (const file of outputFiles) await writeFile(join(outdir, file.path.slice(dist.length + 1)), file.contents);
   }
   for (const name of ["index.html", "favicon.svg"]) await cp(join(here, "src/phone", name), join(outdir, name));
-  await cp(join(here, "src/gadget/index.html"), join(outdir, "gadget.html"));
+  for (const page of ["gadget", "dashboard"]) await cp(join(here, "src", page, "index.html"), join(outdir, `${page}.html`));
   execFileSync(
     process.execPath,
     [join(here, "node_modules/dts-bundle-generator/dist/bin/dts-bundle-generator.js"), "--silent", "--no-banner",

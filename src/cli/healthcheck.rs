@@ -60,7 +60,7 @@ pub fn ask(http: &Http, probe: Probe, within: Duration) -> Result<(), Unwell> {
     let stream = TcpStream::connect_timeout(&address, within)
         .map_err(|reason| Unwell::Unreachable { address, reason })?;
     let wire = Wire { stream, until };
-    let head = if http.tls.is_some() {
+    let head = if http.tls.is_some() || http.guard.self_signed {
         let tls = tls(address).map_err(|reason| Unwell::Tls { address, reason })?;
         exchange(StreamOwned::new(tls, wire), &path)
     } else {

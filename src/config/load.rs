@@ -294,16 +294,19 @@ impl Loader {
         let cert = self.take("http.tls_cert", parse::path);
         let key = self.take("http.tls_key", parse::path);
         self.both_or_neither("http.tls_cert", "http.tls_key");
+        let allowed_origins = self
+            .take("http.allowed_origins", parse::origins)
+            .unwrap_or_else(|| Origins::List(vec![OriginRule::Loopback]));
         Http {
             listen: self
                 .take("http.listen", parse::socket_address)
                 .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8086))),
             base_path: self.take("http.base_path", parse::base_path).unwrap_or_default(),
-            allowed_origins: self
-                .take("http.allowed_origins", parse::origins)
-                .unwrap_or_else(|| Origins::List(vec![OriginRule::Loopback])),
+            secrets: self.dn_secrets(&allowed_origins),
+            allowed_origins,
             tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
             operators: self.operators(),
+            guard: self.guard(),
             connector: self.connector(),
         }
     }

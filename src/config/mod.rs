@@ -1,6 +1,7 @@
 //! Configuration: one TOML file, the environment, `--set`; validated whole before a port is opened.
 
 mod fault;
+mod guard;
 mod journal;
 mod keys;
 mod lifecycle;
@@ -8,6 +9,7 @@ mod load;
 mod operations;
 mod parse;
 mod reload;
+mod secrets;
 mod security;
 mod sources;
 mod telemetry;
@@ -16,8 +18,10 @@ mod turn;
 mod types;
 
 pub use fault::{ConfigErrors, Fault, Origin};
+pub use guard::{ForwardedHeader, Guard, Limits};
 pub use keys::{KEYS, environment_name};
 pub use reload::{Commit, Reload};
+pub use secrets::{DnSecrets, MAX_SECRET as MAX_DN_SECRET, SecretsFor};
 pub use security::{OperatorToken, Operators, Role, is_name as is_operator_name};
 pub use sources::{Reading, Sources};
 pub use telemetry::{Collector, Log, LogFile, LogFormat, Metrics, Tracing, check_log_level};

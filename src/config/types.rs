@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::guard::Guard;
+use super::secrets::DnSecrets;
 use super::security::Operators;
 use super::telemetry::{Log, Metrics, Tracing};
 use crate::media::TonePlan;
@@ -34,9 +36,12 @@ pub struct Http {
     /// Empty, or `/something` without a trailing slash: what stands before every path.
     pub base_path: String,
     pub allowed_origins: Origins,
-    /// Both `tls_cert` and `tls_key`, or plain HTTP.
+    /// Both `tls_cert` and `tls_key`, or plain HTTP unless [`Guard::self_signed`].
     pub tls: Option<TlsFiles>,
     pub operators: Operators,
+    pub guard: Guard,
+    /// What the gateway signs DNs in with where their pages do not.
+    pub secrets: DnSecrets,
     pub connector: Connector,
 }
 

@@ -111,7 +111,7 @@ pub(super) async fn examine(config: &Config, runs: bool, report: &mut Report) {
 
 fn http(config: &Config, report: &mut Report) {
     let listen = config.http.listen;
-    match (listen.ip().is_loopback(), config.http.tls.is_some()) {
+    match (listen.ip().is_loopback(), config.http.tls.is_some() || config.http.guard.self_signed) {
         (true, _) => report.note(
             AREA,
             format!(
@@ -122,7 +122,7 @@ fn http(config: &Config, report: &mut Report) {
         (false, false) => report.warn(
             AREA,
             format!("http.listen {listen} is plain http"),
-            "browsers give a microphone to https pages only: set http.tls_cert and http.tls_key, or put a proxy in front",
+            "browsers give a microphone to https pages only: set http.tls_cert and http.tls_key, or for a trial http.tls = \"self-signed\", or put a proxy in front",
         ),
     }
     if config.http.allowed_origins == Origins::Any {

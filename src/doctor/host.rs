@@ -7,6 +7,7 @@ use nix::sys::statvfs::statvfs;
 
 use super::report::Report;
 use crate::config::Config;
+use crate::journal::Target;
 
 const AREA: &str = "host";
 
@@ -89,16 +90,27 @@ fn cores(config: &Config, report: &mut Report) {
 }
 
 /// Where something is written to.
-fn written(_config: &Config) -> Vec<(&'static str, &Path)> {
-    Vec::new()
+fn written(config: &Config) -> Vec<(&'static str, &Path)> {
+    let mut written = Vec::new();
+    if let Some(file) = &config.journal.store.file {
+        written.push(("journal.store", file.as_path()));
+    }
+    if let Some(Target::File(file)) = &config.journal.call_records {
+        written.push(("journal.call_records", file.as_path()));
+    }
+    written
 }
 
 fn space(config: &Config, report: &mut Report) {
     for (key, path) in written(config) {
-        // The file may not be there yet.
-        let Some(there) = path.ancestors().find(|dir| dir.is_dir()) else { continue };
-        let Ok(found) = statvfs(there) else { continue };
-        let free = found.blocks_available().saturating_mul(found.fragment_size());
+        // The file may not be there yet; its directory has to be.
+        let directory = path.parent().filter(|parent| *parent != Path::new(""));
+        let Ok(found) = statvfs(directory.unwrap_or(Path::new("."))) else {
+            let text = format!("{key} {}: its directory cannot be read", path.display());
+            report.fail(AREA, text, "make it, and give it to the user that the gateway runs as");
+            continue;
+        };
+        let free = u64::from(found.blocks_available()).saturating_mul(found.fragment_size());
         let text = format!("{key} {}: {} MB free", path.display(), free >> 20);
         if free < SPACE {
             report.warn(

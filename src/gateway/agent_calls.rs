@@ -373,9 +373,16 @@ impl AgentTask {
         bridge: Bridge,
         media: mpsc::Receiver<(MediaId, MediaEvent)>,
     ) {
-        let (calls, known, flow) = (Vec::new(), Vec::new(), Flow::NONE);
-        let sound_due = Instant::now() + FIRST_SOUND;
-        let line = ActiveLine { line, bridge, media, calls, known, flow, sound_due, heard: false };
+        let line = ActiveLine {
+            line,
+            bridge,
+            media,
+            calls: Vec::new(),
+            known: Vec::new(),
+            sound_due: Instant::now() + FIRST_SOUND,
+            heard: false,
+            flow: Flow::NONE,
+        };
         self.line = Some(Box::new(line));
     }
 

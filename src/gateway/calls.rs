@@ -35,12 +35,12 @@ pub(super) struct ActiveLine {
     pub calls: Vec<CallInfo>,
     /// Whom the browser has been told to be in a call with, the latest last.
     pub known: Vec<String>,
-    /// What the media plane was told last.
-    pub flow: Flow,
     /// When to look next how it sounds.
     pub sound_due: Instant,
     /// The browser has been heard.
     pub heard: bool,
+    /// What the media plane was told last.
+    pub flow: Flow,
 }
 
 /// What is known of one of its calls beyond the core's business.

@@ -17,6 +17,7 @@ pub(crate) mod network;
 mod operations;
 mod reload;
 mod servers;
+mod standing;
 pub(crate) mod start;
 mod taps;
 mod tls_watch;
@@ -56,6 +57,7 @@ pub use drain::Life;
 use journaling::Journaling;
 use live::LiveCalls;
 use names::Names;
+pub use reload::LIVE as LIVE_KEYS;
 use reload::{Reloader, Settings};
 use servers::Watcher;
 pub use start::{Running, StartError, start};
@@ -69,6 +71,10 @@ const SIGN_IN_LIMIT: Duration = Duration::from_secs(34);
 
 /// How long a sign-out waits for the SIP server to confirm.
 const SIGN_OUT_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a call waits for an agent who signs in again after a restart: a JSAPI client asks 3 s after
+/// its poll broke, and of many each waits for the turn of its REGISTER.
+const RETURN: Duration = Duration::from_secs(10);
 
 /// Characters in a DN or guest id: it becomes the user part of a SIP URI.
 const MAX_ID: usize = 64;
@@ -275,6 +281,12 @@ impl Gateway {
         }
     }
 
+    /// After a start: agents of the process before this one are on their way back, and a call for one of
+    /// them waits until he is here. See `sip::returning`.
+    pub fn wait_for_agents(&self) {
+        self.shared.endpoint.wait_for_users(Some(Instant::now() + RETURN));
+    }
+
     fn is_leaving(&self) -> bool {
         self.life() != Life::Serving
     }
@@ -288,6 +300,7 @@ impl Gateway {
     pub fn drain(&self) -> Life {
         let limit = self.shared.settings.load().config.lifecycle.drain;
         if self.shared.drain.begin(Instant::now() + limit) {
+            self.shared.endpoint.wait_for_users(None);
             let calls = self.calls();
             info!(calls, limit_s = limit.as_secs(), "draining");
             self.shared.journal.note(About::default(), What::Draining { calls });
@@ -497,14 +510,6 @@ impl Backend for Gateway {
         self.shared.store.get().cloned()
     }
 
-    fn timelines(&self) -> Option<Arc<Timelines>> {
-        Some(Arc::clone(&self.shared.journaling.get()?.timelines))
-    }
-
-    fn traces(&self) -> Option<Arc<Traces>> {
-        Some(Arc::clone(&self.shared.journaling.get()?.traces))
-    }
-
     fn drain(&self) -> Draining {
         match Gateway::drain(self) {
             Life::Draining { calls, until } => {
@@ -516,6 +521,14 @@ impl Backend for Gateway {
 
     fn reload(&self) -> Answer<'_, Result<Reloaded, ReloadError>> {
         Box::pin(self.reload())
+    }
+
+    fn timelines(&self) -> Option<Arc<Timelines>> {
+        Some(Arc::clone(&self.shared.journaling.get()?.timelines))
+    }
+
+    fn traces(&self) -> Option<Arc<Traces>> {
+        Some(Arc::clone(&self.shared.journaling.get()?.traces))
     }
 
     fn health(&self) -> Health {

@@ -96,6 +96,18 @@ impl Shared {
         }
     }
 
+    /// All are down. One that has never been heard of is tried nevertheless by those who sign in, for
+    /// some never answer a ping; nobody is to be sent here for that.
+    fn none_answers(&self) -> Option<String> {
+        let servers = self.servers.load();
+        let all_down = servers.iter().all(|server| server.state == ServerState::Down);
+        let first = servers.first().filter(|_| all_down)?;
+        Some(format!(
+            "the SIP server {} does not answer; one that never answers OPTIONS wants sip.ping_seconds = 0",
+            first.name
+        ))
+    }
+
     fn server_statuses(&self) -> Vec<SipServerStatus> {
         let servers = self.servers.load();
         servers
@@ -277,10 +289,11 @@ impl Operations for Gateway {
             Life::Stopping => Some("the gateway is stopping".to_owned()),
         };
         reasons.extend(draining.map(|text| NotReady { code: "draining", text }));
-        if let Some(why) = self.shared.no_server() {
-            let text = format!("no SIP server can be reached: {why}");
-            reasons.push(NotReady { code: "no_sip_server", text });
-        }
+        let no_server = match self.shared.no_server() {
+            Some(why) => Some(format!("no SIP server can be reached: {why}")),
+            None => self.shared.none_answers(),
+        };
+        reasons.extend(no_server.map(|text| NotReady { code: "no_sip_server", text }));
         reasons
     }
 

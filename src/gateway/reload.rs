@@ -11,14 +11,29 @@ use tracing::{info, warn};
 
 use crate::agent::{ReloadError, Reloaded};
 use crate::call::CallConfig;
-use crate::config::{Agents, Commit, Config, Http, Media, Reading, Reload, Sip, Sources};
+use crate::config::{
+    Agents, Commit, Config, Guard, Http, Limits, Log, Media, Reading, Reload, Sip, Sources,
+};
 use crate::journal::{About, What};
 
 use super::{Gateway, call_config, start};
 
 /// Keys that take effect without a restart. [`blend`] says the same in another way; a test compares.
-const LIVE: &[&str] = &[
+pub const LIVE: &[&str] = &[
     "http.allowed_origins",
+    "http.allowed_hosts",
+    "http.frame_ancestors",
+    "http.tls_cert",
+    "http.tls_key",
+    "http.hsts_seconds",
+    "http.trusted_proxies",
+    "http.forwarded_header",
+    "http.sign_ins_per_second",
+    "http.free_tries",
+    "http.lockout_seconds",
+    "http.max_connections_per_address",
+    "http.operator_tokens",
+    "http.operator_tokens_file",
     "connector.tokens",
     "connector.tokens_file",
     "connector.bare_paths",
@@ -45,16 +60,30 @@ const LIVE: &[&str] = &[
     "media.srtp",
     "agents.lease_seconds",
     "agents.max_calls",
+    "operations.no_rtp_seconds",
+    "agents.secrets_file",
+    "agents.secrets_command",
+    "agents.secrets_command_seconds",
+    "agents.secrets_for",
     "gateway.drain_seconds",
+    "log.level",
 ];
 
 /// The configuration in use: `new` where that can be, `old` where a restart is needed.
 fn blend(old: &Config, new: &Config) -> Config {
     Config {
         http: Http {
-            allowed_origins: new.http.allowed_origins.clone(),
-            connector: new.http.connector.clone(),
-            ..old.http.clone()
+            listen: old.http.listen,
+            base_path: old.http.base_path.clone(),
+            guard: Guard {
+                self_signed: old.http.guard.self_signed,
+                limits: Limits {
+                    connections: old.http.guard.limits.connections,
+                    ..new.http.guard.limits
+                },
+                ..new.http.guard.clone()
+            },
+            ..new.http.clone()
         },
         sip: Sip {
             listen: old.sip.listen,
@@ -76,7 +105,9 @@ fn blend(old: &Config, new: &Config) -> Config {
             ..old.media.clone()
         },
         agents: Agents { ..new.agents.clone() },
+        operations: new.operations.clone(),
         lifecycle: new.lifecycle.clone(),
+        log: Log { level: new.log.level.clone(), ..old.log.clone() },
         ..old.clone()
     }
 }
@@ -182,6 +213,7 @@ impl Reload for Gateway {
         let (shared, config) = (Arc::clone(&self.shared), new.clone());
         Ok(Box::new(move || {
             shared.engine.set_tuning(tuning);
+            shared.watch.set_silence(config.operations.no_rtp);
             shared.link.pacing.set_rate(config.sip.register_rate);
             shared.networks.store(Arc::new(config.sip.networks.clone()));
             shared.server_list.send_if_modified(|known| {
@@ -206,6 +238,22 @@ mod tests {
         ("http.listen", "127.0.0.1:1"),
         ("http.base_path", "/other"),
         ("http.allowed_origins", "https://a.example"),
+        ("http.allowed_hosts", "a.example"),
+        ("http.frame_ancestors", "https://a.example"),
+        ("http.tls", "self-signed"),
+        ("http.hsts_seconds", "7"),
+        ("http.trusted_proxies", "192.0.2.1"),
+        ("http.forwarded_header", "forwarded"),
+        ("http.sign_ins_per_second", "7"),
+        ("http.free_tries", "7"),
+        ("http.lockout_seconds", "7"),
+        ("http.max_connections", "77"),
+        ("http.max_connections_per_address", "77"),
+        ("http.operator_tokens_file", "/dev/null"),
+        ("agents.secrets_file", "/dev/null"),
+        ("agents.secrets_command", "/bin/dn-secret"),
+        ("agents.secrets_command_seconds", "7"),
+        ("agents.secrets_for", "origins"),
         ("connector.tokens", "0123456789abcdef=5001"),
         ("connector.bare_paths", "off"),
         ("sip.servers", "sip:b.example"),
@@ -238,6 +286,13 @@ mod tests {
         ("turn.realm", "other"),
         ("agents.lease_seconds", "77"),
         ("agents.max_calls", "7"),
+        ("log.level", "debug"),
+        ("log.format", "json"),
+        ("log.file", "/other.log"),
+        ("metrics.listen", "127.0.0.1:2"),
+        ("metrics.open", "true"),
+        ("tracing.otlp", "http://c.example"),
+        ("operations.no_rtp_seconds", "7"),
         ("gateway.drain_seconds", "7"),
     ];
 

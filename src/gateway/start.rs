@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{self, Config, Network};
-use crate::http::{BindError, Server};
+use crate::http::{BindError, Control, MetricsServer, Scrape, Server, Surroundings};
 use crate::journal::hep::{Hep, HepError};
 use crate::journal::store::{Store, StoreError};
 use crate::journal::watch::Watch;
@@ -21,8 +21,12 @@ use crate::sdp::SrtpPolicy;
 use crate::sip::resolve::SystemDns;
 use crate::sip::transport::tls::{OwnCertificate, TlsFiles};
 use crate::sip::{Endpoint, EndpointConfig, OpenError, Transport};
+use crate::telemetry::logs::LogLevel;
+use crate::telemetry::metrics::{Exporter, Metrics};
+use crate::telemetry::traces::Tracer;
 
 use super::names::Names;
+use super::standing::Standing;
 use super::turn::{self, TurnError};
 use super::{Gateway, Told, network};
 
@@ -65,9 +69,13 @@ pub enum StartError {
 /// A gateway that serves.
 pub struct Running {
     pub gateway: Gateway,
+    /// What of the HTTP server can be changed.
+    pub http_control: Control,
     http_addr: SocketAddr,
     scheme: &'static str,
     base_path: String,
+    metrics_addr: Option<SocketAddr>,
+    tracer: Option<Tracer>,
     stop_http: CancellationToken,
     http: JoinHandle<()>,
 }
@@ -115,7 +123,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         opus_complexity,
     })?;
     let named = if advertise.is_empty() { vec![listen.ip()] } else { advertise };
-    let (turn, ice) = turn::open(&config.turn, &engine.browser_ports(), &named)?;
+    let (turn, mut ice) = turn::open(&config.turn, &engine.browser_ports(), &named)?;
+    let turn_certificate = ice.take_certificate();
     let turn_addrs = turn.as_ref().map(|turn| (turn.local_addr(), turn.tls_addr()));
     let networks = Arc::new(ArcSwap::from_pointee(config.sip.networks.clone()));
     let endpoint = Endpoint::open(endpoint_config(&config.sip, Arc::clone(&networks)))?;
@@ -125,19 +134,35 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let timelines = Arc::new(Timelines::new(vec![store.clone()], Some(store.clone())));
     let collector =
         config.journal.call_records.clone().map(Collector::start).transpose()?.map(Arc::new);
-    let mut observers = observers(&watch, &timelines, collector.as_ref());
+    let metrics = Metrics::default();
+    let tracer = config.tracing.otlp.clone().map(Tracer::start);
+    let mut observers: Vec<Arc<dyn Observer>> = vec![watch.clone(), timelines.clone()];
+    observers.extend(collector.iter().map(|collector| Arc::clone(collector) as Arc<dyn Observer>));
+    observers.push(Arc::new(metrics.clone()));
+    observers.extend(tracer.iter().map(|tracer| Arc::new(tracer.clone()) as Arc<dyn Observer>));
     if let Some(hep) = &config.journal.hep {
         observers.push(Arc::new(Hep::start(hep)?));
     }
     let journal = Journal::new(observers);
     store.report_to(journal.clone());
     let told = Told { journal, watch };
+    let config::Metrics { listen: metrics_listen, open } = config.metrics;
     let gateway = Gateway::new(config, told, endpoint, engine.clone(), ice, names, networks);
     let _ = gateway.shared.store.set(store);
     gateway.keep_journal(timelines, collector);
-    let server = Server::bind(&http, Arc::new(gateway.clone()))?;
+    let exporter = Exporter::new(
+        &metrics,
+        Arc::new(Standing { gateway: gateway.clone(), tracer: tracer.clone() }),
+    );
+    let scrape = Scrape { exporter: Arc::new(exporter), metrics, open };
+    let metrics_server =
+        metrics_listen.map(|address| MetricsServer::bind(address, scrape.clone())).transpose()?;
+    let surroundings = Surroundings { scrape: Some(scrape) };
+    let server = Server::bind_with(&http, Arc::new(gateway.clone()), surroundings)?;
     gateway.add_part(server.reload());
+    gateway.add_part(Arc::new(LogLevel));
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
+    let http_control = server.control();
     info!(
         http = %http_addr,
         sip = %gateway.sip_addr(),
@@ -150,22 +175,30 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         info!(?plain, ?tls, "TURN");
         // With the calls, and after them.
         gateway.shared.tasks.spawn(turn.run(gateway.shared.shutdown.clone()));
+        if let Some(served) = turn_certificate {
+            let stop = gateway.shared.shutdown.clone();
+            gateway.shared.tasks.spawn(turn::keep_current(served, stop));
+        }
     }
     let stop_http = CancellationToken::new();
+    let metrics_addr = metrics_server.as_ref().map(MetricsServer::local_addr);
+    if let Some(server) = metrics_server {
+        info!(metrics = ?metrics_addr, "serving");
+        tokio::spawn(server.run(stop_http.clone()));
+    }
     let task = tokio::spawn(server.run(stop_http.clone()));
     let base_path = http.base_path;
-    Ok(Running { gateway, http_addr, scheme, base_path, stop_http, http: task })
-}
-
-/// Who is told of what happens. The order is that of the telling.
-fn observers(
-    watch: &Arc<Watch>,
-    timelines: &Arc<Timelines>,
-    collector: Option<&Arc<Collector>>,
-) -> Vec<Arc<dyn Observer>> {
-    let mut observers: Vec<Arc<dyn Observer>> = vec![watch.clone(), timelines.clone()];
-    observers.extend(collector.map(|collector| Arc::clone(collector) as Arc<dyn Observer>));
-    observers
+    Ok(Running {
+        http_control,
+        gateway,
+        http_addr,
+        scheme,
+        base_path,
+        metrics_addr,
+        tracer,
+        stop_http,
+        http: task,
+    })
 }
 
 /// Reads the hold music.
@@ -213,6 +246,11 @@ impl Running {
         self.http_addr
     }
 
+    /// Of `metrics.listen`, with the port really bound.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
+    }
+
     /// Where the API and the page are, without a trailing slash.
     pub fn base_url(&self) -> String {
         format!("{}://{}{}", self.scheme, self.http_addr, self.base_path)
@@ -236,6 +274,9 @@ impl Running {
         // The last calls, too. It waits for a disk.
         if let Some(store) = self.gateway.shared.store.get().cloned() {
             let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        }
+        if let Some(tracer) = &self.tracer {
+            tracer.stop().await;
         }
     }
 }

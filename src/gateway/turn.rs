@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, crypto};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 use crate::agent::{IceLogin, IceServer, IceServers, Identity};
-use crate::config::{self, TlsFiles, TurnSecret};
+use crate::config::{self, TurnSecret};
 use crate::secret::Secret;
+use crate::tls::{CertificateError, Part, Served};
 use crate::turn::{self, Authority, Core, Peers, Server, TurnConfig, TurnStats};
+use crate::watch;
 
 /// Why there is no TURN server. Each names the key of the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,8 @@ pub(super) struct Ice {
     turn: Vec<String>,
     stun: Vec<String>,
     core: Option<Arc<Core>>,
+    /// What its TLS port shows.
+    served: Option<Served>,
 }
 
 /// Opens the ports. `media` are the browser-side sockets, `advertised` the addresses of their candidates.
@@ -50,10 +53,15 @@ pub(super) fn open(
     };
     let (stun, mut turn): (Vec<String>, Vec<String>) =
         config.external.iter().cloned().partition(|uri| uri.starts_with("stun"));
-    let mut server = None;
+    let (mut server, mut served) = (None, None);
     if config.listen.is_some() || config.tls_listen.is_some() {
         let tls = match config.tls_listen.zip(config.tls.as_ref()) {
-            Some((at, files)) => Some((at, tls_config(files)?)),
+            Some((at, files)) => {
+                let read = Served::read(files, &[])?;
+                let config = read.config();
+                served = Some(read);
+                Some((at, config))
+            }
             None => None,
         };
         let bound = Server::bind(TurnConfig {
@@ -83,7 +91,7 @@ pub(super) fn open(
         server = Some(bound);
     }
     let core = server.as_ref().map(Server::core);
-    Ok((server, Ice { authority, life: config.credential_life, turn, stun, core }))
+    Ok((server, Ice { authority, life: config.credential_life, turn, stun, core, served }))
 }
 
 fn uri(scheme: &str, host: &str, port: u16, transport: &str) -> String {
@@ -97,6 +105,11 @@ fn uri(scheme: &str, host: &str, port: u16, transport: &str) -> String {
 }
 
 impl Ice {
+    /// To be kept current by [`keep_current`].
+    pub fn take_certificate(&mut self) -> Option<Served> {
+        self.served.take()
+    }
+
     pub fn servers(&self, user: &Identity) -> IceServers {
         let mut servers = Vec::new();
         if !self.stun.is_empty() {
@@ -138,23 +151,24 @@ fn read_secret(path: &Path) -> Result<Secret, TurnError> {
     Ok(Secret::new(line))
 }
 
-fn tls_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TurnError> {
-    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect)
-        .map_err(|error| fault("tls_cert", &files.cert, error))?;
-    if certificates.is_empty() {
-        return Err(fault("tls_cert", &files.cert, "there is no certificate in it"));
+impl From<CertificateError> for TurnError {
+    fn from(error: CertificateError) -> Self {
+        let key = match error.part {
+            Part::Certificate => "tls_cert",
+            Part::Key => "tls_key",
+        };
+        TurnError::File { key, path: error.path, reason: error.reason }
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| fault("tls_key", &files.key, error))?;
-    let provider = Arc::new(crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| fault("tls_cert", &files.cert, error))?
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .map_err(|error| fault("tls_key", &files.key, error))?;
-    Ok(Arc::new(config))
+}
+
+/// Looks at the files until the gateway stops. Connections that stand are not touched.
+pub(super) async fn keep_current(served: Served, stop: CancellationToken) {
+    let paths = served.paths();
+    let read = move || match served.reload() {
+        Ok(()) => info!("read TURN's certificate again"),
+        Err(error) => warn!("{}; what was read before stays in use", TurnError::from(error)),
+    };
+    watch::keep_current(paths, stop, read).await;
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Routes, and what is done for every request.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -16,25 +16,33 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use super::conn::Conn;
+use super::conn::{Asker, Conn};
 use super::connector::{self, Connectors};
 use super::cors::{self, Caller};
+use super::metrics::Scrape;
 use super::operators::Operators;
+use super::policy::Policy;
 use super::reply::{self, Problem};
+use super::secrets::DnSecrets;
 use super::table::{Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
-use super::{assets, ice, jsapi, lifecycle, openapi, operations, rest};
+use super::{assets, forwarded, ice, jsapi, lifecycle, logs, metrics, openapi, operations, rest};
 use crate::agent::Backend;
-use crate::config::{self, Commit, Config, Reload};
+use crate::config;
 use crate::wire::connector::Action;
 
 /// How much of a path is shown in the log.
 const MAX_LOGGED_PATH: usize = 128;
 
+/// What of the rest of the process is served besides; a server without one does without.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    pub scrape: Option<Scrape>,
+}
+
 /// What the handlers share.
 pub(super) struct App {
-    me: Weak<App>,
     pub backend: Arc<dyn Backend>,
     pub throttle: Throttle,
     /// Hanging polls end when it is cancelled.
@@ -43,34 +51,13 @@ pub(super) struct App {
     pub tokens: Arc<Tokens>,
     pub events: Arc<operations::Hub>,
     pub operators: Operators,
+    pub surroundings: Surroundings,
     /// By path: what an `Allow` header says.
-    allowed: HashMap<&'static str, &'static str>,
-    pages: ArcSwap<Pages>,
+    pub allowed: HashMap<&'static str, &'static str>,
+    pub policy: ArcSwap<Policy>,
+    pub secrets: DnSecrets,
     pub base_path: String,
     started: Instant,
-}
-
-/// What other origins' pages may.
-struct Pages {
-    origins: config::Origins,
-    policy: HeaderValue,
-}
-
-impl Pages {
-    fn new(origins: &config::Origins) -> Self {
-        Self { origins: origins.clone(), policy: assets::page_policy(origins) }
-    }
-}
-
-impl Reload for App {
-    fn prepare(&self, new: &Config) -> Result<Commit, String> {
-        let Some(app) = self.me.upgrade() else { return Ok(Box::new(|| {})) };
-        let http = new.http.clone();
-        Ok(Box::new(move || {
-            app.pages.store(Arc::new(Pages::new(&http.allowed_origins)));
-            app.connectors.configure(&http.connector);
-        }))
-    }
 }
 
 pub(super) type Shared = State<Arc<App>>;
@@ -78,19 +65,22 @@ pub(super) type Shared = State<Arc<App>>;
 pub(super) fn router(
     config: &config::Http,
     backend: Arc<dyn Backend>,
+    surroundings: Surroundings,
     draining: CancellationToken,
+    policy: Policy,
 ) -> (Router, Arc<App>) {
-    let app = Arc::new_cyclic(|me| App {
-        me: Weak::clone(me),
+    let app = Arc::new(App {
         backend,
-        throttle: Throttle::default(),
+        throttle: Throttle::new(config.guard.limits),
         draining,
         connectors: Connectors::new(&config.connector, config.listen),
         events: Arc::default(),
         tokens: Arc::default(),
         operators: Operators::new(&config.operators),
+        surroundings,
         allowed: table().allowed(),
-        pages: ArcSwap::from_pointee(Pages::new(&config.allowed_origins)),
+        policy: ArcSwap::from_pointee(policy),
+        secrets: DnSecrets::new(&config.secrets),
         base_path: config.base_path.clone(),
         started: Instant::now(),
     });
@@ -138,6 +128,9 @@ pub(super) fn table() -> Table {
         .on(Verb::Post, "/api/drain", lifecycle::drain)
         .on(Verb::Post, "/api/reload", lifecycle::reload)
         .on(Verb::GetAndHead, "/api/health", health)
+        .on(Verb::Get, "/metrics", metrics::metrics)
+        .on(Verb::Get, "/api/log", logs::status)
+        .on(Verb::Put, "/api/log", logs::set)
         .on(Verb::GetAndHead, "/api/openapi.json", openapi::document)
         .on(Verb::GetAndHead, "/livez", operations::probes::livez)
         .on(Verb::GetAndHead, "/readyz", operations::probes::readyz)
@@ -167,7 +160,13 @@ async fn every(
     let start = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let caller = cors::caller(request.headers(), &app.pages.load().origins);
+    let route = metrics::route(&app, &request);
+    let policy = app.policy.load_full();
+    let caller = cors::caller(request.headers(), &policy.origins);
+    let client = forwarded::client(conn.remote().ip(), request.headers(), &policy.guard);
+    let known_page = cors::is_known_page(&caller, request.headers());
+    conn.set_asker(Asker { client, known_page });
+    let guarded = is_guarded(&path, &app.base_path);
 
     let mut response = if method == Method::OPTIONS {
         let mut response = Response::new(Body::empty());
@@ -183,13 +182,12 @@ async fn every(
         let allow = HeaderValue::from_static(allow.unwrap_or("GET, HEAD, OPTIONS"));
         response.headers_mut().insert(header::ALLOW, allow);
         response
-    } else if caller == Caller::Foreign && is_guarded(&path, &app.base_path) {
+    } else if guarded && !policy.allows_host(request.headers()) {
+        let sentence = "the gateway is not called so; see http.allowed_hosts";
+        forbidden(&path, &app.base_path, "host_forbidden", sentence)
+    } else if guarded && caller == Caller::Foreign {
         let sentence = "this page's origin is not in http.allowed_origins";
-        if path.strip_prefix(&app.base_path).is_some_and(|path| path.starts_with("/api/")) {
-            Problem::new(StatusCode::FORBIDDEN, "origin_forbidden", sentence).into_response()
-        } else {
-            reply::text(StatusCode::FORBIDDEN, sentence)
-        }
+        forbidden(&path, &app.base_path, "origin_forbidden", sentence)
     } else if !app.base_path.is_empty() && path == app.base_path {
         // With the slash, or the page's relative addresses would miss the base path.
         to_base_path(&app)
@@ -197,10 +195,10 @@ async fn every(
         next.run(request).await
     };
 
+    metrics::count(&app, route, response.status());
     let headers = response.headers_mut();
     cors::add_headers(&caller, headers);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    policy.add_headers(headers);
     // Without the query and the connector's token: SSIDs and passwords live there.
     let path = connector::without_token(&path).unwrap_or(path);
     let path: String = path.chars().take(MAX_LOGGED_PATH).collect();
@@ -209,10 +207,18 @@ async fn every(
         ?path,
         status = response.status().as_u16(),
         ms = start.elapsed().as_millis() as u64,
-        remote = %conn.remote().ip(),
+        remote = %client,
         "http"
     );
     response
+}
+
+fn forbidden(path: &str, base_path: &str, code: &'static str, sentence: &'static str) -> Response {
+    if path.strip_prefix(base_path).is_some_and(|path| path.starts_with("/api/")) {
+        Problem::new(StatusCode::FORBIDDEN, code, sentence).into_response()
+    } else {
+        reply::text(StatusCode::FORBIDDEN, sentence)
+    }
 }
 
 /// Everything that says or does something about an agent. Files, health and the document are for
@@ -220,7 +226,7 @@ async fn every(
 fn is_guarded(path: &str, base_path: &str) -> bool {
     let path = path.strip_prefix(base_path).unwrap_or(path);
     match path {
-        "/sign_in" | "/sign_out" | "/wait" | "/message" => true,
+        "/sign_in" | "/sign_out" | "/wait" | "/message" | "/metrics" => true,
         "/api/health" | "/api/openapi.json" => false,
         other => other.starts_with("/api/") || connector::is_path(other),
     }
@@ -268,7 +274,7 @@ async fn file(State(app): Shared, request: Request) -> Response {
     if app.connectors.could_be_meant(path) {
         return connector::unknown_path();
     }
-    assets::serve(request.method(), path, request.headers(), &app.pages.load().policy)
+    assets::serve(request.method(), path, request.headers(), &app.policy.load())
 }
 
 async fn outside_base_path(State(app): Shared, request: Request) -> Response {

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use rust_embed::RustEmbed;
 
+use super::policy::Policy;
 use super::reply;
 use crate::config::{OriginRule, Origins};
 
@@ -14,10 +15,12 @@ struct Dist;
 
 /// What a page of ours may do. It runs its own scripts and no inline ones, talks to its own gateway
 /// or to the one that its URL names, and may be framed by the pages that may use the API (WWE).
-pub(super) fn page_policy(origins: &Origins) -> HeaderValue {
-    let ancestors = match origins {
-        Origins::Any => "*".to_owned(),
-        Origins::List(rules) => {
+/// `None`: by nobody, not even ourselves.
+pub(super) fn page_policy(framing: Option<&Origins>) -> HeaderValue {
+    let ancestors = match framing {
+        None => "'none'".to_owned(),
+        Some(Origins::Any) => "*".to_owned(),
+        Some(Origins::List(rules)) => {
             let mut sources = "'self'".to_owned();
             for rule in rules {
                 match rule {
@@ -45,12 +48,7 @@ pub(super) fn page_policy(origins: &Origins) -> HeaderValue {
 }
 
 /// `path` is what follows the base path, with its slash.
-pub(super) fn serve(
-    method: &Method,
-    path: &str,
-    asked: &HeaderMap,
-    policy: &HeaderValue,
-) -> Response {
+pub(super) fn serve(method: &Method, path: &str, asked: &HeaderMap, policy: &Policy) -> Response {
     let Some(name) = file_name(path) else { return not_found() };
     let Some(file) = Dist::get(&name) else { return not_found() };
     if !matches!(*method, Method::GET | Method::HEAD) {
@@ -77,6 +75,8 @@ pub(super) fn serve(
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         headers.insert(header::ETAG, etag);
     }
+    // Who acts there acts on all agents: no click on it may be somebody else's.
+    let policy = if name.starts_with("dashboard") { &policy.unframed_page } else { &policy.page };
     headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
     headers.insert(
         "cross-origin-resource-policy",

@@ -18,7 +18,7 @@
 //! sending half down in good order before it throws unread data away. The raw-SDP dialect has
 //! `ack=` for such.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,7 +55,17 @@ enum Phase {
 pub(super) struct Conn {
     socket: Arc<TcpStream>,
     remote: SocketAddr,
+    /// Of the request at hand.
+    asker: Mutex<Asker>,
     state: Mutex<State>,
+}
+
+/// Who has sent a request. One connection of a proxy's has many, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    pub client: IpAddr,
+    /// A page of our own, or of an origin that may use the API; a program can say so too.
+    pub known_page: bool,
 }
 
 struct State {
@@ -72,6 +82,7 @@ impl Conn {
         Arc::new(Conn {
             socket,
             remote,
+            asker: Mutex::new(Asker { client: remote.ip(), known_page: false }),
             state: Mutex::new(State {
                 carried: Vec::new(),
                 phase: Phase::Idle,
@@ -83,6 +94,20 @@ impl Conn {
 
     pub(super) fn remote(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// Who has sent the request at hand: HTTP/1.1 has one at a time, see above.
+    pub(super) fn asker(&self) -> Asker {
+        *self.asker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_asker(&self, asker: Asker) {
+        *self.asker.lock().unwrap_or_else(PoisonError::into_inner) = asker;
+    }
+
+    /// The address of the client, be there a proxy before it or not.
+    pub(super) fn client(&self) -> IpAddr {
+        self.asker().client
     }
 
     /// The response that is about to be returned has this message in it.

@@ -118,7 +118,7 @@ impl Connectors {
             ),
             // A proxy in front serves others than the agent of this machine.
             BarePaths::Auto
-                if !conn.remote().ip().to_canonical().is_loopback() || !names_loopback(headers) =>
+                if !conn.client().to_canonical().is_loopback() || !names_loopback(headers) =>
             {
                 Err("it was not asked for as localhost, so that a token is needed")
             }

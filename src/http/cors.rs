@@ -63,6 +63,23 @@ pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
     }
 }
 
+/// Sent by a page that came over TLS, or from this machine: browsers tell others nothing of where a
+/// request comes from, and no script can write it.
+pub(super) fn is_behind_tls(headers: &HeaderMap) -> bool {
+    let secure = |origin: &HeaderValue| origin.as_bytes().starts_with(b"https://");
+    headers.contains_key(SEC_FETCH_SITE) || headers.get(ORIGIN).is_some_and(secure)
+}
+
+/// Sent by a page, of our own or of an origin that is allowed: a browser says so in requests that could
+/// change something.
+pub(super) fn is_known_page(caller: &Caller, headers: &HeaderMap) -> bool {
+    match caller {
+        Caller::Allowed(_) => true,
+        Caller::Own => headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin"),
+        Caller::Foreign => false,
+    }
+}
+
 /// The scheme is left out of the comparison: before a TLS proxy the page's is `https` and ours not.
 fn is_own(origin: &str, headers: &HeaderMap) -> bool {
     let authority = origin.split_once("://").map(|(_, authority)| authority);

@@ -13,7 +13,7 @@ use super::body::{self, BodyError};
 use super::conn::Conn;
 use super::faults::text::{BodyFaults, OriginFault, SessionFaults, SignInFaults};
 use super::reply;
-use super::tokens::Redeemed;
+use super::tokens::{Redeemed, is_token};
 use crate::agent::{
     Dialect, EndReason, Identity, MessageError, Poll, Polled, Session, SignIn, SignInError,
 };
@@ -80,9 +80,9 @@ async fn enter(
         client_id: None,
         identity,
         password: credentials.password,
-        remote: conn.remote().ip(),
+        remote: conn.client(),
     };
-    match throttled_sign_in(app, sign_in).await {
+    match throttled_sign_in(app, conn, sign_in).await {
         Ok(session) => {
             let body = format!("{SSID_NAME}={}\n", session.ssid().expose());
             reply::text(StatusCode::OK, body)
@@ -109,11 +109,13 @@ async fn enter(
 /// would be worse than one that its lease ends.
 pub(super) async fn throttled_sign_in(
     app: &Arc<App>,
+    conn: &Conn,
     mut sign_in: SignIn,
 ) -> Result<Arc<Session>, SignInError> {
     let (remote, user) = (sign_in.remote, sign_in.identity.user().to_owned());
+    let vouched = sign_in.password.as_ref().is_some_and(|given| is_token(given.expose()));
     app.throttle
-        .check(remote, &user, Instant::now())
+        .check(remote, &user, vouched, Instant::now())
         .map_err(|retry_after_seconds| SignInError::TooManyTries { retry_after_seconds })
         .inspect_err(|error| app.backend.sign_in_refused(remote, &user, error))?;
     let grant = match app.tokens.redeem(&user, sign_in.password.as_ref(), Instant::now()) {
@@ -123,19 +125,26 @@ pub(super) async fn throttled_sign_in(
             Some(grant)
         }
         Redeemed::Unknown => {
-            app.throttle.handle_refused(remote, &user, Instant::now());
+            app.throttle.handle_refused(remote, &user, vouched, Instant::now());
             app.backend.sign_in_refused(remote, &user, &SignInError::Token);
             return Err(SignInError::Token);
         }
     };
+    if let Err(error) = add_secret(app, conn, grant.is_some(), &mut sign_in).await {
+        if let Some(grant) = grant {
+            app.tokens.give_back(grant);
+        }
+        app.backend.sign_in_refused(remote, &user, &error);
+        return Err(error);
+    }
     let backend = Arc::clone(&app.backend);
     let outcome = tokio::spawn(async move { backend.sign_in(sign_in).await })
         .await
         .unwrap_or_else(|_| Err(SignInError::Busy("it stumbled over this one")));
     match &outcome {
-        Ok(_) => app.throttle.handle_accepted(remote, &user),
+        Ok(_) => app.throttle.handle_accepted(remote, &user, Instant::now()),
         Err(SignInError::Refused(_) | SignInError::Forbidden(_) | SignInError::UnknownDn(_)) => {
-            app.throttle.handle_refused(remote, &user, Instant::now())
+            app.throttle.handle_refused(remote, &user, vouched, Instant::now())
         }
         Err(_) => {
             if let Some(grant) = grant {
@@ -144,6 +153,30 @@ pub(super) async fn throttled_sign_in(
         }
     }
     outcome
+}
+
+/// What the client has sent counts; the gateway's own secret of the DN stands in where it has sent none and
+/// may do so.
+async fn add_secret(
+    app: &App,
+    conn: &Conn,
+    has_token: bool,
+    sign_in: &mut SignIn,
+) -> Result<(), SignInError> {
+    let Identity::Dn(dn) = &sign_in.identity else { return Ok(()) };
+    let given = sign_in.password.as_ref().is_some_and(|given| !given.expose().is_empty());
+    if given || !(has_token || app.secrets.are_for(conn.asker())) {
+        return Ok(());
+    }
+    match app.secrets.look_up(dn).await {
+        Ok(Some(secret)) => sign_in.password = Some(secret),
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(%dn, "{error}");
+            return Err(SignInError::Busy("the DN's secret could not be looked up"));
+        }
+    }
+    Ok(())
 }
 
 /// Waits for a message; hangs until there is one. A second one of the same session takes over.

@@ -74,9 +74,11 @@ pub(super) async fn drain(
     Extension(conn): Extension<Arc<Conn>>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Act) {
-        return problem.into_response();
-    }
+    let operator = match operators::check(&app, &conn, &headers, Role::Act) {
+        Ok(operator) => operator,
+        Err(problem) => return problem.into_response(),
+    };
+    operators::record(&operator, &conn, "drain", "");
     let draining = app.backend.drain();
     let reply = DrainReply { calls: draining.calls, seconds_left: draining.left.as_secs() };
     json(StatusCode::ACCEPTED, &reply)
@@ -97,9 +99,11 @@ pub(super) async fn reload(
     Extension(conn): Extension<Arc<Conn>>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Act) {
-        return problem.into_response();
-    }
+    let operator = match operators::check(&app, &conn, &headers, Role::Act) {
+        Ok(operator) => operator,
+        Err(problem) => return problem.into_response(),
+    };
+    operators::record(&operator, &conn, "reload", "");
     match app.backend.reload().await {
         Ok(done) => {
             let reply = ReloadReply { changed: done.changed, restart: done.restart };

@@ -11,7 +11,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr, Server};
 
 use super::app::{self, Shared};
-use super::{connector, ice, jsapi, lifecycle, operations, reply, rest, tokens};
+use super::{connector, ice, jsapi, lifecycle, logs, metrics, operations, reply, rest, tokens};
 use crate::wire::connector::FaultReply;
 
 const TOKEN: &str = "/connector/{token}";
@@ -41,6 +41,7 @@ const TOKEN: &str = "/connector/{token}";
         operations::calls::active, operations::calls::hang_up, operations::stats::stats,
         operations::stats::servers, operations::stats::alerts, operations::stats::series, operations::stats::history,
         operations::events::events,
+        metrics::metrics, logs::status, logs::set,
     ),
     components(schemas(FaultReply<'static>, operations::history::CallsFormat)),
     tags(

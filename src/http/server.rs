@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
@@ -14,8 +14,6 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,17 +22,21 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::app::{self, App};
+use super::app::{self, App, Surroundings};
 use super::conn::Conn;
+use super::connections::Connections;
+use super::control::Control;
 use super::io::{SharedTcp, Tracked, TrackedBody};
+use super::policy::Policy;
 use crate::agent::Backend;
 use crate::config;
-
-/// Connections at a time. An agent's browser holds two or three; each costs some 20 KB here.
-const MAX_CONNECTIONS: usize = 16_384;
+use crate::tls::{self, CertificateError, Part, Served};
 
 /// Connections that the kernel completes while we are busy.
 const BACKLOG: i32 = 1024;
+
+/// An address that goes on knocking is told of once in a while.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// A client has this long to complete a TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -64,6 +66,9 @@ pub struct Server {
     tls: Option<TlsAcceptor>,
     router: Router,
     app: Arc<App>,
+    control: Control,
+    /// An agent's browser holds two or three; each costs some 20 KB here.
+    max_connections: usize,
     /// Ends hanging polls.
     draining: CancellationToken,
 }
@@ -74,6 +79,8 @@ pub enum BindError {
         "http.listen = {address}: {source}; choose another port, as in --set http.listen=127.0.0.1:8087"
     )]
     Listen { address: SocketAddr, source: io::Error },
+    #[error("metrics.listen = {address}: {source}; choose another port, or leave the key out")]
+    Metrics { address: SocketAddr, source: io::Error },
     #[error("http.{key} = {}: {reason}", path.display())]
     Tls { key: &'static str, path: PathBuf, reason: String },
 }
@@ -85,22 +92,44 @@ impl Server {
     /// # Errors
     /// The port is taken or may not be opened; certificate or key cannot be read or do not match.
     pub fn bind(config: &config::Http, backend: Arc<dyn Backend>) -> Result<Server, BindError> {
-        let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
+        Self::bind_with(config, backend, Surroundings::default())
+    }
+
+    /// The same with more to serve.
+    ///
+    /// # Errors
+    /// Those of [`Server::bind`].
+    pub fn bind_with(
+        config: &config::Http,
+        backend: Arc<dyn Backend>,
+        surroundings: Surroundings,
+    ) -> Result<Server, BindError> {
+        let served = served(config)?;
         let (listener, address) = listen(config.listen)
             .map_err(|source| BindError::Listen { address: config.listen, source })?;
         let draining = CancellationToken::new();
-        let (router, app) = app::router(config, backend, draining.clone());
-        Ok(Server { listener, address, tls, router, app, draining })
+        let facts = served.as_ref().map(Served::facts);
+        let policy = Policy::new(config, address, facts.as_ref());
+        let (router, app) = app::router(config, backend, surroundings, draining.clone(), policy);
+        let tls = served.as_ref().map(|served| TlsAcceptor::from(served.config()));
+        let control = Control::new(Arc::clone(&app), address, served, config);
+        let max_connections = config.guard.limits.connections;
+        Ok(Server { listener, address, tls, router, app, control, max_connections, draining })
     }
 
     /// What of it takes a new configuration.
     pub fn reload(&self) -> Arc<dyn config::Reload> {
-        Arc::<App>::clone(&self.app)
+        Arc::new(self.control())
     }
 
     /// The address with the port really bound.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What can be changed while it serves.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// `http` or `https`.
@@ -111,10 +140,13 @@ impl Server {
     /// Serves until `shutdown`; then accepts no more, lets requests in progress end (hanging polls
     /// end at once) for at most 5 s, and returns.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Server { listener, tls, router, draining, .. } = self;
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let Server { listener, tls, router, app, control, max_connections, draining, .. } = self;
+        let slots = Arc::new(Semaphore::new(max_connections));
+        let connections = Arc::new(Connections::default());
+        let mut complained: Option<Instant> = None;
         let tasks = TaskTracker::new();
         let kill = CancellationToken::new();
+        tasks.spawn(control.watch(shutdown.clone()));
         loop {
             // The slot first: at the cap, new connections wait in the kernel's backlog.
             let accepted = tokio::select! {
@@ -134,10 +166,20 @@ impl Server {
                 }
                 (Err(_closed), _) => break,
             };
+            let Some(place) = connections.enter(remote.ip(), &app.policy.load().guard) else {
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+                    complained = Some(Instant::now());
+                    tracing::warn!(
+                        remote = %remote.ip(),
+                        "turned connections away; see http.max_connections_per_address"
+                    );
+                }
+                continue;
+            };
             let (tls, router) = (tls.clone(), router.clone());
             let (drain, kill) = (draining.clone(), kill.clone());
             tasks.spawn(async move {
-                let _slot = slot;
+                let _held = (slot, place);
                 tokio::select! {
                     () = kill.cancelled() => {}
                     () = connection(stream, remote, tls, router, drain) => {}
@@ -154,7 +196,7 @@ impl Server {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+pub(super) fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the old connections' TIME-WAIT.
     socket.set_reuse_address(true)?;
@@ -170,28 +212,30 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-fn tls_acceptor(files: &config::TlsFiles) -> Result<TlsAcceptor, BindError> {
-    fn fault(key: &'static str, path: &Path, reason: impl ToString) -> BindError {
-        BindError::Tls { key, path: path.to_owned(), reason: reason.to_string() }
+impl From<CertificateError> for BindError {
+    fn from(error: CertificateError) -> Self {
+        let key = match error.part {
+            Part::Certificate => "tls_cert",
+            Part::Key => "tls_key",
+        };
+        BindError::Tls { key, path: error.path, reason: error.reason }
     }
-    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect)
-        .map_err(|e| fault("tls_cert", &files.cert, e))?;
-    if certificates.is_empty() {
-        return Err(fault("tls_cert", &files.cert, "there is no certificate in it"));
-    }
-    let key =
-        PrivateKeyDer::from_pem_file(&files.key).map_err(|e| fault("tls_key", &files.key, e))?;
-    let mut config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .map_err(|e| fault("tls_key", &files.key, e))?;
-    // See conn.rs for why there is no h2.
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn connection(
+fn served(config: &config::Http) -> Result<Option<Served>, CertificateError> {
+    // See conn.rs for why there is no h2.
+    const PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
+    match &config.tls {
+        files if config.guard.self_signed => {
+            let names = tls::trial_names([config.listen.ip()], &config.guard.allowed_hosts);
+            Served::self_signed(names, files.as_ref(), PROTOCOLS).map(Some)
+        }
+        Some(files) => Served::read(files, PROTOCOLS).map(Some),
+        None => Ok(None),
+    }
+}
+
+pub(super) async fn connection(
     stream: TcpStream,
     remote: SocketAddr,
     tls: Option<TlsAcceptor>,

@@ -35,6 +35,7 @@ impl Path {
     fn allow(&self) -> &'static str {
         let has = |verb| self.verbs.contains(&verb);
         match (has(Verb::Get), has(Verb::GetAndHead), has(Verb::Post), has(Verb::Put)) {
+            (true, _, _, true) => "GET, PUT, OPTIONS",
             (_, _, _, true) => "PUT, OPTIONS",
             (_, true, _, _) => "GET, HEAD, OPTIONS",
             (true, false, true, _) => "GET, POST, OPTIONS",

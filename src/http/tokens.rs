@@ -93,10 +93,7 @@ impl Tokens {
             return None;
         }
         let expires = Instant::now() + ttl;
-        waiting.grants.insert(hash, Grant { hash, dn, password, expires });
-        if !std::mem::replace(&mut waiting.sweeping, true) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
-        }
+        self.keep(&mut waiting, Grant { hash, dn, password, expires });
         Some(token)
     }
 
@@ -115,11 +112,17 @@ impl Tokens {
     }
 
     /// The SIP server was away: it may be tried again.
-    pub(super) fn give_back(&self, grant: Grant) {
+    pub(super) fn give_back(self: &Arc<Self>, grant: Grant) {
         let mut waiting = self.lock();
-        // With no task to forget it, all have run out, and so has this one.
-        if waiting.sweeping && waiting.grants.len() < CAPACITY {
-            waiting.grants.insert(grant.hash, grant);
+        if waiting.grants.len() < CAPACITY {
+            self.keep(&mut waiting, grant);
+        }
+    }
+
+    fn keep(self: &Arc<Self>, waiting: &mut Waiting, grant: Grant) {
+        waiting.grants.insert(grant.hash, grant);
+        if !std::mem::replace(&mut waiting.sweeping, true) {
+            tokio::spawn(sweep(Arc::downgrade(self)));
         }
     }
 }

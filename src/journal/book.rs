@@ -32,8 +32,8 @@ const STRAY: Duration = Duration::from_secs(10);
 /// Calls of one proxied Call-ID: both legs, where both ends are agents of ours, and as many again.
 const MAX_SHARED: usize = 4;
 
-/// Finished calls in memory, for who looks before the store has them or without one. 2 MB as a rule,
-/// 8 MB at most.
+/// Finished calls in memory, for who looks before the store has them or without one: 6 MB at most,
+/// by [`super::lines::MAX_BYTES`].
 const MAX_RECENT: usize = 64;
 
 /// Recent events of a DN: some hundred bytes each, and an agent without trouble has two.

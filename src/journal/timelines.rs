@@ -12,8 +12,8 @@ use super::{Entry, Observer};
 /// How often finished calls are handed on.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Observes, answers questions, hands finished calls on. One lock: a call writes some thirty lines in its
-/// whole life, none of them from the media plane's threads.
+/// Observes, answers questions, hands finished calls on. One lock: what is written
+/// under it is signalling, and none of it comes from the media plane's threads.
 #[derive(Default)]
 pub struct Timelines {
     book: Mutex<Book>,

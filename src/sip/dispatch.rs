@@ -18,7 +18,8 @@ use super::endpoint::{AddressFilter, ConnectionEvent};
 use super::hop::{Hop, Transport};
 use super::message::{self, ALLOW, ALLOW_EVENTS, EXTENSIONS, header, tag_of};
 use super::port::{Incoming, ServerTx, Transmit};
-use super::routes::Routes;
+use super::returning::{Held, Returning};
+use super::routes::{Claim, Routes};
 use super::stats::{Counters, count};
 use super::trace::{Direction, Trace, Traced, redact};
 use super::transaction::{Arrival, Output, Owner, Transactions};
@@ -28,6 +29,7 @@ use super::transport::fault::ConnectionFault;
 use super::transport::streams::{Enqueued, Seat, Streams};
 use super::transport::tls::Tls;
 use super::transport::via;
+use super::uas::user_of;
 use super::wire::{self, Fault};
 
 /// A request longer than this goes by TCP where the path's MTU is unknown (RFC 3261 18.1.1).
@@ -46,6 +48,7 @@ pub(crate) struct State {
     pub(crate) transactions: Transactions,
     pub(crate) routes: Routes,
     pub(crate) streams: Streams,
+    pub(crate) returning: Returning,
     /// When each of the peers was last heard within a dialog.
     pub(crate) in_dialog: HashMap<IpAddr, Instant>,
 }
@@ -492,7 +495,7 @@ impl Shared {
             _ => state.routes.owner(&request),
         };
         let Some(owner) = owner else {
-            return self.answer_unclaimed(state, tx, &request, now);
+            return self.answer_unclaimed(state, tx, request, from, now);
         };
         state.transactions.set_owner(tx, owner);
         self.deliver(state, owner, Incoming::Request { tx, request, from });
@@ -531,9 +534,31 @@ impl Shared {
     }
 
     /// What nobody claims is answered here.
-    fn answer_unclaimed(&self, state: &mut State, tx: ServerTx, request: &Request, now: Instant) {
+    fn answer_unclaimed(
+        &self,
+        state: &mut State,
+        tx: ServerTx,
+        request: Request,
+        from: Hop,
+        now: Instant,
+    ) {
+        let in_dialog = tag_of(&request, "To").is_some();
+        match request.method {
+            Method::Invite if !in_dialog && state.returning.waits(now) => {
+                self.answer(state, tx, &request, 100, now);
+                let user = user_of(&request.uri);
+                return state.returning.hold(Held { user, tx, request, from });
+            }
+            Method::Cancel => {
+                if let Some(held) = state.returning.cancelled(&request) {
+                    self.answer(state, tx, &request, 200, now);
+                    return self.answer(state, held.tx, &held.request, 487, now);
+                }
+            }
+            _ => {}
+        }
+        let request = &request;
         count(&self.counters.unclaimed);
-        let in_dialog = tag_of(request, "To").is_some();
         let code = match request.method {
             Method::Ack => return,
             Method::Options if !in_dialog => 200,
@@ -545,6 +570,23 @@ impl Shared {
             _ => 481,
         };
         self.answer(state, tx, request, code, now);
+    }
+
+    /// Somebody has a DN now: calls that waited for it are his.
+    pub(crate) fn claimed(&self, state: &mut State, claim: &Claim, owner: Owner) {
+        let Claim::User(user) = claim else { return };
+        for Held { tx, request, from, .. } in state.returning.take(user) {
+            state.transactions.set_owner(tx, owner);
+            self.deliver(state, owner, Incoming::Request { tx, request, from });
+        }
+    }
+
+    /// Agents who were waited for have not come.
+    pub(crate) fn give_up_waiting(&self, state: &mut State, now: Instant) {
+        for held in state.returning.expired(now) {
+            count(&self.counters.unclaimed);
+            self.answer(state, held.tx, &held.request, 480, now);
+        }
     }
 
     /// A method nobody knows (RFC 3261 8.2.1).

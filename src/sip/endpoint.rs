@@ -199,8 +199,22 @@ impl Endpoint {
     /// A port for one user agent. A claim that another port made before is taken over.
     /// Messages that find `inbox` full are dropped and counted; SIP sends them again.
     pub fn attach(&self, claim: Claim, inbox: Inbox) -> Port {
-        let owner = self.shared.lock().routes.attach(claim, inbox);
+        let mut state = self.shared.lock();
+        let owner = state.routes.attach(claim.clone(), inbox);
+        self.shared.claimed(&mut state, &claim, owner);
+        drop(state);
         Port { endpoint: self.clone(), owner }
+    }
+
+    /// Until then an INVITE for a user whom nobody has claimed waits for somebody who does, and is
+    /// refused after that; None refuses at once, as at the start.
+    pub fn wait_for_users(&self, until: Option<Instant>) {
+        let mut state = self.shared.lock();
+        state.returning.wait(until);
+        self.shared.give_up_waiting(&mut state, Instant::now());
+        self.shared.flush(&mut state);
+        drop(state);
+        self.shared.timers.notify_one();
     }
 
     /// Takes messages and connections from these addresses only, and from those of
@@ -295,7 +309,11 @@ impl Drop for Port {
 async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut buffer = vec![0; DATAGRAM];
     loop {
-        let due = shared.lock().transactions.poll_timeout();
+        let due = {
+            let state = shared.lock();
+            let timers = [state.transactions.poll_timeout(), state.returning.poll_timeout()];
+            timers.into_iter().flatten().min()
+        };
         let sleep = async {
             match due {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -307,7 +325,9 @@ async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = sleep => {
                 let mut state = shared.lock();
-                state.transactions.handle_timeout(Instant::now());
+                let now = Instant::now();
+                state.transactions.handle_timeout(now);
+                shared.give_up_waiting(&mut state, now);
                 shared.flush(&mut state);
             }
             received = shared.socket.recv_from(&mut buffer) => match received {

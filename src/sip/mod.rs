@@ -30,6 +30,7 @@ mod registration;
 mod reliable;
 mod replaces;
 pub mod resolve;
+mod returning;
 mod routes;
 mod sanity;
 pub mod servers;

@@ -2,4 +2,10 @@
 
 mod check_tells_every_fault;
 mod demo_is_ready_to_try;
+mod doctor_tells_what_is_wrong;
 mod healthcheck_asks_the_gateway;
+mod nothing_written_has_a_secret;
+mod restart_is_hardly_noticed;
+mod served;
+mod signals_are_understood;
+mod token_is_made_for_an_operator;

@@ -1,16 +1,25 @@
 // Pictures of the pages in each of their states, to be looked at: `npm run screenshots [FOLDER]`.
+// `npm run screenshots -- --dashboard [FOLDER]`: those of the dashboard alone. `-- --documents`: the few in docs/pictures.
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
 import { Browser } from "./lib/browser.mjs";
+import { dashboardPictures } from "./lib/dashboard_pictures.mjs";
 import { Demo } from "./lib/demo.mjs";
 import { call, openGadget, phase, signIn, text } from "./lib/gadget.mjs";
 import { Phone } from "./lib/phone.mjs";
 
-const folder = process.argv[2] ?? fileURLToPath(new URL("../../test-results/screenshots", import.meta.url));
+const { values: only, positionals } = parseArgs({ options: { dashboard: { type: "boolean" }, documents: { type: "boolean" } }, allowPositionals: true });
+const folder = positionals[0] ?? fileURLToPath(new URL(only.documents ? "../../docs/pictures" : "../../test-results/screenshots", import.meta.url));
 await mkdir(folder, { recursive: true });
+if (only.dashboard || only.documents) {
+  const alone = await Browser.start(440);
+  await dashboardPictures(alone, folder, only).finally(() => alone.stop());
+  process.exit();
+}
 
 const SIZES = { small: [320, 560], frame: [400, 640], tab: [1000, 640] };
 const demo = await Demo.start();
@@ -86,6 +95,7 @@ try {
   await demo.stop();
   await text(page, "notice", "is lost");
   await shoot("gadget-c-gateway-lost");
+  await dashboardPictures(browser, folder);
 } finally {
   await browser.stop();
   await other.stop();

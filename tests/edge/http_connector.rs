@@ -193,7 +193,7 @@ async fn bare_paths_are_for_the_only_agent_of_this_machine() {
     let auto = Gateway::start(&[]).await;
     assert_eq!(wwe(&auto, "", "Ping", None).await.status, 200);
     // Through a proxy, or from a page whose name leads here.
-    let request = "GET /Ping HTTP/1.1\r\nHost: gw.example\r\n\r\n";
+    let request = "GET /Ping HTTP/1.1\r\nHost: gateway\r\n\r\n";
     assert_eq!(exchange(auto.address, request).await.unwrap().0, 403);
     auto.jsapi_sign_in("5001").await;
     let status = wwe(&auto, "", "GetCallStatus", None).await;

@@ -2,16 +2,24 @@
 
 mod support;
 
+mod certificates;
+mod client_addresses;
 mod config_load;
 mod connector_config;
 mod delivery;
+mod dn_secrets;
+mod host_names;
 mod http_connector;
 mod http_history;
 mod http_jsapi;
+mod http_metrics;
 mod http_rest;
 mod http_rules;
 mod http_tokens;
 mod operations_events;
 mod operations_lists;
 mod operations_probes;
+mod operator_tokens;
+mod security_headers;
+mod sign_in_flood;
 mod wire_dialects;

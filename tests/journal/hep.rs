@@ -10,7 +10,7 @@ use wrtc_gateway::config;
 use wrtc_gateway::journal::hep::{Hep, HepError, HepStats};
 use wrtc_gateway::journal::{About, Entry, Observer, What};
 
-use crate::support::Dir;
+use crate::made::Dir;
 
 /// Chunks by their type.
 type Chunks = BTreeMap<u16, Vec<u8>>;

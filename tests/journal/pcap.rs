@@ -5,7 +5,7 @@ use std::process::Command;
 
 use wrtc_gateway::journal::{Kind, TimelineEvent, Way, pcap};
 
-use crate::support::{Dir, dialog, sip};
+use crate::made::{Dir, dialog, sip};
 
 /// A packet as a reader sees it.
 #[derive(Debug, PartialEq)]

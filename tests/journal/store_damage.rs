@@ -6,7 +6,7 @@ use std::path::Path;
 use wrtc_gateway::journal::store::{Search, Store, StoreError};
 use wrtc_gateway::journal::{History, Keeper};
 
-use crate::support::{Dir, config, eventually, finished, ids, keep, now_ms, open, record};
+use crate::made::{Dir, config, eventually, finished, ids, keep, now_ms, open, record};
 
 fn filled(file: &Path) {
     let store = open(file);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wrtc_gateway::journal::store::{Search, Store};
 use wrtc_gateway::journal::{History, Keeper};
 
-use crate::support::{Dir, config, finished, ids, keep, now_ms, open, record};
+use crate::made::{Dir, config, finished, ids, keep, now_ms, open, record};
 
 #[test]
 fn the_whole_call_comes_back() {

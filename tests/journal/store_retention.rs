@@ -7,7 +7,7 @@ use wrtc_gateway::config::CallStore;
 use wrtc_gateway::journal::FinishedCall;
 use wrtc_gateway::journal::store::{Search, Store};
 
-use crate::support::{Dir, config, eventually, finished, ids, keep, now_ms, open, record};
+use crate::made::{Dir, config, eventually, finished, ids, keep, now_ms, open, record};
 
 const DAY: u64 = 86_400_000;
 

@@ -2,7 +2,7 @@
 
 use wrtc_gateway::journal::store::{Search, Store};
 
-use crate::support::{config, finished, ids, keep, now_ms, of_json, record};
+use crate::made::{config, finished, ids, keep, now_ms, of_json, record};
 
 /// Three calls, a second between their beginnings.
 fn three() -> (Store, u64) {

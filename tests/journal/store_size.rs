@@ -6,7 +6,7 @@ use wrtc_gateway::journal::{
     Details, FinishedCall, Kind, LegQuality, Party, QualityPoint, StreamQuality, TimelineEvent, Way,
 };
 
-use crate::support::{Dir, finished, keep, now_ms, open, record};
+use crate::made::{Dir, finished, keep, now_ms, open, record};
 
 fn random(length: usize) -> String {
     let letters = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";

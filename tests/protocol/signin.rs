@@ -601,7 +601,7 @@ async fn a_call_during_the_sign_out_is_refused_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guests_have_an_end_and_leave_room_for_agents() {
-    let demo = Demo::start().await;
+    let demo = Demo::with_settings(&["http.sign_ins_per_second=10000"]).await;
     let wire = Wire::new(&demo.base);
     let mut inside = Vec::new();
     let refused = loop {

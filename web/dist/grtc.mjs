@@ -200,14 +200,18 @@ var IceServers = class {
 
 // src/grtc/connection.ts
 var RETRY_MS = 3e3;
+var BROKEN_RETRY_MS = 1e3;
 var MAX_TRIES = 20;
 var SIGN_IN_MS = 35e3;
 var RECOVERED_MS = 4e3;
 var SignInFailure = class extends GrtcError {
   status;
-  constructor(status, message) {
+  /** When the gateway wants to be asked again, in ms; 0 where it does not say. */
+  retryAfter;
+  constructor(status, message, retryAfter = 0) {
     super(CONNECTION_ERROR, message);
     this.status = status;
+    this.retryAfter = retryAfter;
   }
 };
 function pause(ms, onWake) {
@@ -260,7 +264,9 @@ async function signIn(gateways2, first, publicId, password, signal) {
       failure = new SignInFailure(response.status, "the gateway's answer to the sign-in has no session in it");
       continue;
     }
-    failure = new SignInFailure(response.status, text2.trim() || `the gateway answered ${response.status}`);
+    const seconds = Number(response.headers.get("Retry-After") ?? 0);
+    const retryAfter = Number.isFinite(seconds) ? seconds * 1e3 : 0;
+    failure = new SignInFailure(response.status, text2.trim() || `the gateway answered ${response.status}`, retryAfter);
     if (response.status < 500) break;
   }
   throw failure;
@@ -336,12 +342,15 @@ var Connection = class {
   }
   async #poll() {
     let failed = false;
+    let failuresInARow = 0;
     const recovered = () => {
       if (failed && !this.#closed) this.#events.onRecovered();
       failed = false;
+      failuresInARow = 0;
     };
     while (!this.#closed) {
       const hanging = new AbortController();
+      let broken = false;
       this.#hanging = hanging;
       this.#hangingSince = performance.now();
       const timer = this.#pollingTimeout > 0 ? setTimeout(() => hanging.abort(), this.#pollingTimeout) : void 0;
@@ -385,13 +394,16 @@ var Connection = class {
         if (this.#closed) return;
         if (hanging.signal.aborted) continue;
         log.warn(`the hanging GET broke: ${messageOf(thrown)}`);
+        broken = true;
         failed = true;
         this.#events.onPollFailed(0);
       } finally {
         clearTimeout(timer);
         clearTimeout(settled);
       }
-      if (!this.#closed) await pause(RETRY_MS, (wake) => {
+      const wait = broken && failuresInARow === 0 ? BROKEN_RETRY_MS * (0.75 + Math.random() / 2) : RETRY_MS;
+      failuresInARow += 1;
+      if (!this.#closed) await pause(wait, (wake) => {
         this.#wakePoll = wake;
       });
     }
@@ -563,8 +575,8 @@ function play(element, blocked, playing) {
 }
 
 // src/grtc/presence.ts
-var SPREAD_MS = 2e3;
-var FIRST_RETRY_MS = 3e3;
+var SPREAD_MS = 1e3;
+var FIRST_RETRY_MS = 1e3;
 var LONGEST_RETRY_MS = 3e4;
 var POLLS_BEFORE_MOVING = 3;
 var FIGHT_MS = 3e4;
@@ -648,7 +660,8 @@ var Presence = class {
   #gone(status, text2) {
     this.#events.onTrouble(status);
     if (this.over) return;
-    const fight = this.#failures === 0 && performance.now() - this.#restoredAt < FIGHT_MS;
+    const moved = /stopping/i.test(text2);
+    const fight = !moved && this.#failures === 0 && performance.now() - this.#restoredAt < FIGHT_MS;
     const taken = status === 410 || /another sign-in|replaced/i.test(text2) || fight;
     if (taken) this.#finish(null);
     else void this.#restore();
@@ -684,8 +697,8 @@ var Presence = class {
           return;
         }
         this.#events.onTrouble(failure.status);
-        wait = next * (0.75 + Math.random() / 2);
-        next = Math.min(next * 2, LONGEST_RETRY_MS);
+        wait = Math.min(failure.retryAfter || next, LONGEST_RETRY_MS) * (0.75 + Math.random() / 2);
+        if (failure.retryAfter === 0) next = Math.min(next * 2, LONGEST_RETRY_MS);
       }
     }
   }

@@ -9,7 +9,7 @@ export interface Sent {
   body: string;
 }
 
-type Answer = { status: number; body?: string } | "unreachable";
+type Answer = { status: number; body?: string; headers?: Record<string, string> } | "unreachable";
 
 /** Answers `fetch` as a gateway would. */
 export class FakeGateway {
@@ -81,7 +81,7 @@ export class FakeGateway {
 
 function respond(answer: Answer): Promise<Response> {
   if (answer === "unreachable") return Promise.reject(new TypeError("Failed to fetch"));
-  return Promise.resolve(new Response(answer.body ?? "", { status: answer.status }));
+  return Promise.resolve(new Response(answer.body ?? "", { status: answer.status, headers: answer.headers ?? {} }));
 }
 
 export const CANDIDATE = "candidate:1 1 udp 2122260223 192.0.2.7 40000 typ host generation 0 ufrag abcd";

@@ -42,10 +42,10 @@ test("while the gateway is away, signing in again is repeated, more and more slo
   await settle();
   gateway.signInAnswer = () => "unreachable";
   gateway.say("", "", 404);
-  await vi.advanceTimersByTimeAsync(3_000 + 1_000 + 3_000 + 6_000 + 12_000 + 100);
+  await vi.advanceTimersByTimeAsync(1_000 + 500 + 1_000 + 2_000 + 4_000 + 100);
   expect(paths().filter((path) => path === "/sign_in")).toHaveLength(5);
   gateway.signInAnswer = () => ({ status: 200, body: "SSID=second" });
-  await vi.advanceTimersByTimeAsync(24_100);
+  await vi.advanceTimersByTimeAsync(8_100);
   expect(events.at(-1)).toBe("signed in again");
   expect(gateway.requests.at(-1)!.url).toContain("/wait?id=second");
 });
@@ -75,6 +75,35 @@ test("two pages that are not told why do not take the DN from each other for eve
   await vi.advanceTimersByTimeAsync(60_000);
   expect(events.slice(-2)).toEqual(["replaced", "disconnect"]);
   expect(paths().filter((path) => path === "/sign_in")).toHaveLength(2);
+});
+
+test("gateways that drain one after the other pass us on", async () => {
+  const { events } = await signedIn();
+  for (let gateways = 0; gateways < 2; gateways += 1) {
+    gateway.say("the gateway is stopping", "", 404);
+    await vi.advanceTimersByTimeAsync(1_100);
+  }
+  expect(events).toEqual(["register", "connection 404", "signed in again", "connection 404", "signed in again"]);
+});
+
+test("a gateway that says when is asked then, and does not make us slow", async () => {
+  vi.spyOn(Math, "random").mockReturnValue(0.5);
+  const { events } = await signedIn();
+  gateway.signInAnswer = () => ({ status: 503, body: "the gateway takes no sign-in now", headers: { "Retry-After": "5" } });
+  gateway.say("the gateway is stopping", "", 404);
+  await vi.advanceTimersByTimeAsync(500 + 20 * 5_000 + 100);
+  expect(paths().filter((path) => path === "/sign_in")).toHaveLength(1 + 1 + 20);
+  gateway.signInAnswer = () => ({ status: 200, body: "SSID=second" });
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(events.at(-1)).toBe("signed in again");
+});
+
+test("after a restart we are back within the second that it takes to ask, and another", async () => {
+  const { events } = await signedIn();
+  gateway.breakPoll();
+  gateway.say("", "", 404);
+  await vi.advanceTimersByTimeAsync(1_250 + 1_000 + 100);
+  expect(events).toEqual(["register", "connection 0", "connection 404", "signed in again"]);
 });
 
 test("signing out while signing in again is under way ends it", async () => {

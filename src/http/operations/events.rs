@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::Frame;
@@ -36,6 +36,9 @@ const AHEAD: usize = 2;
 /// When to try again where there are too many streams.
 const RETRY_SECONDS: u64 = 10;
 
+/// What the asker may: `read` or `act`. Not in the events, which are the same for all.
+const ROLE: HeaderName = HeaderName::from_static("operator-role");
+
 /// Agents, calls, SIP servers, alerts and what happens, as it happens; see `events.md`.
 #[utoipa::path(get, path = "/api/events", operation_id = "events", tag = "operation",
     security(("operator" = [])),
@@ -58,9 +61,14 @@ pub(in crate::http) async fn events(
         let problem = Problem::new(status, "too_many_streams", sentence);
         return Problem { retry_after: Some(RETRY_SECONDS), ..problem }.into_response();
     };
+    let may_act = operators::check(&app, &conn, &headers, Role::Act).is_ok();
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(feed(app, conn, headers, sender, place));
-    reply::with_type(StatusCode::OK, "text/event-stream", Body::new(Stream(receiver)))
+    let body = Body::new(Stream(receiver));
+    let mut response = reply::with_type(StatusCode::OK, "text/event-stream", body);
+    let role = if may_act { "act" } else { "read" };
+    response.headers_mut().insert(ROLE, HeaderValue::from_static(role));
+    response
 }
 
 /// Fills one stream until either end of it is over.

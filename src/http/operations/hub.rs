@@ -65,7 +65,9 @@ impl Hub {
                 None => {
                     let view = Arc::new(View::of(backend.operations()));
                     state.told = Some(Arc::clone(&view));
-                    tokio::spawn(publish(Arc::clone(hub), Arc::clone(backend)));
+                    // Here, so that nothing gets lost until the task runs.
+                    let last = backend.operations().history(0, 1).last().map_or(0, |item| item.id);
+                    tokio::spawn(publish(Arc::clone(hub), Arc::clone(backend), last));
                     view
                 }
             };
@@ -81,10 +83,9 @@ impl Hub {
     }
 }
 
-/// Runs while somebody looks on.
-async fn publish(hub: Arc<Hub>, backend: Arc<dyn Backend>) {
+/// Runs while somebody looks on. `last` is the item of history that needs not be told any more.
+async fn publish(hub: Arc<Hub>, backend: Arc<dyn Backend>, mut last: u64) {
     let operations = backend.operations();
-    let mut last = operations.history(0, 1).last().map_or(0, |item| item.id);
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut lists_due = Instant::now() + LISTS;

@@ -33,7 +33,7 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
 }
 
 fn by(operator: &Operator, conn: &Conn) -> OperatedBy {
-    OperatedBy { name: operator.to_string(), remote: conn.remote().ip() }
+    OperatedBy { name: operator.to_string(), remote: conn.client() }
 }
 
 /// An order was carried out.

@@ -71,6 +71,11 @@ impl Watch {
         Arc::new(Watch { clock, started, inner: Mutex::new(inner) })
     }
 
+    /// Another time for [`Watch::new`]'s `silence`; alerts that stand are looked at again.
+    pub fn set_silence(&self, silence: Duration) {
+        self.lock().alerts.set_silence(silence);
+    }
+
     /// Unix milliseconds, always the same of the same instant unless the system's clock was set.
     pub fn unix_ms(&self, at: Instant) -> u64 {
         self.clock.unix_ms(at)

@@ -20,6 +20,23 @@ type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram
 const CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "6xx"];
 const DIRECTIONS: [&str; 2] = ["incoming", "outgoing"];
 const ENDED_BY: [&str; 4] = ["browser", "peer", "network", "gateway"];
+/// Beside these there are the refusals that the HTTP side has a word for.
+const SIGN_INS: [&str; 12] = [
+    "ok",
+    "bad_id",
+    "credentials_refused",
+    "token_unknown",
+    "dn_forbidden",
+    "dn_unknown",
+    "id_in_use",
+    "too_many_tries",
+    "gateway_draining",
+    "gateway_busy",
+    "sip_unavailable",
+    "sip_timeout",
+];
+const ALERTS: [&str; 6] = ["registration", "no_rtp", "ports", "sip_server", "store", "sign_in"];
+const ACTS: [&str; 6] = ["hangup", "sign_out", "trace", "log", "reload", "drain"];
 const LEGS: [&str; 2] = ["browser", "sip"];
 const STREAMS: [&str; 2] = ["rx", "tx"];
 
@@ -70,7 +87,9 @@ pub(super) struct Counted {
     media_events: Counters<1>,
     server_changes: Counters<1>,
     alerts: Counters<1>,
+    acts: Counters<1>,
     reloads: Counter,
+    store_failing: Gauge<u64, AtomicU64>,
     draining: Gauge<u64, AtomicU64>,
     http_requests: Counters<2>,
 }
@@ -93,7 +112,9 @@ impl Default for Counted {
             media_events: Family::default(),
             server_changes: Family::default(),
             alerts: Family::default(),
+            acts: Family::default(),
             reloads: Counter::default(),
+            store_failing: Gauge::default(),
             draining: Gauge::default(),
             http_requests: Family::default(),
         };
@@ -105,7 +126,9 @@ impl Default for Counted {
 impl Counted {
     /// A counter that is not there before the first event shows that event as no increase.
     fn begin_at_zero(&self) {
-        drop(self.sign_ins.get_or_create(&[("outcome", "ok")]));
+        for outcome in SIGN_INS {
+            drop(self.sign_ins.get_or_create(&[("outcome", outcome)]));
+        }
         for reason in [
             EndReason::SignedOut,
             EndReason::Dismissed,
@@ -145,8 +168,11 @@ impl Counted {
         for to in ["up", "down"] {
             drop(self.server_changes.get_or_create(&[("to", to)]));
         }
-        for kind in ["registration", "no_rtp", "ports", "sip_server"] {
+        for kind in ALERTS {
             drop(self.alerts.get_or_create(&[("kind", kind)]));
+        }
+        for act in ACTS {
+            drop(self.acts.get_or_create(&[("act", act)]));
         }
     }
 
@@ -229,6 +255,12 @@ impl Counted {
             "Reloads of the configuration that took effect",
             self.reloads.clone(),
         );
+        r.register("wrtc_operator_acts", "What operators did", self.acts.clone());
+        r.register(
+            "wrtc_store_failing",
+            "1 while the store of finished calls cannot keep them",
+            self.store_failing.clone(),
+        );
         r.register(
             "wrtc_draining",
             "1 while the gateway lets its calls finish before it stops",
@@ -285,6 +317,12 @@ impl Counted {
             }
             What::Reloaded { .. } => {
                 self.reloads.inc();
+            }
+            What::Store { fault } => {
+                self.store_failing.set(fault.is_some().into());
+            }
+            What::Operated { act, .. } => {
+                self.acts.get_or_create(&[("act", act)]).inc();
             }
             What::Alert { kind, raised: true, .. } => {
                 self.alerts.get_or_create(&[("kind", kind)]).inc();

@@ -18,7 +18,7 @@ use crate::journal::{Entry, Observer};
 use counted::Counted;
 pub use exposition::Format;
 use snapshot::Standing;
-pub use snapshot::{ServerSnapshot, Snapshot, Source};
+pub use snapshot::{ServerSnapshot, Snapshot, Source, TraceCounts};
 
 /// What is counted as it happens. An [`Observer`]; handles are the same counters.
 #[derive(Clone, Default)]

@@ -5,6 +5,7 @@ import { after, test } from "node:test";
 import { Browser } from "./browser.mjs";
 import { Demo } from "./demo.mjs";
 import { Firefox } from "./firefox.mjs";
+import { Operations } from "./operations.mjs";
 
 /**
  * `E2E_BROWSER=chromium` leaves out the tests with Firefox, `firefox` all others: Chromium's run two files at a time, Firefox, which
@@ -50,28 +51,37 @@ async function connections(browsers) {
 
 /** A fresh demo, started with `args` (or what a function of that name gives), and fresh browsers for each try; `run` gets what starts Chromium (`browser`) and Firefox. */
 export function browserTest(name, run, args = []) {
+  retried(name, () => Demo.start(typeof args === "function" ? args() : args), (demo, tools) => run({ demo, ...tools }));
+}
+
+/** The same with a made-up contact centre in place of the demo: see operations.mjs. */
+export function operationsTest(name, run, options) {
+  retried(name, () => Operations.start(options), (operations, tools) => run({ operations, ...tools }));
+}
+
+function retried(name, begin, run) {
   if (!isWanted(name)) return;
   countRetries();
   test(name, async (context) => {
     for (let tries = 1; ; tries += 1) {
       const browsers = [];
-      const demo = await Demo.start(typeof args === "function" ? args() : args);
+      const server = await begin();
       const starts = (Kind) => async (hz, options) => {
         const started = await Kind.start(hz, options);
         browsers.push(started);
         return started;
       };
       try {
-        await run({ demo, browser: starts(Browser), firefox: starts(Firefox), note: (text) => context.diagnostic(text) });
+        await run(server, { browser: starts(Browser), firefox: starts(Firefox), note: (text) => context.diagnostic(text) });
         return;
       } catch (fault) {
-        const log = `${demo.log()}\n--- the pages' connections:\n${await connections(browsers)}`;
-        if (tries > 1) throw new Error(`${fault.message}\n--- the demo printed:\n${log}`, { cause: fault });
+        const log = `${server.log()}\n--- the pages' connections:\n${await connections(browsers)}`;
+        if (tries > 1) throw new Error(`${fault.message}\n--- the server's side:\n${log}`, { cause: fault });
         retries += 1;
-        console.log(`RETRY of '${name}': ${fault.stack}\n--- the demo printed:\n${log}`);
+        console.log(`RETRY of '${name}': ${fault.stack}\n--- the server's side:\n${log}`);
       } finally {
         for (const started of browsers) await started.stop();
-        await demo.stop();
+        await server.stop();
       }
     }
   });

@@ -16,7 +16,7 @@ use wrtc_gateway::agent::{
     Session, Sessions, SignIn, SignInError,
 };
 use wrtc_gateway::config::Config;
-use wrtc_gateway::http::Server;
+use wrtc_gateway::http::{Control, Server};
 use wrtc_gateway::journal::store::Store;
 use wrtc_gateway::wire::{Envelope, FromBrowser, ToBrowser};
 
@@ -184,6 +184,7 @@ pub struct Gateway {
     pub address: SocketAddr,
     pub scheme: &'static str,
     pub backend: Arc<FakeBackend>,
+    pub control: Control,
     shutdown: CancellationToken,
     task: Option<tokio::task::JoinHandle<()>>,
 }
@@ -197,9 +198,10 @@ impl Gateway {
         let backend = Arc::new(FakeBackend::default());
         let server = Server::bind(&config.http, Arc::clone(&backend) as Arc<dyn Backend>).unwrap();
         let (address, scheme) = (server.local_addr(), server.scheme());
+        let control = server.control();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(server.run(shutdown.clone()));
-        Gateway { address, scheme, backend, shutdown, task: Some(task) }
+        Gateway { address, scheme, backend, control, shutdown, task: Some(task) }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -295,4 +297,34 @@ pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
     panic!("never: {what}");
+}
+
+/// A file of this test's own, in a folder of its own, gone with the value.
+pub struct File {
+    pub path: std::path::PathBuf,
+}
+
+impl File {
+    pub fn new(text: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("wrtc-edge-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir(&folder).unwrap();
+        let file = Self { path: folder.join("file") };
+        file.write(text);
+        file
+    }
+
+    pub fn write(&self, text: &str) {
+        std::fs::write(&self.path, text).unwrap();
+    }
+
+    /// `key=path`, as `--set` takes it.
+    pub fn set(&self, key: &str) -> String {
+        format!("{key}={}", self.path.display())
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.path.parent().unwrap());
+    }
 }

@@ -15,6 +15,7 @@ use wrtc_gateway::secret::Secret;
 use super::browser::LIMIT;
 use super::far::Far;
 use super::jsapi::Jsapi;
+use super::secrecy;
 use super::wire::Wire;
 
 /// The demo's password unless a test gives another.
@@ -26,6 +27,8 @@ pub struct Demo {
     /// Where the gateway listens for SIP.
     pub sip: SocketAddr,
     inner: Inner,
+    /// Behind the gateway: it goes last.
+    _log: secrecy::Watch,
 }
 
 enum Inner {
@@ -92,12 +95,14 @@ impl Demo {
     }
 
     async fn in_front(settings: &[&str], lab: Option<Lab>) -> Self {
+        let log = watch(PASSWORD);
         let running = gateway::start(config(settings)).await.expect("the gateway starts");
         Self {
             base: running.base_url(),
             password: PASSWORD.to_owned(),
             sip: running.gateway.sip_addr(),
             inner: Inner::Own { running, lab },
+            _log: log,
         }
     }
 
@@ -118,6 +123,7 @@ impl Demo {
     }
 
     async fn launch(password: &str, settings: &[&str]) -> Self {
+        let log = watch(password);
         let demo = demo::start(config(settings), Some(Secret::new(password)))
             .await
             .expect("the demo starts");
@@ -126,6 +132,7 @@ impl Demo {
             password: password.to_owned(),
             sip: demo.gateway().sip_addr(),
             inner: Inner::Demo(demo),
+            _log: log,
         }
     }
 
@@ -234,6 +241,11 @@ impl Demo {
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
+}
+
+fn watch(password: &str) -> secrecy::Watch {
+    secrecy::forbid("the password", password);
+    secrecy::Watch::begin()
 }
 
 /// On free ports, and nothing from this machine's environment.

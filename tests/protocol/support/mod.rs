@@ -10,6 +10,7 @@ pub mod heard;
 pub mod jsapi;
 pub mod roap;
 pub mod sdp;
+pub mod secrecy;
 #[path = "../../edge/support/sse.rs"]
 pub mod sse;
 pub mod tone;

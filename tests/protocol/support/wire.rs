@@ -25,7 +25,9 @@ impl Answer {
     pub fn ssid(&self) -> String {
         assert!(self.status.is_success(), "sign_in: {} {}", self.status, self.body);
         let line = self.body.lines().next().expect("a first line");
-        line.split('=').nth(1).expect("NAME=SSID").to_owned()
+        let ssid = line.split('=').nth(1).expect("NAME=SSID");
+        super::secrecy::forbid("an SSID", ssid);
+        ssid.to_owned()
     }
 }
 

@@ -4,6 +4,8 @@ import { log } from "./logger";
 
 /** A failed poll or POST is tried again after this time. */
 const RETRY_MS = 3_000;
+/** A poll whose connection breaks is tried again so soon the first time, give or take a quarter: a restart takes a second. */
+const BROKEN_RETRY_MS = 1_000;
 /** A minute of tries: what the gateway has not taken by then, nobody waits for any more. */
 const MAX_TRIES = 20;
 /** A gateway waits for its SIP server for up to 32 s (RFC 3261, timer F) before it answers. */
@@ -14,9 +16,12 @@ const RECOVERED_MS = 4_000;
 /** Refused or failed sign-in; `status` is 0 when no gateway could be reached. */
 export class SignInFailure extends GrtcError {
   readonly status: number;
-  constructor(status: number, message: string) {
+  /** When the gateway wants to be asked again, in ms; 0 where it does not say. */
+  readonly retryAfter: number;
+  constructor(status: number, message: string, retryAfter = 0) {
     super(CONNECTION_ERROR, message);
     this.status = status;
+    this.retryAfter = retryAfter;
   }
 }
 
@@ -37,7 +42,7 @@ export interface Delivery {
 
 export interface ConnectionEvents {
   onDelivery(delivery: Delivery): void;
-  /** The hanging GET failed; it is tried again after 3 s. */
+  /** The hanging GET failed; it is tried again. */
   onPollFailed(status: number): void;
   /** After {@link onPollFailed}: the gateway answers, or holds our GET as it should. */
   onRecovered(): void;
@@ -134,7 +139,9 @@ export async function signIn(
       failure = new SignInFailure(response.status, "the gateway's answer to the sign-in has no session in it");
       continue;
     }
-    failure = new SignInFailure(response.status, text.trim() || `the gateway answered ${response.status}`);
+    const seconds = Number(response.headers.get("Retry-After") ?? 0);
+    const retryAfter = Number.isFinite(seconds) ? seconds * 1_000 : 0;
+    failure = new SignInFailure(response.status, text.trim() || `the gateway answered ${response.status}`, retryAfter);
     if (response.status < 500) break;
   }
   throw failure;
@@ -222,12 +229,15 @@ export class Connection {
 
   async #poll(): Promise<void> {
     let failed = false;
+    let failuresInARow = 0;
     const recovered = () => {
       if (failed && !this.#closed) this.#events.onRecovered();
       failed = false;
+      failuresInARow = 0;
     };
     while (!this.#closed) {
       const hanging = new AbortController();
+      let broken = false;
       this.#hanging = hanging;
       this.#hangingSince = performance.now();
       const timer = this.#pollingTimeout > 0 ? setTimeout(() => hanging.abort(), this.#pollingTimeout) : undefined;
@@ -272,13 +282,16 @@ export class Connection {
         if (this.#closed) return;
         if (hanging.signal.aborted) continue;
         log.warn(`the hanging GET broke: ${messageOf(thrown)}`);
+        broken = true;
         failed = true;
         this.#events.onPollFailed(0);
       } finally {
         clearTimeout(timer);
         clearTimeout(settled);
       }
-      if (!this.#closed) await pause(RETRY_MS, (wake) => { this.#wakePoll = wake; });
+      const wait = broken && failuresInARow === 0 ? BROKEN_RETRY_MS * (0.75 + Math.random() / 2) : RETRY_MS;
+      failuresInARow += 1;
+      if (!this.#closed) await pause(wait, (wake) => { this.#wakePoll = wake; });
     }
   }
 

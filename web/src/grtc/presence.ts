@@ -6,10 +6,10 @@ import { messageOf } from "./errors";
 import { log } from "./logger";
 
 /** The first sign-in after a loss waits for up to this long, each at its own time: a gateway that is back meets all its browsers at once. */
-const SPREAD_MS = 2_000;
-const FIRST_RETRY_MS = 3_000;
+const SPREAD_MS = 1_000;
+const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
-/** So many polls that fail in a row, 3 s apart, and the next gateway of the list is tried. */
+/** So many polls that fail in a row, seconds apart, and the next gateway of the list is tried. */
 const POLLS_BEFORE_MOVING = 3;
 /** A session that is lost so soon after it was signed in again was taken by somebody else, who would take it again. */
 const FIGHT_MS = 30_000;
@@ -125,7 +125,9 @@ export class Presence {
   #gone(status: number, text: string): void {
     this.#events.onTrouble(status);
     if (this.over) return;
-    const fight = this.#failures === 0 && performance.now() - this.#restoredAt < FIGHT_MS;
+    // A gateway that drains, perhaps the second one in a row, wants us elsewhere and not gone.
+    const moved = /stopping/i.test(text);
+    const fight = !moved && this.#failures === 0 && performance.now() - this.#restoredAt < FIGHT_MS;
     const taken = status === 410 || /another sign-in|replaced/i.test(text) || fight;
     if (taken) this.#finish(null);
     else void this.#restore();
@@ -161,8 +163,9 @@ export class Presence {
           return;
         }
         this.#events.onTrouble(failure.status);
-        wait = next * (0.75 + Math.random() / 2);
-        next = Math.min(next * 2, LONGEST_RETRY_MS);
+        // One that says when is asked then, and as soon again: it waits for calls to end, or for its restart.
+        wait = Math.min(failure.retryAfter || next, LONGEST_RETRY_MS) * (0.75 + Math.random() / 2);
+        if (failure.retryAfter === 0) next = Math.min(next * 2, LONGEST_RETRY_MS);
       }
     }
   }

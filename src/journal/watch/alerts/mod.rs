@@ -92,6 +92,10 @@ impl Alerts {
         }
     }
 
+    pub fn set_silence(&mut self, silence: Duration) {
+        self.silence.set_limit(silence);
+    }
+
     pub fn standing(&self) -> Vec<Alert> {
         self.standing.iter().map(|(_, alert)| alert.clone()).collect()
     }

@@ -73,6 +73,10 @@ impl Watcher {
         Watcher { limit, calls: HashMap::new(), folded: false }
     }
 
+    pub fn set_limit(&mut self, limit: Duration) {
+        self.limit = limit;
+    }
+
     pub fn look(&mut self, calls: &[CallLook], now: Instant) -> Vec<Condition> {
         let mut before = std::mem::take(&mut self.calls);
         let mut told = Vec::new();

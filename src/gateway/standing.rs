@@ -1,0 +1,40 @@
+//! What a scrape asks of the gateway.
+
+use crate::agent::Backend as _;
+use crate::sip::servers::ServerState;
+use crate::telemetry::logs;
+use crate::telemetry::metrics::{ServerSnapshot, Snapshot, Source};
+use crate::telemetry::traces::Tracer;
+
+use super::Gateway;
+
+pub(super) struct Standing {
+    pub gateway: Gateway,
+    pub tracer: Option<Tracer>,
+}
+
+impl Source for Standing {
+    fn snapshot(&self) -> Snapshot {
+        let gateway = &self.gateway;
+        let health = gateway.health();
+        let servers = gateway.servers().into_iter().map(|server| ServerSnapshot {
+            up: server.state == ServerState::Up,
+            name: server.name,
+            current: server.current,
+            rtt: server.rtt,
+            pings: server.pings,
+            pings_missed: server.pings_missed,
+        });
+        Snapshot {
+            agents_registered: health.registered_agents,
+            calls_active: health.active_calls,
+            registers_waiting: gateway.waiting_registers(),
+            media: gateway.media_stats(),
+            sip: gateway.sip_stats(),
+            turn: gateway.turn_stats(),
+            servers: servers.collect(),
+            log_lines_dropped: logs::logs().map_or(0, logs::Logs::dropped),
+            traces: self.tracer.as_ref().map(Tracer::counts).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What of a running HTTP server can be changed: by new settings, and by files that have changed.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::app::App;
+use super::policy::Policy;
+use super::server::BindError;
+use crate::config::{self, Commit, Config, Reload};
+use crate::tls::{CertificateFacts, Fresh, Served};
+use crate::watch::{LOOK_EVERY, Watch};
+
+/// How often the end of a certificate is warned of.
+const WARN_EVERY: Duration = Duration::from_secs(86_400);
+
+/// A handle; clones are of the same server.
+#[derive(Clone)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    app: Arc<App>,
+    listen: SocketAddr,
+    served: Option<Served>,
+    config: Mutex<config::Http>,
+    /// As they looked when they were read.
+    seen: Mutex<Seen>,
+}
+
+/// How the files that are read again look.
+#[derive(Clone)]
+struct Seen {
+    certificate: Watch,
+    operators: Watch,
+    secrets: Watch,
+}
+
+/// All but the address, the base path, whether there is TLS at all, and `max_connections`. Connections that
+/// stand are not touched.
+impl Reload for Control {
+    fn prepare(&self, new: &Config) -> Result<Commit, String> {
+        let fresh = match (&self.inner.served, &new.http.tls) {
+            (Some(_), Some(files)) => {
+                let fresh = Fresh::read(files);
+                Some(fresh.map_err(|error| BindError::from(error).to_string())?)
+            }
+            _ => None,
+        };
+        let (control, http) = (self.clone(), new.http.clone());
+        Ok(Box::new(move || control.take(&http, fresh)))
+    }
+}
+
+impl Seen {
+    fn look(config: &config::Http, served: Option<&Served>) -> Self {
+        Self {
+            certificate: Watch::new(served.map(Served::paths).unwrap_or_default()),
+            operators: Watch::new(config.operators.file.clone()),
+            secrets: Watch::new(config.secrets.file.clone()),
+        }
+    }
+}
+
+impl Control {
+    pub(super) fn new(
+        app: Arc<App>,
+        listen: SocketAddr,
+        served: Option<Served>,
+        config: &config::Http,
+    ) -> Self {
+        let seen = Mutex::new(Seen::look(config, served.as_ref()));
+        let config = Mutex::new(config.clone());
+        let control = Self { inner: Arc::new(Inner { app, listen, served, config, seen }) };
+        control.inner.app.secrets.warn();
+        control
+    }
+
+    /// The certificate that is served; `None` for plain HTTP.
+    pub fn certificate(&self) -> Option<CertificateFacts> {
+        self.inner.served.as_ref().map(Served::facts)
+    }
+
+    fn config(&self) -> config::Http {
+        self.inner.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn apply_policy(&self) {
+        let facts = self.certificate();
+        let policy = Policy::new(&self.config(), self.inner.listen, facts.as_ref());
+        self.inner.app.policy.store(Arc::new(policy));
+    }
+
+    fn take(&self, config: &config::Http, fresh: Option<Fresh>) {
+        let inner = &self.inner;
+        if let (Some(served), Some(fresh)) = (&inner.served, fresh) {
+            served.show(fresh);
+        }
+        let app = &inner.app;
+        app.connectors.configure(&config.connector);
+        app.throttle.set_limits(config.guard.limits);
+        app.operators.replace(&config.operators.tokens, config.operators.file.is_some());
+        app.secrets.replace(&config.secrets);
+        app.secrets.warn();
+        let seen = Seen::look(config, inner.served.as_ref());
+        *inner.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        *inner.config.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
+        self.apply_policy();
+    }
+
+    /// Reads what has changed since the last look. For a thread that may block.
+    fn read_what_changed(&self) {
+        let now = Seen::look(&self.config(), self.inner.served.as_ref());
+        let mut seen = self.inner.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *seen, now.clone());
+        drop(seen);
+        if let Some(served) =
+            self.inner.served.as_ref().filter(|_| before.certificate != now.certificate)
+        {
+            match served.reload() {
+                Ok(()) => {
+                    info!("read the certificate again");
+                    self.apply_policy();
+                }
+                Err(error) => {
+                    warn!("{}; what was read before stays in use", BindError::from(error))
+                }
+            }
+        }
+        if before.operators != now.operators {
+            let operators = self.config().operators;
+            match operators.read_again() {
+                Ok(tokens) => {
+                    info!(operators = tokens.len(), "read http.operator_tokens_file again");
+                    self.inner.app.operators.replace(&tokens, operators.file.is_some());
+                }
+                Err(why) => {
+                    warn!("http.operator_tokens_file: {why}; what was read before stays");
+                }
+            }
+        }
+        if before.secrets != now.secrets {
+            self.inner.app.secrets.read_again();
+            self.inner.app.secrets.warn();
+        }
+    }
+
+    /// Looks after the files, and at the certificate's end, until `stop`.
+    pub(super) async fn watch(self, stop: CancellationToken) {
+        let mut warned: Option<Instant> = None;
+        loop {
+            let facts = self.certificate();
+            if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY)
+                && let Some(why) = facts.and_then(|facts| facts.warning(SystemTime::now()))
+            {
+                warn!("http.tls_cert: {why}");
+                warned = Some(Instant::now());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+            let control = self.clone();
+            if tokio::task::spawn_blocking(move || control.read_what_changed()).await.is_err() {
+                return;
+            }
+        }
+    }
+}

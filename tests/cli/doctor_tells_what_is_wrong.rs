@@ -1,0 +1,131 @@
+//! `wrtc-gateway doctor`: what is wrong is told with what to do, and the exit code says how bad it is.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::process::Command;
+
+use serde_json::Value;
+use wrtc_gateway::lab::{Lab, LabConfig};
+use wrtc_gateway::secret::Secret;
+
+use crate::served::{Served, free_port, settings};
+
+async fn lab() -> Lab {
+    Lab::start(LabConfig::new(Secret::new("demo-secret"))).await.unwrap()
+}
+
+/// Exit code, standard output, standard error.
+fn run(settings: &[String], more: &[&str]) -> (i32, String, String) {
+    let sets = settings.iter().flat_map(|set| ["--set", set.as_str()]);
+    let output = Command::new(env!("CARGO_BIN_EXE_wrtc-gateway"))
+        .arg("doctor")
+        .args(sets)
+        .args(more)
+        .env_clear()
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+async fn examined(settings: Vec<String>) -> (i32, Value) {
+    let ran = tokio::task::spawn_blocking(move || run(&settings, &["--json"]));
+    let (code, printed, told) = ran.await.unwrap();
+    (code, serde_json::from_str(&printed).unwrap_or_else(|_| panic!("{printed}{told}")))
+}
+
+/// The first finding that has these words, its mark and its advice.
+#[track_caller]
+fn finding<'a>(report: &'a Value, words: &[&str]) -> (&'a str, &'a str) {
+    let findings = report["findings"].as_array().unwrap();
+    let found = findings
+        .iter()
+        .find(|finding| words.iter().all(|word| finding["text"].as_str().unwrap().contains(word)));
+    let found = found.unwrap_or_else(|| panic!("{words:?} in {report:#}"));
+    (found["mark"].as_str().unwrap(), found["advice"].as_str().unwrap_or_default())
+}
+
+fn marks(report: &Value, mark: &str) -> Vec<Value> {
+    let findings = report["findings"].as_array().unwrap();
+    findings.iter().filter(|finding| finding["mark"] == mark).cloned().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_all_is_well_it_says_so() {
+    let lab = lab().await;
+    let (code, report) = examined(settings(lab.sip_addr(), &["media.rtp_ports=20000-20099"])).await;
+    assert!(marks(&report, "fail").is_empty(), "{report:#}");
+    // What the host that tests run on gives may be little.
+    assert_eq!(code, i32::from(!marks(&report, "warn").is_empty()), "{report:#}");
+    let server = lab.sip_addr().to_string();
+    assert_eq!(finding(&report, &[&server, "answers 200"]).0, "ok");
+    assert_eq!(finding(&report, &["http.listen", "free"]).0, "ok");
+    assert_eq!(report["running"], Value::Null);
+    let rows = report["firewall"].as_array().unwrap();
+    let row = |key: &str| rows.iter().find(|row| row["key"] == key).unwrap();
+    assert_eq!(row("media.rtp_ports")["ports"], "20000-20099");
+    assert_eq!(row("sip.listen")["from"], lab.sip_addr().ip().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_fault_is_told_with_what_to_do() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (http, sip) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
+    let more = [
+        format!("http.listen={http}"),
+        format!("sip.listen={sip}"),
+        "media.rtp_address=192.0.2.77".to_owned(),
+        "connector.bare_paths=on".to_owned(),
+        "http.tls_cert=/nowhere/cert.pem".to_owned(),
+        "http.tls_key=/nowhere/key.pem".to_owned(),
+    ];
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    let (code, report) = examined(settings(deaf.local_addr().unwrap(), &more)).await;
+    assert_eq!(code, 2);
+    for (words, advice) in [
+        (&["http.listen", "taken by", &std::process::id().to_string()][..], "another port"),
+        (&["sip.listen", "(UDP)", "taken by"], "another port"),
+        (&["media.rtp_address", "no address of this host"], "one of this host's"),
+        (&["http.tls_cert", "/nowhere/cert.pem"], "PEM"),
+        (&["no answer to OPTIONS"], "is it up"),
+        (&["no SIP server answers"], "access list"),
+    ] {
+        let (mark, told) = finding(&report, words);
+        assert_eq!(mark, "fail", "{words:?}");
+        assert!(told.contains(advice), "{words:?}: {told}");
+    }
+    assert_eq!(finding(&report, &["connector.bare_paths"]).0, "warn");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_runs_is_recognised_and_left_alone() {
+    let lab = lab().await;
+    let (http, sip) = (free_port(), free_port());
+    let (http, sip) =
+        (format!("http.listen=127.0.0.1:{http}"), format!("sip.listen=127.0.0.1:{sip}"));
+    let settings = settings(lab.sip_addr(), &[&http, &sip, "media.rtp_ports=20100-20199"]);
+    let mut served = Served::start(&settings);
+    let (_, report) = examined(settings).await;
+    assert!(report["running"].as_str().unwrap().contains("a gateway runs here"), "{report:#}");
+    assert!(marks(&report, "fail").is_empty(), "{report:#}");
+    assert_eq!(finding(&report, &["sip.listen", "held by the gateway"]).0, "ok");
+    assert!(served.runs());
+    let health = reqwest::get(format!("{}/api/health", served.base)).await.unwrap();
+    assert_eq!(health.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_table_needs_no_colour_and_faults_of_the_configuration_come_first() {
+    let lab = lab().await;
+    let sets = settings(lab.sip_addr(), &["media.rtp_ports=20200-20299"]);
+    let (_, printed, _) = tokio::task::spawn_blocking(move || run(&sets, &[])).await.unwrap();
+    assert!(!printed.contains('\x1b'), "{printed}");
+    for word in ["\nports\n", "  ok    http.listen", "firewall: ", "20200-20299"] {
+        assert!(printed.contains(word), "{word:?} in\n{printed}");
+    }
+    let nowhere: SocketAddr = ([127, 0, 0, 1], 1).into();
+    let (code, printed, told) = run(&settings(nowhere, &["http.listen=nowhere"]), &[]);
+    assert_eq!((code, printed.as_str()), (2, ""));
+    assert!(told.contains("http.listen"), "{told}");
+}

@@ -1,0 +1,90 @@
+//! `wrtc-gateway serve` as a process, in front of a SIP server of the test's own.
+
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, UdpSocket};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Generous: nothing here is about speed.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+pub struct Served {
+    child: Child,
+    pub base: String,
+}
+
+impl Served {
+    /// Waits until it serves.
+    pub fn start(settings: &[String]) -> Self {
+        let sets = settings.iter().flat_map(|set| ["--set", set.as_str()]);
+        Self::run(&sets.collect::<Vec<_>>())
+    }
+
+    pub fn run(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wrtc-gateway"))
+            .arg("serve")
+            .args(arguments)
+            .env_clear()
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let base = line.trim().strip_prefix("serving at ").unwrap_or_else(|| panic!("{line:?}"));
+        Self { child, base: base.trim_end_matches('/').to_owned() }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let end = Instant::now() + LIMIT;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "it does not end");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that was free a moment ago, for what has to come back to the same one.
+pub fn free_port() -> u16 {
+    loop {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        if UdpSocket::bind(address).is_ok() {
+            return address.port();
+        }
+    }
+}
+
+/// On loopback, with any ports but those of `more`.
+pub fn settings(sip_server: std::net::SocketAddr, more: &[&str]) -> Vec<String> {
+    let server = format!("sip.servers=sip:{sip_server}");
+    let base = [
+        "http.listen=127.0.0.1:0",
+        &server,
+        "sip.domain=demo.invalid",
+        "sip.listen=127.0.0.1:0",
+        "media.listen=127.0.0.1:0",
+        "media.rtp_address=127.0.0.1",
+        "log.level=warn",
+    ];
+    base.iter().chain(more).map(|set| (*set).to_owned()).collect()
+}

@@ -1,0 +1,78 @@
+//! What a real call leaves in the metrics and at a collector of traces.
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::support::far::{call_from, tone};
+use crate::support::gateway::Demo;
+use crate::support::wire::Wire;
+
+/// One request of a collector's client; says 200.
+async fn posted(collector: &TcpListener) -> Value {
+    let (mut stream, _) = collector.accept().await.unwrap();
+    let mut seen = Vec::new();
+    let mut part = [0; 16_384];
+    loop {
+        let n = stream.read(&mut part).await.unwrap();
+        assert!(n > 0, "a request that breaks off");
+        seen.extend_from_slice(&part[..n]);
+        let Some(head) = seen.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        if let Ok(body) = serde_json::from_slice(&seen[head + 4..]) {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+            return body;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_is_counted_and_traced() {
+    let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let otlp = format!("tracing.otlp=http://{}", collector.local_addr().unwrap());
+    let demo = Demo::with_settings(&[&otlp]).await;
+    let mut phone = demo.phone("5001").await;
+    phone.browser.play(440.0).await;
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    let offer = phone.expect_roap("OFFER").await;
+    phone.accept(&offer).await;
+    far.answered().await;
+    far.play(tone(1000.0));
+    phone.browser.connected().await;
+    phone.browser.hears(1000.0, 0.5).await;
+    far.hang_up().await;
+    phone.expect("BYE").await;
+    demo.idle().await;
+
+    let answer = Wire::new(&demo.base).get("/metrics").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    for line in [
+        "wrtc_sign_ins_total{outcome=\"ok\"} 1",
+        "wrtc_registrations_total 1",
+        "wrtc_agents_registered 1",
+        "wrtc_calls_started_total{direction=\"incoming\"} 1",
+        "wrtc_calls_ended_total{direction=\"incoming\",ended_by=\"peer\",class=\"2xx\"} 1",
+        "wrtc_calls_active 0",
+        "wrtc_talk_to_200_seconds_count 1",
+        "wrtc_call_setup_seconds_count{direction=\"incoming\"} 1",
+        "wrtc_call_duration_seconds_count{direction=\"incoming\"} 1",
+        "wrtc_media_events_total{event=\"ice_connected\"} 1",
+        "wrtc_media_events_total{event=\"dtls_connected\"} 1",
+        "wrtc_http_requests_total{route=\"/sign_in\",class=\"2xx\"} 1",
+    ] {
+        assert!(answer.body.lines().any(|one| one == line), "{line} in\n{}", answer.body);
+    }
+    let delivered = answer.body.lines().find_map(|line| {
+        line.strip_prefix("wrtc_poll_delivery_seconds_count ")?.parse::<u32>().ok()
+    });
+    assert!(delivered >= Some(2), "an OFFER and a BYE: {delivered:?}");
+
+    let posted = posted(&collector).await;
+    let spans = posted["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+    let mut names: Vec<&str> = spans.iter().map(|span| span["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["DTLS", "ICE", "SIP INVITE", "call", "setup"], "{spans:#?}");
+    for span in spans {
+        assert_eq!(span["traceId"], spans[0]["traceId"]);
+        assert_eq!(span["status"], Value::Object(Default::default()), "{span}");
+    }
+}
