@@ -150,12 +150,12 @@ impl AgentTask {
             }
             event => {
                 if let Some(line) = &mut self.line {
-                    if let Event::Identified { session, party } = &event {
-                        if let Some(call) = line.identified(*session, party) {
-                            let (number, name) = (call.peer.clone(), call.peer_name.clone());
-                            let about = About::call(self.session.identity().user(), &call.id);
-                            self.shared.journal.note(about, What::Peer { number, name });
-                        }
+                    if let Event::Identified { session, party } = &event
+                        && let Some(call) = line.identified(*session, party)
+                    {
+                        let (number, name) = (call.peer.clone(), call.peer_name.clone());
+                        let about = About::call(self.session.identity().user(), &call.id);
+                        self.shared.journal.note(about, What::Peer { number, name });
                     }
                     line.line.handle_sip(event, now);
                     self.drain();

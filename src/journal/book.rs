@@ -182,10 +182,10 @@ impl Book {
                 }
                 return;
             }
-            What::Media(crate::media::MediaEvent::Digit { from_sip, .. }) => {
-                if page.another_digit(*from_sip) {
-                    return;
-                }
+            What::Media(crate::media::MediaEvent::Digit { from_sip, .. })
+                if page.another_digit(*from_sip) =>
+            {
+                return;
             }
             What::Quality(stats) => {
                 page.sound.push(unix_ms(entry.at), stats);

@@ -58,12 +58,12 @@ pub fn redact(message: &[u8]) -> String {
         let is = |known: &&str| name.eq_ignore_ascii_case(known);
         if !in_body && line.trim_end().is_empty() {
             in_body = true;
-        } else if !in_body && ["content-type", "c"].iter().any(|known| is(&known)) {
+        } else if !in_body && ["content-type", "c"].iter().any(&is) {
             let kind = value.to_ascii_lowercase();
             digits = kind.contains("dtmf") || kind.contains("kpml");
         }
-        hiding = !in_body && SECRET.iter().any(|known| is(&known));
-        if hiding || KEYS.iter().any(|known| is(&known)) {
+        hiding = !in_body && SECRET.iter().any(&is);
+        if hiding || KEYS.iter().any(&is) {
             out.push_str(name);
             out.push_str(": ...\r\n");
         } else if line.starts_with("k=") {

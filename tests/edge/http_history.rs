@@ -16,7 +16,7 @@ fn call(id: usize) -> FinishedCall {
     let record = CallRecord {
         call: format!("c{id}"),
         sip_call_ids: vec![format!("sip/c{id}@192.0.2.1")],
-        user: if id % 2 == 0 { "5002" } else { "5001" }.to_owned(),
+        user: if id.is_multiple_of(2) { "5002" } else { "5001" }.to_owned(),
         peer: "600".to_owned(),
         peer_name: Some("=HYPERLINK(\"http://bad.example\",\"me\")".to_owned()),
         started: 1_790_000_000_000 + id as u64 * 1000,

@@ -45,7 +45,7 @@ fn start(sets: &[&str]) -> Gateway {
     let exporter = Arc::new(Exporter::new(&metrics, Arc::new(Nothing)));
     let scrape = Scrape { exporter, metrics, open: config.metrics.open };
     let backend: Arc<dyn Backend> = Arc::new(FakeBackend::default());
-    let surroundings = Surroundings { scrape: Some(scrape.clone()), ..Surroundings::default() };
+    let surroundings = Surroundings { scrape: Some(scrape.clone()) };
     let server = Server::bind_with(&config.http, backend, surroundings).unwrap();
     let address = server.local_addr();
     let stop = CancellationToken::new();

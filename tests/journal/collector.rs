@@ -34,6 +34,7 @@ fn wait_for(path: &PathBuf, count: usize) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while lines(path).len() < count {
         assert!(std::time::Instant::now() < end, "{count} lines are not in {}", path.display());
+        #[allow(clippy::disallowed_methods)]
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }

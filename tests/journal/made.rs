@@ -191,6 +191,8 @@ pub fn keep(store: &Store, calls: impl IntoIterator<Item = FinishedCall>) {
     assert_eq!(store.stats().dropped, 0);
 }
 
+/// Of threads that no clock of the test moves.
+#[allow(clippy::disallowed_methods)]
 pub fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     let limit = std::time::Instant::now() + Duration::from_secs(60);
     while !check() {

@@ -79,6 +79,8 @@ impl Writer {
         }
     }
 
+    /// Only where the process starts, ends or opens its log anew: it may wait for a disk.
+    #[allow(clippy::disallowed_methods)]
     fn insist(&self, mut job: Job, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         loop {
