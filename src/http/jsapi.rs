@@ -137,22 +137,30 @@ pub(super) async fn throttled_sign_in(
         app.backend.sign_in_refused(remote, &user, &error);
         return Err(error);
     }
-    let backend = Arc::clone(&app.backend);
-    let outcome = tokio::spawn(async move { backend.sign_in(sign_in).await })
-        .await
-        .unwrap_or_else(|_| Err(SignInError::Busy("it stumbled over this one")));
-    match &outcome {
-        Ok(_) => app.throttle.handle_accepted(remote, &user, Instant::now()),
-        Err(SignInError::Refused(_) | SignInError::Forbidden(_) | SignInError::UnknownDn(_)) => {
-            app.throttle.handle_refused(remote, &user, vouched, Instant::now())
-        }
-        Err(_) => {
-            if let Some(grant) = grant {
-                app.tokens.give_back(grant);
+    // Written down before it is known to be wrong: many tries at once are many tries.
+    let before = app.throttle.handle_try(remote, &user, vouched, Instant::now());
+    let app = Arc::clone(app);
+    // The task keeps the account too: who hangs up before the answer has had his try.
+    let outcome = tokio::spawn(async move {
+        let outcome = app.backend.sign_in(sign_in).await;
+        match &outcome {
+            Ok(_) => {
+                app.throttle.take_back(&before);
+                app.throttle.handle_accepted(remote, &user, Instant::now());
+            }
+            Err(
+                SignInError::Refused(_) | SignInError::Forbidden(_) | SignInError::UnknownDn(_),
+            ) => app.throttle.handle_wrong(&before, Instant::now()),
+            Err(_) => {
+                app.throttle.take_back(&before);
+                if let Some(grant) = grant {
+                    app.tokens.give_back(grant);
+                }
             }
         }
-    }
-    outcome
+        outcome
+    });
+    outcome.await.unwrap_or_else(|_| Err(SignInError::Busy("it stumbled over this one")))
 }
 
 /// What the client has sent counts; the gateway's own secret of the DN stands in where it has sent none and

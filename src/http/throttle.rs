@@ -82,6 +82,16 @@ struct State {
     bucket: Option<Bucket>,
 }
 
+/// A try whose outcome is not known yet.
+#[derive(Debug)]
+pub(super) struct Try {
+    pair: (Source, String),
+    vouched: bool,
+    at: Instant,
+    /// When the slates were written on last before.
+    before: [Option<Instant>; 2],
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
     places: f64,
@@ -194,12 +204,40 @@ impl Throttle {
 
     /// Credentials were refused. A token that nobody gave says nothing about its DN.
     pub(super) fn handle_refused(&self, from: IpAddr, id: &str, vouched: bool, now: Instant) {
+        let tried = self.handle_try(from, id, vouched, now);
+        self.handle_wrong(&tried, now);
+    }
+
+    /// Counts a try as refused until [`Throttle::take_back`] says otherwise, so that those that are made
+    /// at the same time count as well. Not for the address yet: after a restart a whole site signs in at
+    /// the same time.
+    pub(super) fn handle_try(&self, from: IpAddr, id: &str, vouched: bool, now: Instant) -> Try {
         let mut state = self.lock();
-        let source = Source::of(from);
-        slate(&mut state.pairs, (source, id.to_owned()), now).write(now, None);
-        slate(&mut state.addresses, source, now).write(now, Some(ADDRESS_FORGIVES));
+        let pair = (Source::of(from), id.to_owned());
+        let before = [
+            state.pairs.get(&pair).map(|slate| slate.last),
+            state.ids.get(id).map(|slate| slate.last),
+        ];
+        slate(&mut state.pairs, pair.clone(), now).write(now, None);
         if !vouched {
-            slate(&mut state.ids, id.to_owned(), now).write(now, Some(ID_FORGIVES));
+            slate(&mut state.ids, pair.1.clone(), now).write(now, Some(ID_FORGIVES));
+        }
+        Try { pair, vouched, at: now, before }
+    }
+
+    /// The try was wrong indeed.
+    pub(super) fn handle_wrong(&self, tried: &Try, now: Instant) {
+        let mut state = self.lock();
+        slate(&mut state.addresses, tried.pair.0, now).write(now, Some(ADDRESS_FORGIVES));
+    }
+
+    /// The try was none of a guesser's.
+    pub(super) fn take_back(&self, tried: &Try) {
+        let mut state = self.lock();
+        let [pair, id] = tried.before;
+        erase(&mut state.pairs, &tried.pair, tried.at, pair);
+        if !tried.vouched {
+            erase(&mut state.ids, &tried.pair.1, tried.at, id);
         }
     }
 
@@ -229,6 +267,22 @@ impl State {
         }
         bucket.places -= 1.0;
         Ok(())
+    }
+}
+
+/// One less on a slate; a clean one goes. Its time goes back too, unless somebody has written since.
+fn erase<K: Hash + Eq>(
+    slates: &mut HashMap<K, Slate>,
+    key: &K,
+    at: Instant,
+    before: Option<Instant>,
+) {
+    let Some(slate) = slates.get_mut(key) else { return };
+    slate.failures = slate.failures.saturating_sub(1);
+    if slate.failures == 0 {
+        slates.remove(key);
+    } else if let Some(before) = before.filter(|_| slate.last == at) {
+        slate.last = before;
     }
 }
 
@@ -356,12 +410,25 @@ mod tests {
         let taken =
             (0..1000).filter(|n| throttle.check(address(*n), &n.to_string(), false, now).is_ok());
         assert_eq!(taken.count(), 37, "three quarters of 50");
-        for _ in 0..12 {
+        for _ in 0..13 {
             assert_eq!(throttle.check(HERE, "5001", false, now), Ok(()));
         }
         assert_eq!(throttle.check(HERE, "5001", false, now), Err(1));
         let later = now + Duration::from_secs(2);
         assert_eq!(throttle.check(HERE, "5001", false, later), Ok(()));
+    }
+
+    #[test]
+    fn tries_at_the_same_time_count_until_they_are_known_to_be_right() {
+        let throttle = throttle();
+        let now = Instant::now();
+        let tries: Vec<_> = (0..8).map(|_| throttle.handle_try(HERE, "5001", false, now)).collect();
+        assert!(throttle.check(HERE, "5001", false, now).is_err(), "eight under way");
+        for tried in &tries {
+            throttle.take_back(tried);
+        }
+        assert_eq!(throttle.check(HERE, "5001", false, now), Ok(()));
+        assert!(throttle.lock().pairs.is_empty());
     }
 
     #[test]
