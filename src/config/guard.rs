@@ -74,6 +74,11 @@ impl Default for Limits {
 }
 
 impl Guard {
+    /// A proxy is in front: who connects from loopback is not this machine's own.
+    pub fn has_proxies(&self) -> bool {
+        !self.trusted_proxies.is_empty()
+    }
+
     pub fn trusts(&self, ip: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(ip))
     }

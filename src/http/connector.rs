@@ -14,7 +14,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 
@@ -22,6 +22,7 @@ use super::app::{App, Shared};
 use super::body;
 use super::conn::Conn;
 use super::faults::json::SessionFaults;
+use super::operators::is_from_here;
 use super::reply::{self, ErrorReply, Problem};
 use crate::agent::{LineCommand, LineState, Session, Softphone};
 use crate::config::{self, BarePaths};
@@ -118,7 +119,8 @@ impl Connectors {
             ),
             // A proxy in front serves others than the agent of this machine.
             BarePaths::Auto
-                if !conn.client().to_canonical().is_loopback() || !names_loopback(headers) =>
+                if app.policy.load().guard.has_proxies()
+                    || !is_from_here(conn.client(), headers) =>
             {
                 Err("it was not asked for as localhost, so that a token is needed")
             }
@@ -150,12 +152,6 @@ fn hash(token: &str) -> Hash {
 
 fn dn_of(session: &Session) -> String {
     session.identity().user().to_owned()
-}
-
-/// Is the gateway addressed as this very machine? A page elsewhere whose name leads here is not.
-fn names_loopback(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    config::is_loopback_authority(host)
 }
 
 /// Below `/connector/`, or one of the bare paths. `path` is what follows the base path.
