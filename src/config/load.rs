@@ -137,7 +137,7 @@ impl Loader {
         let mut sections = match Toml::string(&text).data() {
             Ok(mut profiles) => profiles.remove(&Profile::Default).unwrap_or_default(),
             Err(error) => {
-                let reason = format!("it is not TOML: {}", error.to_string().trim());
+                let reason = format!("it is not TOML: {}", without_source(&error.to_string()));
                 let wrong = parse::wrong(reason, "put it right at the line named");
                 return self.fault("", None, whole, wrong);
             }
@@ -534,4 +534,14 @@ impl Loader {
 pub(super) fn meet(one: SocketAddr, other: SocketAddr) -> bool {
     let anywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && (anywhere || one.ip() == other.ip())
+}
+/// A parser shows the line that it stumbled over, and a secret may stand in it.
+fn without_source(error: &str) -> String {
+    let quoted = |line: &&str| {
+        let line = line.trim_start();
+        !line.is_empty()
+            && !line.starts_with('|')
+            && !line.starts_with(|c: char| c.is_ascii_digit())
+    };
+    error.lines().filter(quoted).collect::<Vec<_>>().join(": ")
 }
