@@ -71,7 +71,7 @@ impl Retention {
         if pages.free <= SLACK {
             return Ok(false);
         }
-        connection.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+        give_back(connection)?;
         if Pages::of(connection)?.free > SLACK {
             return Ok(true);
         }
@@ -79,6 +79,14 @@ impl Retention {
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(false)
     }
+}
+
+/// Gives free pages back to the file system, [`PAGES`] at most. The statement has a row for each.
+fn give_back(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
 }
 
 /// Deletes the first of the calls that had ended before; how many.
