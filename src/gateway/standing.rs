@@ -18,7 +18,8 @@ impl Source for Standing {
         let gateway = &self.gateway;
         let health = gateway.health();
         let servers = gateway.servers().into_iter().map(|server| ServerSnapshot {
-            up: server.state == ServerState::Up,
+            // One that nobody has asked yet is not known to be away.
+            up: server.state != ServerState::Down,
             name: server.name,
             current: server.current,
             rtt: server.rtt,

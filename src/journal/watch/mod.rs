@@ -25,6 +25,10 @@ use clock::Clock;
 use history::History;
 use series::Series;
 
+/// What a guess at passwords ends with: [`crate::agent::SignInError::label`].
+const GUESSES: [&str; 5] =
+    ["credentials_refused", "token_unknown", "dn_forbidden", "dn_unknown", "too_many_tries"];
+
 /// Different DNs that are told apart, 8 bytes each: five times what signs in at a time.
 const MAX_DNS: usize = 100_000;
 
@@ -165,9 +169,12 @@ impl Inner {
         let user = entry.about.user.as_deref().unwrap_or_default();
         match &entry.what {
             What::SignedIn { .. } => self.counts.sign_ins += 1,
-            What::SignInRefused { remote, .. } => {
+            What::SignInRefused { remote, fault, .. } => {
                 self.counts.sign_ins_refused += 1;
-                self.alerts.handle_refused_sign_in(*remote, now);
+                // Who finds the SIP server away, or the gateway leaving, guesses nothing.
+                if GUESSES.contains(fault) {
+                    self.alerts.handle_refused_sign_in(*remote, now);
+                }
             }
             What::Registered { .. } => {
                 self.counts.registered += 1;
@@ -258,7 +265,8 @@ mod tests {
             journal.note(dn.clone(), What::SignedIn { dialect: Dialect::Jsapi, remote });
             journal.note(dn.clone(), What::SessionEnded { why: EndReason::SignedOut });
         }
-        let refused = What::SignInRefused { remote, fault: "refused", detail: "401".into() };
+        let refused =
+            What::SignInRefused { remote, fault: "credentials_refused", detail: "401".into() };
         journal.note(dn, refused);
         let started = What::CallStarted { peer: "1003".into(), incoming: false, call_uuid: None };
         journal.note(call.clone(), started);
