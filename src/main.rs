@@ -16,6 +16,9 @@ use wrtc_gateway::secret::Secret;
 use wrtc_gateway::telemetry::logs::Logs;
 use wrtc_gateway::{demo, doctor, gateway, telemetry};
 
+/// How long threads of the runtime may go on after the end.
+const THREADS_LIMIT: Duration = Duration::from_secs(2);
+
 /// How long the last lines of the log may take.
 const LOG_LIMIT: Duration = Duration::from_secs(2);
 
@@ -211,7 +214,11 @@ fn serve(source: &Source) -> ExitCode {
             println!("certificate, self-signed, SHA-256 {}", certificate.fingerprint_text());
         }
         until_told(&running, &mut signals).await;
-        running.stop().await;
+        tokio::select! {
+            () = running.stop() => {}
+            // Somebody has no time for good-byes.
+            () = signals.stop() => {}
+        }
         Ok(())
     })
 }
@@ -309,6 +316,8 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     };
+    // What still waits for a disk is not waited for.
+    runtime.shutdown_timeout(THREADS_LIMIT);
     if let Some(logs) = telemetry::logs::logs() {
         logs.flush(LOG_LIMIT);
     }

@@ -380,6 +380,7 @@ impl AgentTask {
             calls: Vec::new(),
             known: Vec::new(),
             sound_due: Instant::now() + FIRST_SOUND,
+            quality_due: Instant::now(),
             heard: false,
             flow: Flow::NONE,
         };

@@ -37,6 +37,8 @@ pub(super) struct ActiveLine {
     pub known: Vec<String>,
     /// When to look next how it sounds.
     pub sound_due: Instant,
+    /// When to note next how it sounds.
+    pub quality_due: Instant,
     /// The browser has been heard.
     pub heard: bool,
     /// What the media plane was told last.
@@ -231,13 +233,17 @@ impl ActiveLine {
         let first = stats.from_browser.packets > 0 && !std::mem::replace(&mut self.heard, true);
         self.heard = stats.from_browser.packets > 0;
         self.sound_due = now + if self.heard { QUALITY_PAUSE } else { FIRST_SOUND };
+        let due = !first && now >= self.quality_due;
+        if due {
+            self.quality_due = now + QUALITY_PAUSE;
+        }
         let call = self.current()?;
+        if first {
+            return Some((call, What::BrowserMedia));
+        }
         let stats = stats.since(&call.before);
         let any = stats.from_browser.packets + stats.from_sip.packets > 0;
-        match first {
-            true => Some((call, What::BrowserMedia)),
-            false => any.then(|| (call, What::Quality(Box::new(stats)))),
-        }
+        (due && any).then(|| (call, What::Quality(Box::new(stats))))
     }
 
     /// Carries out a command. Some bring new parameters that the core wants to hear of.

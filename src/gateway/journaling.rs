@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::journal::{self, Collector, Timelines, Traces};
 
+use super::start::DISK_LIMIT;
 use super::{Gateway, network};
 
 /// Any port: only the address that we have toward a peer is asked for.
@@ -53,7 +54,8 @@ impl Gateway {
         }
         journaling.timelines.flush();
         if let Some(collector) = journaling.collector.clone() {
-            let _ = tokio::task::spawn_blocking(move || collector.finish()).await;
+            let finishing = tokio::task::spawn_blocking(move || collector.finish());
+            let _ = tokio::time::timeout(DISK_LIMIT, finishing).await;
         }
     }
 

@@ -37,6 +37,9 @@ const PORT_REST: Duration = Duration::from_secs(5);
 /// cut short by the end of their sessions.
 const POLLS_END: Duration = Duration::from_millis(500);
 
+/// How long a disk, or who reads our standard output, may hold up the end.
+pub(super) const DISK_LIMIT: Duration = Duration::from_secs(5);
+
 /// How long the names of the SIP servers may take at the start; later they are looked up meanwhile.
 const NAMES_RESOLVE: Duration = Duration::from_secs(5);
 
@@ -273,7 +276,8 @@ impl Running {
         }
         // The last calls, too. It waits for a disk.
         if let Some(store) = self.gateway.shared.store.get().cloned() {
-            let _ = tokio::task::spawn_blocking(move || store.close()).await;
+            let closing = tokio::task::spawn_blocking(move || store.close());
+            let _ = tokio::time::timeout(DISK_LIMIT, closing).await;
         }
         if let Some(tracer) = &self.tracer {
             tracer.stop().await;

@@ -49,7 +49,12 @@ impl Reload for Control {
                 let fresh = Fresh::read(files);
                 Some(fresh.map_err(|error| BindError::from(error).to_string())?)
             }
-            _ => None,
+            (None, Some(_)) => {
+                return Err(
+                    "http.tls_cert: HTTP is served without TLS; that takes a restart".into()
+                );
+            }
+            (Some(_), None) | (None, None) => None,
         };
         let (control, http) = (self.clone(), new.http.clone());
         Ok(Box::new(move || control.take(&http, fresh)))

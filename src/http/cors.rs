@@ -13,7 +13,7 @@ use crate::config::Origins;
 /// How long a browser may remember a preflight, in seconds.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
-const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, OPTIONS");
 
 /// What a script of another origin may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(

@@ -1,6 +1,7 @@
 //! Secrets of DNs that the gateway looks up, so that no page has to have them.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::io::AsyncReadExt as _;
@@ -29,9 +30,14 @@ pub(super) enum LookUpError {
     Failed(std::process::ExitStatus),
     #[error("agents.secrets_command took longer than agents.secrets_command_seconds")]
     Slow,
+    #[error("too many DNs wait for their turn with agents.secrets_command")]
+    Crowded,
     #[error("agents.secrets_command wrote what is no secret of at most {MAX_DN_SECRET} characters")]
     Output,
 }
+
+/// How long a DN waits for its turn; a sign-in itself may take as long.
+const QUEUE_LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) struct DnSecrets {
     current: ArcSwap<config::DnSecrets>,
@@ -88,12 +94,11 @@ impl DnSecrets {
         if dn.starts_with('-') {
             return Ok(None);
         }
-        let limit = config.command_limit;
-        let run = async {
-            let Ok(_place) = self.running.acquire().await else { return Ok(None) };
-            run(program, arguments, dn).await
-        };
-        tokio::time::timeout(limit, run).await.unwrap_or(Err(LookUpError::Slow))
+        // A whole shift comes back at once after a restart: its turn is not the command's time.
+        let place = tokio::time::timeout(QUEUE_LIMIT, self.running.acquire()).await;
+        let Ok(_place) = place.map_err(|_| LookUpError::Crowded)? else { return Ok(None) };
+        let run = run(program, arguments, dn);
+        tokio::time::timeout(config.command_limit, run).await.unwrap_or(Err(LookUpError::Slow))
     }
 }
 

@@ -191,9 +191,10 @@ pub(in crate::http) async fn set_trace(
     Path(dn): Path<String>,
     request: Request,
 ) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, request.headers(), Role::Act) {
-        return problem.into_response();
-    }
+    let operator = match operators::check(&app, &conn, request.headers(), Role::Act) {
+        Ok(operator) => operator,
+        Err(problem) => return problem.into_response(),
+    };
     let order = match body::read_text(request.into_body()).await {
         Ok(text) => serde_json::from_str::<TraceOrder>(&text),
         Err(error) => {
@@ -210,6 +211,8 @@ pub(in crate::http) async fn set_trace(
         return Problem::new(StatusCode::BAD_REQUEST, "bad_request", sentence).into_response();
     };
     let Some(traces) = app.backend.traces() else { return no_such_call().into_response() };
+    let did = if order.on { "trace_on" } else { "trace_off" };
+    operators::record(&operator, &conn, did, &dn);
     if order.on {
         let time = Duration::from_secs(order.seconds.unwrap_or(DEFAULT_TRACE));
         if let Err(error) = traces.start(&dn, time, Instant::now()) {

@@ -128,7 +128,7 @@ pub(in crate::http) async fn find(
         let store = store(&app)?;
         match format {
             CallsFormat::Json => page(store, search, limit.unwrap_or(DEFAULT_LIMIT)).await,
-            format => export(store, search, limit, format, conn.remote().ip()).await,
+            format => export(store, search, limit, format, conn.client()).await,
         }
     };
     found.await.unwrap_or_else(Problem::into_response)
