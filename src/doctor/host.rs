@@ -98,6 +98,9 @@ fn written(config: &Config) -> Vec<(&'static str, &Path)> {
     if let Some(Target::File(file)) = &config.journal.call_records {
         written.push(("journal.call_records", file.as_path()));
     }
+    if let Some(log) = &config.log.file {
+        written.push(("log.file", log.path.as_path()));
+    }
     written
 }
 

@@ -58,6 +58,7 @@ pub(super) fn needs(config: &Config) -> Vec<Need> {
     need("turn.listen", Kind::Udp, config.turn.listen);
     need("turn.listen", Kind::Tcp, config.turn.listen);
     need("turn.tls_listen", Kind::Tcp, config.turn.tls_listen);
+    need("metrics.listen", Kind::Tcp, config.metrics.listen);
     needs
 }
 

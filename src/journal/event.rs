@@ -149,6 +149,21 @@ impl Details {
         self.0.push((Cow::Borrowed(name), value.into()));
     }
 
+    /// Texts of a reasonable length: a header may have kilobytes.
+    pub(super) fn cut(&mut self, most: usize) {
+        for (_, value) in &mut self.0 {
+            if let Scalar::Text(text) = value
+                && text.len() > most
+            {
+                let mut end = most;
+                while !text.is_char_boundary(end) {
+                    end -= 1;
+                }
+                *text = text.get(..end).unwrap_or_default().into();
+            }
+        }
+    }
+
     pub fn remove(&mut self, name: &str) {
         self.0.retain(|(known, _)| known != name);
     }

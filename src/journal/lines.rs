@@ -87,9 +87,11 @@ impl Lines {
 /// A body, and a title, of a reasonable length.
 pub(super) fn cut(event: &mut TimelineEvent) {
     const MAX_TITLE: usize = 256;
+    const MAX_DETAIL: usize = 512;
     if event.title.len() > MAX_TITLE {
         event.title = event.title.chars().take(MAX_TITLE / 4).collect();
     }
+    event.detail.cut(MAX_DETAIL);
     let Some(body) = event.body.as_deref().filter(|body| body.len() > MAX_BODY) else { return };
     let mut end = MAX_BODY;
     while !body.is_char_boundary(end) {

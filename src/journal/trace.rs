@@ -82,12 +82,10 @@ impl Traces {
         Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 
-    /// The traced DN that a message is about, by a number in it or by its Call-ID.
-    fn whose(&self, glance: &Glance<'_>, now: Instant) -> Option<String> {
+    /// The traced DNs that a message is about, by a number in it or by its Call-ID.
+    fn whose(&self, glance: &Glance<'_>, now: Instant) -> Vec<String> {
         let mut traced = self.lock();
-        if traced.is_empty() {
-            return None;
-        }
+        let mut theirs = Vec::new();
         traced.retain(|_, one| one.until > now);
         for (dn, one) in traced.iter_mut() {
             let known = one.call_ids.iter().any(|id| id == glance.call_id);
@@ -98,10 +96,10 @@ impl Traces {
                     }
                     one.call_ids.push_back(glance.call_id.to_owned());
                 }
-                return Some(dn.clone());
+                theirs.push(dn.clone());
             }
         }
-        None
+        theirs
     }
 
     /// What was traced of a DN since it was switched on, as much as fits.
@@ -112,14 +110,21 @@ impl Traces {
     /// Into the log if it is about a traced DN: level info, target `sip_trace`.
     pub(super) fn show(&self, glance: &Glance<'_>, entry: &Entry, now: Instant) {
         let What::Sip { inbound, transport, peer, text, .. } = &entry.what else { return };
-        let Some(dn) = self.whose(glance, now) else { return };
+        let theirs = self.whose(glance, now);
+        if theirs.is_empty() {
+            return;
+        }
+        let dn = theirs.join(",");
         let direction = if *inbound { "in" } else { "out" };
         let call_id = glance.call_id;
         tracing::info!(target: "sip_trace", dn, direction, transport, %peer, call_id, "\n{text}");
         let Some(mut event) = describe::event(entry) else { return };
         event.at = unix_ms(entry.at);
-        if let Some(one) = self.lock().get_mut(&dn) {
-            one.keep(event);
+        let mut traced = self.lock();
+        for dn in theirs {
+            if let Some(one) = traced.get_mut(&dn) {
+                one.keep(event.clone());
+            }
         }
     }
 
@@ -139,7 +144,7 @@ mod tests {
     #[test]
     fn a_dn_is_traced_until_its_time_is_over() {
         let (traces, now) = (Traces::default(), Instant::now());
-        let whose = |text: &str, at| traces.whose(&Glance::new(text), at);
+        let whose = |text: &str, at| traces.whose(&Glance::new(text), at).pop();
         assert_eq!(whose(REGISTER, now), None);
         traces.start("5001", Duration::from_secs(60), now).unwrap();
         assert_eq!(whose(ANSWER, now), None, "nothing says that it is this DN's");
