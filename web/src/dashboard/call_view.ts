@@ -46,7 +46,7 @@ export class CallView {
     this.#hangUp.hidden = true;
     this.#hangUp.addEventListener("click", () => {
       const call = this.#story?.call;
-      if (call) doings.hangUp({ id, dn: call.dn, remote: call.peer });
+      if (call) doings.hangUp({ id: call.id, dn: call.dn, remote: call.peer });
     });
     const download = (label: string, path: string, name: string) => {
       const button = h("button", { type: "button", class: "quiet" }, label);
