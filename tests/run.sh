@@ -122,7 +122,7 @@ step_ops() {
 }
 
 step_rust() {
-  apt_install curl tshark
+  apt_install curl tshark procps
   command -v cargo-nextest >/dev/null || cargo_tool nextest 0.9.143
   say "documentation tests"
   cargo test --locked --doc
@@ -157,6 +157,7 @@ trap stop_asterisk EXIT
 step_peers() {
   command -v cargo-nextest >/dev/null || cargo_tool nextest 0.9.143
   say "real SIP peers: Kamailio, SIPp, Asterisk"
+  apt_install procps
   local filters=() skips=() why status=0 summary passed failed root=$PWD/target/peers/asterisk
   peers_skipped=0
   cargo nextest run --locked --test peers --no-run

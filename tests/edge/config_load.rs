@@ -184,6 +184,7 @@ fn every_key_can_come_from_everywhere() {
         ("agents.secrets_command", "/bin/dn-secret,--of", "[\"/bin/dn-secret\", \"--of\"]"),
         ("agents.secrets_command_seconds", "2", "2"),
         ("agents.secrets_for", "origins", "\"origins\""),
+        ("operations.no_rtp_seconds", "7", "7"),
         ("gateway.drain_seconds", "300", "300"),
         ("journal.store", "/var/lib/gw/calls.db", "\"/var/lib/gw/calls.db\""),
         ("journal.keep_days", "7", "7"),

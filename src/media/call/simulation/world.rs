@@ -149,6 +149,8 @@ pub struct World {
     /// Of the phone's packets: those that the network has taken, and those that are not passed on, whose number
     /// is skipped where the next overtakes them.
     pub lost: u64,
+    /// Of the phone's packets; those that come after a digit or a tone has begun are dropped, rightly.
+    pub late: u64,
     dice: StdRng,
     under_way: BinaryHeap<Reverse<(Instant, u64)>>,
     parcels: BTreeMap<u64, Datagram>,
@@ -214,6 +216,7 @@ impl World {
             at_browser: Vec::new(),
             at_phone: Vec::new(),
             lost: 0,
+            late: 0,
             dice: StdRng::seed_from_u64(seed),
             under_way: BinaryHeap::new(),
             parcels: BTreeMap::new(),
@@ -355,6 +358,7 @@ impl World {
             return;
         }
         let delay = if self.dice.random_bool(network.late) {
+            self.late += u64::from(matches!(datagram, Datagram::FromPhone(..)));
             Duration::from_millis(self.dice.random_range(20..=60))
         } else {
             Duration::from_millis(self.dice.random_range(5..=9))
@@ -496,7 +500,7 @@ impl World {
             assert!(step >= least, "time goes back by {step}: {before:?} {after:?}");
         }
         // What was under way when the SIP side moved came from a stranger.
-        let lost = self.lost + self.stats().foreign_source;
+        let lost = self.lost + self.late + self.stats().foreign_source;
         assert!(holes <= lost, "{holes} holes, and {lost} packets were lost");
         let (_, first) = packets[0];
         for (_, heard) in &packets {
