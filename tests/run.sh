@@ -219,9 +219,9 @@ step_fuzz() {
   FUZZ_HOST=$(rustc -vV | sed -n 's/^host: //p')
   say "fuzz targets, ${FUZZ_SECONDS:-60} s each"
   # What cargo-fuzz does. The sanitizer is there with a stable toolchain, its switch is not.
-  RUSTC_BOOTSTRAP=1 RUSTFLAGS="--cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module
-    -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
-    -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares" \
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
+    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Zsanitizer=address" \
     cargo build --locked --release --manifest-path fuzz/Cargo.toml --target "$FUZZ_HOST" --target-dir fuzz/target
   local targets=(fuzz/fuzz_targets/*.rs) failed=0
   targets=("${targets[@]##*/}")

@@ -188,13 +188,9 @@ fn pieces(mut input: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     .take(MAX_DATAGRAMS)
 }
 
-fn opus_and_more(codecs: &[Codec]) -> PayloadMap {
-    write::offered(codecs)
-}
-
 /// STUN from a browser, by UDP or in the frames of ICE-TCP.
 pub fn stun(input: &[u8]) {
-    let payloads = opus_and_more(&[Codec::Pcmu]);
+    let payloads = write::offered(&[Codec::Pcmu]);
     let Some(mut bench) = Bench::new(Setup::Passive, payloads.clone(), payloads, false) else {
         return;
     };
@@ -222,7 +218,7 @@ pub fn stun(input: &[u8]) {
         }
         let framed = what & 0x40 == 0;
         let prefix = (data.len() as u16).to_be_bytes();
-        let stream = if framed { [&prefix, &data[..]].concat() } else { data };
+        let stream = if framed { [&prefix[..], &data[..]].concat() } else { data };
         let mut rest = &stream[..];
         while !rest.is_empty() {
             let space = frames.space();
@@ -249,7 +245,7 @@ pub fn stun(input: &[u8]) {
 /// DTLS from a browser: alone, or woven into the handshake of one that is in order.
 pub fn dtls(input: &[u8]) {
     let Some((mode, input)) = input.split_first() else { return };
-    let payloads = opus_and_more(&[Codec::Pcmu]);
+    let payloads = write::offered(&[Codec::Pcmu]);
     let setup = if mode & 1 == 0 { Setup::Passive } else { Setup::Active };
     let Some(mut bench) = Bench::new(setup, payloads.clone(), payloads, false) else { return };
     if bench.reach().is_none() {
@@ -316,7 +312,7 @@ pub fn rtp(input: &[u8]) {
         let first = codecs.get(usize::from(bits & 3)).copied().unwrap_or(Codec::Pcmu);
         let mut all = vec![first];
         all.extend(codecs.into_iter().filter(|codec| *codec != first));
-        opus_and_more(&all)
+        write::offered(&all)
     };
     let profile = if mode & 0x20 == 0 { Profile::AeadAes128Gcm } else { Profile::Aes128CmSha1_80 };
     let video = mode & 0x10 != 0;
