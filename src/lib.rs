@@ -20,6 +20,9 @@ pub mod call;
 pub mod config;
 pub mod demo;
 pub mod doctor;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod http;
 pub mod journal;

@@ -2,7 +2,7 @@
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
 #   bash tests/run.sh            everything, in the order of how soon it can fail
-#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers bench ops rust
+#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers bench ops rust fuzz
 #
 # `peers` wants root, for its chroot; what a machine cannot have of it is named and counted as skipped.
 # Root installs packages; anybody else is told which are missing.
@@ -195,9 +195,52 @@ step_peers() {
   return "$status"
 }
 
+# fuzz_one TARGET: FUZZ_SECONDS of it, from the seeds and from what earlier runs have found.
+fuzz_one() {
+  local name=$1 status=0 corpus=fuzz/corpus/$1 artifacts=fuzz/artifacts/$1 log=fuzz/artifacts/$1.log
+  local from=("fuzz/seeds/$1")
+  [ "$name" != sip ] || from+=(tests/sip/torture)
+  mkdir -p "$corpus" "$artifacts"
+  RUST_BACKTRACE=1 "fuzz/target/$FUZZ_HOST/release/$name" "$corpus" "${from[@]}" \
+    -max_total_time="${FUZZ_SECONDS:-60}" -max_len=4096 -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=128 \
+    -detect_leaks=0 -print_final_stats=1 -artifact_prefix="$artifacts/" >"$log" 2>&1 || status=$?
+  if [ "$status" = 0 ]; then
+    sed -nE "s/^stat::number_of_executed_units: */fuzz $name: executions: /p
+      s/^stat::average_exec_per_sec: */fuzz $name: executions per second: /p" "$log"
+    return 0
+  fi
+  tail -n 60 "$log"
+  printf 'fuzz %s: FAILED (%s); input: %s\n' "$name" "$status" \
+    "$(sed -n 's/.*Test unit written to //p' "$log" | tail -1 | grep . || echo "none written, see $log")"
+  return 1
+}
+
+step_fuzz() {
+  command -v c++ >/dev/null || apt_install g++
+  FUZZ_HOST=$(rustc -vV | sed -n 's/^host: //p')
+  say "fuzz targets, ${FUZZ_SECONDS:-60} s each"
+  # What cargo-fuzz does. The sanitizer is there with a stable toolchain, its switch is not.
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
+    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Zsanitizer=address" \
+    cargo build --locked --release --manifest-path fuzz/Cargo.toml --target "$FUZZ_HOST" --target-dir fuzz/target
+  local targets=(fuzz/fuzz_targets/*.rs) failed=0
+  targets=("${targets[@]##*/}")
+  targets=("${targets[@]%.rs}")
+  rm -rf fuzz/artifacts
+  mkdir -p fuzz/artifacts
+  export -f fuzz_one
+  export FUZZ_HOST
+  # Two at a time; which of them failed is told by each.
+  printf '%s\n' "${targets[@]}" | xargs -P 2 -I{} bash -c 'fuzz_one {} || touch fuzz/artifacts/{}.failed'
+  failed=$(find fuzz/artifacts -maxdepth 1 -name '*.failed' | wc -l)
+  printf 'fuzz: %s passed, %s failed\n' "$((${#targets[@]} - failed))" "$failed"
+  [ "$failed" = 0 ]
+}
+
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers bench ops rust
+[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers bench ops rust fuzz
 for step in "$@"; do
   "step_$step"
 done

@@ -205,6 +205,10 @@ impl Shared {
 
     /// False when it cannot be sent, now or ever.
     fn send(&self, state: &mut State, to: Hop, instead: Option<Hop>, message: Bytes) -> bool {
+        // A fuzzer's Via and Contact name anybody.
+        if cfg!(fuzzing) {
+            return true;
+        }
         if to.transport == Transport::Udp {
             self.show(Direction::Out, to, || message.clone());
             return self.send_datagram(to.addr, &message);

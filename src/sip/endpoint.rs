@@ -291,6 +291,13 @@ impl Endpoint {
     }
 }
 
+#[cfg(fuzzing)]
+impl Endpoint {
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 impl Port {
     /// Sends, without waiting. What the UDP socket does not take at once is lost like any datagram, and
     /// comes again by retransmission; what a connection cannot take ends the connection.

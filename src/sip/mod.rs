@@ -17,6 +17,8 @@ pub mod dtmf_info;
 mod endpoint;
 mod extra;
 mod flood;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod hop;
 mod identity;
 mod inform;

@@ -54,7 +54,7 @@ impl Sink for Exit {
 }
 
 /// Both ends of an association with keys that are always the same: the gateway's and the browser's.
-fn association(profile: Profile) -> Option<[Srtp; 2]> {
+pub(super) fn association(profile: Profile) -> Option<[Srtp; 2]> {
     let material: Vec<u8> = (0..profile.material_len()).map(|n| n as u8).collect();
     let end = |client| Srtp::new(profile, &SrtpKeys::split(profile, &material, client)?);
     Some([end(false)?, end(true)?])

@@ -3,6 +3,8 @@
 #[doc(hidden)]
 pub mod bench;
 mod browser_side;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod held;
 mod report;
 mod secure;

@@ -12,3 +12,5 @@ mod frame;
 
 pub use acceptor::{Acceptor, listen};
 pub use connection::{Connection, Delivery};
+#[cfg(fuzzing)]
+pub use frame::FrameReader;
