@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
-#   bash tests/run.sh            everything, in the order of how soon it can fail
+#   bash tests/run.sh            everything, in the order of how soon it can fail; `fuzz` only when asked for
 #   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers bench ops rust fuzz
 #
 # `peers` wants root, for its chroot; what a machine cannot have of it is named and counted as skipped.
@@ -240,7 +240,7 @@ step_fuzz() {
 
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers bench ops rust fuzz
+[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers bench ops rust
 for step in "$@"; do
   "step_$step"
 done
