@@ -278,6 +278,10 @@ async fn file(State(app): Shared, request: Request) -> Response {
 }
 
 async fn outside_base_path(State(app): Shared, request: Request) -> Response {
+    // The router does not take a base path with nothing but a slash behind it for one.
+    if request.uri().path().strip_prefix(&app.base_path) == Some("/") {
+        return assets::serve(request.method(), "/", request.headers(), &app.policy.load());
+    }
     if request.uri().path() == "/" {
         return to_base_path(&app);
     }

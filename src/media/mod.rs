@@ -37,9 +37,9 @@ mod worker;
 
 #[doc(hidden)]
 pub use call::bench;
-pub use codec::COMPLEXITY as OPUS_COMPLEXITY;
 #[cfg(fuzzing)]
 pub(crate) use call::fuzzing;
+pub use codec::COMPLEXITY as OPUS_COMPLEXITY;
 /// A door for `benches/` and `tests/`, and nobody else.
 #[doc(hidden)]
 pub mod coders {

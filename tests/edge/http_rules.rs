@@ -258,6 +258,8 @@ async fn base_path() {
         let (status, head, _) = ask(&gateway, "GET", path, "").await;
         assert_eq!((status, header(&head, "location")), (302, Some("/webrtc/gw/")), "{path}");
     }
+    let (status, _, page) = ask(&gateway, "GET", "/webrtc/gw/", "").await;
+    assert!(status == 200 && page.contains("<html"), "where they lead is the page");
 }
 
 /// The delivery rules again, inside TLS.
