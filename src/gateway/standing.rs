@@ -17,9 +17,14 @@ impl Source for Standing {
     fn snapshot(&self) -> Snapshot {
         let gateway = &self.gateway;
         let health = gateway.health();
+        let pinged = gateway.shared.settings.load().config.sip.ping.is_some();
         let servers = gateway.servers().into_iter().map(|server| ServerSnapshot {
-            // One that nobody has asked yet is not known to be away.
-            up: server.state != ServerState::Down,
+            // Who is never asked is not known to be away.
+            up: match server.state {
+                ServerState::Up => true,
+                ServerState::Unknown => !pinged,
+                ServerState::Down => false,
+            },
             name: server.name,
             current: server.current,
             rtt: server.rtt,

@@ -20,8 +20,15 @@ echo "shell scripts"
 "$venv/bin/shellcheck" --severity warning deploy/debian/postinst deploy/debian/postrm deploy/debian/prerm deploy/compose/asterisk/start.sh \
   tests/deploy/*.sh
 
+mkdir -p target/deploy
 echo "logrotate"
-logrotate --debug deploy/logrotate/wrtc-gateway 2>&1 | grep -i error && exit 1
+# This machine does not have the gateway's user.
+sed 's/ wrtc-gateway wrtc-gateway$/ root root/' deploy/logrotate/wrtc-gateway >target/deploy/logrotate
+chmod 0644 target/deploy/logrotate
+if said=$(logrotate --debug target/deploy/logrotate 2>&1) && ! grep -i error <<<"$said"; then :; else
+  echo "$said" >&2
+  exit 1
+fi
 
 echo "Helm chart"
 "$venv/bin/python" tests/deploy/helm.py "$gateway"

@@ -7,10 +7,7 @@ import { Demo } from "./demo.mjs";
 import { Firefox } from "./firefox.mjs";
 import { Operations } from "./operations.mjs";
 
-/**
- * `E2E_BROWSER=chromium` leaves out the tests with Firefox, `firefox` all others: Chromium's run two files at a time, Firefox, which
- * starves on a busy machine, has it to itself.
- */
+/** `E2E_BROWSER=chromium` leaves out the tests with Firefox, `firefox` all others. */
 function isWanted(name) {
   const only = process.env.E2E_BROWSER;
   return only === undefined || /Firefox/.test(name) === (only === "firefox");
