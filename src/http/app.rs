@@ -24,7 +24,7 @@ use super::operators::Operators;
 use super::policy::Policy;
 use super::reply::{self, Problem};
 use super::secrets::DnSecrets;
-use super::table::{Table, Verb};
+use super::table::{self, Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
 use super::{assets, forwarded, ice, jsapi, lifecycle, logs, metrics, openapi, operations, rest};
@@ -177,7 +177,7 @@ async fn every(
         *response.status_mut() = if connector { StatusCode::OK } else { StatusCode::NO_CONTENT };
         cors::add_preflight_headers(&caller, request.headers(), response.headers_mut());
         let inside = path.strip_prefix(&app.base_path).unwrap_or_default();
-        let allow = app.allowed.get(inside).copied().or_else(|| connector::allow(inside));
+        let allow = table::allow(&app.allowed, inside).or_else(|| connector::allow(inside));
         // Else a file, or nothing.
         let allow = HeaderValue::from_static(allow.unwrap_or("GET, HEAD, OPTIONS"));
         response.headers_mut().insert(header::ALLOW, allow);

@@ -105,6 +105,22 @@ impl Table {
     }
 }
 
+/// What a path takes, be it one of the table's or made by one of its templates.
+pub(super) fn allow(
+    allowed: &HashMap<&'static str, &'static str>,
+    path: &str,
+) -> Option<&'static str> {
+    let made_by = |template: &str| {
+        let fits = |(wanted, given): (&str, &str)| {
+            wanted == given || wanted.starts_with('{') && !given.is_empty()
+        };
+        template.split('/').count() == path.split('/').count()
+            && template.split('/').zip(path.split('/')).all(fits)
+    };
+    let template = || allowed.iter().find(|(template, _)| made_by(template));
+    allowed.get(path).copied().or_else(|| template().map(|(_, allow)| *allow))
+}
+
 /// 405 as the path's dialect has it.
 fn refuse(request: &Request, allow: &'static str) -> Response {
     let sentence = format!("possible here: {allow}");

@@ -43,7 +43,7 @@ const ROLE: HeaderName = HeaderName::from_static("operator-role");
 #[utoipa::path(get, path = "/api/events", operation_id = "events", tag = "operation",
     security(("operator" = [])),
     responses(
-        (status = 200, description = "Server-sent events, the first of them a snapshot. Does not end by itself.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Server-sent events, the first of them a snapshot. Does not end by itself.", body = Object, content_type = "text/event-stream"),
         (status = 503, description = "There are 64 streams already; `Retry-After` says when to come back.", body = ErrorReply),
         OperatorFaults,
     ))]
