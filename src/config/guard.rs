@@ -23,7 +23,7 @@ const FREE_TRIES: RangeInclusive<u64> = 1..=100;
 
 const LOCKOUT: RangeInclusive<u64> = 1..=3600;
 
-/// See [`Loader::guard`].
+/// See `Loader::guard`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guard {
     /// HTTPS with a certificate of our own making.

@@ -18,7 +18,7 @@ use crate::journal::{About, What};
 
 use super::{Gateway, call_config, start};
 
-/// Keys that take effect without a restart. [`blend`] says the same in another way; a test compares.
+/// Keys that take effect without a restart. `blend` says the same in another way; a test compares.
 pub const LIVE: &[&str] = &[
     "http.allowed_origins",
     "http.allowed_hosts",

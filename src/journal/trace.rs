@@ -47,7 +47,7 @@ impl Followed {
     }
 }
 
-/// There are [`MAX_TRACED`] already.
+/// There are `MAX_TRACED` already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{MAX_TRACED} DNs are traced already; switch one of them off first")]
 pub struct TooMany;
