@@ -158,7 +158,7 @@ step_peers() {
   command -v cargo-nextest >/dev/null || cargo_tool nextest 0.9.143
   say "real SIP peers: Kamailio, SIPp, Asterisk"
   apt_install procps
-  local filters=() skips=() why status=0 summary passed failed root=$PWD/target/peers/asterisk
+  local filters=() skips=() peer_environment=() why status=0 summary passed failed root=$PWD/target/peers/asterisk
   peers_skipped=0
   cargo nextest run --locked --test peers --no-run
   if ! why=$( (apt_install kamailio kamailio-tls-modules) 2>&1); then
@@ -177,13 +177,14 @@ step_peers() {
     skip_peer asterisk:: "${why##*$'\n'}"
   else
     asterisk_pid=${why% *}
-    export WRTC_PEERS_ASTERISK=${why#* }
+    # For the tests alone: a gateway that another step starts reads every WRTC_ variable.
+    peer_environment=(WRTC_PEERS_ASTERISK="${why#* }")
     filters+=('test(/^asterisk::/)')
   fi
   passed=0 failed=0
   if [ ${#filters[@]} -gt 0 ]; then
     summary=$(mktemp)
-    cargo nextest run --locked --test peers --run-ignored only \
+    env "${peer_environment[@]}" cargo nextest run --locked --test peers --run-ignored only \
       -E "$(printf '%s or ' "${filters[@]}")none()" 2>&1 | tee "$summary" || status=$?
     passed=$(sed -nE 's/.*Summary .* ([0-9]+) passed.*/\1/p' "$summary" | tail -1)
     failed=$(sed -nE 's/.*Summary .* ([0-9]+) failed.*/\1/p' "$summary" | tail -1)
