@@ -105,7 +105,11 @@ fn document() -> String {
         if !shown.comment.is_empty() {
             let _ = write!(text, "{}\n\n", shown.comment);
         }
-        let label = if shown.commented_out { "unset unless given, as in" } else { "default" };
+        let label = match *key {
+            "sip.servers" => "has to be given, as in",
+            _ if shown.commented_out => "unset unless given, as in",
+            _ => "default",
+        };
         let _ = writeln!(text, "* {label} `{}`", shown.value);
         if let Some(form) = form(key) {
             let _ = writeln!(text, "* {form}");
