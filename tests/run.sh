@@ -115,7 +115,7 @@ step_deploy() {
 }
 
 step_ops() {
-  apt_install prometheus curl
+  apt_install prometheus curl jq
   say "metrics and alerts by promtool"
   cargo build --locked
   tests/ops/run.sh target/debug/wrtc-gateway
