@@ -401,7 +401,8 @@ impl AgentTask {
 
     fn note_started(&self, call: &CallInfo, incoming: bool) {
         let (peer, call_uuid) = (call.peer.clone(), call.call_uuid.clone());
-        self.note_about(&call.id, What::CallStarted { peer, incoming, call_uuid });
+        let agent_id = self.session.client_id().map(str::to_owned);
+        self.note_about(&call.id, What::CallStarted { agent_id, peer, incoming, call_uuid });
         for call_id in call.sip_call_ids.iter().cloned() {
             self.note_about(&call.id, What::SipLeg { call_id });
         }

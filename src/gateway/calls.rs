@@ -133,6 +133,7 @@ impl CallInfo {
             sip_call_ids: self.sip_call_ids.clone(),
             call_uuid: self.call_uuid.clone(),
             user: session.identity().user().to_owned(),
+            agent_id: session.client_id().map(str::to_owned),
             peer: self.peer.clone(),
             peer_name: self.peer_name.clone(),
             diverted_from: self.diverted_from.clone(),

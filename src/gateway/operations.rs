@@ -101,11 +101,10 @@ impl Shared {
     fn none_answers(&self) -> Option<String> {
         let servers = self.servers.load();
         let all_down = servers.iter().all(|server| server.state == ServerState::Down);
-        let first = servers.first().filter(|_| all_down)?;
-        Some(format!(
-            "the SIP server {} does not answer; one that never answers OPTIONS wants sip.ping_seconds = 0",
-            first.name
-        ))
+        // Without a name: everybody may ask.
+        let text =
+            "no SIP server answers; one that never answers OPTIONS wants sip.ping_seconds = 0";
+        (all_down && !servers.is_empty()).then(|| text.to_owned())
     }
 
     fn server_statuses(&self) -> Vec<SipServerStatus> {

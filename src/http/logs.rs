@@ -24,7 +24,7 @@ pub(super) struct LogRequest {
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter of targets.
     #[schema(max_length = 1024, example = "info,wrtc_gateway::sip=debug")]
     level: String,
-    /// For so long; without it until the next change, reload or restart.
+    /// For so long; without it until the next change, a reload that changes `log.level`, or a restart.
     #[schema(minimum = 1, maximum = 86_400, example = 600)]
     seconds: Option<u64>,
 }

@@ -66,6 +66,8 @@ pub enum What {
 
     // A call.
     CallStarted {
+        /// The client's own id in the raw-SDP dialect.
+        agent_id: Option<String>,
         peer: String,
         incoming: bool,
         call_uuid: Option<String>,

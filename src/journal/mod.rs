@@ -6,6 +6,7 @@
 mod book;
 mod collect;
 mod describe;
+mod dns;
 mod entry;
 mod event;
 mod finished;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use tokio::io::AsyncWriteExt as _;
 use wrtc_gateway::lab::{Lab, LabConfig};
 use wrtc_gateway::secret::Secret;
 
@@ -81,6 +82,30 @@ async fn a_second_sigterm_and_ctrl_c_end_at_once() {
         }
         assert!(served.ended().await.success(), "{signals:?}");
     }
+}
+
+/// Logrotate comes when it likes: here while a request that never gets whole holds the stop up, before the
+/// call has had its BYE.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sighup_does_not_cut_the_stop_short() {
+    let lab = lab().await;
+    let records = File::new("");
+    let target = format!("journal.call_records={}", records.0.display());
+    let mut served = Served::start(&settings(lab.sip_addr(), &[&target]));
+    in_a_call(&served, "5001").await;
+    let address = served.base.trim_start_matches("http://").to_owned();
+    let mut half = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let head = b"POST /sign_in HTTP/1.1\r\nHost: g\r\nContent-Length: 9\r\n\r\n5002";
+    half.write_all(head).await.unwrap();
+    served.signal("-INT");
+    let end = std::time::Instant::now() + LIMIT;
+    while tokio::net::TcpStream::connect(&address).await.is_ok() {
+        assert!(std::time::Instant::now() < end, "it does not stop");
+    }
+    served.signal("-HUP");
+    assert!(served.ended().await.success());
+    let written = std::fs::read_to_string(&records.0).unwrap();
+    assert_eq!(written.lines().count(), 1, "{written:?}");
 }
 
 struct File(PathBuf);

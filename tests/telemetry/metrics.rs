@@ -42,7 +42,7 @@ fn sign_ins_and_registrations() {
 fn a_call_from_its_beginning_to_its_end() {
     let metrics = Metrics::default();
     let peer = "+4930123456".to_owned();
-    note(&metrics, What::CallStarted { peer, incoming: true, call_uuid: None });
+    note(&metrics, What::CallStarted { agent_id: None, peer, incoming: true, call_uuid: None });
     note(&metrics, What::Answered { took: Duration::from_micros(400) });
     let offer = |waited| What::Http {
         inbound: false,
@@ -170,7 +170,15 @@ fn no_label_grows_with_agents() {
         let remote = std::net::IpAddr::from(std::net::Ipv4Addr::from(n as u32));
         note(&metrics, What::SignedIn { dialect: Dialect::Rest, remote });
         let peer = format!("+49{n}");
-        note(&metrics, What::CallStarted { peer: peer.clone(), incoming: false, call_uuid: None });
+        note(
+            &metrics,
+            What::CallStarted {
+                agent_id: None,
+                peer: peer.clone(),
+                incoming: false,
+                call_uuid: None,
+            },
+        );
         let mut record = record();
         (record.user, record.peer, record.call) = (n.to_string(), peer, format!("c{n}"));
         record.reason = format!("reason {n}");

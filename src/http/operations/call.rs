@@ -21,6 +21,7 @@ use crate::http::reply::{self, ErrorReply, Problem};
 use crate::journal::{
     CallRecord, CallView, DnEvent, LONGEST_TRACE, QualityPoint, TimelineEvent, Timelines, Traces,
 };
+use crate::wire::jsapi::check_dn;
 
 /// For how long a trace is on where nobody says it.
 const DEFAULT_TRACE: u64 = 600;
@@ -90,7 +91,7 @@ pub(in crate::http) struct CallQuery {
 #[utoipa::path(get, path = "/api/calls/{id}", operation_id = "call", tag = "operation",
     security(("operator" = [])),
     params(
-        ("id" = String, Path, description = "Our id of the call, a SIP Call-ID of it, or its CallUUID; a DN for its latest call.",
+        ("id" = String, Path, description = "Our id of the call, a SIP Call-ID of it, or its CallUUID; a DN, or a client's own id, for its latest call.",
             example = "6561c2a0-17"),
         CallQuery,
     ),
@@ -204,7 +205,7 @@ pub(in crate::http) async fn set_trace(
     };
     let longest = LONGEST_TRACE.as_secs();
     let order = order.ok().filter(|order| order.seconds.is_none_or(|s| (1..=longest).contains(&s)));
-    let Some(order) = order.filter(|_| is_dn(&dn)) else {
+    let Some(order) = order.filter(|_| check_dn(&dn).is_ok()) else {
         let sentence = format!(
             "the body is {{\"on\":true,\"seconds\":1 to {longest}}}, the path ends in a DN"
         );
@@ -252,9 +253,4 @@ fn trace_reply(backend: &dyn Backend, traces: &Traces, dn: String, messages: boo
         messages: if messages { traces.messages(&dn) } else { Vec::new() },
         dn,
     }
-}
-
-/// As a sign-in takes them.
-fn is_dn(dn: &str) -> bool {
-    (1..=64).contains(&dn.len()) && dn.chars().all(|c| c.is_ascii_graphic())
 }

@@ -224,7 +224,12 @@ mod tests {
     fn tells_what_matters_and_whom_it_is_about() {
         let mut history = History::default();
         history.take(&entry(5, About::call("5001", "c1"), What::CallState("ringing")));
-        let started = What::CallStarted { peer: "1003".into(), incoming: false, call_uuid: None };
+        let started = What::CallStarted {
+            agent_id: None,
+            peer: "1003".into(),
+            incoming: false,
+            call_uuid: None,
+        };
         history.take(&entry(7, About::call("5001", "c1"), started));
         let item = HistoryItem {
             id: 1,

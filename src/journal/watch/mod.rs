@@ -268,7 +268,12 @@ mod tests {
         let refused =
             What::SignInRefused { remote, fault: "credentials_refused", detail: "401".into() };
         journal.note(dn, refused);
-        let started = What::CallStarted { peer: "1003".into(), incoming: false, call_uuid: None };
+        let started = What::CallStarted {
+            agent_id: None,
+            peer: "1003".into(),
+            incoming: false,
+            call_uuid: None,
+        };
         journal.note(call.clone(), started);
         watch.call_answered(Duration::from_millis(700));
         journal.note(call, What::CallEnded(Box::new(record(None, "network", 408))));
