@@ -3,8 +3,9 @@
 //!
 //! A call is kept when its batch is on the disk, a fraction of a second after it was handed over. When
 //! the disk has no room calls wait in memory, then the oldest are let go and counted; nothing but the
-//! store notices.
+//! store notices. A clock that is set deletes nothing (`calendar`).
 
+mod calendar;
 mod open;
 mod retention;
 mod rows;
