@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt as _, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -132,6 +132,8 @@ impl Output {
             }
             Ok(()) => {}
             Err(error) => {
+                // What became of the line is seen when it is opened again.
+                *file = None;
                 if !std::mem::replace(told, true) {
                     warn!(file = %path.display(), %error, "call records cannot be written");
                 }
@@ -142,7 +144,23 @@ impl Output {
 
 fn open(path: &Path) -> io::Result<File> {
     // Who spoke with whom is nobody else's business.
-    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+    let mut file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
+    // A full disk has taken a part of the last line; the next is not to be lost with it.
+    if is_torn(&file, path) {
+        file.write_all(b"\n")?;
+    }
+    Ok(file)
+}
+
+/// Whether it ends within a line. Of what cannot be read it is not known.
+fn is_torn(file: &File, path: &Path) -> bool {
+    let last = || {
+        let about = file.metadata().ok().filter(|about| about.is_file())?;
+        let mut last = [0];
+        File::open(path).ok()?.read_exact_at(&mut last, about.len().checked_sub(1)?).ok()?;
+        Some(last)
+    };
+    last().is_some_and(|last| last != *b"\n")
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

@@ -142,6 +142,11 @@ pub enum What {
     Store {
         fault: Option<String>,
     },
+    /// The system's clock was set by so much that finished calls would be deleted for it (the sentence says
+    /// what is done instead), or can be believed again.
+    Clock {
+        fault: Option<String>,
+    },
     /// An operator did something.
     Operated {
         /// A word of a bounded set: `hangup`, `sign_out`, `trace`, `log`, `reload`, `drain`.
@@ -152,7 +157,8 @@ pub enum What {
     },
     /// An alert was raised, or is over.
     Alert {
-        /// A word of a bounded set: `registration`, `no_rtp`, `ports`, `sip_server`, `store`, `sign_in`.
+        /// A word of a bounded set: `registration`, `no_rtp`, `ports`, `sip_server`, `store`,
+        /// `clock`, `sign_in`.
         kind: &'static str,
         raised: bool,
         text: String,

@@ -3,12 +3,13 @@
 //!
 //! A call is kept when its batch is on the disk, a fraction of a second after it was handed over. When
 //! the disk has no room calls wait in memory, then the oldest are let go and counted; nothing but the
-//! store notices.
+//! store notices. A clock that is set deletes nothing (`calendar`).
 //!
 //! SQLite and not files that are appended to: it finds a call by any of six keys without reading the rest,
 //! gives single old calls' room back, and its log makes a batch whole or absent after a power cut. All three
 //! would be ours to write otherwise.
 
+mod calendar;
 mod open;
 mod retention;
 mod rows;

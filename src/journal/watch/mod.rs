@@ -35,7 +35,7 @@ const MAX_DNS: usize = 100_000;
 /// One per gateway. What is done under its lock takes microseconds, but for a look at thousands of calls.
 pub struct Watch {
     clock: Clock,
-    started: u64,
+    started: Instant,
     inner: Mutex<Inner>,
 }
 
@@ -64,11 +64,11 @@ impl Watch {
     /// `silence`: how long a side of a call may say nothing though it is expected to, before that is an
     /// alert.
     pub fn new(silence: Duration) -> Arc<Watch> {
-        let clock = Clock::new(Instant::now(), SystemTime::now());
-        let started = clock.unix_ms(Instant::now());
+        let started = Instant::now();
+        let clock = Clock::new(started, SystemTime::now());
         let inner = Inner {
             history: History::default(),
-            series: Series::new(started),
+            series: Series::new(clock.unix_ms(started)),
             alerts: Alerts::new(silence),
             counts: Counts::default(),
         };
@@ -88,9 +88,12 @@ impl Watch {
     /// Once a second. What comes back is for the journal.
     pub fn look(&self, look: &Look, active: u64, quality: Share) -> Vec<Change> {
         let now = Instant::now();
-        self.clock.correct(now, SystemTime::now());
+        let step = self.clock.correct(now, SystemTime::now());
         let unix_ms = self.unix_ms(now);
         let mut inner = self.lock();
+        if step != 0 {
+            inner.series.clock_was_set(step);
+        }
         inner.series.look(active, quality, unix_ms);
         inner.history.look(unix_ms);
         inner.alerts.look(look, now, unix_ms)
@@ -123,7 +126,7 @@ impl Watch {
         let inner = self.lock();
         let counts = &inner.counts;
         Totals {
-            started: self.started,
+            started: self.unix_ms(self.started),
             sign_ins: counts.sign_ins,
             sign_ins_refused: counts.sign_ins_refused,
             calls_started: counts.calls_started,
@@ -204,6 +207,7 @@ impl Inner {
                 self.series.call_ended(failed, unix_ms);
             }
             What::Store { fault } => self.alerts.handle_store(fault.as_deref()),
+            What::Clock { fault } => self.alerts.handle_clock(fault.as_deref()),
             _ => {}
         }
     }

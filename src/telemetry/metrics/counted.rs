@@ -35,7 +35,8 @@ const SIGN_INS: [&str; 12] = [
     "sip_unavailable",
     "sip_timeout",
 ];
-const ALERTS: [&str; 6] = ["registration", "no_rtp", "ports", "sip_server", "store", "sign_in"];
+const ALERTS: [&str; 7] =
+    ["registration", "no_rtp", "ports", "sip_server", "store", "clock", "sign_in"];
 const ACTS: [&str; 6] = ["hangup", "sign_out", "trace", "log", "reload", "drain"];
 const LEGS: [&str; 2] = ["browser", "sip"];
 const STREAMS: [&str; 2] = ["rx", "tx"];
