@@ -14,12 +14,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::accept;
 use super::app::{App, Shared};
 use super::conn::Conn;
 use super::connector;
 use super::operators::{self, Role};
 use super::reply::{self, Problem};
-use super::server::{self, BindError};
+use super::server::BindError;
 use crate::telemetry::metrics::{Exporter, Format, Metrics};
 
 /// At the address of its own: a few Prometheus servers, each with a connection that it keeps.
@@ -103,7 +104,7 @@ impl MetricsServer {
     /// The port is taken or may not be opened.
     pub fn bind(address: SocketAddr, scrape: Scrape) -> Result<Self, BindError> {
         let fault = |source: io::Error| BindError::Metrics { address, source };
-        let (listener, address) = server::listen(address).map_err(fault)?;
+        let (listener, address) = accept::listen(address).map_err(fault)?;
         let scraped = async |State(scrape): State<Scrape>, headers: HeaderMap| {
             render(&scrape, &headers).await
         };
@@ -139,7 +140,7 @@ impl MetricsServer {
             let (router, drain) = (self.router.clone(), shutdown.clone());
             tasks.spawn(async move {
                 let _slot = slot;
-                server::connection(stream, remote, None, router, drain).await;
+                accept::connection(stream, remote, None, router, drain).await;
             });
         }
     }
