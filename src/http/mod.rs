@@ -27,6 +27,7 @@ mod operators;
 mod policy;
 mod reply;
 mod rest;
+mod seats;
 mod secrets;
 mod server;
 mod table;

@@ -1,23 +1,22 @@
 //! Binding, accepting, draining.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::accept::{connection, listen};
+use super::accept::{self, Door, listen};
 use super::app::{self, App, Surroundings};
 use super::connections::Connections;
 use super::control::Control;
 use super::policy::Policy;
+use super::seats::Seats;
 use crate::agent::Backend;
 use crate::config;
 use crate::tls::{self, CertificateError, Part, Served};
@@ -33,7 +32,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
-    router: Router,
+    routers: app::Routers,
     app: Arc<App>,
     control: Control,
     /// An agent's browser holds two or three; each costs some 20 KB here.
@@ -79,11 +78,11 @@ impl Server {
         let draining = CancellationToken::new();
         let facts = served.as_ref().map(Served::facts);
         let policy = Policy::new(config, address, facts.as_ref());
-        let (router, app) = app::router(config, backend, surroundings, draining.clone(), policy);
+        let (routers, app) = app::routers(config, backend, surroundings, draining.clone(), policy);
         let tls = served.as_ref().map(|served| TlsAcceptor::from(served.config()));
         let control = Control::new(Arc::clone(&app), address, served, config);
         let max_connections = config.guard.limits.connections;
-        Ok(Server { listener, address, tls, router, app, control, max_connections, draining })
+        Ok(Server { listener, address, tls, routers, app, control, max_connections, draining })
     }
 
     /// What of it takes a new configuration.
@@ -109,52 +108,28 @@ impl Server {
     /// Serves until `shutdown`; then accepts no more, lets requests in progress end (hanging polls
     /// end at once) for at most 5 s, and returns.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Server { listener, tls, router, app, control, max_connections, draining, .. } = self;
-        let slots = Arc::new(Semaphore::new(max_connections));
+        let Server { listener, tls, routers, app, control, max_connections, draining, .. } = self;
+        let metrics = app.surroundings.scrape.as_ref().map(|scrape| scrape.metrics.clone());
+        let app::Routers { all, crowded } = routers;
+        let seats = Seats::new(max_connections, metrics);
+        let door = Door { tls, router: all, crowded, seats, drain: draining.clone() };
         let connections = Arc::new(Connections::default());
         let mut complained: Option<Instant> = None;
         let tasks = TaskTracker::new();
         let kill = CancellationToken::new();
         tasks.spawn(control.watch(shutdown.clone()));
-        loop {
-            // The slot first: at the cap, new connections wait in the kernel's backlog.
-            let accepted = tokio::select! {
-                () = shutdown.cancelled() => break,
-                accepted = async {
-                    let slot = Arc::clone(&slots).acquire_owned().await;
-                    (slot, listener.accept().await)
-                } => accepted,
-            };
-            let (slot, (stream, remote)) = match accepted {
-                (Ok(slot), Ok(accepted)) => (slot, accepted),
-                (_, Err(error)) => {
-                    // Out of descriptors, most likely: trying at once would only burn CPU.
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-                (Err(_closed), _) => break,
-            };
-            let Some(place) = connections.enter(remote.ip(), &app.policy.load().guard) else {
-                if complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
-                    complained = Some(Instant::now());
-                    tracing::warn!(
-                        remote = %remote.ip(),
-                        "turned connections away; see http.max_connections_per_address"
-                    );
-                }
-                continue;
-            };
-            let (tls, router) = (tls.clone(), router.clone());
-            let (drain, kill) = (draining.clone(), kill.clone());
-            tasks.spawn(async move {
-                let _held = (slot, place);
-                tokio::select! {
-                    () = kill.cancelled() => {}
-                    () = connection(stream, remote, tls, router, drain) => {}
-                }
-            });
-        }
+        let admit = |remote: IpAddr| {
+            let place = connections.enter(remote, &app.policy.load().guard);
+            if place.is_none() && complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+                complained = Some(Instant::now());
+                tracing::warn!(
+                    %remote,
+                    "turned connections away; see http.max_connections_per_address"
+                );
+            }
+            place
+        };
+        accept::serve(&listener, &door, admit, &tasks, &kill, &shutdown).await;
         drop(listener);
         draining.cancel();
         tasks.close();
