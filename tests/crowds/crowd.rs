@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use wrtc_gateway::lab::{Lab, LabConfig};
+use wrtc_gateway::lab::{CallOut, Lab, LabConfig};
 use wrtc_gateway::secret::Secret;
 
 use crate::served::{Served, settings};
@@ -20,7 +20,7 @@ use crate::support::wire::read_answer;
 pub const PASSWORD: &str = "demo-secret";
 
 /// Generous: a crowd on two loaded cores.
-pub const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// The first of the crowd's DNs; the few that have a browser begin at 5001.
 pub const FIRST: u32 = 20_001;
@@ -69,6 +69,23 @@ impl Town {
             });
         }
         coming.join_all().await
+    }
+
+    /// Calls the page's DN and hangs up again; the page is told both, and polls on.
+    #[track_caller]
+    pub fn rings<'a>(&'a self, page: &'a mut Page) -> impl Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let (control, dn) = (self.lab.control(), page.dn.to_string());
+            let leg = control.call(&dn, CallOut::new("7001")).await.expect("the lab calls");
+            let (status, body) = page.polled().await;
+            assert!(status == 200 && body.starts_with("SDP"), "{caller}: {dn}: {status} {body}");
+            page.poll().await;
+            leg.hang_up(200, "Bye").await.expect("the lab hangs up");
+            let (status, body) = page.polled().await;
+            assert!(status == 200 && body == "BYE", "{caller}: {dn}: {status} {body}");
+            page.poll().await;
+        }
     }
 
     pub async fn get(&self, path: &str) -> (u16, String) {
@@ -149,7 +166,6 @@ pub struct Page {
     pub dn: u32,
     pub ssid: String,
     pub stream: TcpStream,
-    address: SocketAddr,
 }
 
 impl Page {
@@ -163,7 +179,7 @@ impl Page {
             let (status, head, body) = read_answer(&mut stream).await.expect("an answer");
             if status == 200 {
                 let ssid = body.trim().split('=').nth(1).expect("NAME=SSID").to_owned();
-                return Self { dn, ssid, stream, address };
+                return Self { dn, ssid, stream };
             }
             assert!(matches!(status, 429 | 503), "{head}\n{body}");
             assert!(Instant::now() < end, "{dn} never came in: {status} {body}");
@@ -183,12 +199,6 @@ impl Page {
         let (status, _, body) =
             answer.unwrap_or_else(|_| panic!("the poll of {} hangs", self.dn)).unwrap_or_default();
         (status, body)
-    }
-
-    /// A message to the gateway, over another connection.
-    pub async fn post(&self, body: &str) -> u16 {
-        let request = post(&format!("/message?from={}&to=null", self.ssid), body);
-        ask(self.address, &request).await.expect("an answer").0
     }
 }
 

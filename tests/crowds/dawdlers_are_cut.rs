@@ -76,9 +76,7 @@ async fn dawdlers_are_cut_and_nobody_waits_for_them() {
     phone.connect("601").await;
     phone.browser.hears(1000.0, 1.0).await;
     for page in &mut pages {
-        assert_eq!(page.post("GET-STATS").await, 200);
-        assert!(page.polled().await.1.starts_with("PUT-STATS"));
-        page.poll().await;
+        town.rings(page).await;
     }
     assert_eq!(town.get("/readyz").await.0, 200);
 

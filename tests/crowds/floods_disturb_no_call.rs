@@ -330,8 +330,9 @@ async fn of_wrong_passwords_on_the_agents_port() {
         }
         // An agent who has been here comes back in the midst of it.
         drop(regular);
-        let page = Page::sign_in(town.address, FIRST).await;
-        assert_eq!(page.post("GET-STATS").await, 200);
+        let mut page = Page::sign_in(town.address, FIRST).await;
+        page.poll().await;
+        town.rings(&mut page).await;
         guessers.join_all().await.into_iter().sum()
     };
     call.keeps_its_sound("wrong passwords", flood).await;

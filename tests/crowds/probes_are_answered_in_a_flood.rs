@@ -45,9 +45,7 @@ async fn connections_that_say_nothing_make_room_and_polls_stay() {
     phone.browser.hears(1000.0, 0.4).await;
     // And those who were here before have not noticed.
     for page in &mut pages {
-        assert_eq!(page.post("GET-STATS").await, 200);
-        let (status, body) = page.polled().await;
-        assert!(status == 200 && body.starts_with("PUT-STATS"), "{}: {status} {body}", page.dn);
+        town.rings(page).await;
     }
     let metrics = town.metrics().await;
     assert!(metrics.connection_fault("displaced") >= (9 * ROOM - 20) as f64, "{metrics:?}");
@@ -71,6 +69,8 @@ async fn all_places_taken_by_polls_leave_one_for_probes() {
         let head = head.to_ascii_lowercase();
         assert!(head.contains("retry-after: 3") && head.contains("connection: close"), "{head}");
     }
+    // And polls have not been cut for any of this.
+    town.rings(&mut pages[0]).await;
     // Strangers that stay on the spare places keep no probe out either.
     let mut strangers = Vec::new();
     for _ in 0..100 {
@@ -101,7 +101,5 @@ async fn all_places_taken_by_polls_leave_one_for_probes() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(status, 200);
-    let page = &mut pages[0];
-    assert_eq!(page.post("GET-STATS").await, 200);
-    assert!(page.polled().await.1.starts_with("PUT-STATS"), "a poll was cut");
+    town.rings(&mut pages[0]).await;
 }
