@@ -162,6 +162,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         metrics_listen.map(|address| MetricsServer::bind(address, scrape.clone())).transpose()?;
     let surroundings = Surroundings { scrape: Some(scrape) };
     let server = Server::bind_with(&http, Arc::new(gateway.clone()), surroundings)?;
+    let metrics_server = metrics_server.map(|at_its_own| at_its_own.with_probes(&server.control()));
     gateway.add_part(server.reload());
     gateway.add_part(Arc::new(LogLevel));
     let (http_addr, scheme) = (server.local_addr(), server.scheme());

@@ -90,6 +90,10 @@ impl Control {
         self.inner.served.as_ref().map(Served::facts)
     }
 
+    pub(super) fn app(&self) -> Arc<App> {
+        Arc::clone(&self.inner.app)
+    }
+
     fn config(&self) -> config::Http {
         self.inner.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
