@@ -110,7 +110,9 @@ impl Writer {
                 for _ in 0..refused {
                     self.shared.drop_one();
                 }
-                self.shared.kept.fetch_add((waiting.len() - refused) as u64, Relaxed);
+                let written = (waiting.len() - refused) as u64;
+                self.shared.kept.fetch_add(written, Relaxed);
+                self.shared.rows.fetch_add(written, Relaxed);
             }
             None => self.waiting = waiting,
         }
@@ -122,6 +124,12 @@ impl Writer {
         let mut retention = std::mem::replace(&mut self.retention, Retention::new(NEVER));
         let more = self.with_connection(|connection| retention.step(connection, now));
         self.retention = retention;
+        if more == Some(false) {
+            // One that came twice is one, and what was deleted is gone.
+            if let Some(rows) = self.with_connection(|connection| count(connection)) {
+                self.shared.rows.store(rows, Relaxed);
+            }
+        }
         more.unwrap_or_default()
     }
 
@@ -218,6 +226,7 @@ impl Writer {
             warn!(%error, waiting = self.waiting.len(), "finished calls cannot be kept; trying again");
             self.alert(true, format!("finished calls cannot be kept: {error}"));
         }
+        self.shared.faults.fetch_add(1, Relaxed);
         self.shared.failing.store(true, Relaxed);
     }
 
@@ -260,6 +269,12 @@ fn tell_of_damage(path: &Path, aside: &Path) {
         aside = %aside.display(),
         "the store of finished calls was damaged; it is put aside and a new one begun"
     );
+}
+
+fn count(connection: &Connection) -> Result<u64, rusqlite::Error> {
+    connection
+        .query_row("SELECT count(*) FROM calls", [], |row| row.get::<_, i64>(0))
+        .map(i64::cast_unsigned)
 }
 
 /// How many of them the database did not want, by themselves: the others are written.
@@ -388,6 +403,7 @@ mod tests {
             writer.flush();
         }
         assert!(writer.is_failing() && shared.failing.load(Relaxed));
+        assert!(shared.faults.load(Relaxed) > 50, "each try is counted");
         assert!(rows(&shared) < 50, "there was room");
         let faults = told.0.lock().unwrap().clone();
         assert_eq!(faults.len(), 1, "once, not at each try: {faults:?}");
@@ -396,7 +412,7 @@ mod tests {
         pages(&shared, 1_000_000);
         writer.flush();
         assert!(!writer.is_failing() && !shared.failing.load(Relaxed));
-        assert_eq!(rows(&shared), 101);
+        assert_eq!((rows(&shared), shared.rows.load(Relaxed)), (101, 101));
         assert_eq!(told.0.lock().unwrap().last(), Some(&None));
         assert_eq!((shared.kept.load(Relaxed), shared.dropped.load(Relaxed)), (101, 0));
     }
@@ -450,6 +466,8 @@ mod tests {
         }
         assert_eq!(rows(&shared), 1);
         assert_eq!(shared.dropped.load(Relaxed), 0);
+        writer.maintain(1);
+        assert_eq!(shared.rows.load(Relaxed), 1);
     }
 
     #[test]
