@@ -10,8 +10,8 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::json;
-use crate::agent::Backend;
+use super::{json, note};
+use crate::agent::{Backend, Operated};
 use crate::http::app::Shared;
 use crate::http::body;
 use crate::http::conn::Conn;
@@ -211,8 +211,6 @@ pub(in crate::http) async fn set_trace(
         return Problem::new(StatusCode::BAD_REQUEST, "bad_request", sentence).into_response();
     };
     let Some(traces) = app.backend.traces() else { return no_such_call().into_response() };
-    let did = if order.on { "trace_on" } else { "trace_off" };
-    operators::record(&operator, &conn, did, &dn);
     if order.on {
         let time = Duration::from_secs(order.seconds.unwrap_or(DEFAULT_TRACE));
         if let Err(error) = traces.start(&dn, time, Instant::now()) {
@@ -222,6 +220,7 @@ pub(in crate::http) async fn set_trace(
     } else if traces.stop(&dn) {
         tracing::info!(target: "sip_trace", dn, "the trace is off");
     }
+    note(&app, &operator, &conn, Operated::Trace { dn: dn.clone(), on: order.on });
     json(StatusCode::OK, &trace_reply(&*app.backend, &traces, dn, false))
 }
 

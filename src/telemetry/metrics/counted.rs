@@ -36,7 +36,7 @@ const SIGN_INS: [&str; 12] = [
     "sip_timeout",
 ];
 const ALERTS: [&str; 6] = ["registration", "no_rtp", "ports", "sip_server", "store", "sign_in"];
-const ACTS: [&str; 6] = ["hangup", "sign_out", "trace", "log", "reload", "drain"];
+const ACTS: [&str; 7] = ["hangup", "sign_out", "trace_on", "trace_off", "log", "reload", "drain"];
 const LEGS: [&str; 2] = ["browser", "sip"];
 const STREAMS: [&str; 2] = ["rx", "tx"];
 
