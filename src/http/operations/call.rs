@@ -10,6 +10,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::history::reading;
 use super::{json, note};
 use crate::agent::{Backend, Operated};
 use crate::http::app::Shared;
@@ -136,14 +137,11 @@ async fn find(timelines: &Arc<Timelines>, id: String) -> Result<CallView, Proble
         return Ok(call);
     }
     let timelines = Arc::clone(timelines);
-    let kept = tokio::task::spawn_blocking(move || timelines.find_kept(&id)).await;
-    let unreadable =
-        |why: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_unreadable", why);
-    match kept {
-        Ok(Ok(found)) => found.ok_or_else(no_such_call),
-        Ok(Err(error)) => Err(unreadable(error.to_string())),
-        Err(_) => Err(unreadable("the reading of the store was given up".to_owned())),
-    }
+    let kept = reading(move || timelines.find_kept(&id)).await?;
+    let kept = kept.map_err(|error| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_unreadable", error)
+    })?;
+    kept.ok_or_else(no_such_call)
 }
 
 fn no_such_call() -> Problem {
