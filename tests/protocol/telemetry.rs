@@ -117,3 +117,16 @@ async fn what_is_kept_and_what_is_lost_is_counted() {
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
 }
+
+/// Who is never asked is not known to be away, and no alert is to say so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_not_pinged_counts_as_up() {
+    let deaf = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let server = deaf.local_addr().unwrap();
+    let pinged = format!("sip.servers=sip:{server}");
+    for (demo, up) in [(Demo::alone(server).await, 1), (Demo::with_servers(&[&pinged]).await, 0)] {
+        let text = Wire::new(&demo.base).get("/metrics").await.body;
+        let line = format!("wrtc_sip_server_up{{server=\"sip:{server}\"}} {up}");
+        assert!(text.lines().any(|one| one == line), "{line} in\n{text}");
+    }
+}

@@ -470,6 +470,25 @@ mod tests {
         assert_eq!(shared.rows.load(Relaxed), 1);
     }
 
+    /// Each step waits a while for whoever else wants the disk: one page at a time would take a day.
+    #[test]
+    fn what_is_deleted_is_given_back_in_a_few_steps() {
+        let limits = Limits { keep: std::time::Duration::ZERO, max_bytes: u64::MAX };
+        let shared = Arc::new(Shared::new(Place::Memory(Mutex::new(open::memory().unwrap()))));
+        let mut writer = Writer::new(Arc::clone(&shared), None, limits, true);
+        for id in 0..400 {
+            writer.take(&call(id, 10_000));
+        }
+        writer.flush();
+        let before = shared.bytes.load(Relaxed);
+        assert!(before > 2_000_000, "{before}");
+        let now = 1_000_000;
+        let steps = (0..50).take_while(|_| writer.maintain(now)).count();
+        assert!(steps < 10, "{steps} steps");
+        let after = shared.bytes.load(Relaxed);
+        assert!(after < before / 2 && rows(&shared) == 0, "{after} of {before}");
+    }
+
     #[test]
     fn a_file_that_was_removed_is_made_anew() {
         let name = format!("wrtc-writer-{:016x}.db", rand::random::<u64>());
