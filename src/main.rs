@@ -299,6 +299,7 @@ fn run_demo(
         Err(errors) => return fail(&errors),
     };
     in_runtime(&config, async |config| {
+        let mut signals = Signals::new()?;
         let mut running = demo::start(config, password).await?;
         if let Some(listen) = contact_centre {
             running.open_centre(listen).await?;
@@ -306,7 +307,10 @@ fn run_demo(
         print!("{}", running.greeting());
         running.listen_to_keyboard();
         running.report_calls(json);
-        Signals::new()?.stop().await;
+        tokio::select! {
+            () = signals.stop() => {}
+            () = running.drained() => {}
+        }
         running.stop().await;
         Ok(())
     })

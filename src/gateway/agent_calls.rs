@@ -16,7 +16,8 @@ use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
 use crate::wire::{DataPair, FromBrowser, RoapError, RoapIds, ToBrowser};
 
 use super::agent_task::{AgentTask, notice};
-use super::calls::{ActiveLine, CallInfo, FIRST_SOUND, MEDIA_EVENTS, new_seed};
+use super::cadence::Cadence;
+use super::calls::{ActiveLine, CallInfo, MEDIA_EVENTS, new_seed};
 use super::taps::Said;
 
 impl AgentTask {
@@ -379,9 +380,7 @@ impl AgentTask {
             media,
             calls: Vec::new(),
             known: Vec::new(),
-            sound_due: Instant::now() + FIRST_SOUND,
-            quality_due: Instant::now(),
-            heard: false,
+            cadence: Cadence::new(Instant::now()),
             flow: Flow::NONE,
         };
         self.line = Some(Box::new(line));

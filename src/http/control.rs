@@ -54,6 +54,12 @@ impl Reload for Control {
                     "http.tls_cert: HTTP is served without TLS; that takes a restart".into()
                 );
             }
+            // What the gateway has made itself has no files.
+            (Some(_), None) if !new.http.guard.self_signed => {
+                return Err(
+                    "http.tls_cert: HTTP is served with TLS; without takes a restart".into()
+                );
+            }
             (Some(_), None) | (None, None) => None,
         };
         let (control, http) = (self.clone(), new.http.clone());

@@ -42,6 +42,17 @@ pub trait Observer: Send + Sync + 'static {
     fn observe(&self, entry: &Entry);
 }
 
+/// What observers have missed, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Losses {
+    /// SIP messages that came faster than they were read.
+    pub sip: u64,
+    /// Calls and DNs whose timelines there was no room for.
+    pub timelines: u64,
+    /// Lines of `journal.call_records` that were not written.
+    pub records: u64,
+}
+
 /// A handle; clones are the same journal.
 #[derive(Clone, Default)]
 pub struct Journal {

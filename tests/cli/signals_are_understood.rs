@@ -17,17 +17,17 @@ const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:
     a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n\
     a=rtpmap:0 PCMU/8000\r\n";
 
-async fn lab() -> Lab {
+pub async fn lab() -> Lab {
     Lab::start(LabConfig::new(Secret::new(PASSWORD))).await.unwrap()
 }
 
-async fn post(url: String, body: String) -> (u16, String) {
+pub async fn post(url: String, body: String) -> (u16, String) {
     let answer = reqwest::Client::new().post(url).body(body).send().await.expect("an answer");
     (answer.status().as_u16(), answer.text().await.unwrap_or_default())
 }
 
 /// Signs in and calls; gives the SSID.
-async fn in_a_call(served: &Served, dn: &str) -> String {
+pub async fn in_a_call(served: &Served, dn: &str) -> String {
     let (status, text) = post(format!("{}/sign_in", served.base), format!("{dn}:{PASSWORD}")).await;
     assert_eq!(status, 200, "{text}");
     let ssid = text.trim().split('=').nth(1).unwrap().to_owned();

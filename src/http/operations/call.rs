@@ -10,8 +10,9 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::json;
-use crate::agent::Backend;
+use super::history::reading;
+use super::{json, note};
+use crate::agent::{Backend, Operated};
 use crate::http::app::Shared;
 use crate::http::body;
 use crate::http::conn::Conn;
@@ -137,14 +138,11 @@ async fn find(timelines: &Arc<Timelines>, id: String) -> Result<CallView, Proble
         return Ok(call);
     }
     let timelines = Arc::clone(timelines);
-    let kept = tokio::task::spawn_blocking(move || timelines.find_kept(&id)).await;
-    let unreadable =
-        |why: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_unreadable", why);
-    match kept {
-        Ok(Ok(found)) => found.ok_or_else(no_such_call),
-        Ok(Err(error)) => Err(unreadable(error.to_string())),
-        Err(_) => Err(unreadable("the reading of the store was given up".to_owned())),
-    }
+    let kept = reading(move || timelines.find_kept(&id)).await?;
+    let kept = kept.map_err(|error| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_unreadable", error)
+    })?;
+    kept.ok_or_else(no_such_call)
 }
 
 fn no_such_call() -> Problem {
@@ -212,8 +210,6 @@ pub(in crate::http) async fn set_trace(
         return Problem::new(StatusCode::BAD_REQUEST, "bad_request", sentence).into_response();
     };
     let Some(traces) = app.backend.traces() else { return no_such_call().into_response() };
-    let did = if order.on { "trace_on" } else { "trace_off" };
-    operators::record(&operator, &conn, did, &dn);
     if order.on {
         let time = Duration::from_secs(order.seconds.unwrap_or(DEFAULT_TRACE));
         if let Err(error) = traces.start(&dn, time, Instant::now()) {
@@ -223,6 +219,7 @@ pub(in crate::http) async fn set_trace(
     } else if traces.stop(&dn) {
         tracing::info!(target: "sip_trace", dn, "the trace is off");
     }
+    note(&app, &operator, &conn, Operated::Trace { dn: dn.clone(), on: order.on });
     json(StatusCode::OK, &trace_reply(&*app.backend, &traces, dn, false))
 }
 

@@ -97,8 +97,12 @@ pub struct StoreStats {
     pub kept: u64,
     /// Calls that were let go because they could not be written, or not soon enough.
     pub dropped: u64,
+    /// Tries to write or to clean up that failed.
+    pub faults: u64,
     /// The last try to write failed.
     pub failing: bool,
+    /// Calls that are in it: counted from time to time, and those written since.
+    pub rows: u64,
     /// Of the database, without its log.
     pub bytes: u64,
 }
@@ -113,7 +117,9 @@ struct Shared {
     place: Place,
     kept: AtomicU64,
     dropped: AtomicU64,
+    faults: AtomicU64,
     failing: AtomicBool,
+    rows: AtomicU64,
     bytes: AtomicU64,
     /// Who is told of alerts.
     journal: OnceLock<Journal>,
@@ -125,7 +131,9 @@ impl Shared {
             place,
             kept: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
             failing: AtomicBool::new(false),
+            rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             journal: OnceLock::new(),
         }
@@ -179,7 +187,9 @@ impl Store {
         StoreStats {
             kept: self.shared.kept.load(Relaxed),
             dropped: self.shared.dropped.load(Relaxed),
+            faults: self.shared.faults.load(Relaxed),
             failing: self.shared.failing.load(Relaxed),
+            rows: self.shared.rows.load(Relaxed),
             bytes: self.shared.bytes.load(Relaxed),
         }
     }

@@ -159,8 +159,9 @@ fn tell(what: &What) -> Option<(&'static str, String)> {
         What::Reloaded { changed } => {
             ("reloaded", format!("the configuration was read again: {}", changed.join(", ")))
         }
-        What::Operated { act, by, remote } => {
-            ("operator", format!("{by} at {remote} {}", operated(act)))
+        What::Operated { act, detail, by, remote } => {
+            let detail = detail.as_deref().map(|detail| format!(" {detail}")).unwrap_or_default();
+            ("operator", format!("{by} at {remote} {}{detail}", operated(act)))
         }
         What::Alert { raised: true, text, .. } => ("alert", text.clone()),
         What::Alert { text, .. } => ("alert_over", format!("over: {text}")),
@@ -172,8 +173,9 @@ fn operated(act: &str) -> &str {
     match act {
         "hangup" => "ended the call",
         "sign_out" => "signed the DN out",
-        "trace" => "switched the SIP trace",
-        "log" => "changed the log level",
+        "trace_on" => "switched the SIP trace on",
+        "trace_off" => "switched the SIP trace off",
+        "log" => "set the log level to",
         "reload" => "asked for a reload",
         "drain" => "asked to drain",
         other => other,

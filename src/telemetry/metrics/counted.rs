@@ -37,7 +37,7 @@ const SIGN_INS: [&str; 12] = [
 ];
 const ALERTS: [&str; 7] =
     ["registration", "no_rtp", "ports", "sip_server", "store", "clock", "sign_in"];
-const ACTS: [&str; 6] = ["hangup", "sign_out", "trace", "log", "reload", "drain"];
+const ACTS: [&str; 7] = ["hangup", "sign_out", "trace_on", "trace_off", "log", "reload", "drain"];
 const CONNECTION_FAULTS: [&str; 11] = [
     "displaced",
     "no_place",
