@@ -20,6 +20,7 @@ mod operations_events;
 mod operations_lists;
 mod operations_probes;
 mod operator_tokens;
+mod reload_beside_the_watcher;
 mod security_headers;
 mod sign_in_flood;
 mod wire_dialects;
