@@ -64,15 +64,19 @@ impl DnSecrets {
         self.current.load().given_to == SecretsFor::Origins && asker.known_page
     }
 
-    pub(super) fn read_again(&self) {
+    /// Whether there is something new in it.
+    pub(super) fn read_again(&self) -> bool {
         let current = self.current.load_full();
         match current.read_again() {
+            Ok(known) if known == current.known => false,
             Ok(known) => {
                 tracing::info!(secrets = known.len(), "read agents.secrets_file again");
                 self.current.store(config::DnSecrets { known, ..(*current).clone() }.into());
+                true
             }
             Err(error) => {
-                tracing::warn!("agents.secrets_file: {error}; what was read before stays")
+                tracing::warn!("agents.secrets_file: {error}; what was read before stays");
+                false
             }
         }
     }

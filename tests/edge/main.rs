@@ -23,6 +23,7 @@ mod operations_probes;
 mod operator_tokens;
 mod operators_are_named;
 mod proxies_are_not_this_machine;
+mod reload_beside_the_watcher;
 mod security_headers;
 mod sign_in_flood;
 mod tls_or_not_takes_a_restart;
