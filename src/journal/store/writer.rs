@@ -35,6 +35,8 @@ pub(super) struct Writer {
     opened: Option<(u64, u64)>,
     retention: Retention,
     calendar: Calendar,
+    /// What is the matter with the clock, and what was told of it.
+    clock: (Option<String>, Option<String>),
     /// What the database has of [`Calendar::known`].
     known: u64,
     /// Encoded, not yet written. The oldest is let go first.
@@ -65,6 +67,7 @@ impl Writer {
             opened,
             retention: Retention::new(limits),
             calendar: Calendar::new(limits.keep),
+            clock: (None, None),
             known: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -143,13 +146,17 @@ impl Writer {
                      older by that until it has stood so for a day"
                 );
                 warn!("{text}");
-                self.note(What::Clock { fault: Some(text) });
+                self.clock.0 = Some(text);
             }
             Some(Change::Believed) => {
                 info!("the system's clock is believed again");
-                self.note(What::Clock { fault: None });
+                self.clock.0 = None;
             }
             None => {}
+        }
+        let (fault, told) = &self.clock;
+        if fault != told && self.note(What::Clock { fault: fault.clone() }) {
+            self.clock.1 = fault.clone();
         }
         let known = self.calendar.known(now).unwrap_or(date);
         if known.abs_diff(self.known) > NOTE_CLOCK
@@ -266,9 +273,9 @@ impl Writer {
         }
         if !std::mem::replace(&mut self.failing, true) {
             warn!(%error, waiting = self.waiting.len(), "finished calls cannot be kept; trying again");
-            self.alert(true, format!("finished calls cannot be kept: {error}"));
         }
         self.shared.faults.fetch_add(1, Relaxed);
+        self.alert(true, format!("finished calls cannot be kept: {error}"));
         self.shared.failing.store(true, Relaxed);
     }
 
@@ -281,15 +288,18 @@ impl Writer {
     }
 
     fn alert(&mut self, raised: bool, text: String) {
-        if std::mem::replace(&mut self.alerted, raised) != raised {
-            self.note(What::Store { fault: raised.then_some(text) });
+        if self.alerted != raised && self.note(What::Store { fault: raised.then_some(text) }) {
+            self.alerted = raised;
         }
     }
 
-    fn note(&self, what: What) {
-        if let Some(journal) = self.shared.journal.get() {
+    /// Whether there is somebody to tell: not before the gateway has started.
+    fn note(&self, what: What) -> bool {
+        let journal = self.shared.journal.get();
+        if let Some(journal) = journal {
             journal.note(About::default(), what);
         }
+        journal.is_some()
     }
 }
 
@@ -487,6 +497,25 @@ mod tests {
         assert_eq!((shared.kept.load(Relaxed), shared.dropped.load(Relaxed)), (101, 0));
     }
 
+    /// The store is opened before there is anybody to tell.
+    #[test]
+    fn a_disk_that_was_full_at_the_start_is_told_too() {
+        let shared = Arc::new(Shared::new(Place::Memory(Mutex::new(open::memory().unwrap()))));
+        let mut writer = Writer::new(Arc::clone(&shared), None, NEVER, true);
+        pages(&shared, 1);
+        writer.take(&call(1, 100_000));
+        writer.flush();
+        let told = Arc::new(Told::default());
+        let _ = shared.journal.set(Journal::new(vec![told.clone()]));
+        for _ in 0..2 {
+            writer.flush();
+            assert_eq!(told.0.lock().unwrap().len(), 1);
+        }
+        pages(&shared, 1_000_000);
+        writer.flush();
+        assert_eq!(told.0.lock().unwrap().last(), Some(&None));
+    }
+
     #[test]
     fn the_oldest_go_when_memory_is_full_too_and_are_counted() {
         let (mut writer, shared, told) = writer();
@@ -546,7 +575,7 @@ mod tests {
         writer.calendar = Calendar::new(limits.keep);
         look(&mut writer, 180_000, wall + 180_000);
         assert_eq!(rows(&shared), 3);
-        assert_eq!(clock.0.lock().unwrap().len(), 2);
+        assert!(writer.calendar.known(start).unwrap() < wall, "it was noted");
         look(&mut writer, 240_000, NOW + 240_000);
         assert_eq!(clock.0.lock().unwrap().last(), Some(&None), "it is back");
 
