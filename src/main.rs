@@ -216,8 +216,7 @@ fn serve(source: &Source) -> ExitCode {
         until_told(&running, &mut signals).await;
         tokio::select! {
             () = running.stop() => {}
-            // Somebody has no time for good-byes.
-            () = signals.stop() => {}
+            () = signals.impatience() => {}
         }
         Ok(())
     })
@@ -247,6 +246,22 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
+
+    /// Somebody has no time for good-byes: SIGTERM or Ctrl-C. A SIGHUP of logrotate's is none of that.
+    async fn impatience(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => reopen_log(),
+            }
+        }
+    }
+}
+
+/// As logrotate asks for it, whatever else goes on.
+fn reopen_log() {
+    tokio::task::spawn_blocking(|| telemetry::logs::logs().map(Logs::reopen));
 }
 
 /// SIGTERM lets calls finish, a second one does not, and neither does Ctrl-C: whoever sits before the
@@ -265,7 +280,7 @@ async fn until_told(running: &Running, signals: &mut Signals) {
             // What came of it is in the log.
             _ = signals.hangup.recv() => {
                 // The log first, whatever is wrong with the configuration: logrotate waits for it.
-                tokio::task::spawn_blocking(|| telemetry::logs::logs().map(Logs::reopen));
+                reopen_log();
                 let gateway = running.gateway.clone();
                 tokio::spawn(async move { gateway.reload().await });
             }
@@ -284,6 +299,7 @@ fn run_demo(
         Err(errors) => return fail(&errors),
     };
     in_runtime(&config, async |config| {
+        let mut signals = Signals::new()?;
         let mut running = demo::start(config, password).await?;
         if let Some(listen) = contact_centre {
             running.open_centre(listen).await?;
@@ -291,7 +307,10 @@ fn run_demo(
         print!("{}", running.greeting());
         running.listen_to_keyboard();
         running.report_calls(json);
-        Signals::new()?.stop().await;
+        tokio::select! {
+            () = signals.stop() => {}
+            () = running.drained() => {}
+        }
         running.stop().await;
         Ok(())
     })

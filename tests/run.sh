@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
-#   bash tests/run.sh            everything, in the order of how soon it can fail; `fuzz` only when asked for
-#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz
+#   bash tests/run.sh            everything, in the order of how soon it can fail; `fuzz` and `soak` only when asked for
+#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz soak
 #
 # `peers` wants root, for its chroot, and `faults`, for networks and a disk of its own; what a machine cannot
 # have of them is named and counted as skipped.
@@ -116,7 +116,7 @@ step_deploy() {
 }
 
 step_ops() {
-  apt_install prometheus curl
+  apt_install prometheus curl jq
   say "metrics and alerts by promtool"
   cargo build --locked
   tests/ops/run.sh target/debug/wrtc-gateway
@@ -253,6 +253,12 @@ step_faults() {
   [ ${#skips[@]} -eq 0 ] || printf '%s\n' "${skips[@]}"
   printf 'faults: %s passed, %s failed, %s skipped\n' "${passed:-0}" "${failed:-0}" "$faults_skipped"
   return "$status"
+}
+
+# An hour of agents and calls: the gateway needs no more at the end than after half of it.
+step_soak() {
+  say "a soak of ${SOAK_MINUTES:-60} minutes; under 40, growth of memory is not judged"
+  cargo run --locked --release --example load -- --soak "${SOAK_MINUTES:-60}" --markdown
 }
 
 # fuzz_one TARGET: FUZZ_SECONDS of it, from the seeds and from what earlier runs have found.

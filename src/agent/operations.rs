@@ -236,6 +236,35 @@ pub struct OperatedBy {
     pub remote: IpAddr,
 }
 
+/// What an operator did by way of a surface, with nothing left to do for the gateway but to note it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operated {
+    Trace {
+        dn: String,
+        on: bool,
+    },
+    /// The log's level: as it was given, and for how long.
+    Log {
+        level: String,
+        seconds: Option<u64>,
+    },
+    Reload,
+    Drain,
+}
+
+impl Operated {
+    /// One word of a bounded set: for the audit lines of the log, the journal and metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Operated::Trace { on: true, .. } => "trace_on",
+            Operated::Trace { on: false, .. } => "trace_off",
+            Operated::Log { .. } => "log",
+            Operated::Reload => "reload",
+            Operated::Drain => "drain",
+        }
+    }
+}
+
 /// Why an operator's order was not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OperationError {
@@ -291,4 +320,7 @@ pub trait Operations: Send + Sync + 'static {
         dn: &'a str,
         by: OperatedBy,
     ) -> Answer<'a, Result<(), OperationError>>;
+
+    /// Notes who did it.
+    fn operated(&self, did: Operated, by: OperatedBy);
 }

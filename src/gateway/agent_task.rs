@@ -87,7 +87,8 @@ impl AgentTask {
         let shared = Arc::clone(&self.shared);
         while self.signed_out.is_none() {
             let deadline = self.line.as_ref().map(|line| {
-                line.line.poll_timeout().map_or(line.sound_due, |at| at.min(line.sound_due))
+                let sound = line.cadence.due();
+                line.line.poll_timeout().map_or(sound, |at| at.min(sound))
             });
             tokio::select! {
                 () = ended.cancelled() => break,

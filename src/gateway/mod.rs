@@ -7,6 +7,7 @@
 mod agent_calls;
 mod agent_task;
 mod bindings;
+mod cadence;
 mod calls;
 mod commands;
 mod drain;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tracing::{info, warn};
@@ -36,7 +36,7 @@ pub enum CollectError {
 pub struct Collector {
     sender: Mutex<Option<SyncSender<Box<CallRecord>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    lost: AtomicU64,
+    lost: Arc<AtomicU64>,
 }
 
 impl Collector {
@@ -48,20 +48,18 @@ impl Collector {
         let output = match target {
             Target::Stdout => Output::Stdout,
             Target::File(path) => match open(&path) {
-                Ok(file) => Output::File { path, file: Some(file), told: false },
+                Ok(_) => Output::File { path, file: None, told: false },
                 Err(error) => return Err(CollectError::Open { path, error }),
             },
         };
         let (sender, receiver) = sync_channel(QUEUE);
+        let lost = Arc::<AtomicU64>::default();
+        let unwritten = Arc::clone(&lost);
         let thread = std::thread::Builder::new()
             .name("call-records".to_owned())
-            .spawn(move || write(output, &receiver))
+            .spawn(move || write(output, &receiver, &unwritten))
             .map_err(CollectError::Thread)?;
-        Ok(Self {
-            sender: Mutex::new(Some(sender)),
-            thread: Mutex::new(Some(thread)),
-            lost: AtomicU64::new(0),
-        })
+        Ok(Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), lost })
     }
 
     /// Returns when everything is written. What comes later is lost.
@@ -73,7 +71,7 @@ impl Collector {
         }
     }
 
-    /// Records that the disk was too slow for.
+    /// Records that the disk was too slow for, or had no room for.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -99,22 +97,24 @@ enum Output {
     },
 }
 
-fn write(mut output: Output, records: &Receiver<Box<CallRecord>>) {
+fn write(mut output: Output, records: &Receiver<Box<CallRecord>>, lost: &AtomicU64) {
     while let Ok(record) = records.recv() {
         // Texts and numbers: nothing that JSON cannot say.
         let mut line = serde_json::to_vec(&*record).unwrap_or_default();
         line.push(b'\n');
-        output.write(&line);
+        if output.write(&line).is_err() {
+            lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Output {
-    fn write(&mut self, line: &[u8]) {
+    /// A fault is told in the log, once.
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let (path, file, told) = match self {
             Output::Stdout => {
                 let mut stdout = io::stdout().lock();
-                let _ = stdout.write_all(line).and_then(|()| stdout.flush());
-                return;
+                return stdout.write_all(line).and_then(|()| stdout.flush());
             }
             Output::File { path, file, told } => (path, file, told),
         };
@@ -124,9 +124,9 @@ impl Output {
         }
         let written = match file {
             Some(file) => file.write_all(line),
-            None => open(path).and_then(|opened| file.insert(opened).write_all(line)),
+            None => open_whole(path).and_then(|opened| file.insert(opened).write_all(line)),
         };
-        match written {
+        match &written {
             Ok(()) if std::mem::take(told) => {
                 info!(file = %path.display(), "call records can be written again");
             }
@@ -139,13 +139,18 @@ impl Output {
                 }
             }
         }
+        written
     }
 }
 
 fn open(path: &Path) -> io::Result<File> {
     // Who spoke with whom is nobody else's business.
-    let mut file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
-    // A full disk has taken a part of the last line; the next is not to be lost with it.
+    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+}
+
+/// A full disk may have taken a part of the last line: the next one is not to be lost with it.
+fn open_whole(path: &Path) -> io::Result<File> {
+    let mut file = open(path)?;
     if is_torn(&file, path) {
         file.write_all(b"\n")?;
     }

@@ -66,6 +66,8 @@ pub enum What {
 
     // A call.
     CallStarted {
+        /// The client's own id in the raw-SDP dialect.
+        agent_id: Option<String>,
         peer: String,
         incoming: bool,
         call_uuid: Option<String>,
@@ -147,8 +149,10 @@ pub enum What {
     },
     /// An operator did something.
     Operated {
-        /// A word of a bounded set: `hangup`, `sign_out`, `trace`, `log`, `reload`, `drain`.
+        /// A word of a bounded set: `hangup`, `sign_out`, and those of [`crate::agent::Operated::word`].
         act: &'static str,
+        /// What it was set to, where that is not plain.
+        detail: Option<String>,
         /// The name of the token.
         by: String,
         remote: IpAddr,

@@ -52,6 +52,8 @@ const MIGRATIONS: &[&str] = &[
          PRIMARY KEY (sip_call_id, id)
      ) STRICT, WITHOUT ROWID;
      CREATE INDEX sip_ids_id ON sip_ids (id);",
+    "ALTER TABLE calls ADD COLUMN agent_id TEXT;
+     CREATE INDEX calls_agent_id ON calls (agent_id, started) WHERE agent_id IS NOT NULL;",
     // When somebody last knew the time, in Unix milliseconds.
     "CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 0), known INTEGER NOT NULL) STRICT;",
 ];

@@ -258,6 +258,35 @@ mod tests {
         assert!(!has_failed(&record(Some(1), "network", 408)), "it was answered");
     }
 
+    /// Whoever finds the SIP server away or the gateway leaving tries again and again, and guesses nothing.
+    #[test]
+    fn only_what_may_be_a_guess_is_an_alert() {
+        use crate::agent::SignInError::*;
+        let remote = [192, 0, 2, 1].into();
+        let text = || String::from("x");
+        let is_alert = |error: &crate::agent::SignInError| {
+            let watch = Watch::new(Duration::from_secs(3));
+            let journal = Journal::new(vec![watch.clone()]);
+            for _ in 0..30 {
+                let (fault, detail) = (error.label(), error.to_string());
+                journal.note(About::default(), What::SignInRefused { remote, fault, detail });
+            }
+            assert_eq!(watch.totals().sign_ins_refused, 30, "{error}");
+            let ports = Look { free_ports: 100, ports: 100, ..Look::default() };
+            watch.look(&ports, 0, Share::default());
+            watch.alerts().iter().any(|alert| alert.kind == "sign_in")
+        };
+        let wait = TooManyTries { retry_after_seconds: 1 };
+        for guess in [Refused(text()), Token, Forbidden(text()), UnknownDn(text()), wait] {
+            assert!(is_alert(&guess), "{guess}");
+        }
+        let leaving = Draining { retry_after_seconds: 5 };
+        let others = [BadId(text()), IdInUse, leaving, Busy("full"), Unavailable(text()), NoAnswer];
+        for other in others {
+            assert!(!is_alert(&other), "{other}");
+        }
+    }
+
     #[test]
     fn counts_what_it_is_told() {
         let watch = Watch::new(Duration::from_secs(3));
@@ -272,7 +301,12 @@ mod tests {
         let refused =
             What::SignInRefused { remote, fault: "credentials_refused", detail: "401".into() };
         journal.note(dn, refused);
-        let started = What::CallStarted { peer: "1003".into(), incoming: false, call_uuid: None };
+        let started = What::CallStarted {
+            agent_id: None,
+            peer: "1003".into(),
+            incoming: false,
+            call_uuid: None,
+        };
         journal.note(call.clone(), started);
         watch.call_answered(Duration::from_millis(700));
         journal.note(call, What::CallEnded(Box::new(record(None, "network", 408))));

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use wrtc_gateway::agent::{
     AgentStatus, Alert, Answer, CallStatus, DnRegistration, HistoryItem, LiveQuality, NotReady,
-    OperatedBy, OperationError, Operations, RegistrationBrief, RegistrationTotals, SeriesPoint,
-    SipServerStatus, Totals,
+    Operated, OperatedBy, OperationError, Operations, RegistrationBrief, RegistrationTotals,
+    SeriesPoint, SipServerStatus, Totals,
 };
 
 /// What it shows. A test changes it.
@@ -119,6 +119,10 @@ impl Operations for FakeOperations {
                 Ok(())
             })
         })
+    }
+
+    fn operated(&self, did: Operated, by: OperatedBy) {
+        self.change(|shown| shown.orders.push(format!("{did:?} {}", by.name)));
     }
 }
 

@@ -58,8 +58,8 @@ export class CallView {
       h("div", { class: "head" }, h("h2", { id: "t-quality" }, "Sound over time"), legend),
       h("h3", {}, "MOS"), h("div", { class: "slot" }, this.#mos.node), h("h3", {}, "Loss, percent"), h("div", { class: "slot" }, this.#loss.node));
     this.#streamsPanel.append(h("div", { class: "head" }, h("h2", { id: "t-legs" }, "Streams")),
-      h("table", { class: "legs" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Stream"), ...["Packets", "Loss", "Jitter", "MOS", "Worst"].map((name) =>
-        h("th", { scope: "col", class: "right" }, name)))), this.#legs));
+      h("div", { class: "of-legs" }, h("table", { class: "legs" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Stream"),
+        ...["Packets", "Loss", "Jitter", "MOS", "Worst"].map((name) => h("th", { scope: "col", class: "right" }, name)))), this.#legs)));
     const facts = h("section", { class: "panel", "aria-labelledby": "t-facts" }, h("div", { class: "head" }, h("h2", { id: "t-facts" }, "Call")), this.#facts);
     root.replaceChildren(
       h("div", { class: "title" }, h("a", { class: "back", href: "#/", "aria-label": "Back" }, "←"), this.#title, this.#badge,
@@ -171,7 +171,7 @@ export class CallView {
           cell(stream.packets > 0 ? millis(stream.jitterMs) : millis(now?.jitterMs ?? null), "none"),
           cell(mosText(mos), gradeMos(mos)), cell(mosText(stream.worstMos), gradeMos(stream.worstMos))));
       }
-      rows.push(h("tr", { class: "rtt" }, h("th", { scope: "row" }, `${name}: there and back`), h("td", { colspan: "5", class: "right", "data-grade": gradeRtt(rtt) }, millis(rtt))));
+      rows.push(h("tr", { class: "rtt" }, h("th", { scope: "row", colspan: "4" }, `${name}: there and back`), h("td", { colspan: "2", class: "right", "data-grade": gradeRtt(rtt) }, millis(rtt))));
     }
     this.#legs.replaceChildren(...rows);
   }

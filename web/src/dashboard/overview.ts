@@ -236,7 +236,7 @@ function totals(all: Readonly<Record<string, unknown>>, version: string): void {
     if (value !== null) rows.push(row(words, count(value)));
   }
   const [free, ports] = [number("free_ports"), number("ports")];
-  if (free !== null && ports !== null) rows.push(row("RTP ports free", `${count(free)} of ${count(ports)}`));
+  if (free !== null && ports !== null) rows.push(row("pairs of RTP ports free", `${count(free)} of ${count(ports)}`));
   const started = moment(all["started"]);
   const named = (name: string, value: string) => h("div", { class: "named" }, h("dt", {}, name), h("dd", {}, value));
   if (started !== null) rows.push(named("since", dateTime(started)));
