@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wrtc_gateway::config::{Config, ConfigErrors, OperatorToken, Role, Sources, is_operator_name};
-use wrtc_gateway::gateway::{Life, Running};
+use wrtc_gateway::gateway::{Life, Running, files};
 use wrtc_gateway::secret::Secret;
 use wrtc_gateway::telemetry::logs::Logs;
 use wrtc_gateway::{demo, doctor, gateway, telemetry};
@@ -148,15 +148,17 @@ fn token(role: &str, name: Option<&str>) -> ExitCode {
 }
 
 fn check(source: &Source) -> ExitCode {
-    match source.load() {
-        Ok(_) => {
-            let name =
-                source.config.as_deref().map_or("the configuration".into(), Path::to_string_lossy);
-            println!("{name} is fine");
-            ExitCode::SUCCESS
-        }
-        Err(errors) => fail(&errors),
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(errors) => return fail(&errors),
+    };
+    let faults = files::faults(&config);
+    if !faults.is_empty() {
+        return fail(&faults.join("\n"));
     }
+    let name = source.config.as_deref().map_or("the configuration".into(), Path::to_string_lossy);
+    println!("{name} is fine");
+    ExitCode::SUCCESS
 }
 
 fn healthcheck(source: &Source, ready: bool) -> ExitCode {
@@ -214,9 +216,15 @@ fn serve(source: &Source) -> ExitCode {
             println!("certificate, self-signed, SHA-256 {}", certificate.fingerprint_text());
         }
         until_told(&running, &mut signals).await;
+        let calls = running.gateway.calls();
+        if calls > 0 {
+            tracing::warn!(calls, "stopping; these are cut off");
+        } else {
+            tracing::info!("stopping");
+        }
         tokio::select! {
-            () = running.stop() => {}
-            () = signals.impatience() => {}
+            () = running.stop() => tracing::info!("stopped"),
+            () = signals.impatience() => tracing::warn!("stopped before every good-bye was said"),
         }
         Ok(())
     })

@@ -23,6 +23,15 @@ pub enum Target {
     File(PathBuf),
 }
 
+impl Target {
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Target::Stdout => None,
+            Target::File(path) => Some(path),
+        }
+    }
+}
+
 /// Why the lines cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {

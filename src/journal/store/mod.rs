@@ -47,7 +47,7 @@ const MEMORY: u64 = 32_000_000;
 pub enum StoreError {
     #[error("journal.store = \"{}\": {error}; its directory has to be there and writable", path.display())]
     File { path: PathBuf, error: io::Error },
-    #[error("journal.store = \"{}\": it is another program's database; name a file of its own", path.display())]
+    #[error("journal.store = \"{}\": it is not a database of this gateway's; name a file of its own", path.display())]
     Foreign { path: PathBuf },
     #[error(
         "journal.store = \"{}\": it has version {version}, and this gateway knows {known}; \

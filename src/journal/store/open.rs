@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -90,11 +91,23 @@ pub(super) fn fault(error: &rusqlite::Error) -> Fault {
 pub(super) fn file(path: &Path) -> Result<(Connection, Option<PathBuf>), StoreError> {
     match open_file(path) {
         Err(StoreError::Sql(error)) if fault(&error) == Fault::Damaged => {
+            if !was_a_database(path) {
+                return Err(StoreError::Foreign { path: path.to_owned() });
+            }
             let aside = put_aside(path)?;
             Ok((open_file(path)?, Some(aside)))
         }
         other => Ok((other?, None)),
     }
+}
+
+/// By its first bytes, which are zeros where a power cut took them. A file of another kind is somebody
+/// else's, named by mistake: it is not touched.
+fn was_a_database(path: &Path) -> bool {
+    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+    let mut head = [0; MAGIC.len()];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && (head == *MAGIC || head == [0; MAGIC.len()])
 }
 
 fn open_file(path: &Path) -> Result<Connection, StoreError> {
