@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use wrtc_gateway::lab::{CallOut, Lab, LabConfig};
+use wrtc_gateway::lab::{CallOut, Challenge, Lab, LabConfig};
 use wrtc_gateway::secret::Secret;
 
 use crate::served::{Served, settings};
@@ -36,11 +36,22 @@ pub struct Town {
 
 impl Town {
     pub async fn start(more: &[&str]) -> Self {
+        Self::with_lab(Challenge::Md5, more).await
+    }
+
+    /// More DNs than the lab has nonces: it knows them by their address.
+    pub async fn without_passwords(more: &[&str]) -> Self {
+        Self::with_lab(Challenge::None, more).await
+    }
+
+    async fn with_lab(challenge: Challenge, more: &[&str]) -> Self {
         let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
         let lab = LabConfig {
             first_dn: 5001,
             last_dn: FIRST + 20_000,
+            challenge,
+            challenge_calls: challenge != Challenge::None,
             ..LabConfig::new(Secret::new(PASSWORD))
         };
         let lab = Lab::start(lab).await.unwrap();
