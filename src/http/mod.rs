@@ -38,4 +38,5 @@ mod tokens;
 pub use app::Surroundings;
 pub use control::Control;
 pub use metrics::{MetricsServer, Scrape};
+pub(crate) use server::certificate_fault;
 pub use server::{BindError, Server};

@@ -150,6 +150,15 @@ impl From<CertificateError> for BindError {
     }
 }
 
+/// What is wrong with the certificate's files, if they are to be there.
+pub(crate) fn certificate_fault(config: &config::Http) -> Option<BindError> {
+    let files = config.tls.as_ref()?;
+    if config.guard.self_signed && !files.cert.exists() {
+        return None;
+    }
+    tls::look_at(files).err().map(BindError::from)
+}
+
 fn served(config: &config::Http) -> Result<Option<Served>, CertificateError> {
     // See conn.rs for why there is no h2.
     const PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
