@@ -243,7 +243,13 @@ pub async fn closed(stream: &mut TcpStream) -> Duration {
     start.elapsed()
 }
 
-/// How many; `name` in the environment says otherwise.
+/// How many; `name` in the environment says otherwise, and the system may have room for fewer.
 pub fn count(name: &str, default: u32) -> u32 {
-    std::env::var(name).ok().and_then(|count| count.parse().ok()).unwrap_or(default)
+    let wanted = std::env::var(name).ok().and_then(|count| count.parse().ok()).unwrap_or(default);
+    let (_, descriptors) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let room = u32::try_from(descriptors.saturating_sub(300) / 2).unwrap_or(u32::MAX);
+    if room < wanted {
+        println!("{room} instead of {wanted}: this process may open {descriptors} files");
+    }
+    wanted.min(room)
 }
