@@ -2,9 +2,10 @@
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
 #   bash tests/run.sh            everything, in the order of how soon it can fail; `soak` only when asked for
-#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers bench ops rust fuzz soak
+#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz soak
 #
-# `peers` wants root, for its chroot; what a machine cannot have of it is named and counted as skipped.
+# `peers` wants root, for its chroot, and `faults`, for networks and a disk of its own; what a machine cannot
+# have of them is named and counted as skipped.
 # Root installs packages; anybody else is told which are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -119,7 +120,7 @@ step_deploy() {
 }
 
 step_ops() {
-  apt_install prometheus curl
+  apt_install prometheus curl jq
   say "metrics and alerts by promtool"
   cargo build --locked
   tests/ops/run.sh target/debug/wrtc-gateway
@@ -205,6 +206,64 @@ step_soak() {
   cargo run --locked --release --example load -- --soak "${SOAK_MINUTES:-60}" --markdown
 }
 
+# Faults that this machine cannot have: their tests are left out, said so and counted.
+skip_fault() {
+  local filter=$1 why=$2 count
+  count=$(cargo nextest list --locked --test faults --run-ignored only --message-format oneline \
+    -E "test(/^$filter/)" 2>/dev/null | wc -l)
+  faults_skipped=$((faults_skipped + count))
+  skips+=("SKIPPED: $filter ($count tests): $why")
+}
+
+# A namespace with a wire out of it, as tests/faults/net.rs makes it.
+can_have_namespaces() {
+  ip netns add wrtc-probe || return 1
+  local status=0
+  ip link add name wrtc-probe0 type veth peer name wrtc-probe0 netns wrtc-probe || status=1
+  ip netns del wrtc-probe
+  return "$status"
+}
+
+can_mount() {
+  local dir
+  dir=$(mktemp -d) && mount -t tmpfs -o size=64k wrtc-probe "$dir" && umount "$dir" && rmdir "$dir"
+}
+
+step_faults() {
+  cargo_tool nextest 0.9.143
+  say "faults of networks, disks and clocks"
+  local filters=() skips=() why status=0 summary passed failed
+  faults_skipped=0
+  cargo nextest run --locked --test faults --no-run
+  if ! why=$( (apt_install iproute2) 2>&1) || ! why=$(can_have_namespaces 2>&1); then
+    skip_fault network_cut:: "no network namespaces: ${why##*$'\n'}"
+  else
+    filters+=('test(/^network_cut::/)')
+  fi
+  if ! why=$(can_mount 2>&1); then
+    skip_fault disk_full:: "no tmpfs: ${why##*$'\n'}"
+  else
+    filters+=('test(/^disk_full::/)')
+  fi
+  if ! why=$( (apt_install faketime) 2>&1); then
+    skip_fault clock_step:: "${why##*$'\n'}"
+  else
+    filters+=('test(/^clock_step::/)')
+  fi
+  passed=0 failed=0
+  if [ ${#filters[@]} -gt 0 ]; then
+    summary=$(mktemp)
+    cargo nextest run --locked --test faults --run-ignored only --success-output final \
+      -E "$(printf '%s or ' "${filters[@]}")none()" 2>&1 | tee "$summary" || status=$?
+    passed=$(sed -nE 's/.*Summary .* ([0-9]+) passed.*/\1/p' "$summary" | tail -1)
+    failed=$(sed -nE 's/.*Summary .* ([0-9]+) failed.*/\1/p' "$summary" | tail -1)
+    rm -f "$summary"
+  fi
+  [ ${#skips[@]} -eq 0 ] || printf '%s\n' "${skips[@]}"
+  printf 'faults: %s passed, %s failed, %s skipped\n' "${passed:-0}" "${failed:-0}" "$faults_skipped"
+  return "$status"
+}
+
 # fuzz_one TARGET: FUZZ_SECONDS of it, from the seeds and from what earlier runs have found.
 fuzz_one() {
   local name=$1 status=0 corpus=fuzz/corpus/$1 artifacts=fuzz/artifacts/$1 log=fuzz/artifacts/$1.log
@@ -251,7 +310,7 @@ step_fuzz() {
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export PATH="$PWD/target/cargo/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers bench ops rust fuzz
+[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers faults bench ops rust fuzz
 
 # How long each step took, told at the end whatever the end is.
 took=$(mktemp -d)

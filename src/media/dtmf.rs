@@ -18,6 +18,9 @@ const STEP: Duration = Duration::from_millis(20);
 const LAST_SENT: u8 = 3;
 /// -10 dBm0, within what RFC 4733 2.3.3 expects of a keypad.
 const VOLUME: u8 = 10;
+/// A packet of an event that began this long before the last one is late, in RTP units: 10 s at 48 kHz, a
+/// minute at 8. What is further back is a clock that has jumped.
+const MAX_LATE: u32 = 480_000;
 /// Digits waiting to be sent: twice the longest account number anybody keys.
 const QUEUE: usize = 64;
 
@@ -65,32 +68,44 @@ impl Event {
 /// Hears each digit once, though its packets come many times, late or not to the end.
 #[derive(Debug, Default)]
 pub struct Listener {
-    /// Timestamp and last state of the event that goes on, and whether it was reported.
-    current: Option<(u32, Event, bool)>,
+    current: Option<Heard>,
+}
+
+/// The event that goes on, or was the last.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    ssrc: u32,
+    since: u32,
+    event: Event,
+    reported: bool,
 }
 
 impl Listener {
     /// Takes a packet; returns a digit that is finished with it.
-    pub fn hear(&mut self, timestamp: u32, event: Event) -> Option<(char, Duration)> {
-        let before = self.current;
-        if let Some((since, last, reported)) = before {
-            if since == timestamp {
-                let reported_now = !reported && event.end;
-                let duration = last.duration.max(event.duration);
-                self.current = Some((since, Event { duration, ..event }, reported || event.end));
-                return if reported_now { finished(Event { duration, ..event }) } else { None };
+    pub fn hear(&mut self, ssrc: u32, timestamp: u32, event: Event) -> Option<(char, Duration)> {
+        // Another source counts its time from anywhere: nothing of it is late.
+        if let Some(last) = self.current.as_mut().filter(|last| last.ssrc == ssrc) {
+            if last.since == timestamp {
+                let reported = last.reported;
+                last.reported |= event.end;
+                let duration = last.event.duration.max(event.duration);
+                last.event = Event { duration, ..event };
+                return if event.end && !reported { finished(last.event) } else { None };
             }
-            if (timestamp.wrapping_sub(since) as i32) < 0 && reported {
-                // A packet of an older event, late.
+            if last.reported && (1..MAX_LATE).contains(&last.since.wrapping_sub(timestamp)) {
+                // A packet of an older event.
                 return None;
             }
         }
-        self.current = Some((timestamp, event, event.end));
-        match before {
-            // The end of the one before was lost, all three times.
-            Some((_, last, false)) => finished(last),
-            _ if event.end => finished(event),
-            _ => None,
+        // The end of the one before was lost, all three times: it is told first, and this one with the
+        // next of its packets.
+        let unfinished = self.current.filter(|last| !last.reported);
+        let reported = event.end && unfinished.is_none();
+        self.current = Some(Heard { ssrc, since: timestamp, event, reported });
+        match unfinished {
+            Some(last) => finished(last.event),
+            None if event.end => finished(event),
+            None => None,
         }
     }
 }
@@ -223,6 +238,8 @@ impl Keypad {
 mod tests {
     use super::*;
 
+    const SSRC: u32 = 1;
+
     fn event(code: u8, end: bool, duration: u16) -> Event {
         Event { code, end, volume: 10, duration }
     }
@@ -241,22 +258,67 @@ mod tests {
     #[test]
     fn a_digit_is_heard_once() {
         let mut ear = Listener::default();
-        assert_eq!(ear.hear(1000, event(5, false, 160)), None);
-        assert_eq!(ear.hear(1000, event(5, false, 320)), None);
-        assert_eq!(ear.hear(1000, event(5, true, 800)), Some(('5', Duration::from_millis(100))));
-        assert_eq!(ear.hear(1000, event(5, true, 800)), None);
-        assert_eq!(ear.hear(1000, event(5, true, 800)), None);
+        assert_eq!(ear.hear(SSRC, 1000, event(5, false, 160)), None);
+        assert_eq!(ear.hear(SSRC, 1000, event(5, false, 320)), None);
+        assert_eq!(
+            ear.hear(SSRC, 1000, event(5, true, 800)),
+            Some(('5', Duration::from_millis(100)))
+        );
+        assert_eq!(ear.hear(SSRC, 1000, event(5, true, 800)), None);
+        assert_eq!(ear.hear(SSRC, 1000, event(5, true, 800)), None);
         // The same key again.
-        assert_eq!(ear.hear(3000, event(5, true, 400)), Some(('5', Duration::from_millis(50))));
-        assert_eq!(ear.hear(1000, event(5, true, 800)), None, "late");
+        assert_eq!(
+            ear.hear(SSRC, 3000, event(5, true, 400)),
+            Some(('5', Duration::from_millis(50)))
+        );
+        assert_eq!(ear.hear(SSRC, 1000, event(5, true, 800)), None, "late");
     }
 
     #[test]
     fn a_digit_whose_end_is_lost_is_heard_with_the_next() {
         let mut ear = Listener::default();
-        assert_eq!(ear.hear(1000, event(1, false, 640)), None);
-        assert_eq!(ear.hear(3000, event(2, false, 160)), Some(('1', Duration::from_millis(80))));
-        assert_eq!(ear.hear(3000, event(2, true, 800)).map(|d| d.0), Some('2'));
+        assert_eq!(ear.hear(SSRC, 1000, event(1, false, 640)), None);
+        assert_eq!(
+            ear.hear(SSRC, 3000, event(2, false, 160)),
+            Some(('1', Duration::from_millis(80)))
+        );
+        assert_eq!(ear.hear(SSRC, 3000, event(2, true, 800)).map(|d| d.0), Some('2'));
+    }
+
+    #[test]
+    fn a_digit_is_as_long_as_the_longest_of_its_packets() {
+        let mut ear = Listener::default();
+        for duration in [160, 640, 480] {
+            assert_eq!(ear.hear(SSRC, 1000, event(1, false, duration)), None);
+        }
+        assert_eq!(
+            ear.hear(SSRC, 3000, event(2, false, 160)),
+            Some(('1', Duration::from_millis(80)))
+        );
+    }
+
+    /// Three packets of the end are sent, and each of them may be the first that comes of its digit.
+    #[test]
+    fn a_digit_of_which_only_the_end_comes_is_heard_after_one_without_an_end() {
+        let mut ear = Listener::default();
+        assert_eq!(ear.hear(SSRC, 1000, event(1, false, 640)), None);
+        let heard = [(); 3].map(|()| ear.hear(SSRC, 3000, event(2, true, 800)).map(|d| d.0));
+        assert_eq!(heard, [Some('1'), Some('2'), None]);
+    }
+
+    /// The far end is exchanged, the page is loaded anew, a clock is set: what comes then is not late.
+    #[test]
+    fn digits_of_another_source_are_heard_wherever_its_time_begins() {
+        let mut ear = Listener::default();
+        let mut heard = String::new();
+        for (ssrc, timestamp) in
+            [(1, 0x8000_0000), (2, 0x7FFF_F000), (3, 0), (3, 0xC000_0000), (3, 0xC000_1000)]
+        {
+            for end in [false, true, true, true] {
+                heard.extend(ear.hear(ssrc, timestamp, event(7, end, 800)).map(|digit| digit.0));
+            }
+        }
+        assert_eq!(heard, "77777");
     }
 
     #[test]
@@ -274,7 +336,7 @@ mod tests {
                     timestamp = units(now - start, CLOCK);
                 }
                 sent += 1;
-                if let Some((digit, duration)) = ear.hear(timestamp, due.event) {
+                if let Some((digit, duration)) = ear.hear(SSRC, timestamp, due.event) {
                     assert_eq!(duration, TONE);
                     heard.push(digit);
                 }

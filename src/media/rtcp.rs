@@ -114,11 +114,18 @@ pub struct Echo {
     pub delay: u32,
 }
 
+/// A sender report, as far as it is echoed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SenderReport {
+    pub ssrc: u32,
+    /// The middle of its NTP timestamp.
+    pub time: u32,
+}
+
 /// What a compound packet told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// The middle of a sender report's NTP timestamp.
-    pub sender_report: Option<u32>,
+    pub sender_report: Option<SenderReport>,
     /// What it says of our stream.
     pub block: Option<Block>,
     pub rtt: Option<Duration>,
@@ -137,20 +144,28 @@ pub struct Block {
     pub jitter: u32,
 }
 
+/// The two streams that a compound packet may be about.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends {
+    pub ours: u32,
+    /// As long as it is not known, any is taken for it.
+    pub theirs: Option<u32>,
+}
+
 /// Reads a compound packet, or one without a report before it (RFC 5506); `None` when it is malformed from
 /// the start. Behind what can be read anything may stand: what is cut off, what we do not know.
-pub fn read(ntp: u64, ours: u32, data: &[u8]) -> Option<Heard> {
+pub fn read(ntp: u64, ends: Ends, data: &[u8]) -> Option<Heard> {
     let mut heard = Heard::default();
-    let mut rest = read_one(ntp, ours, data, &mut heard)?;
+    let mut rest = read_one(ntp, ends, data, &mut heard)?;
     for _ in 1..MAX_PACKETS {
-        let Some(after) = read_one(ntp, ours, rest, &mut heard) else { break };
+        let Some(after) = read_one(ntp, ends, rest, &mut heard) else { break };
         rest = after;
     }
     Some(heard)
 }
 
 /// Reads one packet of a compound; what stands behind it.
-fn read_one<'a>(ntp: u64, ours: u32, data: &'a [u8], heard: &mut Heard) -> Option<&'a [u8]> {
+fn read_one<'a>(ntp: u64, ends: Ends, data: &'a [u8], heard: &mut Heard) -> Option<&'a [u8]> {
     let [flags, kind, l0, l1] = *data.first_chunk::<4>()?;
     if flags >> 6 != 2 {
         return None;
@@ -160,14 +175,18 @@ fn read_one<'a>(ntp: u64, ours: u32, data: &'a [u8], heard: &mut Heard) -> Optio
     let blocks = match kind {
         SENDER_REPORT => {
             let blocks = packet.get(28..)?;
-            heard.sender_report = Some(word(packet, 8)? << 16 | word(packet, 12)? >> 16);
+            let ssrc = word(packet, 4)?;
+            let time = word(packet, 8)? << 16 | word(packet, 12)? >> 16;
+            if ends.theirs.is_none_or(|theirs| theirs == ssrc) {
+                heard.sender_report = Some(SenderReport { ssrc, time });
+            }
             blocks
         }
         RECEIVER_REPORT => packet.get(8..)?,
         _ => return Some(rest),
     };
     for block in blocks.chunks_exact(24).take(usize::from(flags & 0x1F)) {
-        if word(block, 0)? == ours {
+        if word(block, 0)? == ends.ours {
             // A 24-bit signed number: duplicates make it negative.
             let lost = (word(block, 4)? << 8) as i32 >> 8;
             heard.block = Some(Block {
@@ -194,12 +213,19 @@ fn round_trip(ntp: u64, last: u32, delay: u32) -> Option<Duration> {
     (rtt <= MAX_RTT).then_some(rtt)
 }
 
-/// The echo of a sender report that came at `at`.
-pub fn echo(now: Instant, report: Option<(u32, Instant)>) -> Echo {
-    report.map_or(Echo::default(), |(last, at)| {
+/// The report block of a stream with the echo of its sender's last report. One of another source, as of a
+/// far end that was exchanged since, is none of its business: it would measure the difference of two clocks.
+pub fn block(
+    now: Instant,
+    report: Option<Report>,
+    last: Option<(SenderReport, Instant)>,
+) -> Option<(Report, Echo)> {
+    let report = report?;
+    let echo = last.filter(|(last, _)| last.ssrc == report.ssrc).map(|(last, at)| {
         let delay = now.saturating_duration_since(at).as_nanos() * 65_536 / 1_000_000_000;
-        Echo { last, delay: u32::try_from(delay).unwrap_or(u32::MAX) }
-    })
+        Echo { last: last.time, delay: u32::try_from(delay).unwrap_or(u32::MAX) }
+    });
+    Some((report, echo.unwrap_or_default()))
 }
 
 fn word(data: &[u8], at: usize) -> Option<u32> {
@@ -210,6 +236,8 @@ fn word(data: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const US: Ends = Ends { ours: 7, theirs: None };
 
     fn clock() -> (Instant, Clock) {
         let now = Instant::now();
@@ -230,24 +258,70 @@ mod tests {
     }
 
     #[test]
+    fn a_round_trip_that_cannot_be_is_none() {
+        let now = 0xB710_8000_u64 << 16;
+        let ago = |units: i64| (0xB710_8000 - units) as u32;
+        assert_eq!(round_trip(now, 0, 0), None, "no report of ours has come");
+        assert_eq!(round_trip(now, ago(0), 60), Some(Duration::ZERO), "a hair before it left");
+        assert_eq!(round_trip(now, ago(0), 65_536), None);
+        assert_eq!(round_trip(now, ago(10 * 65_536), 0), Some(MAX_RTT));
+        assert_eq!(round_trip(now, ago(10 * 65_536 + 1), 0), None);
+    }
+
+    /// Repeated packets make the number of lost ones negative (RFC 3550 A.3).
+    #[test]
+    fn more_than_was_sent_is_no_loss() {
+        let (now, clock) = clock();
+        let report = Report { ssrc: 7, fraction_lost: 0, lost: -2, highest: 9, jitter: 0 };
+        let block = Some((report, Echo::default()));
+        let data = write(clock.ntp(now), 9, "x", None, block, Last::No);
+        assert_eq!(read(clock.ntp(now), US, &data).unwrap().block.unwrap().lost, 0);
+    }
+
+    #[test]
     fn two_ends_measure_each_other() {
         let (start, clock) = clock();
         let sent = Sent { timestamp: 1, packets: 2, octets: 3 };
         let there = write(clock.ntp(start), 7, "them", Some(sent), None, Last::No);
-        let heard = read(clock.ntp(start), 9, &there).unwrap();
+        let them = Ends { ours: 9, theirs: Some(7) };
+        let heard = read(clock.ntp(start), them, &there).unwrap();
         let arrived = start + Duration::from_millis(30);
         let left = start + Duration::from_millis(80);
         let report = Report { ssrc: 7, fraction_lost: 1, lost: 5, highest: 100, jitter: 3 };
-        let echo = echo(left, heard.sender_report.map(|last| (last, arrived)));
-        let back = write(clock.ntp(left), 9, "cname", None, Some((report, echo)), Last::Yes);
+        let block = block(left, Some(report), heard.sender_report.map(|last| (last, arrived)));
+        let back = write(clock.ntp(left), 9, "cname", None, block, Last::Yes);
         assert_eq!(back.len() % 4, 0);
-        let heard = read(clock.ntp(left + Duration::from_millis(30)), 7, &back).unwrap();
+        let heard = read(clock.ntp(left + Duration::from_millis(30)), US, &back).unwrap();
         assert_eq!(heard.block, Some(Block { lost: 5, fraction_lost: 1, highest: 100, jitter: 3 }));
         let rtt = heard.rtt.unwrap().as_micros();
         assert!((59_900..60_100).contains(&rtt), "{rtt}");
         // rtc-rtcp, which is somebody else's, reads the same.
         let packets = rtc_rtcp::packet::unmarshal(&mut back.as_slice()).unwrap();
         assert_eq!(packets.len(), 3);
+    }
+
+    /// A browser with video reports of both its streams in one datagram, and a far end may be exchanged.
+    #[test]
+    fn a_report_is_echoed_to_nobody_but_its_source() {
+        let (start, clock) = clock();
+        let sent = Sent { timestamp: 1, packets: 2, octets: 3 };
+        let of = |ssrc, at: Instant| write(clock.ntp(at), ssrc, "them", Some(sent), None, Last::No);
+        let [earlier, later] = [1, 2].map(|n| start + Duration::from_secs(n));
+        let both = [of(20, earlier), of(30, later)].concat();
+        let report = |ssrc| Report { ssrc, fraction_lost: 0, lost: 0, highest: 1, jitter: 0 };
+        for (theirs, sent) in [(20, earlier), (30, later)] {
+            let ends = Ends { theirs: Some(theirs), ..US };
+            let last = read(clock.ntp(later), ends, &both).unwrap().sender_report;
+            assert_eq!(last, Some(SenderReport { ssrc: theirs, time: middle(clock.ntp(sent)) }));
+            let last = last.map(|last| (last, later));
+            let echo = |ssrc| block(later, Some(report(ssrc)), last).unwrap().1;
+            assert_eq!(echo(theirs), Echo { last: middle(clock.ntp(sent)), delay: 0 });
+            assert_eq!(echo(40), Echo::default(), "the far end that came after it");
+        }
+        let early = read(clock.ntp(later), US, &both).unwrap().sender_report;
+        assert!(early.is_some(), "before the first packet of its stream");
+        let stranger = Ends { theirs: Some(40), ..US };
+        assert_eq!(read(clock.ntp(later), stranger, &both).unwrap().sender_report, None);
     }
 
     /// Browsers and video phones send feedback (RFC 4585, RFC 5104, REMB, TWCC), alone or behind a report.
@@ -262,16 +336,16 @@ mod tests {
             &[0x8F, 205, 0, 4, 0, 0, 0, 1, 0, 0, 0, 7, 0, 1, 0, 1, 0, 0, 0, 0],
         ];
         for packet in feedback {
-            assert_eq!(read(clock.ntp(now), 7, packet), Some(Heard::default()));
+            assert_eq!(read(clock.ntp(now), US, packet), Some(Heard::default()));
         }
         let report = Report { ssrc: 7, fraction_lost: 0, lost: 2, highest: 9, jitter: 1 };
         let echo = Echo::default();
         let mut whole = feedback.concat();
         whole.extend(write(clock.ntp(now), 9, "x", None, Some((report, echo)), Last::No));
         whole.extend([0x80, 210, 0]);
-        let heard = read(clock.ntp(now), 7, &whole).unwrap();
+        let heard = read(clock.ntp(now), US, &whole).unwrap();
         assert_eq!(heard.block, Some(Block { lost: 2, fraction_lost: 0, highest: 9, jitter: 1 }));
-        assert_eq!(read(clock.ntp(now), 7, &[0x80, 201, 0, 9]), None);
+        assert_eq!(read(clock.ntp(now), US, &[0x80, 201, 0, 9]), None);
     }
 
     proptest! {
@@ -281,7 +355,7 @@ mod tests {
                 *a = 0x80 | *a & 0x3F;
                 *b = 200 + kind % 8;
             }
-            let _ = read(1 << 40, 1, &data);
+            let _ = read(1 << 40, US, &data);
         }
     }
 }

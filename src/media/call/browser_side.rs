@@ -6,7 +6,7 @@ use super::{Call, Sink, USUAL};
 use crate::media::ice::{Check, Outcome};
 use crate::media::path::Path;
 use crate::media::relay::PACKET;
-use crate::media::rtcp;
+use crate::media::rtcp::{self, Ends};
 use crate::media::rtp::{Class, HEADER, Packet};
 use crate::media::srtp::{OVERHEAD, Refused};
 use crate::media::types::MediaEvent;
@@ -149,7 +149,8 @@ impl Call {
 
     fn browser_rtcp(&mut self, now: Instant, plain: &[u8]) {
         let ours = self.relay.to_browser().ssrc();
-        let Some(heard) = rtcp::read(self.clock.ntp(now), ours, plain) else {
+        let ends = Ends { ours, theirs: self.from_browser.reception.ssrc() };
+        let Some(heard) = rtcp::read(self.clock.ntp(now), ends, plain) else {
             self.stats.malformed += 1;
             return;
         };

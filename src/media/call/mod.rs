@@ -26,7 +26,7 @@ use crate::media::latch::Latch;
 use crate::media::path::Path;
 use crate::media::peer::{Notice, Peer};
 use crate::media::relay::{PACKET, Relay};
-use crate::media::rtcp::{self, Clock};
+use crate::media::rtcp::{self, Clock, SenderReport};
 use crate::media::srtp::OVERHEAD;
 use crate::media::stream::{Stream, first_sequence};
 use crate::media::types::{
@@ -105,8 +105,8 @@ pub struct Call {
     from_sip: Incoming,
     to_browser: Outgoing,
     to_sip: Outgoing,
-    browser_report: Option<(u32, Instant)>,
-    sip_report: Option<(u32, Instant)>,
+    browser_report: Option<(SenderReport, Instant)>,
+    sip_report: Option<(SenderReport, Instant)>,
     report_at: Instant,
     browser_rtt: Rtt,
     sip_rtt: Rtt,

@@ -215,8 +215,8 @@ impl Call {
         if self.peer.is_secure() {
             let stream = self.relay.to_browser();
             let sent = self.to_browser.sent(stream.timestamp_at(now));
-            let echo = rtcp::echo(now, self.browser_report);
-            let report = self.from_browser.reception.report().map(|report| (report, echo));
+            let report = self.from_browser.reception.report();
+            let report = rtcp::block(now, report, self.browser_report);
             let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report, last);
             if let Some(plain) = buffer.get_mut(..data.len()) {
                 plain.copy_from_slice(&data);
@@ -230,8 +230,7 @@ impl Call {
         let Some(to) = self.rtcp.destination(rtp) else { return };
         let stream = self.relay.to_sip();
         let sent = self.to_sip.sent(stream.timestamp_at(now));
-        let echo = rtcp::echo(now, self.sip_report);
-        let report = self.from_sip.reception.report().map(|report| (report, echo));
+        let report = rtcp::block(now, self.from_sip.reception.report(), self.sip_report);
         let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report, last);
         let Some(plain) = buffer.get_mut(..data.len()) else { return };
         plain.copy_from_slice(&data);

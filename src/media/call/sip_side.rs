@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Call, Sink, USUAL};
 use crate::media::latch::Verdict;
 use crate::media::relay::PACKET;
-use crate::media::rtcp;
+use crate::media::rtcp::{self, Ends};
 use crate::media::rtp::{Class, HEADER, Packet};
 use crate::media::srtp::{OVERHEAD, Refused};
 use crate::media::types::MediaEvent;
@@ -117,7 +117,8 @@ impl Call {
             },
         };
         let ours = self.relay.to_sip().ssrc();
-        let Some(heard) = rtcp::read(self.clock.ntp(now), ours, plain) else {
+        let ends = Ends { ours, theirs: self.from_sip.reception.ssrc() };
+        let Some(heard) = rtcp::read(self.clock.ntp(now), ends, plain) else {
             self.stats.malformed += 1;
             return false;
         };

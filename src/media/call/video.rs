@@ -9,7 +9,7 @@ use super::{Call, Sink};
 use crate::media::feedback::{self, MESSAGE, Missing};
 use crate::media::latch::{Latch, Verdict};
 use crate::media::relay::PACKET;
-use crate::media::rtcp::{self, Last};
+use crate::media::rtcp::{self, Ends, Last, SenderReport};
 use crate::media::rtp::{Class, Packet};
 use crate::media::srtp::OVERHEAD;
 use crate::media::stream::{Source, Stream};
@@ -36,8 +36,8 @@ pub(super) struct Video {
     from_sip: Incoming,
     sent_browser: Outgoing,
     sent_sip: Outgoing,
-    browser_report: Option<(u32, Instant)>,
-    sip_report: Option<(u32, Instant)>,
+    browser_report: Option<(SenderReport, Instant)>,
+    sip_report: Option<(SenderReport, Instant)>,
     report_at: Instant,
     asked_browser: Option<Instant>,
     asked_sip: Option<Instant>,
@@ -253,7 +253,8 @@ impl Call {
             return;
         }
         let ours = video.to_sip.ssrc();
-        let Some(heard) = rtcp::read(self.clock.ntp(now), ours, data) else {
+        let ends = Ends { ours, theirs: video.from_sip.reception.ssrc() };
+        let Some(heard) = rtcp::read(self.clock.ntp(now), ends, data) else {
             self.stats.malformed += 1;
             return;
         };
@@ -275,7 +276,8 @@ impl Call {
     pub(super) fn video_browser_rtcp(&mut self, now: Instant, plain: &[u8], sink: &mut dyn Sink) {
         let Some(video) = self.video.as_deref_mut() else { return };
         let ours = video.to_browser.ssrc();
-        let Some(heard) = rtcp::read(self.clock.ntp(now), ours, plain) else { return };
+        let ends = Ends { ours, theirs: video.from_browser.reception.ssrc() };
+        let Some(heard) = rtcp::read(self.clock.ntp(now), ends, plain) else { return };
         if let Some(report) = heard.sender_report {
             video.browser_report = Some((report, now));
         }
@@ -386,8 +388,8 @@ impl Call {
         if self.peer.is_secure() {
             let stream = &video.to_browser;
             let sent = video.sent_browser.sent(stream.timestamp_at(now));
-            let echo = rtcp::echo(now, video.browser_report);
-            let report = video.from_browser.reception.report().map(|report| (report, echo));
+            let report = video.from_browser.reception.report();
+            let report = rtcp::block(now, report, video.browser_report);
             let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report, last);
             if let Some(plain) = buffer.get_mut(..data.len()) {
                 plain.copy_from_slice(&data);
@@ -401,8 +403,7 @@ impl Call {
         let Some(to) = rtp.and_then(|rtp| video.rtcp.destination(rtp)) else { return };
         let stream = &video.to_sip;
         let sent = video.sent_sip.sent(stream.timestamp_at(now));
-        let echo = rtcp::echo(now, video.sip_report);
-        let report = video.from_sip.reception.report().map(|report| (report, echo));
+        let report = rtcp::block(now, video.from_sip.reception.report(), video.sip_report);
         let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report, last);
         send_rtcp(remote.rtcp == RtcpTarget::Mux, to, &data, sink);
     }

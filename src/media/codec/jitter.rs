@@ -543,4 +543,33 @@ mod tests {
         }
         assert_eq!(line.jitter.stats().lost, 0);
     }
+
+    #[test]
+    fn what_is_too_large_or_says_nothing_is_not_kept() {
+        let mut line = Line::new();
+        let mut insert = |samples, len: usize| {
+            let stamp = Stamp { ssrc: 1, sequence: 1, timestamp: 1, samples };
+            line.jitter.insert(line.now, stamp, &vec![0; len])
+        };
+        assert!(!insert(160, MAX_PAYLOAD + 1) && !insert(0, 160));
+        assert!(insert(160, MAX_PAYLOAD));
+        assert_eq!(line.jitter.stats().discarded, 2);
+    }
+
+    /// A stall of half a second is none of the jitter that every packet has to wait for.
+    #[test]
+    fn one_that_comes_very_late_does_not_hold_all_others_back() {
+        let mut line = Line::new();
+        for number in 0..50 {
+            line.insert(number);
+            line.now += FRAME;
+        }
+        let before = line.jitter.target();
+        line.now += Duration::from_millis(500);
+        line.insert(50);
+        assert_eq!(line.jitter.target(), before);
+        line.now += FRAME * 3;
+        line.insert(51);
+        assert!(line.jitter.target() > before, "40 ms more than the 20 it had to take");
+    }
 }

@@ -24,7 +24,7 @@ impl Relay {
         }
         if let Some(from) = self.browser.event_clock(packet.payload_type) {
             let event = Event::parse(packet.payload)?;
-            self.report(packet.timestamp, event, from, false);
+            self.report(packet, event, from, false);
             let audio = self.to_sip.clock().unwrap_or_else(|| self.sip_clock());
             let Some((payload_type, to)) = self.sip.event_beside(audio) else {
                 self.unknown_payload += 1;
@@ -73,7 +73,7 @@ impl Relay {
         }
         if let Some(from) = self.sip.event_clock(packet.payload_type) {
             let event = Event::parse(packet.payload)?;
-            self.report(packet.timestamp, event, from, true);
+            self.report(packet, event, from, true);
             self.heard = Some(now);
             let audio = self.to_browser.clock().unwrap_or_else(|| self.browser_clock());
             let Some((payload_type, to)) = self.browser.event_beside(audio) else {

@@ -236,10 +236,10 @@ impl Relay {
     }
 
     /// `clock` is the event's.
-    fn report(&mut self, timestamp: u32, event: Event, clock: u32, from_sip: bool) {
+    fn report(&mut self, packet: &Packet<'_>, event: Event, clock: u32, from_sip: bool) {
         let event = event.at(clock, dtmf::CLOCK);
         let ear = if from_sip { &mut self.sip_ear } else { &mut self.browser_ear };
-        if let Some((digit, duration)) = ear.hear(timestamp, event)
+        if let Some((digit, duration)) = ear.hear(packet.ssrc, packet.timestamp, event)
             && self.events.len() < MAX_EVENTS
         {
             self.events.push_back(MediaEvent::Digit { digit, duration, from_sip });

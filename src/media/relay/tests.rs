@@ -499,3 +499,47 @@ fn no_digit_goes_where_nothing_may_go() {
     assert_eq!(bench.to_sip.len(), sent);
     assert_eq!(bench.relay.poll_timeout(), None);
 }
+
+/// A worker that was kept from its work for ten seconds does not send them all at once.
+#[test]
+fn what_was_missed_for_long_is_not_made_up_for() {
+    let mut bench = Bench::new();
+    let now = bench.now;
+    bench.relay.set_flow(now, HELD);
+    bench.wait(FRAME * 10);
+    let before = bench.to_sip.len();
+    bench.now += Duration::from_secs(10);
+    bench.wait(Duration::ZERO);
+    let at_once = bench.to_sip.len() - before;
+    assert!((1..=2).contains(&at_once), "{at_once}: the one that was due, and the next");
+    bench.wait(FRAME * 50);
+    assert_eq!(bench.to_sip.len(), before + at_once + 50);
+}
+
+#[test]
+fn digits_that_nobody_asks_for_are_bounded() {
+    let mut bench = Bench::new();
+    let mut page = Speaker::new(2, 2, 2);
+    page.payload_type = 126;
+    for _ in 0..1000 {
+        bench.browser(page.next(&[5, 0x8A, 3, 32]));
+    }
+    let events = std::iter::from_fn(|| bench.relay.poll_event());
+    let five = |event: &MediaEvent| matches!(event, MediaEvent::Digit { digit: '5', .. });
+    assert_eq!(events.filter(five).count(), super::MAX_EVENTS);
+}
+
+/// A browser in a quiet room may send comfort noise: nobody negotiated it, and it is no fault.
+#[test]
+fn comfort_noise_of_the_browser_is_left_out_and_not_counted() {
+    let mut bench = Bench::new();
+    let mut page = Speaker::new(2, 2, 2);
+    bench.browser_talks(&mut page, 3);
+    page.payload_type = 13;
+    bench.browser_talks(&mut page, 3);
+    page.payload_type = 0;
+    bench.browser_talks(&mut page, 3);
+    assert_eq!(bench.relay.unknown_payload(), 0);
+    let numbers: Vec<u16> = bench.to_sip.iter().map(|p| p.sequence.wrapping_sub(11)).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
+}

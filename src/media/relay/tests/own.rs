@@ -230,7 +230,7 @@ fn a_digit_that_came_by_info_is_heard_as_an_event() {
     let (mut ear, mut digits) = (Listener::default(), String::new());
     for packet in bench.to_browser.iter().filter(|p| p.payload_type == 126) {
         let event = Event::parse(&packet.payload).unwrap();
-        digits.extend(ear.hear(packet.timestamp, event).map(|(digit, _)| digit));
+        digits.extend(ear.hear(packet.ssrc, packet.timestamp, event).map(|(digit, _)| digit));
     }
     assert_eq!(digits, "5");
     assert_eq!(bench.to_browser.last().unwrap().payload_type, 8);
