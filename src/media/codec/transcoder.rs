@@ -216,6 +216,23 @@ pub fn frame_time(codec: Codec, ptime: Duration) -> Duration {
 mod tests {
     use super::*;
 
+    /// A worker that was kept from its work goes on from now.
+    #[test]
+    fn a_stall_is_not_caught_up_with() {
+        let frame = Duration::from_millis(20);
+        let mut coder = Transcoder::new(Codec::Pcmu, Codec::Pcma, frame, 5);
+        let (mut now, mut out) = (Instant::now(), [0; 200]);
+        for n in 0..40u16 {
+            let stamp = Stamp { ssrc: 1, sequence: n, timestamp: u32::from(n) * 160, samples: 160 };
+            coder.insert(now, stamp, &[0xFF; 160]);
+            now += frame;
+            // From the tenth on nobody asks.
+            while n < 10 && coder.poll(now, &mut out).is_some() {}
+        }
+        assert!(coder.poll(now, &mut out).is_some_and(|due| due.at == now));
+        assert_eq!(coder.poll(now, &mut out), None, "the next is due a frame later");
+    }
+
     /// Another source in mid-call is held back for its own jitter, and nothing of it is dropped meanwhile.
     #[test]
     fn the_first_packet_of_another_source_is_heard() {
