@@ -146,6 +146,14 @@ pub struct Alert {
     pub call: Option<String>,
 }
 
+/// A DN whose SIP is traced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TracedDn {
+    pub dn: String,
+    /// It ends by itself then.
+    pub until: u64,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HistoryItem {
@@ -293,6 +301,9 @@ pub trait Operations: Send + Sync + 'static {
 
     /// The oldest first.
     fn alerts(&self) -> Vec<Alert>;
+
+    /// By DN.
+    fn traced(&self) -> Vec<TracedDn>;
 
     fn totals(&self) -> Totals;
 

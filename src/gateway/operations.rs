@@ -12,9 +12,9 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::agent::{
-    AgentStatus, Alert, Answer, CallStatus, Dialect, DnRegistration, EndReason, HistoryItem,
-    Identity, NotReady, Operated, OperatedBy, OperationError, Operations, RegistrationBrief,
-    RegistrationTotals, SeriesPoint, Session, SipServerStatus, Totals,
+    AgentStatus, Alert, Answer, Backend as _, CallStatus, Dialect, DnRegistration, EndReason,
+    HistoryItem, Identity, NotReady, Operated, OperatedBy, OperationError, Operations,
+    RegistrationBrief, RegistrationTotals, SeriesPoint, Session, SipServerStatus, Totals, TracedDn,
 };
 use crate::journal::watch::{Look, Share, Unregistered};
 use crate::journal::{About, What};
@@ -250,6 +250,12 @@ impl Operations for Gateway {
 
     fn alerts(&self) -> Vec<Alert> {
         self.shared.watch.alerts()
+    }
+
+    fn traced(&self) -> Vec<TracedDn> {
+        let Some(traces) = self.traces() else { return Vec::new() };
+        let standing = traces.standing(Instant::now()).into_iter();
+        standing.map(|(dn, at)| TracedDn { dn, until: self.shared.watch.unix_ms(at) }).collect()
     }
 
     fn totals(&self) -> Totals {

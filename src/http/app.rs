@@ -173,6 +173,7 @@ pub(super) fn table() -> Table {
         .on(Verb::Post, "/api/agents/{dn}/sign_out", operations::agents::sign_out)
         .on(Verb::Get, "/api/calls/active", operations::calls::active)
         .on(Verb::Get, "/api/calls/{id}", operations::call::call)
+        .on(Verb::Get, "/api/trace", operations::call::traces)
         .on(Verb::Put, "/api/trace/{dn}", operations::call::set_trace)
         .on(Verb::Get, "/api/trace/{dn}", operations::call::trace)
         .on(Verb::Post, "/api/calls/{id}/hangup", operations::calls::hang_up)

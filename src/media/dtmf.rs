@@ -285,6 +285,18 @@ mod tests {
         assert_eq!(ear.hear(SSRC, 3000, event(2, true, 800)).map(|d| d.0), Some('2'));
     }
 
+    #[test]
+    fn a_digit_is_as_long_as_the_longest_of_its_packets() {
+        let mut ear = Listener::default();
+        for duration in [160, 640, 480] {
+            assert_eq!(ear.hear(SSRC, 1000, event(1, false, duration)), None);
+        }
+        assert_eq!(
+            ear.hear(SSRC, 3000, event(2, false, 160)),
+            Some(('1', Duration::from_millis(80)))
+        );
+    }
+
     /// Three packets of the end are sent, and each of them may be the first that comes of its digit.
     #[test]
     fn a_digit_of_which_only_the_end_comes_is_heard_after_one_without_an_end() {

@@ -272,6 +272,8 @@ mod tests {
         assert_eq!(latch.settled(late), None);
         latch.set_target(late, None);
         assert_eq!(latch.settled(late + WINDOW * 2), None, "a black hole");
+        assert_eq!(latch.judge(late + ALIVE, addr(6000)), FIRST);
+        assert_eq!(latch.settled(late + WINDOW * 2), None, "though its media were heard");
     }
 
     #[test]

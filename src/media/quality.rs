@@ -221,6 +221,15 @@ mod tests {
         near(Impairment { ie: 11.0, bpl: 19.0 }.with_loss(2.0), 19.0, 0.001);
     }
 
+    /// Half the round trip, a frame, and a buffer of twice the jitter beyond the frame in it: 40 ms at least.
+    #[test]
+    fn the_delay_is_made_of_the_way_and_the_buffers() {
+        near(way(300, 50, 0.0).mos(), mos(rating(ms(150 + 120 + 20))), 1e-9);
+        near(way(300, 0, 0.0).mos(), mos(rating(ms(150 + 40 + 20))), 1e-9);
+        let unknown = Way { rtt: None, ..way(0, 0, 0.0) };
+        near(unknown.mos(), mos(rating(ms(60))), 1e-9);
+    }
+
     #[test]
     fn a_good_line_is_good_and_a_bad_one_bad() {
         assert!(way(20, 1, 0.0).mos() > 4.3);

@@ -277,4 +277,42 @@ mod tests {
         feed(&mut reception, start, 200..300);
         assert_eq!(reception.report().unwrap().fraction_lost, 0);
     }
+
+    /// A source that was moved, or began anew under the same SSRC, has lost nothing.
+    #[test]
+    fn a_jump_of_the_numbers_is_no_loss() {
+        let mut reception = Reception::default();
+        feed(&mut reception, Instant::now(), (0..100).chain(20_000..20_100).chain(5_000..5_100));
+        let stats = reception.stats();
+        assert_eq!((stats.packets, stats.lost, stats.reordered), (300, 0, 0));
+        assert_eq!(reception.report().unwrap().lost, 0);
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_and_another_codec_are_no_jitter() {
+        let start = Instant::now();
+        let mut reception = Reception::default();
+        let mut feed = |range: std::ops::Range<u32>, clock: u32, jump: u32| {
+            for n in range {
+                let timestamp = (n * clock / 50).wrapping_add(jump);
+                reception.received(start + FRAME * n, 1, n as u16, timestamp, 160, Some(clock));
+            }
+            reception.stats().jitter
+        };
+        assert_eq!(feed(0..50, 8000, 0), Duration::ZERO);
+        assert_eq!(feed(50..100, 8000, 4_000_000), Duration::ZERO, "another time");
+        assert_eq!(feed(100..150, 48_000, 4_003_000), Duration::ZERO, "another codec");
+        assert_eq!(reception.report().unwrap().jitter, 0);
+    }
+
+    /// RFC 3550 6.4.1: 24 bits, and no negative number out of a great one.
+    #[test]
+    fn the_loss_of_a_report_stays_within_its_bits() {
+        let mut reception = Reception::default();
+        feed(&mut reception, Instant::now(), (0..3000).map(|n| n * 2999));
+        assert_eq!(reception.report().unwrap().lost, 0x7F_FFFF);
+        let mut reception = Reception::default();
+        feed(&mut reception, Instant::now(), std::iter::repeat_n(7, 0x80_0000 + 10));
+        assert_eq!(reception.report().unwrap().lost, -0x80_0000);
+    }
 }

@@ -258,6 +258,27 @@ mod tests {
     }
 
     #[test]
+    fn a_round_trip_that_cannot_be_is_none() {
+        let now = 0xB710_8000_u64 << 16;
+        let ago = |units: i64| (0xB710_8000 - units) as u32;
+        assert_eq!(round_trip(now, 0, 0), None, "no report of ours has come");
+        assert_eq!(round_trip(now, ago(0), 60), Some(Duration::ZERO), "a hair before it left");
+        assert_eq!(round_trip(now, ago(0), 65_536), None);
+        assert_eq!(round_trip(now, ago(10 * 65_536), 0), Some(MAX_RTT));
+        assert_eq!(round_trip(now, ago(10 * 65_536 + 1), 0), None);
+    }
+
+    /// Repeated packets make the number of lost ones negative (RFC 3550 A.3).
+    #[test]
+    fn more_than_was_sent_is_no_loss() {
+        let (now, clock) = clock();
+        let report = Report { ssrc: 7, fraction_lost: 0, lost: -2, highest: 9, jitter: 0 };
+        let block = Some((report, Echo::default()));
+        let data = write(clock.ntp(now), 9, "x", None, block, Last::No);
+        assert_eq!(read(clock.ntp(now), US, &data).unwrap().block.unwrap().lost, 0);
+    }
+
+    #[test]
     fn two_ends_measure_each_other() {
         let (start, clock) = clock();
         let sent = Sent { timestamp: 1, packets: 2, octets: 3 };

@@ -35,9 +35,12 @@ impl Served {
         Self { child, base: base.trim_end_matches('/').to_owned() }
     }
 
+    pub fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([name, &self.pid()]).status().unwrap().success());
     }
 
     pub fn runs(&mut self) -> bool {

@@ -1,6 +1,7 @@
 //! However many connections there are, whoever starts and stops the gateway hears how it is: else a
 //! gateway that serves its agents would be taken for dead.
 
+use std::process::Command;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -102,4 +103,35 @@ async fn all_places_taken_by_polls_leave_one_for_probes() {
     }
     assert_eq!(status, 200);
     town.rings(&mut pages[0]).await;
+}
+
+/// As many as there are, and these. Calls and polls that stand need none.
+const DESCRIPTORS_LEFT: u64 = 24;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn want_of_descriptors_is_want_of_places() {
+    let town = Town::start(&[]).await;
+    let mut pages = town.pages(10).await;
+    let open = town.metrics().await.get("process_open_fds") as u64;
+    let most = open + DESCRIPTORS_LEFT;
+    // The host has taken them away, or somebody else has them all.
+    let limited = Command::new("prlimit")
+        .args(["--pid", &town.gateway.pid(), &format!("--nofile={most}:{most}")])
+        .status();
+    assert!(limited.expect("prlimit, of util-linux").success());
+    let mut flood = Vec::new();
+    for n in 0..200 {
+        flood.push(TcpStream::connect(town.address).await.unwrap());
+        if n % 40 == 39 {
+            probes_answer(&town).await;
+        }
+    }
+    probes_answer(&town).await;
+    let metrics = town.metrics().await;
+    assert!(metrics.connection_fault("accept_failed") > 0.0, "{metrics:?}");
+    assert!(metrics.connection_fault("displaced") > 100.0, "{metrics:?}");
+    drop(flood);
+    for page in &mut pages {
+        town.rings(page).await;
+    }
 }

@@ -119,3 +119,31 @@ fn rtcp_of_a_stranger_is_not_read() {
     call.talk(Duration::from_millis(300));
     assert_eq!(call.bridge.stats().foreign_source, stats.foreign_source);
 }
+
+/// Within the window, and of a payload type that nobody agreed on: it teaches no address, though it has the
+/// far end's SSRC, and takes no number of the far end's away.
+#[test]
+fn a_payload_that_nobody_negotiated_teaches_no_address_and_moves_no_number() {
+    let mut call = Call::established();
+    call.phone.gateway = Some(call.bridge.rtp_local());
+    let gateway = call.bridge.rtp_local();
+    let stranger = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    let unknown = |sequence: u16, ssrc: u32| packet(97, sequence, 7, ssrc, &[1, 2, 3]);
+    stranger.send_to(&unknown(1, 0xBAD), gateway).unwrap();
+    call.await_stats("the first", |stats| stats.unknown_payload == 1);
+    call.talk(Duration::from_millis(100));
+    let before = call.browser.heard.len();
+    for n in 0..10 {
+        let next = call.phone.sequence.wrapping_add(1);
+        stranger.send_to(&unknown(next, call.phone.ssrc), gateway).unwrap();
+        call.await_stats("another", |stats| stats.unknown_payload == n + 2);
+        call.talk(Duration::from_millis(20));
+    }
+    assert_eq!(call.browser.heard.len(), before + 10);
+    assert_gapless(&call.browser.heard, "browser");
+    stranger.set_nonblocking(true).unwrap();
+    assert!(stranger.recv(&mut [0; 200]).is_err(), "nothing is sent to it");
+    let from = stranger.local_addr().unwrap();
+    call.collect_events();
+    assert!(!call.seen.contains(&MediaEvent::SipMedia { from }));
+}

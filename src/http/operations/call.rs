@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::history::reading;
 use super::{json, note};
-use crate::agent::{Backend, Operated};
+use crate::agent::{Backend, Operated, TracedDn};
 use crate::http::app::Shared;
 use crate::http::body;
 use crate::http::conn::Conn;
@@ -239,6 +239,28 @@ pub(in crate::http) async fn trace(
     }
     let Some(traces) = app.backend.traces() else { return no_such_call().into_response() };
     json(StatusCode::OK, &trace_reply(&*app.backend, &traces, dn, true))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct TracesReply {
+    traces: Vec<TracedDn>,
+    count: usize,
+}
+
+/// Which DNs are traced.
+#[utoipa::path(get, path = "/api/trace", operation_id = "traces", tag = "operation",
+    security(("operator" = [])),
+    responses((status = 200, description = "All of them.", body = TracesReply), OperatorFaults))]
+pub(in crate::http) async fn traces(
+    State(app): Shared,
+    Extension(conn): Extension<Arc<Conn>>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
+        return problem.into_response();
+    }
+    let traces = app.backend.operations().traced();
+    json(StatusCode::OK, &TracesReply { count: traces.len(), traces })
 }
 
 fn trace_reply(backend: &dyn Backend, traces: &Traces, dn: String, messages: bool) -> TraceReply {

@@ -274,8 +274,8 @@ impl Writer {
         if !std::mem::replace(&mut self.failing, true) {
             warn!(%error, waiting = self.waiting.len(), "finished calls cannot be kept; trying again");
         }
-        self.alert(true, format!("finished calls cannot be kept: {error}"));
         self.shared.faults.fetch_add(1, Relaxed);
+        self.alert(true, format!("finished calls cannot be kept: {error}"));
         self.shared.failing.store(true, Relaxed);
     }
 

@@ -1,6 +1,9 @@
 //! The calls of the line that the browser is not with. All of them share its RTP port: each far end gets a
 //! stream of its own, music or silence, and what it sends meanwhile is not listened to.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::time::Instant;
 

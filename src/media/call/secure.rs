@@ -287,4 +287,33 @@ mod tests {
         assert_eq!((far.us.sealers.len(), far.us.openers.len()), (MAX_KEYS, MAX_KEYS));
         assert!(in_use(&far.us.sealers, &pairs[39].local));
     }
+
+    /// One that is held again and again, with a rollover between: its stream goes on, and no part of the key
+    /// stream is used twice.
+    #[test]
+    fn a_key_that_is_kept_already_goes_on_where_it_was() {
+        let mut us = Secure::default();
+        let pairs = pairs(2);
+        us.set(Instant::now(), Some(&pairs[0]));
+        let mut opener = Opener::new(&pairs[1].local).unwrap();
+        for sequence in 65_500..65_600u32 {
+            us.keep(&pairs[1].local);
+            let mut buffer = plain(sequence as u16);
+            let sealed = us.seal_aside(&pairs[1].local, &mut buffer, HEADER + 160).unwrap();
+            assert!(opener.open_rtp(&mut sealed.to_vec()).is_ok(), "{sequence}");
+        }
+        assert_eq!(us.sealers.len(), 2);
+    }
+
+    #[test]
+    fn keys_that_are_kept_are_bounded_and_the_one_in_use_stays() {
+        let mut us = Secure::default();
+        let pairs = pairs(40);
+        us.set(Instant::now(), Some(&pairs[0]));
+        for pair in &pairs {
+            us.keep(&pair.local);
+        }
+        assert_eq!(us.sealers.len(), MAX_KEYS);
+        assert!(in_use(&us.sealers, &pairs[0].local));
+    }
 }

@@ -69,6 +69,20 @@ fn a_lost_flight_is_sent_again() {
     assert!(connected(&events[0]) && connected(&events[1]));
 }
 
+#[test]
+fn what_comes_before_the_description_is_bounded() {
+    let now = Instant::now();
+    let [mut client, _] = ends(now);
+    let hello = client.poll_transmit().unwrap();
+    let mut server = Dtls::new(IDENTITIES[1].clone());
+    for _ in 0..1000 {
+        assert!(server.handle_datagram(now, &hello).is_none());
+        assert!(server.early.len() <= MAX_EARLY);
+    }
+    server.set_remote(Some(IDENTITIES[0].fingerprint()), Setup::Passive);
+    assert!(!server.take_early().is_empty(), "the last of it is still there");
+}
+
 /// Our last flight is lost, and the browser repeats its own.
 #[test]
 fn the_last_flight_is_sent_again_a_few_times_to_one_who_asks() {

@@ -267,6 +267,43 @@ fn paths_are_bounded_and_the_selected_one_stays() {
 }
 
 #[test]
+fn a_refusal_names_a_few_of_the_attributes_that_are_unknown() {
+    let now = Instant::now();
+    let mut ice = Ice::new(local());
+    let unknown: Vec<(AttrType, &[u8])> =
+        (0..200).map(|n| (AttrType(0x1000 + n), &[][..])).collect();
+    let answer = refusal(check(&mut ice, now, 1, &request_with(&local(), &unknown, &[])));
+    assert_eq!(refused(&answer, &local()), (420, true));
+    let mut message = Message::new();
+    message.unmarshal_binary(&answer).unwrap();
+    assert_eq!(message.get(ATTR_UNKNOWN_ATTRIBUTES).unwrap().len(), 2 * 8);
+}
+
+#[test]
+fn a_request_longer_than_any_check_is_not_read() {
+    let parsed =
+        |len| Check::parse(&request_with(&local(), &[(AttrType(0x8123), &vec![0; len])], &[]));
+    assert!(parsed(1000).is_ok());
+    assert!(matches!(parsed(1300), Err(NoCheck::Malformed)));
+}
+
+/// It is the browser's again before anybody has asked: its packets would lead nowhere otherwise.
+#[test]
+fn a_path_that_comes_back_is_not_forgotten() {
+    let now = Instant::now();
+    let mut ice = Ice::new(local());
+    for port in 1..=MAX_PATHS as u16 + 1 {
+        let at = now + Duration::from_millis(u64::from(port));
+        check(&mut ice, at, port, &request(&local(), false));
+    }
+    assert!(!ice.is_valid(from(1)));
+    check(&mut ice, now + Duration::from_secs(1), 1, &request(&local(), false));
+    assert!(ice.is_valid(from(1)));
+    assert_eq!(ice.poll_forgotten(), Some(from(2)), "which made room for it");
+    assert_eq!(ice.poll_forgotten(), None);
+}
+
+#[test]
 fn a_path_without_checks_is_forgotten_and_another_takes_over() {
     let start = Instant::now();
     let mut ice = Ice::new(local());

@@ -499,3 +499,110 @@ fn no_digit_goes_where_nothing_may_go() {
     assert_eq!(bench.to_sip.len(), sent);
     assert_eq!(bench.relay.poll_timeout(), None);
 }
+
+/// A worker that was kept from its work for ten seconds does not send them all at once.
+#[test]
+fn what_was_missed_for_long_is_not_made_up_for() {
+    let mut bench = Bench::new();
+    let now = bench.now;
+    bench.relay.set_flow(now, HELD);
+    bench.wait(FRAME * 10);
+    let before = bench.to_sip.len();
+    bench.now += Duration::from_secs(10);
+    bench.wait(Duration::ZERO);
+    let at_once = bench.to_sip.len() - before;
+    assert!((1..=2).contains(&at_once), "{at_once}: the one that was due, and the next");
+    bench.wait(FRAME * 50);
+    assert_eq!(bench.to_sip.len(), before + at_once + 50);
+}
+
+#[test]
+fn digits_that_nobody_asks_for_are_bounded() {
+    let mut bench = Bench::new();
+    let mut page = Speaker::new(2, 2, 2);
+    page.payload_type = 126;
+    for _ in 0..1000 {
+        bench.browser(page.next(&[5, 0x8A, 3, 32]));
+    }
+    let events = std::iter::from_fn(|| bench.relay.poll_event());
+    let five = |event: &MediaEvent| matches!(event, MediaEvent::Digit { digit: '5', .. });
+    assert_eq!(events.filter(five).count(), super::MAX_EVENTS);
+}
+
+/// A browser in a quiet room may send comfort noise: nobody negotiated it, and it is no fault.
+#[test]
+fn comfort_noise_of_the_browser_is_left_out_and_not_counted() {
+    let mut bench = Bench::new();
+    let mut page = Speaker::new(2, 2, 2);
+    bench.browser_talks(&mut page, 3);
+    page.payload_type = 13;
+    bench.browser_talks(&mut page, 3);
+    page.payload_type = 0;
+    bench.browser_talks(&mut page, 3);
+    assert_eq!(bench.relay.unknown_payload(), 0);
+    let numbers: Vec<u16> = bench.to_sip.iter().map(|p| p.sequence.wrapping_sub(11)).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
+}
+
+/// Music of a far end that is not to be heard: its packets leave no hole in the browser's numbers.
+#[test]
+fn what_was_not_passed_on_during_a_hold_leaves_no_hole() {
+    let mut bench = Bench::new();
+    let mut phone = Speaker::new(1, 100, 0);
+    bench.sip_talks(&mut phone, 5);
+    for flow in [HELD, BOTH] {
+        let now = bench.now;
+        bench.relay.set_flow(now, flow);
+        bench.sip_talks(&mut phone, 20);
+    }
+    let numbers: Vec<u16> =
+        bench.to_browser.iter().map(|p| p.sequence.wrapping_sub(65_531)).collect();
+    assert_eq!(numbers, (0..25).collect::<Vec<u16>>());
+    assert!(bench.to_browser[5].marker);
+    let step = bench.to_browser[5].timestamp.wrapping_sub(bench.to_browser[4].timestamp);
+    assert_eq!(step, 21 * 160, "time went on");
+}
+
+#[test]
+fn a_digit_for_the_browser_ends_with_a_hold() {
+    let mut bench = Bench::new();
+    let mut phone = Speaker::new(1, 100, 0);
+    bench.sip_talks(&mut phone, 5);
+    let now = bench.now;
+    bench.relay.play_digit(now, '5');
+    bench.wait(FRAME);
+    let before = bench.to_browser.len();
+    for flow in [HELD, BOTH] {
+        let now = bench.now;
+        bench.relay.set_flow(now, flow);
+        bench.wait(FRAME * 3);
+    }
+    bench.sip_talks(&mut phone, 3);
+    assert!(bench.to_browser[before..].iter().all(|packet| packet.payload_type != 126));
+    assert_eq!(bench.to_browser.len(), before + 3);
+}
+
+/// As a UI does that tells its state again and again.
+#[test]
+fn the_same_flow_again_puts_nothing_off() {
+    let mut bench = Bench::new();
+    for _ in 0..10 {
+        let now = bench.now;
+        bench.relay.set_flow(now, BOTH);
+        bench.wait(FRAME * 5);
+    }
+    assert_eq!(bench.to_sip.len(), 41, "after 200 ms, every 20 ms");
+}
+
+/// What was queued for one far end is none of the next one's business.
+#[test]
+fn digits_end_where_the_far_end_is_exchanged() {
+    let mut bench = Bench::new();
+    let now = bench.now;
+    bench.relay.press(now, "1234");
+    bench.wait(FRAME);
+    bench.relay.exchange(super::Outlet::new());
+    let before = bench.to_sip.len();
+    bench.wait(Duration::from_secs(2));
+    assert!(bench.to_sip[before..].iter().all(|packet| packet.payload_type == 0));
+}

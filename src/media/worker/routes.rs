@@ -44,3 +44,20 @@ impl Routes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two agents behind one NAT: an address that one has left may be the other's by now.
+    #[test]
+    fn an_address_that_is_somebody_elses_by_now_is_not_forgotten() {
+        let mut routes = Routes::default();
+        let address = SocketAddr::from(([192, 0, 2, 1], 4000));
+        routes.by_address.insert(address, Route { seat: 2, local: None });
+        routes.forget(Path::Udp(address), 1);
+        assert_eq!(routes.by_address.len(), 1);
+        routes.forget(Path::Udp(address), 2);
+        assert!(routes.by_address.is_empty());
+    }
+}

@@ -6,6 +6,7 @@ import { attempt, faultText } from "./dialogs";
 import { attribute, h, text } from "./dom";
 import { count, dateTime, gradeLoss, gradeMos, gradeRtt, millis, mosText, NOTHING, party, percent, span, stateWord, timeOfDay, type Grade } from "./format";
 import { LadderView } from "./ladder_view";
+import type { Part, State } from "./live";
 import type { CallRecord, CallStory, LegFigures, QualityPoint } from "./model";
 import { readStory } from "./model";
 import type { Doings } from "./overview";
@@ -39,10 +40,10 @@ export class CallView {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #story: CallStory | null = null;
 
-  constructor(private readonly root: HTMLElement, private readonly api: Api, id: string, doings: Doings) {
+  constructor(private readonly root: HTMLElement, private readonly api: Api, state: State, id: string, doings: Doings) {
     this.#path = `/api/calls/${encodeURIComponent(id)}`;
     this.#ladder = new LadderView(async () => readStory(await api.get(`${this.#path}?bodies=1`)).timeline);
-    this.#trace = new TraceSwitch(api);
+    this.#trace = new TraceSwitch(api, state);
     this.#hangUp.hidden = true;
     this.#hangUp.addEventListener("click", () => {
       const call = this.#story?.call;
@@ -80,6 +81,10 @@ export class CallView {
     this.#abort.abort();
     clearTimeout(this.#timer);
     this.root.replaceChildren();
+  }
+
+  render(parts: ReadonlySet<Part>): void {
+    if (parts.has("traces")) this.#trace.render();
   }
 
   /** After something was done to it. */

@@ -1,0 +1,223 @@
+//! What those hear who are held, and which datagrams are theirs, under virtual time and without a browser.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::media::call::Order;
+use crate::media::dtls::Identity;
+use crate::media::handshake::Job;
+use crate::media::music::Music;
+use crate::media::path::Path;
+use crate::media::rtcp::Clock;
+use crate::media::rtp::Packet;
+use crate::media::types::{Flow, MediaEvent, SipRemote, Sounds};
+use crate::sdp::{Codec, Format, IceCredentials, PayloadMap};
+
+const FRAME: Duration = Duration::from_millis(20);
+/// A report that cannot be read, and so is counted by whoever tries.
+const BROKEN: [u8; 4] = [0x80, 201, 0, 9];
+
+/// What left for SIP, and nothing else.
+#[derive(Default)]
+struct Out(Vec<(SocketAddr, Vec<u8>)>);
+
+impl Sink for Out {
+    fn to_browser(&mut self, _: Path, _: &[u8]) {}
+    fn rtp(&mut self, to: SocketAddr, data: &[u8]) {
+        self.0.push((to, data.to_vec()));
+    }
+    fn rtcp(&mut self, _: SocketAddr, _: &[u8]) {}
+    fn event(&mut self, _: MediaEvent) {}
+    fn learned(&mut self, _: Path) {}
+    fn forgotten(&mut self, _: Path) {}
+    fn void(&mut self, _: &str) {}
+    fn handshake(&mut self, job: Job) -> Result<(), Job> {
+        Err(job)
+    }
+}
+
+fn address(host: u8, port: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, host], port))
+}
+
+fn remote(target: SocketAddr) -> SipRemote {
+    SipRemote {
+        target: Some(target),
+        rtcp: RtcpTarget::NextPort,
+        srtp: None,
+        payloads: PayloadMap {
+            formats: vec![Format { codec: Codec::Pcmu, payload: 0 }],
+            ..PayloadMap::default()
+        },
+        ptime: FRAME,
+    }
+}
+
+fn held(target: SocketAddr) -> HeldLeg {
+    HeldLeg { remote: remote(target), sends: true, music: true }
+}
+
+/// A line whose active far end is at that address.
+struct Line {
+    now: Instant,
+    call: Call,
+    sequence: u16,
+    out: Out,
+}
+
+impl Line {
+    fn new(active: SipRemote) -> Line {
+        let now = Instant::now();
+        let identity = Arc::new(Identity::generate().unwrap());
+        let ice = IceCredentials { ufrag: "ours".into(), pwd: "gatewaypasswordgatewaypw".into() };
+        let clock = Clock::new(now, SystemTime::now());
+        let call = Call::new(now, clock, identity, ice, 7, "gw".into());
+        let sounds = Sounds { tones: None, music: Some(Arc::new(Music::of_a_tone(500))) };
+        let mut line =
+            Line { now, call: call.with(sounds, None), sequence: 0, out: Out::default() };
+        line.order(Order::SetSip(Box::new(active)));
+        line.order(Order::SetFlow(Flow::BOTH));
+        line
+    }
+
+    fn order(&mut self, order: Order) {
+        self.call.handle_order(self.now, order, &mut self.out);
+    }
+
+    fn run(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.call.poll_timeout().filter(|at| *at <= until) {
+            self.now = at.max(self.now);
+            self.call.handle_timeout(self.now, &mut self.out);
+        }
+        self.now = until;
+    }
+
+    /// A frame from there; how many have been taken for the active far end's so far.
+    fn speaks(&mut self, from: SocketAddr) -> u64 {
+        self.sequence += 1;
+        let (sequence, timestamp) = (self.sequence, u32::from(self.sequence) * 160);
+        let payload = &[0x55; 160];
+        let packet =
+            Packet { payload_type: 0, marker: false, sequence, timestamp, ssrc: 5, payload };
+        let mut data = packet.write(&mut [0; 200]).unwrap().to_vec();
+        self.call.handle_rtp(self.now, from, &mut data, &mut self.out);
+        self.call.stats().from_sip.packets
+    }
+
+    /// True when a report from there is taken for the active far end's.
+    fn is_read(&mut self, from: SocketAddr) -> bool {
+        let before = self.call.stats();
+        self.call.handle_rtcp(self.now, from, &mut BROKEN.clone());
+        let after = self.call.stats();
+        assert_eq!(after.foreign_source, before.foreign_source, "{from} is no stranger");
+        after.malformed > before.malformed
+    }
+
+    /// SSRC, number and whether there is something to hear, of what went there.
+    fn heard_at(&self, to: SocketAddr) -> Vec<(u32, u16, bool)> {
+        let there = self.out.0.iter().filter(|(at, _)| *at == to);
+        let packets = there.map(|(_, data)| {
+            let packet = Packet::parse(data).unwrap();
+            (packet.ssrc, packet.sequence, packet.payload.iter().any(|byte| byte | 0x80 != 0xFF))
+        });
+        packets.collect()
+    }
+}
+
+#[test]
+fn only_whom_we_hold_hears_the_music() {
+    let mut line = Line::new(remote(address(1, 4000)));
+    let (ours, theirs) = (address(2, 4000), address(3, 4000));
+    line.order(Order::SetHeld(vec![held(ours), HeldLeg { music: false, ..held(theirs) }]));
+    line.run(FRAME * 50);
+    for (at, music) in [(ours, true), (theirs, false)] {
+        let heard = line.heard_at(at);
+        assert!((50..=51).contains(&heard.len()), "{} at {at}", heard.len());
+        assert_eq!(heard.iter().any(|(_, _, loud)| *loud), music, "{at}");
+    }
+}
+
+/// A session refresh with another codec or direction: no new stream for it.
+#[test]
+fn one_that_is_described_anew_goes_on_in_its_stream() {
+    let mut line = Line::new(remote(address(1, 4000)));
+    let there = address(2, 4000);
+    line.order(Order::SetHeld(vec![held(there)]));
+    line.run(FRAME * 10);
+    line.order(Order::SetHeld(vec![HeldLeg { music: false, ..held(there) }]));
+    line.run(FRAME * 10);
+    let heard = line.heard_at(there);
+    assert!(heard.len() >= 20, "{}", heard.len());
+    let gapless = |pair: &[(u32, u16, bool)]| {
+        pair[0].0 == pair[1].0 && pair[1].1.wrapping_sub(pair[0].1) == 1
+    };
+    assert!(heard.windows(2).all(gapless), "{heard:?}");
+}
+
+#[test]
+fn no_more_are_held_than_a_line_has_calls() {
+    let mut line = Line::new(remote(address(1, 4000)));
+    line.order(Order::SetHeld((2..40).map(|host| held(address(host, 4000))).collect()));
+    line.run(FRAME * 5);
+    let mut hosts: Vec<_> = line.out.0.iter().map(|(to, _)| to.ip()).collect();
+    hosts.retain(|ip| *ip != address(1, 0).ip());
+    hosts.sort();
+    hosts.dedup();
+    assert_eq!(hosts.len(), MAX_HELD);
+}
+
+/// Both far ends are behind one media server, and one has turned out to be where the other says it is.
+#[test]
+fn where_the_active_one_speaks_from_a_held_one_s_address_it_is_heard() {
+    let mut line = Line::new(remote(address(1, 4000)));
+    let learned = address(1, 5000);
+    assert_eq!(line.speaks(learned), 1);
+    line.order(Order::SetHeld(vec![held(learned)]));
+    assert_eq!(line.speaks(learned), 2);
+}
+
+#[test]
+fn reports_of_one_that_is_held_are_nobody_s() {
+    let mut line = Line::new(remote(address(1, 4000)));
+    let (mut announced, mut mux) = (held(address(3, 4000)), held(address(4, 4000)));
+    announced.remote.rtcp = RtcpTarget::At(address(9, 7777));
+    mux.remote.rtcp = RtcpTarget::Mux;
+    line.order(Order::SetHeld(vec![held(address(2, 4000)), announced, mux]));
+    for of_held in [address(2, 4001), address(2, 60_000), address(9, 7777), address(4, 4000)] {
+        assert!(!line.is_read(of_held), "{of_held}");
+    }
+    assert!(line.is_read(address(1, 4001)));
+}
+
+/// One media server for both: what it sends from the port that is the active one's is that one's, and from
+/// one that is nobody's too. The held one has its own all the same.
+#[test]
+fn reports_of_the_active_one_are_read_though_both_have_one_host() {
+    let mut line = Line::new(remote(address(1, 4000)));
+    let mut other = held(address(1, 6000));
+    line.order(Order::SetHeld(vec![other.clone()]));
+    assert!(line.is_read(address(1, 4001)) && line.is_read(address(1, 60_000)));
+    assert!(!line.is_read(address(1, 6001)));
+    other.remote.rtcp = RtcpTarget::At(address(1, 4001));
+    line.order(Order::SetHeld(vec![other]));
+    assert!(line.is_read(address(1, 4001)), "the same port for both is the active one's");
+}
+
+/// A call that was held, and is over when the next one is described: another far end may have its address.
+#[test]
+fn one_that_has_left_is_not_come_back_to_later() {
+    let mut line = Line::new(remote(address(1, 4000)));
+    let there = address(2, 4000);
+    line.order(Order::SetHeld(vec![held(there)]));
+    line.run(FRAME * 10);
+    line.order(Order::SetHeld(vec![]));
+    line.order(Order::SetSip(Box::new(remote(address(3, 4000)))));
+    line.order(Order::SetSip(Box::new(remote(there))));
+    let before = line.heard_at(there);
+    line.run(Duration::from_secs(1));
+    let heard = line.heard_at(there);
+    assert!(heard.len() > before.len() + 20);
+    assert_ne!(heard.last().unwrap().0, before.last().unwrap().0, "a stream of its own");
+}
