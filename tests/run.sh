@@ -225,8 +225,11 @@ can_have_namespaces() {
 }
 
 can_mount() {
-  local dir
-  dir=$(mktemp -d) && mount -t tmpfs -o size=64k wrtc-probe "$dir" && umount "$dir" && rmdir "$dir"
+  local dir status=0
+  dir=$(mktemp -d) || return 1
+  { mount -t tmpfs -o size=64k wrtc-probe "$dir" && umount "$dir"; } || status=1
+  rmdir "$dir"
+  return "$status"
 }
 
 step_faults() {
