@@ -57,7 +57,7 @@ impl Collector {
         let output = match target {
             Target::Stdout => Output::Stdout,
             Target::File(path) => match open(&path) {
-                Ok(file) => Output::File { path, file: Some(file), told: false },
+                Ok(_) => Output::File { path, file: None, told: false },
                 Err(error) => return Err(CollectError::Open { path, error }),
             },
         };
@@ -133,7 +133,7 @@ impl Output {
         }
         let written = match file {
             Some(file) => file.write_all(line),
-            None => open(path).and_then(|opened| file.insert(opened).write_all(line)),
+            None => open_whole(path).and_then(|opened| file.insert(opened).write_all(line)),
         };
         match &written {
             Ok(()) if std::mem::take(told) => {
@@ -154,8 +154,12 @@ impl Output {
 
 fn open(path: &Path) -> io::Result<File> {
     // Who spoke with whom is nobody else's business.
-    let mut file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
-    // A full disk has taken a part of the last line; the next is not to be lost with it.
+    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+}
+
+/// A full disk may have taken a part of the last line: the next one is not to be lost with it.
+fn open_whole(path: &Path) -> io::Result<File> {
+    let mut file = open(path)?;
     if is_torn(&file, path) {
         file.write_all(b"\n")?;
     }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use wrtc_gateway::lab::{CallOut, Lab, LabConfig};
+use wrtc_gateway::lab::{CallOut, Challenge, Lab, LabConfig};
 use wrtc_gateway::secret::Secret;
 
 use crate::served::{Served, settings};
@@ -36,11 +36,22 @@ pub struct Town {
 
 impl Town {
     pub async fn start(more: &[&str]) -> Self {
+        Self::with_lab(Challenge::Md5, more).await
+    }
+
+    /// More DNs than the lab has nonces: it knows them by their address.
+    pub async fn without_passwords(more: &[&str]) -> Self {
+        Self::with_lab(Challenge::None, more).await
+    }
+
+    async fn with_lab(challenge: Challenge, more: &[&str]) -> Self {
         let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
         let lab = LabConfig {
             first_dn: 5001,
             last_dn: FIRST + 20_000,
+            challenge,
+            challenge_calls: challenge != Challenge::None,
             ..LabConfig::new(Secret::new(PASSWORD))
         };
         let lab = Lab::start(lab).await.unwrap();
@@ -232,7 +243,13 @@ pub async fn closed(stream: &mut TcpStream) -> Duration {
     start.elapsed()
 }
 
-/// How many; `name` in the environment says otherwise.
+/// How many; `name` in the environment says otherwise, and the system may have room for fewer.
 pub fn count(name: &str, default: u32) -> u32 {
-    std::env::var(name).ok().and_then(|count| count.parse().ok()).unwrap_or(default)
+    let wanted = std::env::var(name).ok().and_then(|count| count.parse().ok()).unwrap_or(default);
+    let (_, descriptors) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let room = u32::try_from(descriptors.saturating_sub(300) / 2).unwrap_or(u32::MAX);
+    if room < wanted {
+        println!("{room} instead of {wanted}: this process may open {descriptors} files");
+    }
+    wanted.min(room)
 }

@@ -168,6 +168,12 @@ impl Rig {
         Some(Self { call, exit: Exit::default(), now, browser, phone })
     }
 
+    /// The call itself, for tests that want to see more of it.
+    #[cfg(test)]
+    pub(super) fn into_call(self) -> Call {
+        self.call
+    }
+
     /// An SRTP packet of the browser's; the bytes that went to SIP for it.
     pub fn from_browser(&mut self, data: &mut [u8]) -> usize {
         self.now += MS20;

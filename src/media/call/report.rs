@@ -245,3 +245,63 @@ impl Call {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(host: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, host], port))
+    }
+
+    /// RFC 3605, RFC 5761 and what a NAT makes of them.
+    #[test]
+    fn reports_go_where_they_were_announced_or_come_from() {
+        let (rtp, announced, learned) = (address(1, 4000), address(9, 7000), address(1, 60_123));
+        let mut route = RtcpRoute::default();
+        route.announce(RtcpTarget::At(announced), Some(rtp));
+        assert_eq!(route.destination(rtp), Some(announced));
+        assert_eq!(route.destination(address(2, 4000)), Some(address(2, 4001)), "behind a NAT");
+        route.learn(learned);
+        assert_eq!(route.destination(rtp), Some(learned));
+        route.announce(RtcpTarget::At(announced), Some(rtp));
+        assert_eq!(route.destination(rtp), Some(learned), "a session refresh changes nothing");
+        route.announce(RtcpTarget::NextPort, Some(rtp));
+        assert_eq!(route.destination(rtp), Some(address(1, 4001)));
+        route.announce(RtcpTarget::Mux, Some(rtp));
+        assert_eq!(route.destination(rtp), Some(rtp));
+        assert_eq!(route.destination(address(2, 4000)), Some(address(2, 4000)));
+        route.announce(RtcpTarget::NextPort, Some(rtp));
+        assert_eq!(route.destination(address(1, 65_535)), None, "there is no next port");
+    }
+
+    #[test]
+    fn losses_of_one_stream_stay_when_the_next_begins() {
+        let mut sent = Outgoing::default();
+        let block = |lost, highest| Block { lost, highest, ..Block::default() };
+        sent.heard(1, block(2, 100));
+        sent.heard(1, block(5, 300));
+        assert_eq!(sent.stats().lost, 5);
+        sent.heard(2, block(3, 9_000));
+        assert_eq!(sent.stats().lost, 8);
+    }
+
+    /// A switch that copies every packet hides no loss.
+    #[test]
+    fn repeated_packets_do_not_dilute_the_loss() {
+        let mut incoming = Incoming::default();
+        incoming.set_codec(Codec::Pcmu);
+        let start = Instant::now();
+        for n in (0..301u32).filter(|n| n % 3 != 1) {
+            let now = start + Duration::from_millis(20) * n;
+            for _ in 0..2 {
+                incoming.reception.received(now, 1, n as u16, n * 160, 160, Some(8000));
+            }
+        }
+        incoming.interval(None);
+        let stats = incoming.stats();
+        assert_eq!((stats.lost, stats.duplicates), (100, 201));
+        let way = Way { codec: Codec::Pcmu, rtt: None, jitter: stats.jitter, loss: 100.0 / 301.0 };
+        assert!((stats.mos.worst.unwrap() - way.mos()).abs() < 1e-9);
+    }
+}

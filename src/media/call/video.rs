@@ -1,6 +1,9 @@
 //! Video, passed through: one codec under two numbers, a stream of ours each way. What was lost stays lost
 //! in the numbers, so that a receiver can ask for it, and what it asks for goes to the sender.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

@@ -572,4 +572,89 @@ mod tests {
         line.insert(51);
         assert!(line.jitter.target() > before, "40 ms more than the 20 it had to take");
     }
+
+    /// 10 ms either way are some 10 ms of deviation: four of them, and the least.
+    #[test]
+    fn what_is_waited_for_is_four_deviations() {
+        let mut line = Line::new();
+        let start = line.now;
+        for number in 0..400 {
+            let late = Duration::from_millis(10 * u64::from(number % 2));
+            line.now = start + FRAME * u32::from(number) + late;
+            line.insert(number);
+        }
+        assert!(
+            (46..=52).contains(&line.jitter.target().as_millis()),
+            "{:?}",
+            line.jitter.target()
+        );
+    }
+
+    #[test]
+    fn more_than_a_fifth_of_a_second_does_not_stand_here_though_somebody_speaks() {
+        let (mut line, mut number) = (Line::new(), 0);
+        for _ in 0..25 {
+            line.insert(number);
+            number += 1;
+        }
+        line.fill();
+        for _ in 0..30 {
+            line.insert(number);
+            number += 1;
+            line.play(false);
+            line.now += FRAME;
+        }
+        assert!(line.jitter.depth() <= MAX_DEPTH, "{:?}", line.jitter.depth());
+        assert_eq!(line.jitter.stats().lost, 0);
+    }
+
+    #[test]
+    fn a_steady_source_loses_nothing_to_silence() {
+        let mut line = Line::new();
+        line.insert(0);
+        line.fill();
+        for number in 1..400 {
+            line.insert(number);
+            line.play(true);
+            line.now += FRAME;
+        }
+        assert_eq!(line.jitter.stats(), JitterStats::default());
+    }
+
+    /// Waiting for a packet that is lost after all has taken the time that it would have.
+    #[test]
+    fn what_was_bridged_is_not_made_up_for_again() {
+        let mut line = Line::new();
+        line.insert(0);
+        line.fill();
+        assert_eq!([line.play(false), line.play(false)], [Played::Packet(0), Played::Late]);
+        line.insert(2);
+        assert_eq!(line.play(false), Played::Packet(2), "160 were missing, and were bridged");
+        assert_eq!(line.jitter.stats().lost, 1);
+    }
+
+    #[test]
+    fn a_repetition_of_what_was_played_holds_nothing_back() {
+        let mut line = Line::new();
+        (0..3).for_each(|number| assert!(line.insert(number)));
+        line.fill();
+        assert_eq!([line.play(false), line.play(false)], [0, 1].map(Played::Packet));
+        assert!(!line.insert(0));
+        assert_eq!(line.play(false), Played::Packet(2));
+    }
+
+    #[test]
+    fn a_jump_of_the_time_or_another_source_starts_afresh() {
+        for (ssrc, timestamp) in [(1, 1_000_000), (2, 320)] {
+            let mut line = Line::new();
+            (0..2).for_each(|number| assert!(line.insert(number)));
+            line.fill();
+            assert_eq!([line.play(false), line.play(false)], [0, 1].map(Played::Packet));
+            assert!(line.insert_from(ssrc, 2, timestamp));
+            assert_eq!(line.play(false), Played::Paused, "{ssrc}, {timestamp}");
+            line.fill();
+            assert_eq!(line.play(false), Played::Packet(2));
+            assert_eq!(line.jitter.stats().lost, 0);
+        }
+    }
 }

@@ -121,7 +121,12 @@ impl Transcoder {
         }
         let wanted = units(self.frame, self.rate) as usize;
         if !self.gather(now, wanted) {
-            self.pause();
+            // Another source is being held back already: what is here of it stays.
+            if self.jitter.starts_at().is_none() {
+                self.jitter.clear();
+            }
+            self.pcm.clear();
+            self.next_at = None;
             return None;
         }
         self.next_at = Some(at + self.frame);
@@ -210,6 +215,43 @@ pub fn frame_time(codec: Codec, ptime: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A worker that was kept from its work goes on from now.
+    #[test]
+    fn a_stall_is_not_caught_up_with() {
+        let frame = Duration::from_millis(20);
+        let mut coder = Transcoder::new(Codec::Pcmu, Codec::Pcma, frame, 5);
+        let (mut now, mut out) = (Instant::now(), [0; 200]);
+        for n in 0..40u16 {
+            let stamp = Stamp { ssrc: 1, sequence: n, timestamp: u32::from(n) * 160, samples: 160 };
+            coder.insert(now, stamp, &[0xFF; 160]);
+            now += frame;
+            // From the tenth on nobody asks.
+            while n < 10 && coder.poll(now, &mut out).is_some() {}
+        }
+        assert!(coder.poll(now, &mut out).is_some_and(|due| due.at == now));
+        assert_eq!(coder.poll(now, &mut out), None, "the next is due a frame later");
+    }
+
+    /// Another source in mid-call is held back for its own jitter, and nothing of it is dropped meanwhile.
+    #[test]
+    fn the_first_packet_of_another_source_is_heard() {
+        let frame = Duration::from_millis(20);
+        let mut coder = Transcoder::new(Codec::Pcmu, Codec::Pcma, frame, 5);
+        let (mut now, mut loud) = (Instant::now(), 0);
+        for n in 0..40u16 {
+            let ssrc = 1 + u32::from(n >= 20);
+            let timestamp = u32::from(n) * 160 + 70_000 * ssrc;
+            let stamp = Stamp { ssrc, sequence: n, timestamp, samples: 160 };
+            coder.insert(now, stamp, &[if n == 20 { 0 } else { 0xFF }; 160]);
+            now += frame;
+            let mut out = [0; 200];
+            while let Some(due) = coder.poll(now, &mut out) {
+                loud += out[..due.len].iter().filter(|byte| **byte == 0x2A).count();
+            }
+        }
+        assert!(loud > 120, "{loud} of 160 samples");
+    }
 
     #[test]
     fn frames_are_what_the_codec_has() {

@@ -543,3 +543,66 @@ fn comfort_noise_of_the_browser_is_left_out_and_not_counted() {
     let numbers: Vec<u16> = bench.to_sip.iter().map(|p| p.sequence.wrapping_sub(11)).collect();
     assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
 }
+
+/// Music of a far end that is not to be heard: its packets leave no hole in the browser's numbers.
+#[test]
+fn what_was_not_passed_on_during_a_hold_leaves_no_hole() {
+    let mut bench = Bench::new();
+    let mut phone = Speaker::new(1, 100, 0);
+    bench.sip_talks(&mut phone, 5);
+    for flow in [HELD, BOTH] {
+        let now = bench.now;
+        bench.relay.set_flow(now, flow);
+        bench.sip_talks(&mut phone, 20);
+    }
+    let numbers: Vec<u16> =
+        bench.to_browser.iter().map(|p| p.sequence.wrapping_sub(65_531)).collect();
+    assert_eq!(numbers, (0..25).collect::<Vec<u16>>());
+    assert!(bench.to_browser[5].marker);
+    let step = bench.to_browser[5].timestamp.wrapping_sub(bench.to_browser[4].timestamp);
+    assert_eq!(step, 21 * 160, "time went on");
+}
+
+#[test]
+fn a_digit_for_the_browser_ends_with_a_hold() {
+    let mut bench = Bench::new();
+    let mut phone = Speaker::new(1, 100, 0);
+    bench.sip_talks(&mut phone, 5);
+    let now = bench.now;
+    bench.relay.play_digit(now, '5');
+    bench.wait(FRAME);
+    let before = bench.to_browser.len();
+    for flow in [HELD, BOTH] {
+        let now = bench.now;
+        bench.relay.set_flow(now, flow);
+        bench.wait(FRAME * 3);
+    }
+    bench.sip_talks(&mut phone, 3);
+    assert!(bench.to_browser[before..].iter().all(|packet| packet.payload_type != 126));
+    assert_eq!(bench.to_browser.len(), before + 3);
+}
+
+/// As a UI does that tells its state again and again.
+#[test]
+fn the_same_flow_again_puts_nothing_off() {
+    let mut bench = Bench::new();
+    for _ in 0..10 {
+        let now = bench.now;
+        bench.relay.set_flow(now, BOTH);
+        bench.wait(FRAME * 5);
+    }
+    assert_eq!(bench.to_sip.len(), 41, "after 200 ms, every 20 ms");
+}
+
+/// What was queued for one far end is none of the next one's business.
+#[test]
+fn digits_end_where_the_far_end_is_exchanged() {
+    let mut bench = Bench::new();
+    let now = bench.now;
+    bench.relay.press(now, "1234");
+    bench.wait(FRAME);
+    bench.relay.exchange(super::Outlet::new());
+    let before = bench.to_sip.len();
+    bench.wait(Duration::from_secs(2));
+    assert!(bench.to_sip[before..].iter().all(|packet| packet.payload_type == 0));
+}

@@ -236,6 +236,22 @@ fn the_far_end_rings_at_the_browser() {
     nothing_is_wrong(&world);
 }
 
+/// A gateway that sends comfort noise, early media being allowed, has nothing to say yet.
+#[test]
+fn comfort_noise_does_not_end_the_ringing() {
+    let mut world = World::new(3, sounds(), None);
+    world.phone.silent = true;
+    world.run(SECOND);
+    world.set_flow(Flow { tone: Some(Signal::Ringback), ..Flow::BOTH });
+    let since = world.now;
+    for _ in 0..30 {
+        world.comfort_noise();
+        world.run(Duration::from_millis(100));
+    }
+    let ringing = World::spoken(&world.at_browser, since);
+    assert!((40..=43).contains(&ringing), "{ringing} of twice 0.4 s");
+}
+
 #[derive(Debug, Clone)]
 enum Happening {
     Flow(Flow),

@@ -234,6 +234,10 @@ fn a_digit_that_came_by_info_is_heard_as_an_event() {
     }
     assert_eq!(digits, "5");
     assert_eq!(bench.to_browser.last().unwrap().payload_type, 8);
+    let is_event = |packet: &Out| packet.payload_type == 126;
+    let first = bench.to_browser.iter().position(is_event).unwrap();
+    let last = bench.to_browser.iter().rposition(is_event).unwrap();
+    assert!(bench.to_browser[first..=last].iter().all(is_event), "nobody speaks meanwhile");
     for pair in bench.to_browser.windows(2) {
         assert_eq!(pair[1].sequence.wrapping_sub(pair[0].sequence), 1);
     }
