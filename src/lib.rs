@@ -28,6 +28,7 @@ pub mod http;
 pub mod journal;
 pub mod lab;
 pub mod media;
+pub mod panics;
 pub mod sdp;
 pub mod secret;
 pub mod sip;

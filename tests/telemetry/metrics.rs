@@ -132,6 +132,7 @@ fn what_stands() {
             down("sip:other.example"),
         ],
         log_lines_dropped: 2,
+        panics: 1,
         ..Snapshot::default()
     };
     let text = exporter(&Metrics::default(), snapshot).render(Format::Prometheus);
@@ -146,6 +147,7 @@ fn what_stands() {
     assert_eq!(value(&text, "wrtc_sip_server_pings_total", &[pair]), 20.0);
     assert_eq!(value(&text, "wrtc_sip_server_up", &[("server", "sip:other.example")]), 0.0);
     assert_eq!(value(&text, "wrtc_log_lines_dropped_total", &[]), 2.0);
+    assert_eq!(value(&text, "wrtc_panics_total", &[]), 1.0);
     assert!(value(&text, "process_resident_memory_bytes", &[]) > 1e6);
     assert!(value(&text, "process_open_fds", &[]) >= 3.0);
     assert!(value(&text, "process_max_fds", &[]) >= 100.0);
