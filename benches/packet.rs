@@ -1,5 +1,5 @@
 //! Time per packet of each step of the packet path: `cargo bench --bench packet`. The machine's mood is in
-//! these figures; `--bench instructions` counts what does not depend on it.
+//! these figures; benches/instructions counts what does not depend on it.
 
 mod common;
 

@@ -96,6 +96,11 @@ impl Demo {
         &self.running.gateway
     }
 
+    /// Returns when a drain that an operator has begun is over.
+    pub async fn drained(&self) {
+        self.running.drained().await;
+    }
+
     /// Puts a contact centre beside the SIP server, and a console for it at `listen` (loopback).
     pub async fn open_centre(&mut self, listen: SocketAddr) -> Result<&Centre, DemoError> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -15,24 +15,38 @@
     )
 )]
 
+// `packets_only`: see Cargo.toml.
+#[cfg(not(packets_only))]
 pub mod agent;
+#[cfg(not(packets_only))]
 pub mod call;
+#[cfg(not(packets_only))]
 pub mod config;
+#[cfg(not(packets_only))]
 pub mod demo;
+#[cfg(not(packets_only))]
 pub mod doctor;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(not(packets_only))]
 pub mod gateway;
+#[cfg(not(packets_only))]
 pub mod http;
+#[cfg(not(packets_only))]
 pub mod journal;
+#[cfg(not(packets_only))]
 pub mod lab;
 pub mod media;
 pub mod sdp;
 pub mod secret;
 pub mod sip;
+#[cfg(not(packets_only))]
 pub mod telemetry;
+#[cfg(not(packets_only))]
 pub mod tls;
+#[cfg(not(packets_only))]
 pub mod turn;
+#[cfg(not(packets_only))]
 pub mod watch;
 pub mod wire;

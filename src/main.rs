@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wrtc_gateway::config::{Config, ConfigErrors, OperatorToken, Role, Sources, is_operator_name};
-use wrtc_gateway::gateway::{Life, Running};
+use wrtc_gateway::gateway::{Life, Running, files};
 use wrtc_gateway::secret::Secret;
 use wrtc_gateway::telemetry::logs::Logs;
 use wrtc_gateway::{demo, doctor, gateway, telemetry};
@@ -148,15 +148,17 @@ fn token(role: &str, name: Option<&str>) -> ExitCode {
 }
 
 fn check(source: &Source) -> ExitCode {
-    match source.load() {
-        Ok(_) => {
-            let name =
-                source.config.as_deref().map_or("the configuration".into(), Path::to_string_lossy);
-            println!("{name} is fine");
-            ExitCode::SUCCESS
-        }
-        Err(errors) => fail(&errors),
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(errors) => return fail(&errors),
+    };
+    let faults = files::faults(&config);
+    if !faults.is_empty() {
+        return fail(&faults.join("\n"));
     }
+    let name = source.config.as_deref().map_or("the configuration".into(), Path::to_string_lossy);
+    println!("{name} is fine");
+    ExitCode::SUCCESS
 }
 
 fn healthcheck(source: &Source, ready: bool) -> ExitCode {
@@ -214,10 +216,15 @@ fn serve(source: &Source) -> ExitCode {
             println!("certificate, self-signed, SHA-256 {}", certificate.fingerprint_text());
         }
         until_told(&running, &mut signals).await;
+        let calls = running.gateway.calls();
+        if calls > 0 {
+            tracing::warn!(calls, "stopping; these are cut off");
+        } else {
+            tracing::info!("stopping");
+        }
         tokio::select! {
-            () = running.stop() => {}
-            // Somebody has no time for good-byes.
-            () = signals.stop() => {}
+            () = running.stop() => tracing::info!("stopped"),
+            () = signals.impatience() => tracing::warn!("stopped before every good-bye was said"),
         }
         Ok(())
     })
@@ -247,6 +254,22 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
+
+    /// Somebody has no time for good-byes: SIGTERM or Ctrl-C. A SIGHUP of logrotate's is none of that.
+    async fn impatience(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => reopen_log(),
+            }
+        }
+    }
+}
+
+/// As logrotate asks for it, whatever else goes on.
+fn reopen_log() {
+    tokio::task::spawn_blocking(|| telemetry::logs::logs().map(Logs::reopen));
 }
 
 /// SIGTERM lets calls finish, a second one does not, and neither does Ctrl-C: whoever sits before the
@@ -265,7 +288,7 @@ async fn until_told(running: &Running, signals: &mut Signals) {
             // What came of it is in the log.
             _ = signals.hangup.recv() => {
                 // The log first, whatever is wrong with the configuration: logrotate waits for it.
-                tokio::task::spawn_blocking(|| telemetry::logs::logs().map(Logs::reopen));
+                reopen_log();
                 let gateway = running.gateway.clone();
                 tokio::spawn(async move { gateway.reload().await });
             }
@@ -284,6 +307,7 @@ fn run_demo(
         Err(errors) => return fail(&errors),
     };
     in_runtime(&config, async |config| {
+        let mut signals = Signals::new()?;
         let mut running = demo::start(config, password).await?;
         if let Some(listen) = contact_centre {
             running.open_centre(listen).await?;
@@ -291,7 +315,10 @@ fn run_demo(
         print!("{}", running.greeting());
         running.listen_to_keyboard();
         running.report_calls(json);
-        Signals::new()?.stop().await;
+        tokio::select! {
+            () = signals.stop() => {}
+            () = running.drained() => {}
+        }
         running.stop().await;
         Ok(())
     })

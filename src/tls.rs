@@ -139,7 +139,8 @@ impl Served {
     ) -> Result<Self, CertificateError> {
         if let Some(files) = files.filter(|files| files.cert.exists()) {
             let shown = read(files)?;
-            if shown.facts.warning(SystemTime::now()).is_none() {
+            // One that somebody signed is not ours to replace, however old it is.
+            if !shown.facts.self_signed || shown.facts.warning(SystemTime::now()).is_none() {
                 return Self::new(shown, Some(files.clone()), protocols);
             }
         }
@@ -151,6 +152,8 @@ impl Served {
         };
         let (certificate, key) = make(names).map_err(|error| fault(error.to_string()))?;
         if let Some(files) = files {
+            put_aside(&files.key, Part::Key)?;
+            put_aside(&files.cert, Part::Certificate)?;
             keep(&files.key, &key.serialize_pem(), Part::Key)?;
             keep(&files.cert, &certificate.pem(), Part::Certificate)?;
         }
@@ -282,6 +285,19 @@ fn make(names: Vec<String>) -> Result<(rcgen::Certificate, rcgen::KeyPair), rcge
     params.distinguished_name.push(rcgen::DnType::CommonName, "wrtc-gateway, self-signed");
     let key = rcgen::KeyPair::generate()?;
     Ok((params.self_signed(&key)?, key))
+}
+
+/// What was there is kept once more, as `.old`: a key that is gone cannot be made again.
+fn put_aside(path: &Path, part: Part) -> Result<(), CertificateError> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".old");
+    match std::fs::rename(path, aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let reason = format!("it cannot be put aside: {error}");
+            Err(CertificateError { part, path: path.to_owned(), reason })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A new file that its owner alone can read.

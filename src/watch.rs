@@ -16,13 +16,22 @@ type Stamp = Option<(SystemTime, u64, u64)>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watch {
     paths: Vec<PathBuf>,
-    seen: Vec<Stamp>,
+    /// `None`: nobody knows as of when they were read.
+    seen: Option<Vec<Stamp>>,
 }
 
 impl Watch {
     pub fn new(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let paths: Vec<PathBuf> = paths.into_iter().collect();
-        let seen = stamps(&paths);
+        let seen = Some(stamps(&paths));
+        Self { paths, seen }
+    }
+
+    /// Of files that were read some time ago, with a configuration that names them: the first look finds
+    /// them changed, for they may have been since.
+    pub fn unread(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        let paths: Vec<PathBuf> = paths.into_iter().collect();
+        let seen = paths.is_empty().then(Vec::new);
         Self { paths, seen }
     }
 
@@ -33,7 +42,7 @@ impl Watch {
     /// Whether one was written or replaced since the last look. Certificate and key are written one after
     /// the other: a look between the two finds them not to fit, and the next one finds the second change.
     pub fn has_changed(&mut self) -> bool {
-        let now = stamps(&self.paths);
+        let now = Some(stamps(&self.paths));
         let changed = now != self.seen;
         self.seen = now;
         changed
@@ -98,6 +107,8 @@ mod tests {
         assert!(watch.has_changed(), "another file of the same date and length");
         std::fs::remove_file(&path).unwrap();
         assert!(watch.has_changed(), "gone is a change, too");
-        assert!(Watch::new([]).is_empty());
+        assert!(Watch::new([]).is_empty() && !Watch::unread([]).has_changed());
+        let mut watch = Watch::unread([path]);
+        assert!(watch.has_changed() && !watch.has_changed());
     }
 }

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
-#   bash tests/run.sh            everything, in the order of how soon it can fail; `fuzz` only when asked for
-#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers bench ops rust fuzz
+#   bash tests/run.sh            everything, in the order of how soon it can fail; `soak` only when asked for
+#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz soak
 #
-# `peers` wants root, for its chroot; what a machine cannot have of it is named and counted as skipped.
+# `peers` wants root, for its chroot, and `faults`, for networks and a disk of its own; what a machine cannot
+# have of them is named and counted as skipped.
 # Root installs packages; anybody else is told which are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 SCHEMATHESIS=4.32.5
+NODE=22.23.3
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -30,14 +32,15 @@ apt_install() {
     install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# cargo_tool NAME VERSION [FEATURE-FLAG...]: from crates.io, built for speed of building.
+# cargo_tool NAME VERSION [FEATURE-FLAG...]: from crates.io, built for speed of building. Another version that somebody
+# has installed stays where it is.
 cargo_tool() {
   local name=$1 version=$2
   shift 2
-  command -v "cargo-$name" >/dev/null && return 0
+  cargo "$name" --version 2>/dev/null | grep -qwF -- "$version" && return 0
   say "install cargo-$name $version"
   cargo install "cargo-$name" --version "$version" --locked "$@" \
-    --target-dir target/tools \
+    --root target/cargo --target-dir target/tools \
     --config 'profile.release.lto=false' --config 'profile.release.opt-level=1' \
     --config 'profile.release.codegen-units=16' --config 'profile.release.debug=false'
 }
@@ -48,8 +51,8 @@ node_ready() {
   local major
   major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
   if [ "$major" -lt 20 ]; then
-    [ -x target/node/node_modules/node/bin/node ] ||
-      npm install --silent --no-save --prefix target/node node@22
+    [ "$(target/node/node_modules/node/bin/node --version 2>/dev/null)" = "v$NODE" ] ||
+      npm install --silent --no-save --prefix target/node "node@$NODE"
     PATH=$PWD/target/node/node_modules/node/bin:$PATH
   fi
 }
@@ -57,6 +60,7 @@ node_ready() {
 step_lint() {
   say "format, clippy, documentation"
   cargo fmt --all --check
+  for folder in fuzz benches/instructions; do cargo fmt --manifest-path "$folder/Cargo.toml" --check; done
   cargo clippy --locked --all-targets -- -D warnings
   RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 }
@@ -84,7 +88,8 @@ step_e2e() {
 step_bench() {
   apt_install valgrind
   say "instructions per packet against benches/instructions.toml"
-  cargo bench --locked --bench instructions
+  RUSTFLAGS="--cfg packets_only" cargo run --locked --release --manifest-path benches/instructions/Cargo.toml \
+    --target-dir target/instructions -- ${RECORD:+--record}
 }
 
 step_api() {
@@ -115,7 +120,7 @@ step_deploy() {
 }
 
 step_ops() {
-  apt_install prometheus curl
+  apt_install prometheus curl jq
   say "metrics and alerts by promtool"
   cargo build --locked
   tests/ops/run.sh target/debug/wrtc-gateway
@@ -123,7 +128,7 @@ step_ops() {
 
 step_rust() {
   apt_install curl tshark procps
-  command -v cargo-nextest >/dev/null || cargo_tool nextest 0.9.143
+  cargo_tool nextest 0.9.143
   say "documentation tests"
   cargo test --locked --doc
   say "unit, property, protocol and peer tests"
@@ -152,10 +157,9 @@ stop_asterisk() {
     sleep 0.1
   done
 }
-trap stop_asterisk EXIT
 
 step_peers() {
-  command -v cargo-nextest >/dev/null || cargo_tool nextest 0.9.143
+  cargo_tool nextest 0.9.143
   say "real SIP peers: Kamailio, SIPp, Asterisk"
   apt_install procps
   local filters=() skips=() peer_environment=() why status=0 summary passed failed root=$PWD/target/peers/asterisk
@@ -196,6 +200,70 @@ step_peers() {
   return "$status"
 }
 
+# An hour of agents and calls: the gateway needs no more at the end than after half of it.
+step_soak() {
+  say "a soak of ${SOAK_MINUTES:-60} minutes; under 40, growth of memory is not judged"
+  cargo run --locked --release --example load -- --soak "${SOAK_MINUTES:-60}" --markdown
+}
+
+# Faults that this machine cannot have: their tests are left out, said so and counted.
+skip_fault() {
+  local filter=$1 why=$2 count
+  count=$(cargo nextest list --locked --test faults --run-ignored only --message-format oneline \
+    -E "test(/^$filter/)" 2>/dev/null | wc -l)
+  faults_skipped=$((faults_skipped + count))
+  skips+=("SKIPPED: $filter ($count tests): $why")
+}
+
+# A namespace with a wire out of it, as tests/faults/net.rs makes it.
+can_have_namespaces() {
+  ip netns add wrtc-probe || return 1
+  local status=0
+  ip link add name wrtc-probe0 type veth peer name wrtc-probe0 netns wrtc-probe || status=1
+  ip netns del wrtc-probe
+  return "$status"
+}
+
+can_mount() {
+  local dir
+  dir=$(mktemp -d) && mount -t tmpfs -o size=64k wrtc-probe "$dir" && umount "$dir" && rmdir "$dir"
+}
+
+step_faults() {
+  cargo_tool nextest 0.9.143
+  say "faults of networks, disks and clocks"
+  local filters=() skips=() why status=0 summary passed failed
+  faults_skipped=0
+  cargo nextest run --locked --test faults --no-run
+  if ! why=$( (apt_install iproute2) 2>&1) || ! why=$(can_have_namespaces 2>&1); then
+    skip_fault network_cut:: "no network namespaces: ${why##*$'\n'}"
+  else
+    filters+=('test(/^network_cut::/)')
+  fi
+  if ! why=$(can_mount 2>&1); then
+    skip_fault disk_full:: "no tmpfs: ${why##*$'\n'}"
+  else
+    filters+=('test(/^disk_full::/)')
+  fi
+  if ! why=$( (apt_install faketime) 2>&1); then
+    skip_fault clock_step:: "${why##*$'\n'}"
+  else
+    filters+=('test(/^clock_step::/)')
+  fi
+  passed=0 failed=0
+  if [ ${#filters[@]} -gt 0 ]; then
+    summary=$(mktemp)
+    cargo nextest run --locked --test faults --run-ignored only --success-output final \
+      -E "$(printf '%s or ' "${filters[@]}")none()" 2>&1 | tee "$summary" || status=$?
+    passed=$(sed -nE 's/.*Summary .* ([0-9]+) passed.*/\1/p' "$summary" | tail -1)
+    failed=$(sed -nE 's/.*Summary .* ([0-9]+) failed.*/\1/p' "$summary" | tail -1)
+    rm -f "$summary"
+  fi
+  [ ${#skips[@]} -eq 0 ] || printf '%s\n' "${skips[@]}"
+  printf 'faults: %s passed, %s failed, %s skipped\n' "${passed:-0}" "${failed:-0}" "$faults_skipped"
+  return "$status"
+}
+
 # fuzz_one TARGET: FUZZ_SECONDS of it, from the seeds and from what earlier runs have found.
 fuzz_one() {
   local name=$1 status=0 corpus=fuzz/corpus/$1 artifacts=fuzz/artifacts/$1 log=fuzz/artifacts/$1.log
@@ -223,7 +291,7 @@ step_fuzz() {
   # What cargo-fuzz does. The sanitizer is there with a stable toolchain, its switch is not.
   RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
-    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Zsanitizer=address" \
+    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing --cfg packets_only -Zsanitizer=address" \
     cargo build --locked --release --manifest-path fuzz/Cargo.toml --target "$FUZZ_HOST" --target-dir fuzz/target
   local targets=(fuzz/fuzz_targets/*.rs) failed=0
   targets=("${targets[@]##*/}")
@@ -241,7 +309,23 @@ step_fuzz() {
 
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers bench ops rust
+export PATH="$PWD/target/cargo/bin:$PATH"
+[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers faults bench ops rust fuzz
+
+# How long each step took, told at the end whatever the end is.
+took=$(mktemp -d)
+trap '[ ! -s "$took/steps" ] || { printf "\n"; cat "$took/steps"; }; rm -rf "$took"' EXIT
+end_step() {
+  stop_asterisk
+  times >"$took/times"
+  # What it waited for: user and system.
+  printf '%-7s %5s s, CPU %s\n' "$step" "$((SECONDS - begun))" "$(tail -n 1 "$took/times")" >>"$took/steps"
+}
 for step in "$@"; do
-  "step_$step"
+  begun=$SECONDS
+  # Each in an environment of its own: a gateway reads every WRTC_ variable.
+  (
+    trap end_step EXIT
+    "step_$step"
+  )
 done

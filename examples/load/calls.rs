@@ -46,7 +46,7 @@ pub struct Took {
 
 /// Somebody who is signed in, over the plain requests of `/api/webrtc`.
 pub struct Agent {
-    number: usize,
+    pub number: usize,
     world: Arc<World>,
     inbox: mpsc::UnboundedReceiver<Value>,
     poller: JoinHandle<()>,
@@ -177,18 +177,49 @@ impl Agent {
 
     /// The side that called hangs up.
     pub async fn hang_up(&mut self) -> Result<(), Fault> {
+        let Some((way, _)) = self.call else { return Ok(()) };
+        self.hang_up_by(way).await
+    }
+
+    /// The browser hangs up, or the telephone.
+    pub async fn hang_up_by(&mut self, way: Way) -> Result<(), Fault> {
         self.world.generator.remove(self.number);
-        match self.call.take() {
-            Some((Way::Out, dialog)) => {
+        let Some((_, dialog)) = self.call.take() else { return Ok(()) };
+        match way {
+            Way::Out => {
                 self.post("", "BYE".to_owned()).await?;
                 self.world.server.forget(&dialog);
             }
-            Some((Way::In, dialog)) => {
+            Way::In => {
                 self.world.server.hang_up(&dialog).await?;
                 self.next_bye().await?;
             }
-            None => {}
         }
+        Ok(())
+    }
+
+    /// A line for the call that is up: `HOLD`, `DTMF 1`.
+    pub async fn command(&self, line: &str) -> Result<(), Fault> {
+        self.post("", line.to_owned()).await
+    }
+
+    /// Calls a number that nobody has, and is told so.
+    pub async fn wrong_number(&mut self) -> Result<(), Fault> {
+        let browser = Browser::new(self.world.identity.clone())?;
+        let own = sdp::browser(self.world.codec, "actpass", &browser.own()?, self.number);
+        self.post("&to=999", own).await?;
+        self.next_bye().await
+    }
+
+    /// What came and was not asked for.
+    pub fn forget_messages(&mut self) {
+        while self.inbox.try_recv().is_ok() {}
+    }
+
+    pub async fn sign_out(self) -> Result<(), Fault> {
+        let World { base, http, .. } = &*self.world;
+        let url = format!("{base}/api/webrtc/sign_out?id={}", id(self.number));
+        http.get(url).send().await?.error_for_status()?;
         Ok(())
     }
 

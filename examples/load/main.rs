@@ -9,6 +9,7 @@
 
 mod browser;
 mod calls;
+mod endurance;
 mod media;
 mod net;
 mod process;
@@ -54,6 +55,10 @@ struct Options {
     /// Then so many short calls, one after another.
     #[arg(long, default_value_t = 0)]
     short_calls: usize,
+    /// Instead of all that: so many minutes of agents who come and go and calls of all lengths. Fails when the
+    /// gateway needs more in the end than at the beginning.
+    #[arg(long, value_name = "MINUTES", conflicts_with = "short_calls")]
+    soak: Option<u64>,
     /// Prints tables instead of a summary in JSON.
     #[arg(long)]
     markdown: bool,
@@ -85,13 +90,21 @@ fn main() -> Result<(), Fault> {
         codec: options.codec,
         profile: options.srtp,
         cores: pinned,
-        settings: options.settings.clone(),
+        settings: match options.soak {
+            Some(_) => {
+                [endurance::SETTINGS.map(str::to_owned).as_slice(), &options.settings].concat()
+            }
+            None => options.settings.clone(),
+        },
     };
     if let Some((_, own)) = pinned {
         net::pin(0, own)?;
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    if let Some(minutes) = options.soak {
+        return runtime.block_on(soak(&options, &plan, minutes));
+    }
     let report = runtime.block_on(measure(&options, &plan))?;
     if options.markdown {
         print!("{}", report.markdown());
@@ -109,6 +122,29 @@ fn main() -> Result<(), Fault> {
         eprintln!("not a clean figure: {fault}");
     }
     Err("these figures are not to be quoted".into())
+}
+
+async fn soak(options: &Options, plan: &stage::Plan, minutes: u64) -> Result<(), Fault> {
+    let soak = endurance::run(plan, minutes).await?;
+    let (machine, version) = (process::machine(), version(&plan.gateway)?);
+    let json = serde_json::json!({ "machine": machine, "gateway": version, "soak": soak.json() });
+    let text = format!("{version}. {}", soak.markdown());
+    if options.markdown {
+        print!("{text}")
+    } else {
+        println!("{json:#}")
+    }
+    if let Some(path) = &options.json {
+        std::fs::write(path, format!("{json:#}\n"))?;
+    }
+    let faults = soak.faults();
+    if faults.is_empty() {
+        return options.into.iter().try_for_each(|path| report::write_soak(path, &text));
+    }
+    for fault in &faults {
+        eprintln!("not passed: {fault}");
+    }
+    Err("the gateway needs more in the end than at the beginning".into())
 }
 
 /// The gateway of the same profile as this example: `cargo run` builds an example and no binary.

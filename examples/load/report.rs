@@ -23,6 +23,7 @@ const MIN_SENT: f64 = 0.995;
 const FULL: (&str, &str) = ("<!-- figures of examples/load -->", "<!-- end of the figures -->");
 const SHORT: (&str, &str) =
     ("<!-- short figures of examples/load -->", "<!-- end of the short figures -->");
+const SOAK: (&str, &str) = ("<!-- figures of a soak -->", "<!-- end of the soak -->");
 
 pub struct Report<'a> {
     pub plan: &'a Plan,
@@ -167,6 +168,13 @@ impl Report<'_> {
         let new = short.or(full).ok_or_else(|| format!("no markers in {}", path.display()))?;
         Ok(fs::write(path, new)?)
     }
+}
+
+/// The same with what a soak found.
+pub fn write_soak(path: &Path, table: &str) -> Result<(), Fault> {
+    let text = fs::read_to_string(path)?;
+    let new = replaced(&text, SOAK, table);
+    Ok(fs::write(path, new.ok_or_else(|| format!("no markers in {}", path.display()))?)?)
 }
 
 fn replaced(text: &str, (from, to): (&str, &str), by: &str) -> Option<String> {

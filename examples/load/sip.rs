@@ -47,6 +47,8 @@ struct State {
     expected: HashMap<String, Expected>,
     /// Our last answer to an INVITE, by Call-ID: said again when that comes again.
     answered: HashMap<String, String>,
+    /// Our description, by Call-ID.
+    described: HashMap<String, String>,
     /// Who waits for responses, by Call-ID and method.
     waiting: HashMap<String, mpsc::UnboundedSender<String>>,
 }
@@ -56,12 +58,14 @@ pub struct Server {
     socket: Arc<UdpSocket>,
     local: SocketAddr,
     state: Arc<Mutex<State>>,
+    /// Seconds that a registration holds.
+    registered: u32,
     next: Arc<AtomicU64>,
 }
 
 impl Server {
     /// Serves from then on.
-    pub async fn start() -> Result<Self, Fault> {
+    pub async fn start(registered: u32) -> Result<Self, Fault> {
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
         // What the kernel refuses here, repetitions make good.
         let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20);
@@ -70,6 +74,7 @@ impl Server {
             socket: Arc::new(socket),
             local,
             state: Arc::default(),
+            registered,
             next: Arc::new(AtomicU64::new(1)),
         };
         let serving = server.clone();
@@ -103,7 +108,9 @@ impl Server {
 
     /// Forgets a call that is over.
     pub fn forget(&self, dialog: &Dialog) {
-        self.state().answered.remove(&dialog.call_id);
+        let mut state = self.state();
+        state.answered.remove(&dialog.call_id);
+        state.described.remove(&dialog.call_id);
     }
 
     fn handle(&self, text: &str, from: SocketAddr) -> Option<String> {
@@ -124,10 +131,11 @@ impl Server {
                 Some(response(
                     text,
                     "200 OK",
-                    &format!("Contact: <{contact}>;expires=3600\r\n"),
+                    &format!("Contact: <{contact}>;expires={}\r\n", self.registered),
                     "",
                 ))
             }
+            "INVITE" if header(text, "To")?.contains(";tag=") => self.changed(text, call_id),
             "INVITE" => self.invited(text, first, call_id, from),
             "ACK" => None,
             "OPTIONS" | "BYE" | "CANCEL" => Some(response(text, "200 OK", "", "")),
@@ -146,6 +154,7 @@ impl Server {
         };
         let contact =
             format!("Contact: <sip:{number}@{}>\r\nContent-Type: application/sdp\r\n", self.local);
+        state.described.insert(call_id.to_owned(), answer.clone());
         let answer = response(text, "200 OK", &contact, &answer);
         state.answered.insert(call_id.to_owned(), answer.clone());
         let dialog = Dialog {
@@ -158,6 +167,22 @@ impl Server {
         let rtp = sdp::audio_port(text)?;
         let _ = told.send(Established { rtp, dialog });
         Some(answer)
+    }
+
+    /// Hold, or its end: we are as before, in the direction that is left.
+    fn changed(&self, text: &str, call_id: &str) -> Option<String> {
+        let state = self.state();
+        let Some(own) = state.described.get(call_id) else {
+            return Some(response(text, "481 Call/Transaction Does Not Exist", "", ""));
+        };
+        let direction = match text {
+            text if text.contains("a=sendonly") => "a=recvonly",
+            text if text.contains("a=inactive") => "a=inactive",
+            _ => "a=sendrecv",
+        };
+        let contact =
+            format!("Contact: <sip:load@{}>\r\nContent-Type: application/sdp\r\n", self.local);
+        Some(response(text, "200 OK", &contact, &own.replace("a=sendrecv", direction)))
     }
 
     /// Calls a DN with this offer, until it answers.
@@ -180,11 +205,14 @@ impl Server {
         let ack = self.text(&dialog, "ACK", 1, "", "");
         self.socket.send_to(ack.as_bytes(), dialog.address).await?;
         let rtp = sdp::audio_port(&answer).ok_or("an answer without audio")?;
+        self.state().described.insert(dialog.call_id.clone(), offer.to_owned());
         Ok(Established { rtp, dialog })
     }
 
     pub async fn hang_up(&self, dialog: &Dialog) -> Result<(), Fault> {
-        self.request(dialog, "BYE", 2, "", "").await.map(|_| ())
+        let outcome = self.request(dialog, "BYE", 2, "", "").await;
+        self.forget(dialog);
+        outcome.map(|_| ())
     }
 
     /// Sends a request until a final response comes, which has to be a 2xx.

@@ -21,6 +21,10 @@ use crate::{Fault, net};
 pub const SET_UP_RATE: f64 = 50.0;
 /// And ended a second.
 const HANG_UP_RATE: f64 = 200.0;
+/// Seconds that a registration holds.
+const HOUR: u32 = 3600;
+/// A connection that nobody needs is closed after this long.
+const UNUSED: Duration = Duration::from_secs(20);
 const SIGN_INS_AT_A_TIME: usize = 16;
 /// Until what was begun by setting up has settled.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -94,11 +98,20 @@ impl Plan {
         &self,
         agents: usize,
     ) -> Result<(Process, Arc<World>, Vec<Agent>, f64), Fault> {
-        let server = Server::start().await?;
+        self.populate_for(agents, HOUR).await
+    }
+
+    /// The same; a registration holds for so many seconds.
+    pub async fn populate_for(
+        &self,
+        agents: usize,
+        registered: u32,
+    ) -> Result<(Process, Arc<World>, Vec<Agent>, f64), Fault> {
+        let server = Server::start(registered).await?;
         let (process, base) = self.gateway(&server)?;
         let world = Arc::new(World {
             base,
-            http: reqwest::Client::builder().no_proxy().build()?,
+            http: reqwest::Client::builder().no_proxy().pool_idle_timeout(UNUSED).build()?,
             server,
             generator: Generator::start(self.codec.sounds()?)?,
             identity: Arc::new(Identity::generate(self.profile)?),

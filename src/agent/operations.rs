@@ -130,7 +130,7 @@ pub struct SipServerStatus {
 /// Something that wants somebody's attention, and stands until it is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Alert {
-    /// `registration`, `no_rtp`, `ports`, `sip_server`, `store` or `sign_in`.
+    /// `registration`, `no_rtp`, `ports`, `sip_server`, `store`, `clock` or `sign_in`.
     #[schema(value_type = String, example = "registration")]
     pub kind: &'static str,
     /// `warning`, or `critical` where calls fail.
@@ -144,6 +144,14 @@ pub struct Alert {
     /// The id of the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<String>,
+}
+
+/// A DN whose SIP is traced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TracedDn {
+    pub dn: String,
+    /// It ends by itself then.
+    pub until: u64,
 }
 
 /// Something that happened.
@@ -236,6 +244,35 @@ pub struct OperatedBy {
     pub remote: IpAddr,
 }
 
+/// What an operator did by way of a surface, with nothing left to do for the gateway but to note it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operated {
+    Trace {
+        dn: String,
+        on: bool,
+    },
+    /// The log's level: as it was given, and for how long.
+    Log {
+        level: String,
+        seconds: Option<u64>,
+    },
+    Reload,
+    Drain,
+}
+
+impl Operated {
+    /// One word of a bounded set: for the audit lines of the log, the journal and metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Operated::Trace { on: true, .. } => "trace_on",
+            Operated::Trace { on: false, .. } => "trace_off",
+            Operated::Log { .. } => "log",
+            Operated::Reload => "reload",
+            Operated::Drain => "drain",
+        }
+    }
+}
+
 /// Why an operator's order was not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OperationError {
@@ -265,6 +302,9 @@ pub trait Operations: Send + Sync + 'static {
     /// The oldest first.
     fn alerts(&self) -> Vec<Alert>;
 
+    /// By DN.
+    fn traced(&self) -> Vec<TracedDn>;
+
     fn totals(&self) -> Totals;
 
     fn registration_totals(&self) -> RegistrationTotals;
@@ -291,4 +331,7 @@ pub trait Operations: Send + Sync + 'static {
         dn: &'a str,
         by: OperatedBy,
     ) -> Answer<'a, Result<(), OperationError>>;
+
+    /// Notes who did it.
+    fn operated(&self, did: Operated, by: OperatedBy);
 }

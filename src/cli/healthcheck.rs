@@ -14,8 +14,8 @@ use rustls::{
 };
 use wrtc_gateway::config::Http;
 
-/// A status line and some headers; the body is of no interest.
-const MAX_HEAD: usize = 4096;
+/// Of an answer: more than a few reasons have no place in a line of a container's log.
+const MAX_ANSWER: usize = 16_384;
 
 /// Which question is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +41,8 @@ pub enum Unwell {
     BrokeOff { address: SocketAddr, reason: std::io::Error },
     #[error("{address} does not speak HTTP")]
     NotHttp { address: SocketAddr },
-    #[error("{address}{path} answers {status}")]
-    Refused { address: SocketAddr, path: String, status: u16 },
+    #[error("{address}{path} answers {status}{why}")]
+    Refused { address: SocketAddr, path: String, status: u16, why: String },
 }
 
 /// Asks the gateway that serves `http` on this host, over TLS where it does.
@@ -60,19 +60,19 @@ pub fn ask(http: &Http, probe: Probe, within: Duration) -> Result<(), Unwell> {
     let stream = TcpStream::connect_timeout(&address, within)
         .map_err(|reason| Unwell::Unreachable { address, reason })?;
     let wire = Wire { stream, until };
-    let head = if http.tls.is_some() || http.guard.self_signed {
+    let answer = if http.tls.is_some() || http.guard.self_signed {
         let tls = tls(address).map_err(|reason| Unwell::Tls { address, reason })?;
         exchange(StreamOwned::new(tls, wire), &path)
     } else {
         exchange(wire, &path)
     };
-    let head = head.map_err(|reason| match reason.kind() {
+    let answer = answer.map_err(|reason| match reason.kind() {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => Unwell::Silent { address, within },
         _ => Unwell::BrokeOff { address, reason },
     })?;
-    match status(&head) {
+    match status(&answer) {
         Some(200) => Ok(()),
-        Some(status) => Err(Unwell::Refused { address, path, status }),
+        Some(status) => Err(Unwell::Refused { address, path, status, why: reasons(&answer) }),
         None => Err(Unwell::NotHttp { address }),
     }
 }
@@ -123,15 +123,30 @@ fn exchange(mut stream: impl Read + Write, path: &str) -> std::io::Result<Vec<u8
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     stream.flush()?;
-    let mut head = Vec::new();
+    let mut answer = Vec::new();
     let mut chunk = [0; 512];
-    while head.len() < MAX_HEAD && !head.contains(&b'\n') {
-        match stream.read(&mut chunk)? {
-            0 => break,
-            read => head.extend_from_slice(chunk.get(..read).unwrap_or_default()),
+    // Why not is of interest, why is not.
+    while answer.len() < MAX_ANSWER && status(&answer) != Some(200) {
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(read) => answer.extend_from_slice(chunk.get(..read).unwrap_or_default()),
+            // The status is here; the rest only explains it.
+            Err(_) if answer.contains(&b'\n') => break,
+            Err(error) => return Err(error),
         }
     }
-    Ok(head)
+    Ok(answer)
+}
+
+/// The sentences of `/readyz`, each after a colon or a semicolon; nothing where there are none.
+fn reasons(answer: &[u8]) -> String {
+    let body =
+        answer.windows(4).position(|four| four == b"\r\n\r\n").and_then(|at| answer.get(at + 4..));
+    let body: serde_json::Value =
+        body.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
+    let reasons = body["reasons"].as_array().into_iter().flatten();
+    let texts: Vec<&str> = reasons.filter_map(|reason| reason["text"].as_str()).collect();
+    if texts.is_empty() { String::new() } else { format!(": {}", texts.join("; ")) }
 }
 
 fn status(head: &[u8]) -> Option<u16> {

@@ -352,7 +352,8 @@ impl Loader {
         let register_rate = self
             .take("sip.register_rate", |raw| parse::count(raw, REGISTER_RATE, " a second"))
             .and_then(|rate| u32::try_from(rate).ok())
-            .unwrap_or(200);
+            // 500 agents who come back at once, each of them challenged, are 1000: 2.5 s.
+            .unwrap_or(400);
         let session_expires = self
             .take("sip.session_expires", |raw| parse::seconds_or_none(raw, SESSION_EXPIRES))
             .unwrap_or(Some(Duration::from_secs(1800)));

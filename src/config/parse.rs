@@ -152,7 +152,7 @@ pub(super) fn origins(raw: &Raw) -> Result<Origins, Wrong> {
 
 pub(super) fn path(raw: &Raw) -> Result<PathBuf, Wrong> {
     match raw.text()? {
-        "" => Err(wrong("it is empty", "name a PEM file, or leave the key out")),
+        "" => Err(wrong("it is empty", "name a file, or leave the key out")),
         path => Ok(PathBuf::from(path)),
     }
 }

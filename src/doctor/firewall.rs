@@ -46,6 +46,10 @@ pub(super) fn openings(config: &Config) -> Vec<Opening> {
             "turn.tls_listen",
         );
     }
+    if let Some(metrics) = config.metrics.listen {
+        let from = if metrics.ip().is_loopback() { "this machine only" } else { "Prometheus" };
+        open("tcp", metrics.port().to_string(), from, "metrics, to whoever asks", "metrics.listen");
+    }
     let mut servers: Vec<String> =
         config.sip.servers.iter().map(|server| server.host.clone()).collect();
     servers.extend(config.sip.networks.iter().map(|net| format!("{}/{}", net.address, net.prefix)));

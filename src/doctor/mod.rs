@@ -3,6 +3,7 @@
 
 mod addresses;
 mod certificate;
+mod collectors;
 mod firewall;
 mod host;
 mod ports;
@@ -32,6 +33,7 @@ pub async fn examine(config: &Config) -> Report {
     addresses::examine(config, running.is_some(), &mut report).await;
     certificate::examine(config, SystemTime::now(), &mut report);
     servers::examine(config, &mut report).await;
+    collectors::examine(config, &mut report).await;
     host::examine(config, &mut report);
     report
 }

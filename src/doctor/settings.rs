@@ -15,6 +15,7 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
             "use tokens, or \"auto\"",
         );
     }
+    operators(config, report);
     if config.sip.ping.is_none() {
         report.warn(
             AREA,
@@ -37,5 +38,31 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
     }
     if config.lifecycle.drain.is_zero() {
         report.note(AREA, "gateway.drain_seconds = 0: a restart cuts calls off");
+    }
+}
+
+/// Where there are no operators' tokens, this machine may look and act; a proxy that stands on it and
+/// passes requests on without a word would make everybody this machine.
+fn operators(config: &Config, report: &mut Report) {
+    let http = &config.http;
+    if !http.operators.tokens.is_empty() || http.operators.file.is_some() {
+        return;
+    }
+    let advice = "with a proxy in front give operators tokens (wrtc-gateway token), and the proxy's address to \
+                  http.trusted_proxies";
+    if http.guard.has_proxies() {
+        report.note(AREA, "http.trusted_proxies is given and there are no operators' tokens: nobody may look at the dashboard");
+    } else if http.listen.ip().is_loopback() {
+        report.warn(
+            AREA,
+            "http.listen is on loopback and there are no operators' tokens: through a proxy on this machine that adds no \
+             header everybody may hang up, sign out and reload",
+            advice,
+        );
+    } else {
+        report.note(
+            AREA,
+            "there are no operators' tokens: only this machine may look at the dashboard",
+        );
     }
 }

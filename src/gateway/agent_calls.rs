@@ -16,7 +16,8 @@ use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
 use crate::wire::{DataPair, FromBrowser, RoapError, RoapIds, ToBrowser};
 
 use super::agent_task::{AgentTask, notice};
-use super::calls::{ActiveLine, CallInfo, FIRST_SOUND, MEDIA_EVENTS, new_seed};
+use super::cadence::Cadence;
+use super::calls::{ActiveLine, CallInfo, MEDIA_EVENTS, new_seed};
 use super::taps::Said;
 
 impl AgentTask {
@@ -379,9 +380,7 @@ impl AgentTask {
             media,
             calls: Vec::new(),
             known: Vec::new(),
-            sound_due: Instant::now() + FIRST_SOUND,
-            quality_due: Instant::now(),
-            heard: false,
+            cadence: Cadence::new(Instant::now()),
             flow: Flow::NONE,
         };
         self.line = Some(Box::new(line));
@@ -401,7 +400,8 @@ impl AgentTask {
 
     fn note_started(&self, call: &CallInfo, incoming: bool) {
         let (peer, call_uuid) = (call.peer.clone(), call.call_uuid.clone());
-        self.note_about(&call.id, What::CallStarted { peer, incoming, call_uuid });
+        let agent_id = self.session.client_id().map(str::to_owned);
+        self.note_about(&call.id, What::CallStarted { agent_id, peer, incoming, call_uuid });
         for call_id in call.sip_call_ids.iter().cloned() {
             self.note_about(&call.id, What::SipLeg { call_id });
         }

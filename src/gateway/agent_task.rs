@@ -8,10 +8,11 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
-use crate::agent::{EndReason, PostError, Session, SignInError};
+use crate::agent::{Dialect, EndReason, PostError, Session, SignInError};
 use crate::journal::{About, What};
 use crate::media::MediaEvent;
 use crate::sip::{Claim, Command, Driven, Event, UaConfig};
+use crate::wire::jsapi::knows_and_dials;
 use crate::wire::{Envelope, ToBrowser};
 
 use super::calls::ActiveLine;
@@ -87,7 +88,8 @@ impl AgentTask {
         let shared = Arc::clone(&self.shared);
         while self.signed_out.is_none() {
             let deadline = self.line.as_ref().map(|line| {
-                line.line.poll_timeout().map_or(line.sound_due, |at| at.min(line.sound_due))
+                let sound = line.cadence.due();
+                line.line.poll_timeout().map_or(sound, |at| at.min(sound))
             });
             tokio::select! {
                 () = ended.cancelled() => break,
@@ -244,7 +246,10 @@ impl AgentTask {
     }
 
     pub(super) fn post(&self, envelope: Envelope) {
+        // What the dialect has no word for is not said, and nobody can fetch it.
+        let said = self.session.dialect() != Dialect::Jsapi || knows_and_dials(&envelope.message);
         if !envelope.call.is_empty()
+            && said
             && let Some(Said { kind, body }) = Said::to_browser(&envelope.message)
         {
             let about = About::call(self.user(), &envelope.call);

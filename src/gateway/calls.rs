@@ -14,15 +14,10 @@ use crate::media::{
 use crate::sip::{Invited, Party, SessionId};
 use crate::wire::{AudioStatistics, CallStatistics, Envelope, StreamStatistics, ToBrowser};
 
+use super::cadence::{Cadence, Noted};
+
 /// Peers that the browser may still call its session's by, because they were that before a transfer.
 const MAX_KNOWN: usize = 16;
-
-/// As often as the media plane scores a stream: a point of a call's quality tells of as long.
-const QUALITY_PAUSE: Duration = Duration::from_secs(5);
-
-/// How often it is looked whether the browser is heard. The media plane tells of the SIP side's first
-/// packet by itself; to ask after the browser's costs the packets nothing.
-pub(super) const FIRST_SOUND: Duration = Duration::from_millis(250);
 
 /// Media events that may wait: some hundred come in ten seconds at most, and nobody waits for one.
 pub(super) const MEDIA_EVENTS: usize = 64;
@@ -35,12 +30,7 @@ pub(super) struct ActiveLine {
     pub calls: Vec<CallInfo>,
     /// Whom the browser has been told to be in a call with, the latest last.
     pub known: Vec<String>,
-    /// When to look next how it sounds.
-    pub sound_due: Instant,
-    /// When to note next how it sounds.
-    pub quality_due: Instant,
-    /// The browser has been heard.
-    pub heard: bool,
+    pub cadence: Cadence,
     /// What the media plane was told last.
     pub flow: Flow,
 }
@@ -133,6 +123,7 @@ impl CallInfo {
             sip_call_ids: self.sip_call_ids.clone(),
             call_uuid: self.call_uuid.clone(),
             user: session.identity().user().to_owned(),
+            agent_id: session.client_id().map(str::to_owned),
             peer: self.peer.clone(),
             peer_name: self.peer_name.clone(),
             diverted_from: self.diverted_from.clone(),
@@ -226,24 +217,18 @@ impl ActiveLine {
 
     /// What there is to note of the current call's sound: that it is heard, and every few seconds how.
     pub fn sound(&mut self, now: Instant) -> Option<(&CallInfo, What)> {
-        if now < self.sound_due {
+        if now < self.cadence.due() {
             return None;
         }
         let stats = self.bridge.stats();
-        let first = stats.from_browser.packets > 0 && !std::mem::replace(&mut self.heard, true);
-        self.heard = stats.from_browser.packets > 0;
-        self.sound_due = now + if self.heard { QUALITY_PAUSE } else { FIRST_SOUND };
-        let due = !first && now >= self.quality_due;
-        if due {
-            self.quality_due = now + QUALITY_PAUSE;
-        }
+        let noted = self.cadence.look(stats.from_browser.packets, now)?;
         let call = self.current()?;
-        if first {
+        if noted == Noted::FirstSound {
             return Some((call, What::BrowserMedia));
         }
         let stats = stats.since(&call.before);
         let any = stats.from_browser.packets + stats.from_sip.packets > 0;
-        (due && any).then(|| (call, What::Quality(Box::new(stats))))
+        any.then(|| (call, What::Quality(Box::new(stats))))
     }
 
     /// Carries out a command. Some bring new parameters that the core wants to hear of.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinHandle;
 
-use crate::journal::{self, Collector, Timelines, Traces};
+use crate::journal::hep::{Hep, HepStats};
+use crate::journal::{self, Collector, Losses, Timelines, Traces};
 
 use super::start::DISK_LIMIT;
 use super::{Gateway, network};
@@ -18,6 +19,7 @@ pub(super) struct Journaling {
     pub timelines: Arc<Timelines>,
     pub traces: Arc<Traces>,
     collector: Option<Arc<Collector>>,
+    hep: Option<Arc<Hep>>,
     /// Reads what the endpoint's hook has taken, until that is gone.
     reading: Mutex<Option<JoinHandle<()>>>,
     /// SIP messages that came too fast for it.
@@ -30,6 +32,7 @@ impl Gateway {
         &self,
         timelines: Arc<Timelines>,
         collector: Option<Arc<Collector>>,
+        hep: Option<Arc<Hep>>,
     ) {
         let shared = &self.shared;
         let (traces, lost) = (Arc::<Traces>::default(), Arc::<AtomicU64>::default());
@@ -39,7 +42,7 @@ impl Gateway {
         shared.endpoint.set_trace(Some(hook));
         let reading = Mutex::new(Some(tokio::spawn(reading)));
         shared.tasks.spawn(Arc::clone(&timelines).run(shared.shutdown.clone()));
-        let journaling = Journaling { timelines, traces, collector, reading, lost };
+        let journaling = Journaling { timelines, traces, collector, hep, reading, lost };
         // Once, by whoever starts the gateway.
         let _ = shared.journaling.set(journaling);
     }
@@ -59,12 +62,18 @@ impl Gateway {
         }
     }
 
-    /// What the journal has missed: SIP messages, calls and DNs without room, call records.
-    pub fn journal_losses(&self) -> u64 {
-        self.shared.journaling.get().map_or(0, |journaling| {
-            journaling.lost.load(Ordering::Relaxed)
-                + journaling.timelines.refused()
-                + journaling.collector.as_ref().map_or(0, |collector| collector.lost())
-        })
+    /// What the journal's observers have missed.
+    pub fn journal_losses(&self) -> Losses {
+        let Some(journaling) = self.shared.journaling.get() else { return Losses::default() };
+        Losses {
+            sip: journaling.lost.load(Ordering::Relaxed),
+            timelines: journaling.timelines.refused(),
+            records: journaling.collector.as_ref().map_or(0, |collector| collector.lost()),
+        }
+    }
+
+    /// `None` without `journal.hep`.
+    pub(super) fn hep_stats(&self) -> Option<HepStats> {
+        Some(self.shared.journaling.get()?.hep.as_ref()?.stats())
     }
 }

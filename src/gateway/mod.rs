@@ -7,9 +7,11 @@
 mod agent_calls;
 mod agent_task;
 mod bindings;
+mod cadence;
 mod calls;
 mod commands;
 mod drain;
+pub mod files;
 mod journaling;
 mod live;
 pub(crate) mod names;
@@ -33,7 +35,7 @@ use dashmap::DashMap;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::agent::{
     Answer, Backend, Draining, EndReason, Health, IceServers, Identity, LineCommand, LineState,
@@ -291,7 +293,8 @@ impl Gateway {
         self.life() != Life::Serving
     }
 
-    fn calls(&self) -> usize {
+    /// Calls that are set up or up.
+    pub fn calls(&self) -> usize {
         self.shared.active_calls.load(Ordering::Relaxed)
     }
 
@@ -333,6 +336,14 @@ impl Gateway {
         let (fault, detail) = (error.label(), error.to_string());
         // What is no id may be anything, a password among others.
         let about = if check_id(user).is_ok() { About::user(user) } else { About::default() };
+        let user = about.user.as_deref().unwrap_or("?");
+        match error {
+            // Those are many, and the first ones have been told.
+            SignInError::TooManyTries { .. } => {
+                debug!(user, %remote, fault, %detail, "sign-in refused")
+            }
+            _ => warn!(user, %remote, fault, %detail, "sign-in refused"),
+        }
         self.shared.journal.note(about, What::SignInRefused { remote, fault, detail });
     }
 

@@ -12,9 +12,9 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::agent::{
-    AgentStatus, Alert, Answer, CallStatus, Dialect, DnRegistration, EndReason, HistoryItem,
-    Identity, NotReady, OperatedBy, OperationError, Operations, RegistrationBrief,
-    RegistrationTotals, SeriesPoint, Session, SipServerStatus, Totals,
+    AgentStatus, Alert, Answer, Backend as _, CallStatus, Dialect, DnRegistration, EndReason,
+    HistoryItem, Identity, NotReady, Operated, OperatedBy, OperationError, Operations,
+    RegistrationBrief, RegistrationTotals, SeriesPoint, Session, SipServerStatus, Totals, TracedDn,
 };
 use crate::journal::watch::{Look, Share, Unregistered};
 use crate::journal::{About, What};
@@ -101,11 +101,10 @@ impl Shared {
     fn none_answers(&self) -> Option<String> {
         let servers = self.servers.load();
         let all_down = servers.iter().all(|server| server.state == ServerState::Down);
-        let first = servers.first().filter(|_| all_down)?;
-        Some(format!(
-            "the SIP server {} does not answer; one that never answers OPTIONS wants sip.ping_seconds = 0",
-            first.name
-        ))
+        // Without a name: everybody may ask.
+        let text =
+            "no SIP server answers; one that never answers OPTIONS wants sip.ping_seconds = 0";
+        (all_down && !servers.is_empty()).then(|| text.to_owned())
     }
 
     fn server_statuses(&self) -> Vec<SipServerStatus> {
@@ -253,6 +252,12 @@ impl Operations for Gateway {
         self.shared.watch.alerts()
     }
 
+    fn traced(&self) -> Vec<TracedDn> {
+        let Some(traces) = self.traces() else { return Vec::new() };
+        let standing = traces.standing(Instant::now()).into_iter();
+        standing.map(|(dn, at)| TracedDn { dn, until: self.shared.watch.unix_ms(at) }).collect()
+    }
+
     fn totals(&self) -> Totals {
         let shared = &self.shared;
         Totals {
@@ -337,10 +342,24 @@ impl Operations for Gateway {
             Ok(())
         })
     }
+
+    fn operated(&self, did: Operated, by: OperatedBy) {
+        let act = did.word();
+        let (about, detail) = match did {
+            Operated::Trace { dn, .. } => (About::user(&dn), None),
+            Operated::Log { level, seconds: None } => (About::default(), Some(level)),
+            Operated::Log { level, seconds: Some(seconds) } => {
+                (About::default(), Some(format!("{level} for {seconds} s")))
+            }
+            Operated::Reload | Operated::Drain => (About::default(), None),
+        };
+        let OperatedBy { name: by, remote } = by;
+        self.shared.journal.note(about, What::Operated { act, detail, by, remote });
+    }
 }
 
 fn operated(act: &'static str, by: OperatedBy) -> What {
-    What::Operated { act, by: by.name, remote: by.remote }
+    What::Operated { act, detail: None, by: by.name, remote: by.remote }
 }
 
 fn word(state: RegistrationState) -> &'static str {

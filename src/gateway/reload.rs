@@ -152,6 +152,13 @@ impl Gateway {
     /// # Errors
     /// All that is wrong with the new configuration; the old one stays in use then.
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        // Whoever asked may go away; half a reload would be noted nowhere.
+        let gateway = self.clone();
+        let reloading = tokio::spawn(async move { gateway.reload_now().await });
+        reloading.await.unwrap_or_else(|_| Err(stumbled()))
+    }
+
+    async fn reload_now(&self) -> Result<Reloaded, ReloadError> {
         // One at a time.
         let mut reloader = self.shared.reloader.lock().await;
         let Some(reloader) = &mut *reloader else { return Err(ReloadError::NoSources) };
@@ -165,7 +172,7 @@ impl Gateway {
         });
         let read = match work.await {
             Ok(read) => read,
-            Err(_) => Err(ReloadError::Faults(vec!["reading it stumbled; see the log".into()])),
+            Err(_) => Err(stumbled()),
         };
         let read = read.inspect_err(|fault| {
             warn!("the configuration stays as it was:\n{fault}");
@@ -205,6 +212,10 @@ impl Gateway {
         ready.into_iter().flatten().for_each(|commit: Commit| commit());
         Ok(())
     }
+}
+
+fn stumbled() -> ReloadError {
+    ReloadError::Faults(vec!["reading it stumbled; see the log".into()])
 }
 
 impl Reload for Gateway {

@@ -39,6 +39,9 @@ impl Source for Standing {
             sip: gateway.sip_stats(),
             turn: gateway.turn_stats(),
             servers: servers.collect(),
+            journal: gateway.journal_losses(),
+            store: gateway.shared.store.get().map(|store| store.stats()).unwrap_or_default(),
+            hep: gateway.hep_stats(),
             log_lines_dropped: logs::logs().map_or(0, logs::Logs::dropped),
             traces: self.tracer.as_ref().map(Tracer::counts).unwrap_or_default(),
         }

@@ -143,16 +143,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     observers.extend(collector.iter().map(|collector| Arc::clone(collector) as Arc<dyn Observer>));
     observers.push(Arc::new(metrics.clone()));
     observers.extend(tracer.iter().map(|tracer| Arc::new(tracer.clone()) as Arc<dyn Observer>));
-    if let Some(hep) = &config.journal.hep {
-        observers.push(Arc::new(Hep::start(hep)?));
-    }
+    let hep = config.journal.hep.as_ref().map(Hep::start).transpose()?.map(Arc::new);
+    observers.extend(hep.iter().map(|hep| Arc::clone(hep) as Arc<dyn Observer>));
     let journal = Journal::new(observers);
     store.report_to(journal.clone());
     let told = Told { journal, watch };
     let config::Metrics { listen: metrics_listen, open } = config.metrics;
     let gateway = Gateway::new(config, told, endpoint, engine.clone(), ice, names, networks);
     let _ = gateway.shared.store.set(store);
-    gateway.keep_journal(timelines, collector);
+    gateway.keep_journal(timelines, collector, hep);
     let exporter = Exporter::new(
         &metrics,
         Arc::new(Standing { gateway: gateway.clone(), tracer: tracer.clone() }),
@@ -162,6 +161,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         metrics_listen.map(|address| MetricsServer::bind(address, scrape.clone())).transpose()?;
     let surroundings = Surroundings { scrape: Some(scrape) };
     let server = Server::bind_with(&http, Arc::new(gateway.clone()), surroundings)?;
+    let metrics_server = metrics_server.map(|at_its_own| at_its_own.with_probes(&server.control()));
     gateway.add_part(server.reload());
     gateway.add_part(Arc::new(LogLevel));
     let (http_addr, scheme) = (server.local_addr(), server.scheme());

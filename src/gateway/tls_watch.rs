@@ -22,10 +22,11 @@ pub(super) async fn keep_current(
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY), if !watch.is_empty() => {}
-            // Whoever named them has read them.
+            // Whoever named them has read them; but the look before this one may have ended later and put
+            // the old ones into use.
             Ok(()) = named.changed() => {
                 files = named.borrow_and_update().clone();
-                watch = Watch::new(paths(&files));
+                watch = Watch::unread(paths(&files));
                 continue;
             }
             () = stop.cancelled() => return,

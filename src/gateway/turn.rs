@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::agent::{IceLogin, IceServer, IceServers, Identity};
 use crate::config::{self, TurnSecret};
 use crate::secret::Secret;
-use crate::tls::{CertificateError, Part, Served};
+use crate::tls::{self, CertificateError, Part, Served};
 use crate::turn::{self, Authority, Core, Peers, Server, TurnConfig, TurnStats};
 use crate::watch;
 
@@ -138,6 +138,17 @@ impl Ice {
 /// Whether this host has the address.
 fn is_ours(ip: IpAddr) -> bool {
     UdpSocket::bind((ip, 0)).is_ok()
+}
+
+/// What [`open`] would say of the files.
+pub(super) fn file_faults(config: &config::Turn) -> Vec<TurnError> {
+    let secret = match &config.secret {
+        TurnSecret::File(path) => read_secret(path).err(),
+        TurnSecret::Random | TurnSecret::Given(_) => None,
+    };
+    let files = config.tls_listen.and(config.tls.as_ref());
+    let certificate = files.and_then(|files| tls::look_at(files).err()).map(TurnError::from);
+    secret.into_iter().chain(certificate).collect()
 }
 
 fn read_secret(path: &Path) -> Result<Secret, TurnError> {

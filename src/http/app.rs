@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::any;
+use axum::routing::{any, get};
 use axum::{Extension, Router};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,9 @@ use crate::wire::connector::Action;
 
 /// How much of a path is shown in the log.
 const MAX_LOGGED_PATH: usize = 128;
+
+/// When to try again for want of a place, in seconds.
+const NO_PLACE_RETRY: u64 = 3;
 
 /// What of the rest of the process is served besides; a server without one does without.
 #[derive(Clone, Default)]
@@ -62,13 +65,19 @@ pub(super) struct App {
 
 pub(super) type Shared = State<Arc<App>>;
 
-pub(super) fn router(
+/// What is served where there is a place, and where there is none.
+pub(super) struct Routers {
+    pub all: Router,
+    pub crowded: Router,
+}
+
+pub(super) fn routers(
     config: &config::Http,
     backend: Arc<dyn Backend>,
     surroundings: Surroundings,
     draining: CancellationToken,
     policy: Policy,
-) -> (Router, Arc<App>) {
+) -> (Routers, Arc<App>) {
     let app = Arc::new(App {
         backend,
         throttle: Throttle::new(config.guard.limits),
@@ -96,13 +105,38 @@ pub(super) fn router(
             routes = routes.route(&format!("/{}{slash}", action.name()), any(connector::bare));
         }
     }
-    let routes = if config.base_path.is_empty() {
-        routes
+    let (all, crowded) = if config.base_path.is_empty() {
+        (routes, probes().fallback(no_place))
     } else {
-        Router::new().nest(&config.base_path, routes).fallback(outside_base_path)
+        let nested = |routes| Router::new().nest(&config.base_path, routes);
+        (nested(routes).fallback(outside_base_path), nested(probes()).fallback(no_place))
     };
-    let every = middleware::from_fn_with_state(Arc::clone(&app), every);
-    (routes.layer(every).with_state(Arc::clone(&app)), app)
+    let finish = |routes: Router<Arc<App>>| {
+        let every = middleware::from_fn_with_state(Arc::clone(&app), every);
+        routes.layer(every).with_state(Arc::clone(&app))
+    };
+    (Routers { all: finish(all), crowded: finish(crowded) }, app)
+}
+
+/// What whoever starts and stops us asks.
+pub(super) fn probes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/livez", get(operations::probes::livez))
+        .route("/readyz", get(operations::probes::readyz))
+}
+
+/// All places are taken, and none by one who does nothing with it.
+async fn no_place(request: Request) -> Response {
+    let sentence = "the gateway has as many connections as it may; see http.max_connections";
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let mut response = if request.uri().path().contains("/api/") {
+        let problem = Problem::new(status, "no_place", sentence);
+        Problem { retry_after: Some(NO_PLACE_RETRY), ..problem }.into_response()
+    } else {
+        reply::retry_after(reply::text(status, sentence), NO_PLACE_RETRY)
+    };
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// What the document of the API tells of, but for the connector's requests, which are told apart there.
@@ -139,6 +173,7 @@ pub(super) fn table() -> Table {
         .on(Verb::Post, "/api/agents/{dn}/sign_out", operations::agents::sign_out)
         .on(Verb::Get, "/api/calls/active", operations::calls::active)
         .on(Verb::Get, "/api/calls/{id}", operations::call::call)
+        .on(Verb::Get, "/api/trace", operations::call::traces)
         .on(Verb::Put, "/api/trace/{dn}", operations::call::set_trace)
         .on(Verb::Get, "/api/trace/{dn}", operations::call::trace)
         .on(Verb::Post, "/api/calls/{id}/hangup", operations::calls::hang_up)
@@ -196,6 +231,9 @@ async fn every(
     };
 
     metrics::count(&app, route, response.status());
+    if response.status() == StatusCode::REQUEST_TIMEOUT {
+        metrics::count_connection_fault(&app, "slow_body");
+    }
     let headers = response.headers_mut();
     cors::add_headers(&caller, headers);
     policy.add_headers(headers);

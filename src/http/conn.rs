@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
+use super::seats::{Doing, Seat};
 use super::tcp_state::{self, Peer, TcpLook};
 use crate::agent::{Delivery, Evidence, Verdict};
 
@@ -55,6 +56,7 @@ enum Phase {
 pub(super) struct Conn {
     socket: Arc<TcpStream>,
     remote: SocketAddr,
+    seat: Option<Seat>,
     /// Of the request at hand.
     asker: Mutex<Asker>,
     state: Mutex<State>,
@@ -78,10 +80,12 @@ struct State {
 }
 
 impl Conn {
-    pub(super) fn new(socket: Arc<TcpStream>, remote: SocketAddr) -> Arc<Conn> {
+    /// The seat is given up with the descriptor.
+    pub(super) fn new(socket: Arc<TcpStream>, remote: SocketAddr, seat: Option<Seat>) -> Arc<Conn> {
         Arc::new(Conn {
             socket,
             remote,
+            seat,
             asker: Mutex::new(Asker { client: remote.ip(), known_page: false }),
             state: Mutex::new(State {
                 carried: Vec::new(),
@@ -128,8 +132,21 @@ impl Conn {
         drop(dropped);
     }
 
-    /// A request was read. Whoever asks anew after the last response has read it.
-    pub(super) fn handle_request(&self) {
+    /// What the connection does with its place; none has a server without a bound.
+    pub(super) fn doing(&self) -> Option<Doing> {
+        self.seat.as_ref().map(Seat::doing)
+    }
+
+    fn change(&self, to: impl FnOnce(Doing) -> Option<Doing>) {
+        if let Some(seat) = &self.seat {
+            seat.change(Instant::now(), to);
+        }
+    }
+
+    /// A request was read, but for its body where it has one. Whoever asks anew after the last response
+    /// has read it.
+    pub(super) fn handle_request(&self, has_body: bool) {
+        self.change(|_| Some(if has_body { Doing::Sending } else { Doing::Served }));
         let arrived = {
             let mut state = self.lock();
             // Bytes that came in before the response was out are a pipelined request: no evidence.
@@ -142,6 +159,11 @@ impl Conn {
         arrived.into_iter().for_each(Delivery::arrived);
     }
 
+    /// The request's body is here, or nobody wants it.
+    pub(super) fn handle_body_read(&self) {
+        self.change(|doing| (doing == Doing::Sending).then_some(Doing::Served));
+    }
+
     /// hyper has taken the last of a response's body.
     pub(super) fn handle_body_taken(&self) {
         let mut state = self.lock();
@@ -152,6 +174,7 @@ impl Conn {
 
     /// A response was dropped, written or not.
     pub(super) fn handle_body_dropped(&self) {
+        self.change(|_| Some(Doing::Taking));
         let mut state = self.lock();
         if state.phase == Phase::Given {
             // Back in line first: whoever asks meanwhile must not hear TCP's word about nothing.
@@ -162,6 +185,7 @@ impl Conn {
 
     /// Everything that hyper had buffered is with the kernel.
     pub(super) fn handle_flushed(&self) {
+        self.change(|doing| (doing == Doing::Taking).then_some(Doing::Resting));
         let mut state = self.lock();
         if state.phase == Phase::Taken {
             state.phase = Phase::Idle;
@@ -170,6 +194,9 @@ impl Conn {
     }
 
     pub(super) fn handle_heard(&self) {
+        self.change(|doing| {
+            matches!(doing, Doing::Arriving | Doing::Resting).then_some(Doing::Heading)
+        });
         self.lock().heard_since = true;
     }
 
@@ -190,6 +217,7 @@ impl Conn {
     /// what became of the message on it.
     pub(super) fn handle_end(self: &Arc<Self>) {
         self.lock().over = true;
+        self.change(|_| Some(Doing::Resting));
         if self.try_settle() {
             return;
         }
@@ -328,7 +356,7 @@ mod tests {
                 message,
             })
             .unwrap();
-        Bench { conn: Conn::new(Arc::new(server), remote), client, session }
+        Bench { conn: Conn::new(Arc::new(server), remote, None), client, session }
     }
 
     impl Bench {
@@ -375,14 +403,14 @@ mod tests {
     async fn next_request_is_a_receipt_and_a_pipelined_one_is_not() {
         let bench = bench().await;
         bench.conn.handle_heard();
-        bench.conn.handle_request();
+        bench.conn.handle_request(false);
         bench.carry().await;
         bench.conn.handle_heard();
         bench.write();
-        bench.conn.handle_request();
+        bench.conn.handle_request(false);
         assert_eq!(bench.session.backlog(), 1, "it was sent before the response");
         bench.conn.handle_heard();
-        bench.conn.handle_request();
+        bench.conn.handle_request(false);
         assert_eq!(bench.session.backlog(), 0);
     }
 

@@ -1,7 +1,7 @@
 //! What of a running HTTP server can be changed: by new settings, and by files that have changed.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
@@ -27,14 +27,14 @@ struct Inner {
     app: Arc<App>,
     listen: SocketAddr,
     served: Option<Served>,
-    config: Mutex<config::Http>,
-    /// As they looked when they were read.
-    seen: Mutex<Seen>,
+    /// Held while something is read or taken over, however long that takes: who has looked at the files of
+    /// a configuration must not put them into use after the next one.
+    read: Mutex<Read>,
 }
 
-/// How the files that are read again look.
-#[derive(Clone)]
-struct Seen {
+/// The configuration in use, and how the files that it names looked when they were read.
+struct Read {
+    config: config::Http,
     certificate: Watch,
     operators: Watch,
     secrets: Watch,
@@ -54,6 +54,12 @@ impl Reload for Control {
                     "http.tls_cert: HTTP is served without TLS; that takes a restart".into()
                 );
             }
+            // What the gateway has made itself has no files.
+            (Some(_), None) if !new.http.guard.self_signed => {
+                return Err(
+                    "http.tls_cert: HTTP is served with TLS; without takes a restart".into()
+                );
+            }
             (Some(_), None) | (None, None) => None,
         };
         let (control, http) = (self.clone(), new.http.clone());
@@ -61,12 +67,14 @@ impl Reload for Control {
     }
 }
 
-impl Seen {
-    fn look(config: &config::Http, served: Option<&Served>) -> Self {
+impl Read {
+    /// The files were read with it, some time before.
+    fn new(config: &config::Http, served: Option<&Served>) -> Self {
         Self {
-            certificate: Watch::new(served.map(Served::paths).unwrap_or_default()),
-            operators: Watch::new(config.operators.file.clone()),
-            secrets: Watch::new(config.secrets.file.clone()),
+            config: config.clone(),
+            certificate: Watch::unread(served.map(Served::paths).unwrap_or_default()),
+            operators: Watch::unread(config.operators.file.clone()),
+            secrets: Watch::unread(config.secrets.file.clone()),
         }
     }
 }
@@ -78,9 +86,8 @@ impl Control {
         served: Option<Served>,
         config: &config::Http,
     ) -> Self {
-        let seen = Mutex::new(Seen::look(config, served.as_ref()));
-        let config = Mutex::new(config.clone());
-        let control = Self { inner: Arc::new(Inner { app, listen, served, config, seen }) };
+        let read = Mutex::new(Read::new(config, served.as_ref()));
+        let control = Self { inner: Arc::new(Inner { app, listen, served, read }) };
         control.inner.app.secrets.warn();
         control
     }
@@ -90,18 +97,23 @@ impl Control {
         self.inner.served.as_ref().map(Served::facts)
     }
 
-    fn config(&self) -> config::Http {
-        self.inner.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn app(&self) -> Arc<App> {
+        Arc::clone(&self.inner.app)
     }
 
-    fn apply_policy(&self) {
+    fn read(&self) -> MutexGuard<'_, Read> {
+        self.inner.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply_policy(&self, config: &config::Http) {
         let facts = self.certificate();
-        let policy = Policy::new(&self.config(), self.inner.listen, facts.as_ref());
+        let policy = Policy::new(config, self.inner.listen, facts.as_ref());
         self.inner.app.policy.store(Arc::new(policy));
     }
 
     fn take(&self, config: &config::Http, fresh: Option<Fresh>) {
         let inner = &self.inner;
+        let mut read = self.read();
         if let (Some(served), Some(fresh)) = (&inner.served, fresh) {
             served.show(fresh);
         }
@@ -111,45 +123,43 @@ impl Control {
         app.operators.replace(&config.operators.tokens, config.operators.file.is_some());
         app.secrets.replace(&config.secrets);
         app.secrets.warn();
-        let seen = Seen::look(config, inner.served.as_ref());
-        *inner.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-        *inner.config.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
-        self.apply_policy();
+        *read = Read::new(config, inner.served.as_ref());
+        self.apply_policy(config);
     }
 
     /// Reads what has changed since the last look. For a thread that may block.
     fn read_what_changed(&self) {
-        let now = Seen::look(&self.config(), self.inner.served.as_ref());
-        let mut seen = self.inner.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *seen, now.clone());
-        drop(seen);
-        if let Some(served) =
-            self.inner.served.as_ref().filter(|_| before.certificate != now.certificate)
+        let mut read = self.read();
+        let Read { config, certificate, operators, secrets } = &mut *read;
+        if certificate.has_changed()
+            && let Some(served) = &self.inner.served
         {
+            let before = served.facts();
             match served.reload() {
+                Ok(()) if served.facts() == before => {}
                 Ok(()) => {
                     info!("read the certificate again");
-                    self.apply_policy();
+                    self.apply_policy(config);
                 }
                 Err(error) => {
                     warn!("{}; what was read before stays in use", BindError::from(error))
                 }
             }
         }
-        if before.operators != now.operators {
-            let operators = self.config().operators;
-            match operators.read_again() {
+        if operators.has_changed() {
+            match config.operators.read_again() {
                 Ok(tokens) => {
-                    info!(operators = tokens.len(), "read http.operator_tokens_file again");
-                    self.inner.app.operators.replace(&tokens, operators.file.is_some());
+                    let wanted = config.operators.file.is_some();
+                    if self.inner.app.operators.replace(&tokens, wanted) {
+                        info!(operators = tokens.len(), "read http.operator_tokens_file again");
+                    }
                 }
                 Err(why) => {
                     warn!("http.operator_tokens_file: {why}; what was read before stays");
                 }
             }
         }
-        if before.secrets != now.secrets {
-            self.inner.app.secrets.read_again();
+        if secrets.has_changed() && self.inner.app.secrets.read_again() {
             self.inner.app.secrets.warn();
         }
     }

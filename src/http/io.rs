@@ -199,3 +199,45 @@ impl Drop for TrackedBody {
         self.conn.handle_body_dropped();
     }
 }
+
+/// A request's body that tells the connection when it is here, or not wanted.
+pub(super) struct TrackedUpload<B> {
+    body: B,
+    conn: Arc<Conn>,
+}
+
+impl<B> TrackedUpload<B> {
+    pub(super) fn new(body: B, conn: Arc<Conn>) -> Self {
+        TrackedUpload { body, conn }
+    }
+}
+
+impl<B: http_body::Body + Unpin> http_body::Body for TrackedUpload<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.conn.handle_body_read();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for TrackedUpload<B> {
+    fn drop(&mut self) {
+        self.conn.handle_body_read();
+    }
+}

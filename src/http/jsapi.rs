@@ -13,7 +13,7 @@ use super::body::{self, BodyError};
 use super::conn::Conn;
 use super::faults::text::{BodyFaults, OriginFault, SessionFaults, SignInFaults};
 use super::reply;
-use super::tokens::{Redeemed, is_token};
+use super::tokens::{Redeemed, Redemption, is_token};
 use crate::agent::{
     Dialect, EndReason, Identity, MessageError, Poll, Polled, Session, SignIn, SignInError,
 };
@@ -118,11 +118,12 @@ pub(super) async fn throttled_sign_in(
         .check(remote, &user, vouched, Instant::now())
         .map_err(|retry_after_seconds| SignInError::TooManyTries { retry_after_seconds })
         .inspect_err(|error| app.backend.sign_in_refused(remote, &user, error))?;
-    let grant = match app.tokens.redeem(&user, sign_in.password.as_ref(), Instant::now()) {
+    // Whatever ends this before the SIP server has decided gives it back.
+    let redemption = match app.tokens.redeem(&user, sign_in.password.as_ref(), Instant::now()) {
         Redeemed::NoToken => None,
-        Redeemed::Granted(grant) => {
-            sign_in.password = grant.password.clone();
-            Some(grant)
+        Redeemed::Granted(redemption) => {
+            sign_in.password = redemption.password();
+            Some(redemption)
         }
         Redeemed::Unknown => {
             app.throttle.handle_refused(remote, &user, vouched, Instant::now());
@@ -130,10 +131,7 @@ pub(super) async fn throttled_sign_in(
             return Err(SignInError::Token);
         }
     };
-    if let Err(error) = add_secret(app, conn, grant.is_some(), &mut sign_in).await {
-        if let Some(grant) = grant {
-            app.tokens.give_back(grant);
-        }
+    if let Err(error) = add_secret(app, conn, redemption.is_some(), &mut sign_in).await {
         app.backend.sign_in_refused(remote, &user, &error);
         return Err(error);
     }
@@ -143,20 +141,20 @@ pub(super) async fn throttled_sign_in(
     // The task keeps the account too: who hangs up before the answer has had his try.
     let outcome = tokio::spawn(async move {
         let outcome = app.backend.sign_in(sign_in).await;
+        let spend = || redemption.map(Redemption::spend);
         match &outcome {
             Ok(_) => {
+                spend();
                 app.throttle.take_back(&before);
                 app.throttle.handle_accepted(remote, &user, Instant::now());
             }
             Err(
                 SignInError::Refused(_) | SignInError::Forbidden(_) | SignInError::UnknownDn(_),
-            ) => app.throttle.handle_wrong(&before, Instant::now()),
-            Err(_) => {
-                app.throttle.take_back(&before);
-                if let Some(grant) = grant {
-                    app.tokens.give_back(grant);
-                }
+            ) => {
+                spend();
+                app.throttle.handle_wrong(&before, Instant::now());
             }
+            Err(_) => app.throttle.take_back(&before),
         }
         outcome
     });

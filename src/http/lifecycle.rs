@@ -11,9 +11,10 @@ use utoipa::ToSchema;
 
 use super::app::Shared;
 use super::conn::Conn;
+use super::operations;
 use super::operators::{self, Role};
 use super::reply::{self, Problem};
-use crate::agent::ReloadError;
+use crate::agent::{Operated, ReloadError};
 
 /// How a drain stands.
 #[derive(Serialize, ToSchema)]
@@ -78,7 +79,7 @@ pub(super) async fn drain(
         Ok(operator) => operator,
         Err(problem) => return problem.into_response(),
     };
-    operators::record(&operator, &conn, "drain", "");
+    operations::note(&app, &operator, &conn, Operated::Drain);
     let draining = app.backend.drain();
     let reply = DrainReply { calls: draining.calls, seconds_left: draining.left.as_secs() };
     json(StatusCode::ACCEPTED, &reply)
@@ -103,7 +104,7 @@ pub(super) async fn reload(
         Ok(operator) => operator,
         Err(problem) => return problem.into_response(),
     };
-    operators::record(&operator, &conn, "reload", "");
+    operations::note(&app, &operator, &conn, Operated::Reload);
     match app.backend.reload().await {
         Ok(done) => {
             let reply = ReloadReply { changed: done.changed, restart: done.restart };

@@ -12,8 +12,10 @@ use utoipa::ToSchema;
 use super::app::{App, Shared};
 use super::body;
 use super::conn::Conn;
+use super::operations;
 use super::operators::{self, Role};
 use super::reply::{self, ErrorReply, Problem};
+use crate::agent::Operated;
 use crate::journal::unix_ms;
 use crate::telemetry::logs::{self, LevelError, Logs, MAX_SECONDS};
 
@@ -24,7 +26,7 @@ pub(super) struct LogRequest {
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter of targets.
     #[schema(max_length = 1024, example = "info,wrtc_gateway::sip=debug")]
     level: String,
-    /// For so long; without it until the next change, reload or restart.
+    /// For so long; without it until the next change, a reload that changes `log.level`, or a restart.
     #[schema(minimum = 1, maximum = 86_400, example = 600)]
     seconds: Option<u64>,
 }
@@ -107,7 +109,8 @@ async fn change(app: &App, conn: &Conn, request: Request) -> Result<Response, Pr
         LevelError::Bad(sentence) => bad(format!("`level`: {sentence}")),
         LevelError::Gone(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_log", error),
     })?;
-    operators::record(&operator, conn, "log", &wanted.level);
+    let did = Operated::Log { level: wanted.level, seconds: wanted.seconds };
+    operations::note(app, &operator, conn, did);
     if let Some(time) = time {
         tokio::spawn(async move {
             tokio::time::sleep(time).await;

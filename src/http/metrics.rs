@@ -10,16 +10,18 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::app::{App, Shared};
+use super::accept::{self, Door};
+use super::app::{self, App, Shared};
 use super::conn::Conn;
 use super::connector;
+use super::control::Control;
 use super::operators::{self, Role};
 use super::reply::{self, Problem};
-use super::server::{self, BindError};
+use super::seats::Seats;
+use super::server::BindError;
 use crate::telemetry::metrics::{Exporter, Format, Metrics};
 
 /// At the address of its own: a few Prometheus servers, each with a connection that it keeps.
@@ -91,10 +93,18 @@ pub(super) fn count(app: &App, route: Option<&'static str>, status: StatusCode) 
     scrape.metrics.http_request(route, status.as_u16());
 }
 
-/// `metrics.listen`: plain HTTP with `/metrics` and nothing else, for whoever reaches it.
+pub(super) fn count_connection_fault(app: &App, fault: &'static str) {
+    if let Some(scrape) = &app.surroundings.scrape {
+        scrape.metrics.http_connection_fault(fault);
+    }
+}
+
+/// `metrics.listen`: plain HTTP with `/metrics`, `/livez`, `/readyz` and nothing else, for whoever reaches
+/// it. What floods the agents' port does not come here.
 pub struct MetricsServer {
     listener: TcpListener,
     address: SocketAddr,
+    scrape: Scrape,
     router: Router,
 }
 
@@ -103,13 +113,19 @@ impl MetricsServer {
     /// The port is taken or may not be opened.
     pub fn bind(address: SocketAddr, scrape: Scrape) -> Result<Self, BindError> {
         let fault = |source: io::Error| BindError::Metrics { address, source };
-        let (listener, address) = server::listen(address).map_err(fault)?;
+        let (listener, address) = accept::listen(address).map_err(fault)?;
         let scraped = async |State(scrape): State<Scrape>, headers: HeaderMap| {
             render(&scrape, &headers).await
         };
-        let nothing = async || reply::text(StatusCode::NOT_FOUND, "only /metrics is here");
-        let router = Router::new().route("/metrics", get(scraped)).fallback(nothing);
-        Ok(Self { listener, address, router: router.with_state(scrape) })
+        let router = Router::new().route("/metrics", get(scraped)).with_state(scrape.clone());
+        Ok(Self { listener, address, scrape, router })
+    }
+
+    /// Answers for this server's gateway, too.
+    #[must_use]
+    pub fn with_probes(self, control: &Control) -> Self {
+        let probes = app::probes().with_state(control.app());
+        Self { router: self.router.merge(probes), ..self }
     }
 
     pub fn local_addr(&self) -> SocketAddr {
@@ -118,29 +134,19 @@ impl MetricsServer {
 
     /// Serves until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let tasks = TaskTracker::new();
-        loop {
-            let (slot, stream, remote) = tokio::select! {
-                () = shutdown.cancelled() => break,
-                accepted = async {
-                    let slot = Arc::clone(&slots).acquire_owned().await;
-                    (slot, self.listener.accept().await)
-                } => match accepted {
-                    (Ok(slot), Ok((stream, remote))) => (slot, stream, remote),
-                    (_, Err(error)) => {
-                        tracing::warn!(%error, "accept failed at metrics.listen");
-                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                        continue;
-                    }
-                    (Err(_closed), _) => break,
-                },
-            };
-            let (router, drain) = (self.router.clone(), shutdown.clone());
-            tasks.spawn(async move {
-                let _slot = slot;
-                server::connection(stream, remote, None, router, drain).await;
-            });
-        }
+        let nothing = async || {
+            reply::text(StatusCode::NOT_FOUND, "only /metrics, /livez and /readyz are here")
+        };
+        let router = self.router.fallback(nothing);
+        let door = Door {
+            tls: None,
+            // Who comes without a place here is answered all the same: it is one request.
+            crowded: router.clone(),
+            router,
+            seats: Seats::new(MAX_CONNECTIONS, Some(self.scrape.metrics)),
+            drain: shutdown.clone(),
+        };
+        let (tasks, never) = (TaskTracker::new(), CancellationToken::new());
+        accept::serve(&self.listener, &door, |_| Some(()), &tasks, &never, &shutdown).await;
     }
 }

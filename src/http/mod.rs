@@ -3,6 +3,7 @@
 //!
 //! HTTP/1.1 only, see `conn.rs`: the delivery guarantee of the poll rests on it.
 
+mod accept;
 mod app;
 mod assets;
 mod body;
@@ -26,6 +27,7 @@ mod operators;
 mod policy;
 mod reply;
 mod rest;
+mod seats;
 mod secrets;
 mod server;
 mod table;
@@ -36,4 +38,5 @@ mod tokens;
 pub use app::Surroundings;
 pub use control::Control;
 pub use metrics::{MetricsServer, Scrape};
+pub(crate) use server::certificate_fault;
 pub use server::{BindError, Server};

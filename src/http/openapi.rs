@@ -37,7 +37,7 @@ const TOKEN: &str = "/connector/{token}";
         connector::actions::send_dtmf, connector::actions::get_incoming_call, connector::actions::get_call_status,
         app::health, lifecycle::drain, lifecycle::reload, ice::servers, tokens::create, document,
         operations::probes::livez, operations::probes::readyz, operations::agents::registrations, operations::agents::agents,
-        operations::agents::sign_out, operations::call::call, operations::call::set_trace, operations::call::trace, operations::history::find, operations::history::capture,
+        operations::agents::sign_out, operations::call::call, operations::call::set_trace, operations::call::trace, operations::call::traces, operations::history::find, operations::history::capture,
         operations::calls::active, operations::calls::hang_up, operations::stats::stats,
         operations::stats::servers, operations::stats::alerts, operations::stats::series, operations::stats::history,
         operations::events::events,

@@ -43,6 +43,7 @@ pub(super) struct Operators {
     known: ArcSwap<Known>,
 }
 
+#[derive(PartialEq)]
 struct Known {
     /// A file of tokens that is empty still means that one is needed.
     wanted: bool,
@@ -64,8 +65,10 @@ impl Operators {
         Self { known: ArcSwap::from_pointee(known) }
     }
 
-    pub(super) fn replace(&self, tokens: &[OperatorToken], wanted: bool) {
-        self.known.store(Known::new(tokens, wanted).into());
+    /// Whether these are others than before.
+    pub(super) fn replace(&self, tokens: &[OperatorToken], wanted: bool) -> bool {
+        let new = Arc::new(Known::new(tokens, wanted));
+        *self.known.swap(Arc::clone(&new)) != *new
     }
 
     fn by_headers(&self, headers: &HeaderMap) -> Option<(Role, Operator)> {

@@ -42,11 +42,17 @@ const QUEUE_LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct DnSecrets {
     current: ArcSwap<config::DnSecrets>,
     running: Semaphore,
+    /// [`QUEUE_LIMIT`].
+    queue_limit: Duration,
 }
 
 impl DnSecrets {
     pub(super) fn new(config: &config::DnSecrets) -> Self {
-        Self { current: ArcSwap::from_pointee(config.clone()), running: Semaphore::new(AT_A_TIME) }
+        Self {
+            current: ArcSwap::from_pointee(config.clone()),
+            running: Semaphore::new(AT_A_TIME),
+            queue_limit: QUEUE_LIMIT,
+        }
     }
 
     pub(super) fn replace(&self, config: &config::DnSecrets) {
@@ -58,15 +64,19 @@ impl DnSecrets {
         self.current.load().given_to == SecretsFor::Origins && asker.known_page
     }
 
-    pub(super) fn read_again(&self) {
+    /// Whether there is something new in it.
+    pub(super) fn read_again(&self) -> bool {
         let current = self.current.load_full();
         match current.read_again() {
+            Ok(known) if known == current.known => false,
             Ok(known) => {
                 tracing::info!(secrets = known.len(), "read agents.secrets_file again");
                 self.current.store(config::DnSecrets { known, ..(*current).clone() }.into());
+                true
             }
             Err(error) => {
-                tracing::warn!("agents.secrets_file: {error}; what was read before stays")
+                tracing::warn!("agents.secrets_file: {error}; what was read before stays");
+                false
             }
         }
     }
@@ -95,7 +105,7 @@ impl DnSecrets {
             return Ok(None);
         }
         // A whole shift comes back at once after a restart: its turn is not the command's time.
-        let place = tokio::time::timeout(QUEUE_LIMIT, self.running.acquire()).await;
+        let place = tokio::time::timeout(self.queue_limit, self.running.acquire()).await;
         let Ok(_place) = place.map_err(|_| LookUpError::Crowded)? else { return Ok(None) };
         let run = run(program, arguments, dn);
         tokio::time::timeout(config.command_limit, run).await.unwrap_or(Err(LookUpError::Slow))
@@ -129,4 +139,28 @@ async fn run(program: &str, arguments: &[String], dn: &str) -> Result<Option<Sec
         return Err(LookUpError::Output);
     }
     Ok((!line.is_empty()).then(|| Secret::new(line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its turn is not the command's time, and it does not wait for ever for it.
+    #[tokio::test]
+    async fn who_waits_too_long_for_a_turn_is_told() {
+        let config = config::DnSecrets {
+            command: vec!["/bin/echo".to_owned()],
+            command_limit: Duration::ZERO,
+            ..config::DnSecrets::default()
+        };
+        let secrets =
+            DnSecrets { queue_limit: Duration::from_millis(20), ..DnSecrets::new(&config) };
+        let places = u32::try_from(AT_A_TIME).unwrap();
+        let taken = secrets.running.acquire_many(places).await.unwrap();
+        let told = tokio::time::timeout(QUEUE_LIMIT, secrets.look_up("5001")).await;
+        assert!(matches!(told, Ok(Err(LookUpError::Crowded))), "{told:?}");
+        drop(taken);
+        let told = secrets.look_up("5001").await;
+        assert!(matches!(told, Err(LookUpError::Slow)), "its turn has come: {told:?}");
+    }
 }

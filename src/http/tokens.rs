@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 use utoipa::ToSchema;
 
 use super::app::{App, Shared};
@@ -44,17 +45,43 @@ type Hash = [u8; 32];
 
 /// What a token is good for.
 #[derive(Debug)]
-pub(super) struct Grant {
+struct Grant {
     hash: Hash,
     dn: String,
-    pub password: Option<Secret>,
+    password: Option<Secret>,
     expires: Instant,
+}
+
+/// A token that is being used. Unless it is spent it may be used again when this is dropped: the SIP
+/// server was away, or the client has hung up before it was asked.
+pub(super) struct Redemption {
+    grant: Option<Grant>,
+    tokens: Arc<Tokens>,
+}
+
+impl Redemption {
+    pub(super) fn password(&self) -> Option<Secret> {
+        self.grant.as_ref()?.password.clone()
+    }
+
+    /// It was good for what it was meant for, or is good for nothing.
+    pub(super) fn spend(mut self) {
+        self.grant = None;
+    }
+}
+
+impl Drop for Redemption {
+    fn drop(&mut self) {
+        if let Some(grant) = self.grant.take() {
+            self.tokens.give_back(grant);
+        }
+    }
 }
 
 pub(super) enum Redeemed {
     /// It is a password like any other.
     NoToken,
-    Granted(Grant),
+    Granted(Redemption),
     /// Used, run out, of another DN, or never given.
     Unknown,
 }
@@ -98,7 +125,12 @@ impl Tokens {
     }
 
     /// Takes what was given in a password's place.
-    pub(super) fn redeem(&self, dn: &str, given: Option<&Secret>, now: Instant) -> Redeemed {
+    pub(super) fn redeem(
+        self: &Arc<Self>,
+        dn: &str,
+        given: Option<&Secret>,
+        now: Instant,
+    ) -> Redeemed {
         let Some(given) = given.filter(|given| is_token(given.expose())) else {
             return Redeemed::NoToken;
         };
@@ -108,11 +140,11 @@ impl Tokens {
             Some(grant) if grant.dn == dn && now < grant.expires => {}
             _ => return Redeemed::Unknown,
         }
-        waiting.grants.remove(&hash).map_or(Redeemed::Unknown, Redeemed::Granted)
+        let Some(grant) = waiting.grants.remove(&hash) else { return Redeemed::Unknown };
+        Redeemed::Granted(Redemption { grant: Some(grant), tokens: Arc::clone(self) })
     }
 
-    /// The SIP server was away: it may be tried again.
-    pub(super) fn give_back(self: &Arc<Self>, grant: Grant) {
+    fn give_back(self: &Arc<Self>, grant: Grant) {
         let mut waiting = self.lock();
         if waiting.grants.len() < CAPACITY {
             self.keep(&mut waiting, grant);
@@ -121,8 +153,11 @@ impl Tokens {
 
     fn keep(self: &Arc<Self>, waiting: &mut Waiting, grant: Grant) {
         waiting.grants.insert(grant.hash, grant);
-        if !std::mem::replace(&mut waiting.sweeping, true) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
+        // One that is given back while the process ends needs nobody to forget it.
+        if let Ok(runtime) = Handle::try_current()
+            && !std::mem::replace(&mut waiting.sweeping, true)
+        {
+            runtime.spawn(sweep(Arc::downgrade(self)));
         }
     }
 }
@@ -263,11 +298,16 @@ mod tests {
         assert!(matches!(other, Redeemed::Unknown));
         let late = tokens.redeem("5001", Some(&token), now + 2 * minute);
         assert!(matches!(late, Redeemed::Unknown));
-        let Redeemed::Granted(grant) = tokens.redeem("5001", Some(&token), now) else { panic!() };
-        assert_eq!(grant.password.as_ref().unwrap().expose(), "secret");
-        assert!(matches!(tokens.redeem("5001", Some(&token), now), Redeemed::Unknown));
-        tokens.give_back(grant);
-        assert!(matches!(tokens.redeem("5001", Some(&token), now), Redeemed::Granted(_)));
+        let redeem = || match tokens.redeem("5001", Some(&token), now) {
+            Redeemed::Granted(redemption) => Some(redemption),
+            Redeemed::NoToken | Redeemed::Unknown => None,
+        };
+        let redemption = redeem().unwrap();
+        assert_eq!(redemption.password().unwrap().expose(), "secret");
+        assert!(redeem().is_none());
+        drop(redemption);
+        redeem().unwrap().spend();
+        assert!(redeem().is_none());
         let password = Secret::new("once-upon a time");
         assert!(matches!(tokens.redeem("5001", Some(&password), now), Redeemed::NoToken));
     }

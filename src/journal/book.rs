@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::describe::{self, FETCHED};
+use super::dns::Dns;
 use super::event::{Kind, Timeline, TimelineEvent, Way};
 use super::finished::FinishedCall;
 use super::lines::Lines;
@@ -35,15 +36,6 @@ const MAX_SHARED: usize = 4;
 /// Finished calls in memory, for who looks before the store has them or without one: 6 MB at most,
 /// by [`super::lines::MAX_BYTES`].
 const MAX_RECENT: usize = 64;
-
-/// Recent events of a DN: some hundred bytes each, and an agent without trouble has two.
-const MAX_DN_EVENTS: usize = 16;
-
-/// DNs with recent events. More agents than a gateway takes, and some who tried.
-const MAX_DNS: usize = 25_000;
-
-/// How long a DN is remembered that nothing happens to.
-const DN_KEPT: Duration = Duration::from_secs(12 * 3600);
 
 /// One call, live or finished.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,18 +69,13 @@ struct Stray {
     events: Vec<(SystemTime, TimelineEvent)>,
 }
 
-struct Dn {
-    last: Instant,
-    events: VecDeque<DnEvent>,
-}
-
 #[derive(Default)]
 pub(super) struct Book {
     pages: HashMap<Arc<str>, Page>,
     /// By SIP Call-ID.
     legs: HashMap<Box<str>, Vec<Arc<str>>>,
     strays: HashMap<Box<str>, Stray>,
-    dns: HashMap<Arc<str>, Dn>,
+    dns: Dns,
     recent: VecDeque<Arc<FinishedCall>>,
     /// Calls and DNs that there was no room for.
     pub refused: u64,
@@ -105,7 +92,10 @@ impl Book {
                 self.note_dn(entry, now, || format!("signed in from {remote} ({dialect})"));
             }
             What::SignInRefused { remote, detail, .. } => {
-                self.note_dn(entry, now, || format!("sign-in from {remote} refused: {detail}"));
+                if let Some(user) = &entry.about.user {
+                    let text = format!("sign-in from {remote} refused: {detail}");
+                    self.dns.note_refusal(user, now, unix_ms(entry.at), text);
+                }
             }
             What::SessionEnded { why } => {
                 self.note_dn(entry, now, || format!("session ended: {}", why.sentence()));
@@ -121,7 +111,7 @@ impl Book {
     }
 
     fn start(&mut self, entry: &Entry) {
-        let (What::CallStarted { peer, incoming, call_uuid }, Some(call)) =
+        let (What::CallStarted { agent_id, peer, incoming, call_uuid }, Some(call)) =
             (&entry.what, &entry.about.call)
         else {
             return;
@@ -134,6 +124,7 @@ impl Book {
             call: call.to_string(),
             call_uuid: call_uuid.clone(),
             user: entry.about.user.as_deref().unwrap_or_default().to_owned(),
+            agent_id: agent_id.clone(),
             peer: peer.clone(),
             incoming: *incoming,
             started: unix_ms(entry.at),
@@ -258,22 +249,12 @@ impl Book {
 
     fn note_dn(&mut self, entry: &Entry, now: Instant, text: impl FnOnce() -> String) {
         let Some(user) = &entry.about.user else { return };
-        if self.dns.len() >= MAX_DNS && !self.dns.contains_key(user) {
-            self.refused += 1;
-            return;
-        }
-        let fresh = || Dn { last: now, events: VecDeque::new() };
-        let dn = self.dns.entry(Arc::clone(user)).or_insert_with(fresh);
-        dn.last = now;
-        if dn.events.len() == MAX_DN_EVENTS {
-            dn.events.pop_front();
-        }
-        dn.events.push_back(DnEvent { at: unix_ms(entry.at), text: text().into() });
+        self.dns.note(user, now, unix_ms(entry.at), text());
     }
 
     /// The last that happened to a DN, the oldest first.
     pub fn of_dn(&self, dn: &str) -> Vec<DnEvent> {
-        self.dns.get(dn).map(|dn| dn.events.iter().cloned().collect()).unwrap_or_default()
+        self.dns.of(dn)
     }
 
     // The end.
@@ -281,7 +262,7 @@ impl Book {
     /// Takes the calls whose time has come. With `all`, every one that has ended.
     pub fn sweep(&mut self, now: Instant, all: bool) -> Vec<Arc<FinishedCall>> {
         self.strays.retain(|_, stray| now.saturating_duration_since(stray.since) < STRAY);
-        self.dns.retain(|_, dn| now.saturating_duration_since(dn.last) < DN_KEPT);
+        self.dns.sweep(now);
         let due = |page: &Page| {
             page.ended.is_some_and(|at| all || now.saturating_duration_since(at) >= LINGER)
         };
@@ -316,8 +297,8 @@ impl Book {
 
     // Looking.
 
-    /// By our own id, the SIP Call-ID, the CallUUID, or the DN: then the latest call, one that is live
-    /// before one that is over.
+    /// By our own id, the SIP Call-ID, the CallUUID, the DN, or the client's own id: then the latest call,
+    /// one that is live before one that is over.
     pub fn find(&self, key: &str) -> Option<CallView> {
         let by_leg = || self.pages.get(self.legs.get(key)?.first()?);
         let latest = |fits: &dyn Fn(&CallRecord) -> bool| {
@@ -329,7 +310,8 @@ impl Book {
             .get(key)
             .or_else(by_leg)
             .or_else(|| latest(&|record| record.call_uuid.as_deref() == Some(key)))
-            .or_else(|| latest(&|record| record.user == key));
+            .or_else(|| latest(&|record| record.user == key))
+            .or_else(|| latest(&|record| record.agent_id.as_deref() == Some(key)));
         if let Some(page) = page {
             return Some(page.view());
         }
@@ -339,7 +321,8 @@ impl Book {
         let found = recent(&|record| record.call == key)
             .or_else(|| recent(&|record| record.sip_call_ids.iter().any(|id| id == key)))
             .or_else(|| recent(&|record| record.call_uuid.as_deref() == Some(key)))
-            .or_else(|| recent(&|record| record.user == key))?;
+            .or_else(|| recent(&|record| record.user == key))
+            .or_else(|| recent(&|record| record.agent_id.as_deref() == Some(key)))?;
         Some(CallView::from(FinishedCall::clone(found)))
     }
 

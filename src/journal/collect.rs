@@ -2,11 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt as _, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tracing::{info, warn};
@@ -23,6 +23,15 @@ pub enum Target {
     File(PathBuf),
 }
 
+impl Target {
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Target::Stdout => None,
+            Target::File(path) => Some(path),
+        }
+    }
+}
+
 /// Why the lines cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
@@ -36,7 +45,7 @@ pub enum CollectError {
 pub struct Collector {
     sender: Mutex<Option<SyncSender<Box<CallRecord>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    lost: AtomicU64,
+    lost: Arc<AtomicU64>,
 }
 
 impl Collector {
@@ -48,20 +57,18 @@ impl Collector {
         let output = match target {
             Target::Stdout => Output::Stdout,
             Target::File(path) => match open(&path) {
-                Ok(file) => Output::File { path, file: Some(file), told: false },
+                Ok(_) => Output::File { path, file: None, told: false },
                 Err(error) => return Err(CollectError::Open { path, error }),
             },
         };
         let (sender, receiver) = sync_channel(QUEUE);
+        let lost = Arc::<AtomicU64>::default();
+        let unwritten = Arc::clone(&lost);
         let thread = std::thread::Builder::new()
             .name("call-records".to_owned())
-            .spawn(move || write(output, &receiver))
+            .spawn(move || write(output, &receiver, &unwritten))
             .map_err(CollectError::Thread)?;
-        Ok(Self {
-            sender: Mutex::new(Some(sender)),
-            thread: Mutex::new(Some(thread)),
-            lost: AtomicU64::new(0),
-        })
+        Ok(Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), lost })
     }
 
     /// Returns when everything is written. What comes later is lost.
@@ -73,7 +80,7 @@ impl Collector {
         }
     }
 
-    /// Records that the disk was too slow for.
+    /// Records that the disk was too slow for, or had no room for.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -99,22 +106,24 @@ enum Output {
     },
 }
 
-fn write(mut output: Output, records: &Receiver<Box<CallRecord>>) {
+fn write(mut output: Output, records: &Receiver<Box<CallRecord>>, lost: &AtomicU64) {
     while let Ok(record) = records.recv() {
         // Texts and numbers: nothing that JSON cannot say.
         let mut line = serde_json::to_vec(&*record).unwrap_or_default();
         line.push(b'\n');
-        output.write(&line);
+        if output.write(&line).is_err() {
+            lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Output {
-    fn write(&mut self, line: &[u8]) {
+    /// A fault is told in the log, once.
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let (path, file, told) = match self {
             Output::Stdout => {
                 let mut stdout = io::stdout().lock();
-                let _ = stdout.write_all(line).and_then(|()| stdout.flush());
-                return;
+                return stdout.write_all(line).and_then(|()| stdout.flush());
             }
             Output::File { path, file, told } => (path, file, told),
         };
@@ -124,25 +133,48 @@ impl Output {
         }
         let written = match file {
             Some(file) => file.write_all(line),
-            None => open(path).and_then(|opened| file.insert(opened).write_all(line)),
+            None => open_whole(path).and_then(|opened| file.insert(opened).write_all(line)),
         };
-        match written {
+        match &written {
             Ok(()) if std::mem::take(told) => {
                 info!(file = %path.display(), "call records can be written again");
             }
             Ok(()) => {}
             Err(error) => {
+                // What became of the line is seen when it is opened again.
+                *file = None;
                 if !std::mem::replace(told, true) {
                     warn!(file = %path.display(), %error, "call records cannot be written");
                 }
             }
         }
+        written
     }
 }
 
 fn open(path: &Path) -> io::Result<File> {
     // Who spoke with whom is nobody else's business.
     OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+}
+
+/// A full disk may have taken a part of the last line: the next one is not to be lost with it.
+fn open_whole(path: &Path) -> io::Result<File> {
+    let mut file = open(path)?;
+    if is_torn(&file, path) {
+        file.write_all(b"\n")?;
+    }
+    Ok(file)
+}
+
+/// Whether it ends within a line. Of what cannot be read it is not known.
+fn is_torn(file: &File, path: &Path) -> bool {
+    let last = || {
+        let about = file.metadata().ok().filter(|about| about.is_file())?;
+        let mut last = [0];
+        File::open(path).ok()?.read_exact_at(&mut last, about.len().checked_sub(1)?).ok()?;
+        Some(last)
+    };
+    last().is_some_and(|last| last != *b"\n")
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

@@ -42,7 +42,7 @@ impl TimelineEvent {
 pub(super) fn event(entry: &Entry) -> Option<TimelineEvent> {
     let details = Details::default;
     Some(match &entry.what {
-        What::CallStarted { peer, incoming, call_uuid } => {
+        What::CallStarted { peer, incoming, call_uuid, .. } => {
             let title = match incoming {
                 true => format!("incoming call from {peer}"),
                 false => format!("outgoing call to {peer}"),

@@ -66,6 +66,8 @@ pub enum What {
 
     // A call.
     CallStarted {
+        /// The client's own id in the raw-SDP dialect.
+        agent_id: Option<String>,
         peer: String,
         incoming: bool,
         call_uuid: Option<String>,
@@ -140,17 +142,25 @@ pub enum What {
     Store {
         fault: Option<String>,
     },
+    /// The system's clock was set by so much that finished calls would be deleted for it (the sentence says
+    /// what is done instead), or can be believed again.
+    Clock {
+        fault: Option<String>,
+    },
     /// An operator did something.
     Operated {
-        /// A word of a bounded set: `hangup`, `sign_out`, `trace`, `log`, `reload`, `drain`.
+        /// A word of a bounded set: `hangup`, `sign_out`, and those of [`crate::agent::Operated::word`].
         act: &'static str,
+        /// What it was set to, where that is not plain.
+        detail: Option<String>,
         /// The name of the token.
         by: String,
         remote: IpAddr,
     },
     /// An alert was raised, or is over.
     Alert {
-        /// A word of a bounded set: `registration`, `no_rtp`, `ports`, `sip_server`, `store`, `sign_in`.
+        /// A word of a bounded set: `registration`, `no_rtp`, `ports`, `sip_server`, `store`,
+        /// `clock`, `sign_in`.
         kind: &'static str,
         raised: bool,
         text: String,

@@ -269,6 +269,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn long_texts_are_cut_between_characters_and_nothing_else_is() {
+        let mut details = Details::default()
+            .with("long", "xxxxxxxx")
+            .with("wide", "\u{e4}\u{e4}\u{e4}\u{e4}")
+            .with("short", "xx")
+            .with("code", 48_600_u64);
+        let before = details.size();
+        details.cut(5);
+        let texts = ["long", "wide", "short"].map(|name| details.text(name).unwrap_or_default());
+        assert_eq!(texts, ["xxxxx", "\u{e4}\u{e4}", "xx"]);
+        assert_eq!(details.get("code"), Some(&Scalar::Integer(48_600)));
+        assert_eq!(details.size(), before - 3 - 4);
+    }
+
+    #[test]
     fn an_event_comes_back_from_json_as_it_went() {
         let event = TimelineEvent {
             at: 1_790_000_000_123,

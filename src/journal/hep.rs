@@ -98,6 +98,11 @@ impl Hep {
     }
 }
 
+/// What [`Hep::start`] would say of the password's file.
+pub fn fault(config: &config::Hep) -> Option<HepError> {
+    config.password_file.as_ref().and_then(|path| read_password(path).err())
+}
+
 fn read_password(path: &PathBuf) -> Result<Secret, HepError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| HepError::Read { path: path.clone(), error })?;

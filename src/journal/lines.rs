@@ -1,6 +1,6 @@
 //! The lines of one call's timeline, and the bounds that keep a flood from filling the memory.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::event::{Details, TimelineEvent};
 use super::record::unix_ms;
@@ -17,6 +17,9 @@ pub const MAX_BYTES: usize = 96 * 1024;
 
 /// Bytes of one body; the largest SDP of a browser is some 6 KB.
 pub const MAX_BODY: usize = 8 * 1024;
+
+/// What is told late was so within this; see [`crate::sip::Traced`].
+const OUT_OF_ORDER: Duration = Duration::from_secs(5);
 
 /// Sorted by time, which is finer than what is shown of it: an OFFER stands before its INVITE.
 #[derive(Debug, Default)]
@@ -35,7 +38,10 @@ impl Lines {
             self.bytes -= gone.size();
             self.left_out += 1;
         }
-        let place = self.events.iter().rposition(|(known, _)| *known <= at).map_or(0, |i| i + 1);
+        // A clock that was set back takes nothing to another place.
+        let later = |known: SystemTime| known.duration_since(at).is_ok_and(|by| by <= OUT_OF_ORDER);
+        let after = self.events.iter().rev().take_while(|(known, _)| *known > at && later(*known));
+        let place = self.events.len() - after.count();
         self.bytes += event.size();
         self.events.insert(place, (at, event));
         self.fit();

@@ -6,6 +6,7 @@
 mod book;
 mod collect;
 mod describe;
+mod dns;
 mod entry;
 mod event;
 mod finished;
@@ -39,6 +40,17 @@ pub use trace::{LONGEST as LONGEST_TRACE, TooMany as TooManyTraces, Traces};
 /// Is told of every entry, in the caller's task: no waiting, no system calls, nothing that grows.
 pub trait Observer: Send + Sync + 'static {
     fn observe(&self, entry: &Entry);
+}
+
+/// What observers have missed, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Losses {
+    /// SIP messages that came faster than they were read.
+    pub sip: u64,
+    /// Calls and DNs whose timelines there was no room for.
+    pub timelines: u64,
+    /// Lines of `journal.call_records` that were not written.
+    pub records: u64,
 }
 
 /// A handle; clones are the same journal.

@@ -21,6 +21,8 @@ pub struct CallRecord {
     pub call_uuid: Option<String>,
     /// The DN, or the id of a guest.
     pub user: String,
+    /// The client's own id in the raw-SDP dialect.
+    pub agent_id: Option<String>,
     pub peer: String,
     pub peer_name: Option<String>,
     pub diverted_from: Option<String>,
@@ -92,6 +94,7 @@ impl CallRecord {
         info!(
             call = %self.call,
             user = %self.user,
+            agent_id = self.agent_id.as_deref().unwrap_or_default(),
             peer = %self.peer,
             diverted_from = self.diverted_from.as_deref().unwrap_or_default(),
             direction = if self.incoming { "incoming" } else { "outgoing" },

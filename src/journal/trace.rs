@@ -82,6 +82,15 @@ impl Traces {
         Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 
+    /// Those that are traced now and until when, by DN.
+    pub fn standing(&self, now: Instant) -> Vec<(String, Instant)> {
+        let traced = self.lock();
+        let now_on = traced.iter().filter(|(_, one)| one.until > now);
+        let mut standing: Vec<_> = now_on.map(|(dn, one)| (dn.clone(), one.until)).collect();
+        standing.sort();
+        standing
+    }
+
     /// The traced DNs that a message is about, by a number in it or by its Call-ID.
     fn whose(&self, glance: &Glance<'_>, now: Instant) -> Vec<String> {
         let mut traced = self.lock();
@@ -153,7 +162,42 @@ mod tests {
         assert_eq!(traces.left("5001", now), Some(Duration::from_secs(60)));
         let later = now + Duration::from_secs(60);
         assert_eq!((whose(REGISTER, later), traces.left("5001", later)), (None, None));
+        assert!(traces.standing(now).is_empty());
         assert!(!traces.stop("5001"), "it has gone by itself");
+    }
+
+    /// A call between two agents who are both looked at: each has all of it, once.
+    #[test]
+    fn a_message_between_two_traced_dns_is_kept_for_both() {
+        const INVITE: &str = "INVITE sip:5002@h SIP/2.0\r\nFrom: <sip:5001@h>\r\nTo: <sip:5002@h>\r\n\
+                              Call-ID: i\r\nCSeq: 1 INVITE\r\n\r\n";
+        let (traces, now) = (Traces::default(), Instant::now());
+        for dn in ["5001", "5002", "5003"] {
+            traces.start(dn, Duration::from_secs(60), now).unwrap();
+        }
+        for text in [INVITE, REGISTER] {
+            let glance = Glance::new(text);
+            let what = What::Sip {
+                inbound: false,
+                transport: "udp",
+                local: "192.0.2.1:5060".parse().unwrap(),
+                peer: "192.0.2.2:5060".parse().unwrap(),
+                call_id: glance.call_id.to_owned(),
+                text: text.into(),
+            };
+            let (at, about) = (std::time::SystemTime::now(), crate::journal::About::default());
+            traces.show(&glance, &Entry { at, about, what }, now);
+        }
+        let titles = |dn: &str| -> Vec<String> {
+            traces.messages(dn).iter().map(|event| event.title.to_string()).collect()
+        };
+        assert_eq!(titles("5001"), ["INVITE sip:5002@h", "REGISTER sip:h"]);
+        assert_eq!(titles("5002"), ["INVITE sip:5002@h"]);
+        assert_eq!(titles("5003"), [""; 0]);
+        let until = now + Duration::from_secs(60);
+        let standing = traces.standing(now);
+        assert_eq!(standing, ["5001", "5002", "5003"].map(|dn| (dn.to_owned(), until)));
+        assert!(traces.standing(until).is_empty());
     }
 
     #[test]

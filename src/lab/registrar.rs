@@ -109,6 +109,22 @@ impl Registrar {
         self.bindings.values().map(|b| b.registration.clone()).collect()
     }
 
+    /// Brings what [`Registrar::all`] gave before a REGISTER of this DN up to date; true when it has
+    /// changed. Thousands of DNs that come together would else copy all of them for each.
+    pub fn show(&self, dn: &str, all: &mut Vec<Registration>) -> bool {
+        let new = self.bindings.get(dn).map(|binding| &binding.registration);
+        match (all.binary_search_by(|known| known.dn.as_str().cmp(dn)), new) {
+            (Ok(at), Some(new)) => match all.get_mut(at) {
+                Some(known) if known != new => *known = new.clone(),
+                _ => return false,
+            },
+            (Ok(at), None) => drop(all.remove(at)),
+            (Err(at), Some(new)) => all.insert(at, new.clone()),
+            (Err(_), None) => return false,
+        }
+        true
+    }
+
     /// Does what a REGISTER wants, which has been found to be that DN's. Gives the values of the
     /// Contact header of the 200; none when the DN is signed out now.
     pub fn handle_register(&mut self, wish: Wish, from: Hop, now: Instant) -> Option<String> {
@@ -236,6 +252,26 @@ mod tests {
         assert_eq!(end, now + Duration::from_secs(60));
         assert!(registrar.find("5001", end).is_none());
         assert!(registrar.handle_timeout(end) && registrar.all().is_empty());
+    }
+
+    #[test]
+    fn what_is_shown_is_what_there_is() {
+        let (mut registrar, now) = (Registrar::new(Duration::from_secs(600)), Instant::now());
+        let mut shown = Vec::new();
+        for (dn, headers, changes) in [
+            ("5002", "Contact: <sip:5002@127.0.0.1:7001>\r\n", true),
+            ("5001", "Contact: <sip:5001@127.0.0.1:7001>\r\n", true),
+            ("5003", "Contact: <sip:5003@127.0.0.1:7001>\r\n", true),
+            ("5001", "Contact: <sip:5001@127.0.0.1:7001>\r\n", false),
+            ("5001", "Contact: <sip:5001@127.0.0.1:7002>\r\n", true),
+            ("5002", "Contact: *\r\nExpires: 0\r\n", true),
+            ("5002", "Contact: *\r\nExpires: 0\r\n", false),
+        ] {
+            registrar.handle_register(wish(dn, headers).unwrap(), from(), now);
+            assert_eq!(registrar.show(dn, &mut shown), changes, "{dn} {headers}");
+            assert_eq!(shown, registrar.all());
+        }
+        assert_eq!(shown.len(), 2);
     }
 
     #[test]

@@ -237,14 +237,10 @@ impl Server {
             Verdict::Pass => {}
             Verdict::Challenge(headers) => return self.respond(tx, request, 401, headers),
         }
+        let dn = wish.dn.clone();
         let contact = self.registrar.handle_register(wish, from, now);
         let contact = contact.map(|value| Header::Contact(Contact::new(value)));
-        self.registrations.send_if_modified(|all| {
-            let new = self.registrar.all();
-            let changed = *all != new;
-            *all = new;
-            changed
-        });
+        self.registrations.send_if_modified(|all| self.registrar.show(&dn, all));
         self.respond(tx, request, 200, contact.into_iter().collect());
     }
 

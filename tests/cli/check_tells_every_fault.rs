@@ -33,6 +33,43 @@ fn all_of_them_at_once() {
     assert!(told.contains(":3"), "the line of the unknown key in\n{told}");
 }
 
+/// What a start would stumble over.
+#[test]
+fn files_that_are_not_there() {
+    let gone =
+        |name: &str| std::env::temp_dir().join("wrtc-not-there").join(name).display().to_string();
+    let sets = [
+        "sip.servers=sip:pbx".to_owned(),
+        format!("http.tls_cert={}", gone("cert")),
+        format!("http.tls_key={}", gone("key")),
+        format!("sip.tls_ca={}", gone("ca")),
+        format!("media.hold_music={}", gone("music.wav")),
+        "turn.listen=127.0.0.1:1".to_owned(),
+        format!("turn.secret_file={}", gone("turn")),
+        "journal.hep=127.0.0.1:9060".to_owned(),
+        format!("journal.hep_password_file={}", gone("hep")),
+        format!("journal.store={}", gone("calls.db")),
+        format!("journal.call_records={}", gone("records")),
+        format!("log.file={}", gone("log")),
+    ];
+    let mut arguments = vec!["check"];
+    arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
+    let (output, told) = run(&arguments);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for key in [
+        "http.tls_cert",
+        "sip.tls_ca",
+        "media.hold_music",
+        "turn.secret_file",
+        "hep_password_file",
+        "journal.store",
+        "journal.call_records",
+        "log.file",
+    ] {
+        assert!(told.contains(key), "{key} in\n{told}");
+    }
+}
+
 #[test]
 fn a_good_one_is_fine_and_opens_nothing() {
     // Port 1 could not be opened by a test; `check` does not try.

@@ -65,6 +65,23 @@ fn the_walk_through_of_the_examples() {
     assert!(reports.contains("call 1003 <- 5001"), "{reports}");
 }
 
+/// No call goes on: it is over at once.
+#[test]
+fn a_drain_ends_it() {
+    let mut demo = Demo::start(&[]);
+    let url = demo.told("open ");
+    let address = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let mut stream = std::net::TcpStream::connect(&address).unwrap();
+    let request = format!(
+        "POST /api/drain HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    );
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    let _ = std::io::Read::read_to_string(&mut stream, &mut answer);
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    assert!(demo.child.wait().unwrap().success());
+}
+
 #[test]
 fn the_password_is_new_each_time() {
     let (one, two) = (Demo::start(&[]), Demo::start(&[]));

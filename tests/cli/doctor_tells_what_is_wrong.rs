@@ -52,7 +52,8 @@ fn marks(report: &Value, mark: &str) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_all_is_well_it_says_so() {
     let lab = lab().await;
-    let (code, report) = examined(settings(lab.sip_addr(), &["media.rtp_ports=20000-20099"])).await;
+    let more = ["media.rtp_ports=20000-20099", "metrics.listen=127.0.0.1:0"];
+    let (code, report) = examined(settings(lab.sip_addr(), &more)).await;
     assert!(marks(&report, "fail").is_empty(), "{report:#}");
     // What the host that tests run on gives may be little.
     assert_eq!(code, i32::from(!marks(&report, "warn").is_empty()), "{report:#}");
@@ -63,6 +64,7 @@ async fn where_all_is_well_it_says_so() {
     let rows = report["firewall"].as_array().unwrap();
     let row = |key: &str| rows.iter().find(|row| row["key"] == key).unwrap();
     assert_eq!(row("media.rtp_ports")["ports"], "20000-20099");
+    assert_eq!(row("metrics.listen")["from"], "this machine only");
     assert_eq!(row("sip.listen")["from"], lab.sip_addr().ip().to_string());
 }
 
@@ -96,6 +98,61 @@ async fn each_fault_is_told_with_what_to_do() {
         assert!(told.contains(advice), "{words:?}: {told}");
     }
     assert_eq!(finding(&report, &["connector.bare_paths"]).0, "warn");
+}
+
+/// HEP and OTLP: no call needs them, and what they are to get is lost without them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn collectors_are_looked_for() {
+    let lab = lab().await;
+    let homer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let otlp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (hep, otlp_at) = (homer.local_addr().unwrap(), otlp.local_addr().unwrap());
+    let at = |hep: &str, otlp: &str| {
+        let more = [format!("journal.hep=udp:{hep}"), format!("tracing.otlp=http://{otlp}")];
+        settings(lab.sip_addr(), &more.each_ref().map(String::as_str))
+    };
+    let there = at(&hep.to_string(), &otlp_at.to_string());
+    let (_, report) = examined(there.clone()).await;
+    assert_eq!(finding(&report, &["journal.hep", &hep.to_string()]).0, "ok");
+    assert_eq!(finding(&report, &["tracing.otlp", "takes connections"]).0, "ok");
+    assert!(homer.recv(&mut [0; 16]).unwrap() == 0, "it is sent nothing that could be read");
+
+    drop((homer, otlp));
+    let (code, report) = examined(there).await;
+    for key in ["journal.hep", "tracing.otlp"] {
+        let (mark, advice) = finding(&report, &[key, "nobody takes it"]);
+        assert_eq!(mark, "warn", "{report:#}");
+        assert!(advice.contains("is the collector up"), "{advice}");
+    }
+    assert_eq!(code, 1, "{report:#}");
+
+    let (_, report) = examined(at("homer.invalid:9060", "otlp.invalid:4318")).await;
+    for name in ["homer.invalid", "otlp.invalid"] {
+        let (mark, advice) = finding(&report, &[name]);
+        assert_eq!(mark, "warn");
+        assert!(advice.contains("correct the name"), "{advice}");
+    }
+}
+
+/// See docs/security.md: a proxy on this machine that adds no header.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_operate_is_told() {
+    let lab = lab().await;
+    let token = format!("http.operator_tokens=act:desk:{}", "a".repeat(64));
+    let words = ["no operators' tokens"];
+    for (more, mark) in [
+        (&[][..], Some("warn")),
+        (&["http.trusted_proxies=127.0.0.1"], Some("note")),
+        (&["http.listen=0.0.0.0:0"], Some("note")),
+        (&[token.as_str()], None),
+    ] {
+        let (_, report) = examined(settings(lab.sip_addr(), more)).await;
+        if let Some(mark) = mark {
+            assert_eq!(finding(&report, &words).0, mark, "{more:?}");
+        } else {
+            assert!(!report.to_string().contains(words[0]), "{report:#}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -60,6 +60,11 @@ fn alive_and_ready() {
 fn not_well() {
     for (answer, reason) in [
         (&b"HTTP/1.1 503 Service Unavailable\r\n\r\n"[..], "answers 503"),
+        (
+            b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 76\r\n\r\n\
+              {\"status\":\"not_ready\",\"reasons\":[{\"code\":\"draining\",\"text\":\"it drains\"}]}",
+            "answers 503: it drains",
+        ),
         (b"220 mail.example ESMTP\r\n", "does not speak HTTP"),
         (b"", "has not answered"),
     ] {

@@ -1,5 +1,6 @@
 //! The program as a person meets it: its commands, its exit codes, what it prints.
 
+mod a_disk_that_hangs_holds_up_no_stop;
 mod check_tells_every_fault;
 mod demo_is_ready_to_try;
 mod doctor_tells_what_is_wrong;

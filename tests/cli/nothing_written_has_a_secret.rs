@@ -299,15 +299,28 @@ async fn nowhere() {
         gateway.post("/api/webrtc/message?from=agent123", None, "BYE".to_owned()).await;
     assert_eq!(status, 200, "{told}");
     assert_eq!(gateway.get(&format!("/wait?id={ssid}x")).await.0, 404);
-    // What stays of it.
-    let (_, body) = look("/api/calls").await;
-    let calls: Value = serde_json::from_str(&body).unwrap_or_default();
-    for call in calls["calls"].as_array().into_iter().flatten() {
-        let Some(id) = call["call"].as_str().or(call["call_id"].as_str()) else { continue };
-        for path in [format!("/api/calls/{id}?bodies=1"), format!("/api/calls/{id}/pcap")] {
-            let (_, body) = look(&path).await;
-            found.extend(shown(&secrets, &path, &body));
+    // What stays of it, once the call has been put away.
+    let since = Instant::now();
+    let id = loop {
+        assert!(since.elapsed() < LIMIT, "the call is not in the store");
+        let (_, body) = look("/api/calls?agent_id=agent123").await;
+        let calls: Value = serde_json::from_str(&body).unwrap();
+        if let Some(id) = calls["calls"][0]["call"].as_str() {
+            found.extend(shown(&secrets, "/api/calls", &body));
+            break id.to_owned();
         }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    for (path, has) in [
+        (format!("/api/calls/{id}?bodies=1"), "a=fingerprint:sha-256"),
+        ("/api/calls/agent123?bodies=1".to_owned(), "INVITE sip:1003@"),
+        (format!("/api/calls/{id}/pcap"), "INVITE sip:1003@"),
+        ("/api/calls?format=csv".to_owned(), "agent123"),
+        ("/api/history".to_owned(), "5004"),
+    ] {
+        let (status, body) = look(&path).await;
+        assert!(status == 200 && body.contains(has), "{path}: {status}: no {has} in it");
+        found.extend(shown(&secrets, &path, &body));
     }
     for path in [format!("/sign_out?id={ssid}"), "/api/webrtc/sign_out?id=agent123".to_owned()] {
         assert_eq!(gateway.get(&path).await.0, 200);

@@ -21,22 +21,26 @@ impl Served {
     }
 
     pub fn run(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wrtc-gateway"))
-            .arg("serve")
-            .args(arguments)
-            .env_clear()
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wrtc-gateway"));
+        command.arg("serve").args(arguments).env_clear();
+        Self::of(command)
+    }
+
+    /// Of any command that becomes the gateway.
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let base = line.trim().strip_prefix("serving at ").unwrap_or_else(|| panic!("{line:?}"));
         Self { child, base: base.trim_end_matches('/').to_owned() }
     }
 
+    pub fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([name, &self.pid()]).status().unwrap().success());
     }
 
     pub fn runs(&mut self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use tokio::io::AsyncWriteExt as _;
 use wrtc_gateway::lab::{Lab, LabConfig};
 use wrtc_gateway::secret::Secret;
 
@@ -16,17 +17,17 @@ const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:
     a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n\
     a=rtpmap:0 PCMU/8000\r\n";
 
-async fn lab() -> Lab {
+pub async fn lab() -> Lab {
     Lab::start(LabConfig::new(Secret::new(PASSWORD))).await.unwrap()
 }
 
-async fn post(url: String, body: String) -> (u16, String) {
+pub async fn post(url: String, body: String) -> (u16, String) {
     let answer = reqwest::Client::new().post(url).body(body).send().await.expect("an answer");
     (answer.status().as_u16(), answer.text().await.unwrap_or_default())
 }
 
 /// Signs in and calls; gives the SSID.
-async fn in_a_call(served: &Served, dn: &str) -> String {
+pub async fn in_a_call(served: &Served, dn: &str) -> String {
     let (status, text) = post(format!("{}/sign_in", served.base), format!("{dn}:{PASSWORD}")).await;
     assert_eq!(status, 200, "{text}");
     let ssid = text.trim().split('=').nth(1).unwrap().to_owned();
@@ -81,6 +82,30 @@ async fn a_second_sigterm_and_ctrl_c_end_at_once() {
         }
         assert!(served.ended().await.success(), "{signals:?}");
     }
+}
+
+/// Logrotate comes when it likes: here while a request that never gets whole holds the stop up, before the
+/// call has had its BYE.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sighup_does_not_cut_the_stop_short() {
+    let lab = lab().await;
+    let records = File::new("");
+    let target = format!("journal.call_records={}", records.0.display());
+    let mut served = Served::start(&settings(lab.sip_addr(), &[&target]));
+    in_a_call(&served, "5001").await;
+    let address = served.base.trim_start_matches("http://").to_owned();
+    let mut half = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let head = b"POST /sign_in HTTP/1.1\r\nHost: g\r\nContent-Length: 9\r\n\r\n5002";
+    half.write_all(head).await.unwrap();
+    served.signal("-INT");
+    let end = std::time::Instant::now() + LIMIT;
+    while tokio::net::TcpStream::connect(&address).await.is_ok() {
+        assert!(std::time::Instant::now() < end, "it does not stop");
+    }
+    served.signal("-HUP");
+    assert!(served.ended().await.success());
+    let written = std::fs::read_to_string(&records.0).unwrap();
+    assert_eq!(written.lines().count(), 1, "{written:?}");
 }
 
 struct File(PathBuf);

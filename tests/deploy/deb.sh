@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # deb.sh: the Debian package, of what target/debug has: made, judged by lintian, and as root installed into a Debian of
-# its own (target/deploy/debian), run there, upgraded and purged.
+# its own (target/deploy/debian), run there, upgraded and purged. Where that cannot be it says SKIPPED and exits with 77.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 package=$PWD/target/deploy/wrtc-gateway.deb
@@ -43,15 +43,15 @@ echo "package: $version, $(du -h "$package" | cut -f1), $depends"
 
 if [ "$(id -u)" != 0 ]; then
   echo "SKIPPED: installing the package: chroot wants root"
-  exit 0
+  exit 77
 fi
 if [ ! -x "$chroot/usr/sbin/adduser" ]; then
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' | grep -m1 '/debian/\?$') ||
-    { echo "SKIPPED: installing the package: apt knows no Debian mirror"; exit 0; }
+    { echo "SKIPPED: installing the package: apt knows no Debian mirror"; exit 77; }
   rm -rf --one-file-system "$chroot" "$chroot.new"
   debootstrap --variant=minbase --include=adduser,libgcc-s1 bookworm "$chroot.new" "$mirror" \
     >target/deploy/debootstrap.log 2>&1 ||
-    { echo "SKIPPED: installing the package: debootstrap: $(tail -1 target/deploy/debootstrap.log)"; exit 0; }
+    { echo "SKIPPED: installing the package: debootstrap: $(tail -1 target/deploy/debootstrap.log)"; exit 77; }
   # The package must start nothing.
   printf '#!/bin/sh\nexit 101\n' >"$chroot.new/usr/sbin/policy-rc.d"
   chmod +x "$chroot.new/usr/sbin/policy-rc.d"

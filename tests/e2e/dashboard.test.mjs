@@ -92,6 +92,26 @@ operationsTest("a DN is signed out, and its SIP traced", async ({ operations, br
   assert.deepEqual(operations.asked, ["PUT /api/trace/5004", "POST /api/agents/5004/sign_out"]);
 }, { agents: 8, calls: 2, ...STILL });
 
+operationsTest("what another operator has switched is shown, and the log is made talkative", async ({ operations, browser }) => {
+  operations.traces = [{ dn: "5004", until: Date.now() + 600_000 }];
+  const dashboard = await (await Dashboard.open(await browser(440), operations.url)).live();
+  const { page } = dashboard;
+  await dashboard.text("#traced", "SIP trace of 5004");
+  await page.waitForSelector("#log:not([hidden])");
+  await page.select("#log-level", "info,wrtc_gateway::sip=debug");
+  await dashboard.text("#log-until", "until ");
+  assert.deepEqual(operations.bodies, [{ level: "info,wrtc_gateway::sip=debug", seconds: 600 }]);
+  await page.select("#log-level", "info");
+  await dashboard.text("#toast", "as configured again");
+  assert.deepEqual(operations.bodies[1], { level: "info" });
+  await page.click("#traced a");
+  await page.waitForSelector('#agent button[aria-pressed="true"]');
+  // He switches it off again.
+  operations.traces = [];
+  operations.say("traces", []);
+  await page.waitForSelector('#agent button[aria-pressed="false"]');
+}, { agents: 8, calls: 2, ...STILL });
+
 operationsTest("a token is asked for, kept for the tab, and one that may only read sees nothing that acts", async ({ operations, browser }) => {
   const dashboard = await Dashboard.open(await browser(440), operations.url);
   const { page } = dashboard;

@@ -1,13 +1,16 @@
 //! A certificate that is renewed while connections stand, and one made for a trial.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use wrtc_gateway::config::TlsFiles;
+use wrtc_gateway::tls::Served;
 
 use crate::support::{File, Gateway, get, header, read_response};
 
@@ -18,16 +21,25 @@ struct Made {
 
 /// By an authority, so that it is not self-signed.
 fn issue() -> Made {
+    issue_for(Duration::from_secs(90 * 86_400))
+}
+
+fn issue_for(life: Duration) -> Made {
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, "the authority");
     let authority =
         rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap();
+    let (params, key) = gateways(life);
+    Made { certificate: params.signed_by(&key, &authority).unwrap(), key }
+}
+
+fn gateways(life: Duration) -> (rcgen::CertificateParams, rcgen::KeyPair) {
     let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, "the gateway");
-    let key = rcgen::KeyPair::generate().unwrap();
-    Made { certificate: params.signed_by(&key, &authority).unwrap(), key }
+    params.not_after = (SystemTime::now() + life).into();
+    (params, rcgen::KeyPair::generate().unwrap())
 }
 
 /// Trusts whatever it is shown, and tells what that was.
@@ -79,6 +91,34 @@ async fn renewed_under_connections_that_stand() {
     ask(&mut old, "/api/health").await;
     let facts = gateway.control.certificate().unwrap();
     assert!(!facts.self_signed && facts.expires > std::time::SystemTime::now());
+}
+
+/// Whatever `self-signed` would like to put in its place.
+#[tokio::test]
+async fn what_an_authority_signed_is_never_replaced() {
+    let folder = std::env::temp_dir().join(format!("wrtc-tls-{:016x}", rand::random::<u64>()));
+    std::fs::create_dir(&folder).unwrap();
+    let files = TlsFiles { cert: folder.join("cert.pem"), key: folder.join("key.pem") };
+    let write = |made: &Made| {
+        std::fs::write(&files.cert, made.certificate.pem()).unwrap();
+        std::fs::write(&files.key, made.key.serialize_pem()).unwrap();
+    };
+    let read = || (std::fs::read(&files.cert).unwrap(), std::fs::read(&files.key).unwrap());
+    let soon = Duration::from_secs(3 * 86_400);
+    write(&issue_for(soon));
+    let before = read();
+    let kept = Served::self_signed(vec!["localhost".to_owned()], Some(&files), &[]).unwrap();
+    assert!(!kept.facts().self_signed);
+    assert!(before == read(), "it is as it was");
+    // One of our own kind is renewed, and what was there is still to be had.
+    let (params, key) = gateways(soon);
+    write(&Made { certificate: params.self_signed(&key).unwrap(), key });
+    let before = read();
+    let new = Served::self_signed(vec!["localhost".to_owned()], Some(&files), &[]).unwrap();
+    assert!(new.facts().self_signed && before != read());
+    let old = |path: &std::path::Path| std::fs::read(format!("{}.old", path.display())).unwrap();
+    assert!(before == (old(&files.cert), old(&files.key)));
+    let _ = std::fs::remove_dir_all(folder);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use wrtc_gateway::config::{Config, OperatorToken, Role};
 
-use crate::support::{File, Gateway, PASSWORD};
+use crate::support::{File, Gateway, PASSWORD, eventually};
 
 struct Bench {
     gateway: Gateway,
@@ -112,6 +112,45 @@ async fn a_command_that_hangs_is_given_up_and_the_token_is_not() {
         let (status, told) = bench.sign_in(format!("5001:{token}"), None).await;
         assert_eq!(status, 503, "{told}");
     }
+}
+
+/// A page that is loaded anew while the command still works comes back with the same token.
+#[tokio::test]
+async fn a_client_that_hangs_up_meanwhile_keeps_its_token() {
+    let pid = File::new("");
+    let script = format!(
+        "if [ -s {pid} ]; then printf 'a:b&c%%d+e=f g\\n'; else echo $$ > {pid}; exec sleep 600; fi",
+        pid = pid.path.display()
+    );
+    let bench = Bench::start(&[
+        &format!("agents.secrets_command=/bin/sh,-c,{script}"),
+        "agents.secrets_command_seconds=30",
+    ])
+    .await;
+    let token = bench.one_time_token("5001").await;
+    let body = format!("5001:{token}");
+    let asked = bench.sign_in(body.clone(), None);
+    let command = async {
+        loop {
+            let text = std::fs::read_to_string(&pid.path).unwrap();
+            if let Some(line) = text.strip_suffix('\n') {
+                return line.to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // The request is dropped, and its connection with it, as soon as the command runs.
+    let command = tokio::select! {
+        told = asked => panic!("{told:?}"),
+        command = command => command,
+    };
+    eventually("the command is given up", || !is_alive(&command)).await;
+    assert_eq!(bench.sign_in(body, None).await.0, 200);
+}
+
+fn is_alive(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
 }
 
 #[tokio::test]

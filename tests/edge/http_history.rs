@@ -1,13 +1,16 @@
 //! Finished calls over HTTP: found, exported, as a capture file, and for operators only.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Condvar, Mutex};
 
 use reqwest::StatusCode;
 use serde_json::Value;
 use wrtc_gateway::config::CallStore;
 use wrtc_gateway::journal::store::Store;
 use wrtc_gateway::journal::{
-    CallRecord, Details, FinishedCall, Keeper, Kind, Timeline, TimelineEvent, Way,
+    CallRecord, Details, FinishedCall, History, HistoryError, Keeper, Kind, Timeline,
+    TimelineEvent, Timelines, Way,
 };
 
 use crate::support::{Gateway, eventually, exchange, get};
@@ -178,4 +181,51 @@ async fn a_gateway_without_a_store_says_so() {
     let gateway = Gateway::start(&[]).await;
     let (status, _, body) = ask(&gateway, "/api/calls").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+}
+
+/// A disk is one: however many ask, four read.
+#[derive(Default)]
+struct Slow {
+    reading: AtomicUsize,
+    most: AtomicUsize,
+    /// Nobody gets an answer until then.
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl History for Slow {
+    fn find(&self, _call: &str) -> Result<Option<FinishedCall>, HistoryError> {
+        let now = self.reading.fetch_add(1, SeqCst) + 1;
+        self.most.fetch_max(now, SeqCst);
+        drop(self.opened.wait_while(self.open.lock().unwrap(), |open| !*open));
+        self.reading.fetch_sub(1, SeqCst);
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn calls_that_are_asked_for_by_name_take_turns_at_the_store() {
+    let gateway = Gateway::start(&[]).await;
+    let slow = Arc::new(Slow::default());
+    let timelines = Timelines::new(Vec::new(), Some(slow.clone()));
+    assert!(gateway.backend.timelines.set(Arc::new(timelines)).is_ok());
+    let url = gateway.url("/api/calls/c1");
+    // The first four go away while they wait; their reading goes on, and so does their turn.
+    let asked: Vec<_> = (0..12).map(|_| tokio::spawn(reqwest::get(url.clone()))).collect();
+    eventually("four read", || slow.reading.load(SeqCst) == 4).await;
+    for one in &asked[..4] {
+        one.abort();
+    }
+    let last = tokio::spawn(reqwest::get(url));
+    // Whoever is let in wrongly is there before an answer that is given without the store.
+    for _ in 0..20 {
+        assert_eq!(reqwest::get(gateway.url("/api/calls")).await.unwrap().status(), 503);
+    }
+    *slow.open.lock().unwrap() = true;
+    slow.opened.notify_all();
+    assert_eq!(last.await.unwrap().unwrap().status(), StatusCode::NOT_FOUND);
+    for one in asked {
+        assert!(one.await.is_err() || slow.reading.load(SeqCst) <= 4);
+    }
+    assert_eq!(slow.most.load(SeqCst), 4);
 }

@@ -4,6 +4,7 @@ mod support;
 
 mod certificates;
 mod client_addresses;
+mod config_faults_show_no_source;
 mod config_load;
 mod connector_config;
 mod delivery;
@@ -20,6 +21,10 @@ mod operations_events;
 mod operations_lists;
 mod operations_probes;
 mod operator_tokens;
+mod operators_are_named;
+mod proxies_are_not_this_machine;
+mod reload_beside_the_watcher;
 mod security_headers;
 mod sign_in_flood;
+mod tls_or_not_takes_a_restart;
 mod wire_dialects;

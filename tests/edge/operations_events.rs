@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wrtc_gateway::agent::Alert;
+use wrtc_gateway::agent::{Alert, TracedDn};
 
 use crate::support::Gateway;
 use crate::support::operations::{agent, call};
@@ -24,6 +24,7 @@ async fn a_snapshot_comes_first_and_has_everything() {
         shown.agents.push(agent("5001"));
         shown.calls.push(call("c1", "5001"));
         shown.totals.calls_started = 7;
+        shown.traced.push(TracedDn { dn: "5002".into(), until: 1_700_000_600_000 });
     });
     operations.happens("sign_in", "signed in from 192.0.2.1");
     let (_events, snapshot) = open(&gateway).await;
@@ -48,8 +49,27 @@ async fn a_snapshot_comes_first_and_has_everything() {
     });
     assert_eq!(snapshot["history"], json!([item]));
     assert_eq!((&snapshot["servers"], &snapshot["alerts"]), (&json!([]), &json!([])));
+    assert_eq!(snapshot["traces"], json!([{"dn": "5002", "until": 1_700_000_600_000u64}]));
     assert_eq!(snapshot["totals"]["calls_started"], 7);
     assert_eq!(snapshot["version"], env!("CARGO_PKG_VERSION"));
+}
+
+/// Whoever has switched it.
+#[tokio::test]
+async fn which_dns_are_traced_is_told() {
+    let gateway = Gateway::start(&[]).await;
+    let operations = &gateway.backend.operations;
+    let (mut events, snapshot) = open(&gateway).await;
+    assert_eq!(snapshot["traces"], json!([]));
+    operations.change(|shown| shown.traced.push(TracedDn { dn: "5001".into(), until: 7000 }));
+    let (name, traces) = events.next().await.unwrap();
+    assert_eq!((name.as_str(), traces), ("traces", json!([{"dn": "5001", "until": 7000}])));
+    let list = reqwest::get(gateway.url("/api/trace")).await.unwrap();
+    let list: Value = list.json().await.unwrap();
+    assert_eq!(list, json!({"traces": [{"dn": "5001", "until": 7000}], "count": 1}));
+    operations.change(|shown| shown.traced.clear());
+    let (name, traces) = events.next().await.unwrap();
+    assert_eq!((name.as_str(), traces), ("traces", json!([])));
 }
 
 #[tokio::test]

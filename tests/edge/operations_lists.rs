@@ -222,6 +222,7 @@ async fn everything_wants_a_token_where_there_is_one() {
         "/api/alerts",
         "/api/series",
         "/api/history",
+        "/api/trace",
     ];
     for path in looks {
         assert_eq!(ask(&gateway, Method::GET, path, "token that looks").await.0, 200, "{path}");

@@ -73,6 +73,16 @@ fn a_rotated_file_is_left_and_a_new_one_begun() {
 }
 
 #[test]
+fn what_the_disk_does_not_take_is_counted() {
+    let collector = Collector::start(Target::File("/dev/full".into())).unwrap();
+    for id in 0..3 {
+        collector.observe(&of_call(id, ended()));
+    }
+    collector.finish();
+    assert_eq!(collector.lost(), 3);
+}
+
+#[test]
 fn a_file_that_cannot_be_opened_is_told_by_its_key() {
     let directory = Directory::new("missing");
     let path = directory.0.join("no").join("calls.jsonl");

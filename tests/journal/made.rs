@@ -65,6 +65,7 @@ pub fn record(call: &str, started: u64) -> CallRecord {
         sip_call_ids: vec![format!("{call}@192.0.2.1")],
         call_uuid: Some(format!("UUID-{call}")),
         user: "5001".to_owned(),
+        agent_id: Some(format!("agent-{call}")),
         peer: "600".to_owned(),
         dialect: "jsapi".to_owned(),
         started,

@@ -5,6 +5,7 @@ mod support;
 
 mod bounds;
 mod collector;
+mod collector_torn_line;
 mod finished;
 mod hep;
 mod legs;

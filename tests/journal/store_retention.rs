@@ -42,6 +42,32 @@ fn old_calls_go_and_the_file_shrinks() {
     assert_eq!(ids(&open(&dir.file()), &Search::default()).len(), 10);
 }
 
+/// Calls stand in the order in which they ended, whatever the clock said then.
+#[test]
+fn a_wrong_date_keeps_no_call_longer_and_none_shorter() {
+    let dir = Dir::new();
+    let now = now_ms();
+    let store = open(&dir.file());
+    for (call, started) in [
+        ("old", now - 10 * DAY),
+        ("old, from 2099", now + 70 * 365 * DAY),
+        ("young", now - DAY),
+        ("young, from 1970", 60_000),
+        ("young, from 2099", now + 70 * 365 * DAY),
+        ("new", now - DAY / 2),
+    ] {
+        keep(&store, [finished(record(call, started))]);
+    }
+    store.close();
+    let week = CallStore { keep: Duration::from_secs(7 * 86_400), ..config(Some(&dir.file())) };
+    let store = Store::open(&week).unwrap();
+    eventually("the old ones are gone", || ids(&store, &Search::default()).len() == 4);
+    // A look is over in one go, so that none is left to go.
+    let mut left = ids(&store, &Search::default());
+    left.sort();
+    assert_eq!(left, ["new", "young", "young, from 1970", "young, from 2099"]);
+}
+
 #[test]
 fn the_oldest_go_before_the_file_is_too_large() {
     let dir = Dir::new();

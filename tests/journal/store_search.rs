@@ -42,6 +42,8 @@ fn by_everything_that_can_be_asked() {
         (Search { from: Some(at + 1), to: Some(at + 2000), ..all.clone() }, vec!["two"]),
         (Search { user: some("5002"), ..all.clone() }, vec!["two"]),
         (Search { user: some("500"), ..all.clone() }, vec![]),
+        (Search { agent_id: some("agent-two"), ..all.clone() }, vec!["two"]),
+        (Search { text: some("agent-on"), ..all.clone() }, vec!["one"]),
         (Search { peer: some("600"), ..all.clone() }, vec!["three", "two"]),
         (Search { ended_by: some("browser"), ..all.clone() }, vec!["one"]),
         (Search { call_id: some("two"), ..all.clone() }, vec!["two"]),

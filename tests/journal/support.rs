@@ -21,7 +21,12 @@ pub fn of_call(ms: u64, what: What) -> Entry {
 }
 
 pub fn started() -> What {
-    What::CallStarted { peer: "7123".into(), incoming: true, call_uuid: Some("UUID1".into()) }
+    What::CallStarted {
+        agent_id: None,
+        peer: "7123".into(),
+        incoming: true,
+        call_uuid: Some("UUID1".into()),
+    }
 }
 
 pub fn ended() -> What {

@@ -32,6 +32,17 @@ check "the scrape configuration" promtool check config --syntax-only prometheus.
 check "alerts and recorded series" promtool check rules recording.yml alerts.yml
 check "the alerts' own tests" promtool test rules tests.yml
 
+# What a Grafana would ask: each query a rule, with the variables filled in as Grafana does it.
+panels() {
+  # shellcheck disable=SC2016
+  jq '{groups: [{name: "panels", rules: [.. | objects | .expr? // empty
+        | gsub("\\$__rate_interval"; "5m") | gsub("\\$(job|instance)"; ".*")
+        | {record: "panel", expr: .}]
+      | to_entries | map(.value + {labels: {panel: "\(.key)"}})}]}' ../grafana/wrtc-gateway.json >"$work/panels.yml"
+  [ "$(jq '.groups[0].rules | length' "$work/panels.yml")" -gt 20 ] && promtool check rules "$work/panels.yml"
+}
+check "the queries of the Grafana dashboard" panels
+
 # Port 9 takes nothing: a gateway without a SIP server, with ports that are free.
 "$gateway" serve --set sip.servers=sip:127.0.0.1:9 --set http.listen=127.0.0.1:0 --set sip.listen=127.0.0.1:0 \
   --set media.listen=127.0.0.1:0 --set media.rtp_ports=41000-41099 >"$work/greeting" 2>"$work/log" &

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use wrtc_gateway::agent::{Operated, OperatedBy, Operations};
+use wrtc_gateway::config::{OperatorToken, Role};
 use wrtc_gateway::sip::EndedBy;
 
 use crate::support::browser::LIMIT;
@@ -177,4 +179,47 @@ async fn a_gateway_whose_sip_server_is_gone_says_so() {
     assert_eq!((status, &told["reasons"][0]["code"]), (503, &json!("no_sip_server")), "{told}");
     events.until("alerts", |alerts| alerts[0]["kind"] == "sip_server").await;
     assert_eq!(get(&alone, "/livez").await["status"], "ok");
+}
+
+/// With the name of the token, in the history that the dashboard shows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_operators_do_is_told_with_their_names() {
+    let (token, line) = OperatorToken::make(Role::Act, Some("desk"));
+    let demo = Demo::with_settings(&[&format!("http.operator_tokens={line}")]).await;
+    let client = Client::new();
+    let order = async |method, path: &str, body: &str| {
+        let request = client.request(method, format!("{}{path}", demo.base));
+        let request = request.bearer_auth(token.expose()).body(body.to_owned());
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    assert_eq!(order(Method::PUT, "/api/trace/5001", r#"{"on":true}"#).await, 200);
+    assert_eq!(order(Method::PUT, "/api/trace/5001", r#"{"on":false}"#).await, 200);
+    assert_eq!(order(Method::POST, "/api/reload", "").await, 409, "a demo has no file");
+    assert_eq!(order(Method::POST, "/api/drain", "").await, 202);
+    let log = Operated::Log { level: "debug".into(), seconds: Some(60) };
+    let by = OperatedBy { name: "desk".into(), remote: "127.0.0.1".parse().unwrap() };
+    demo.gateway().operated(log, by);
+
+    let told = Operations::history(demo.gateway(), 0, 1000);
+    let told: Vec<_> = told.iter().filter(|item| item.kind == "operator").collect();
+    let by_desk = |did: &str| format!("desk at 127.0.0.1 {did}");
+    let texts: Vec<&str> = told.iter().map(|item| item.text.as_str()).collect();
+    assert_eq!(
+        texts,
+        [
+            by_desk("switched the SIP trace on"),
+            by_desk("switched the SIP trace off"),
+            by_desk("asked for a reload"),
+            by_desk("asked to drain"),
+            by_desk("set the log level to debug for 60 s"),
+        ]
+    );
+    let dns: Vec<Option<&str>> = told.iter().map(|item| item.dn.as_deref()).collect();
+    assert_eq!(dns, [Some("5001"), Some("5001"), None, None, None]);
+    let metrics = client.get(format!("{}/metrics", demo.base)).bearer_auth(token.expose());
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    for act in ["trace_on", "trace_off", "reload", "drain", "log"] {
+        let line = format!("wrtc_operator_acts_total{{act=\"{act}\"}} 1");
+        assert!(metrics.lines().any(|one| one == line), "{line} in\n{metrics}");
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use wrtc_gateway::agent::Operations;
 use wrtc_gateway::config::Sources;
 use wrtc_gateway::gateway::{self, Running};
 use wrtc_gateway::lab::{Lab, LabConfig};
@@ -185,4 +186,28 @@ async fn tokens_of_the_connector_come_and_go() {
         assert_ne!(ask(token).await.status, 404);
     }
     assert_eq!(ask(old).await.status, 404);
+}
+
+/// An operator's client that loses its connection, say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asked_may_go_away() {
+    let lab = lab().await;
+    let filed = Filed::start(&servers(&lab)).await;
+    let text = format!("{}[agents]\nmax_calls = 1\n", servers(&lab));
+    std::fs::write(&filed.path, text).unwrap();
+    let gateway = filed.running.gateway.clone();
+    // Begun, and dropped before it is done.
+    let begun = tokio::time::timeout(std::time::Duration::ZERO, gateway.reload());
+    assert!(begun.await.is_err());
+    let end = Instant::now() + LIMIT;
+    let noted = || {
+        let history = Operations::history(&gateway, 0, 1000);
+        history.iter().any(|item| item.kind == "reloaded" && item.text.contains("agents.max_calls"))
+    };
+    while !noted() {
+        assert!(Instant::now() < end, "the reload was given up half way");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let again = gateway.reload().await.unwrap();
+    assert_eq!(again.changed, [""; 0], "it was remembered, too");
 }

@@ -1,9 +1,12 @@
 //! What a real call leaves in the metrics and at a collector of traces.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 
+use crate::support::browser::LIMIT;
 use crate::support::far::{call_from, tone};
 use crate::support::gateway::Demo;
 use crate::support::wire::Wire;
@@ -74,5 +77,56 @@ async fn a_call_is_counted_and_traced() {
     for span in spans {
         assert_eq!(span["traceId"], spans[0]["traceId"]);
         assert_eq!(span["status"], Value::Object(Default::default()), "{span}");
+    }
+}
+
+/// A call that nobody answered: in the store, at the collector of HEP, and not on a disk without room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_and_what_is_lost_is_counted() {
+    let homer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let hep = format!("journal.hep=udp:{}", homer.local_addr().unwrap());
+    let demo = Demo::with_settings(&[&hep, "journal.call_records=/dev/full"]).await;
+    let _phone = demo.phone("5001").await;
+    let mut far = demo.calls("5001", call_from("7123")).await;
+    far.rings().await;
+    far.hang_up().await;
+    far.ended().await;
+
+    let wire = Wire::new(&demo.base);
+    let end = Instant::now() + LIMIT;
+    loop {
+        let text = wire.get("/metrics").await.body;
+        let value = |series: &str| -> Option<u64> {
+            text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+        };
+        let counts = [
+            value("wrtc_store_calls_total{outcome=\"kept\"}"),
+            value("wrtc_store_rows"),
+            value("wrtc_journal_losses_total{what=\"call_record\"}"),
+        ];
+        let sent = value("wrtc_hep_messages_total{outcome=\"sent\"}");
+        let bytes = value("wrtc_store_bytes");
+        // REGISTER and INVITE with what belongs to them.
+        if counts == [Some(1); 3] && sent >= Some(6) && bytes > Some(0) {
+            assert_eq!(value("wrtc_store_calls_total{outcome=\"dropped\"}"), Some(0));
+            assert_eq!(value("wrtc_journal_losses_total{what=\"sip\"}"), Some(0));
+            assert_eq!(value("wrtc_journal_losses_total{what=\"timeline\"}"), Some(0));
+            break;
+        }
+        assert!(Instant::now() < end, "{counts:?} {sent:?} {bytes:?} in\n{text}");
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+}
+
+/// Who is never asked is not known to be away, and no alert is to say so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_not_pinged_counts_as_up() {
+    let deaf = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let server = deaf.local_addr().unwrap();
+    let pinged = format!("sip.servers=sip:{server}");
+    for (demo, up) in [(Demo::alone(server).await, 1), (Demo::with_servers(&[&pinged]).await, 0)] {
+        let text = Wire::new(&demo.base).get("/metrics").await.body;
+        let line = format!("wrtc_sip_server_up{{server=\"sip:{server}\"}} {up}");
+        assert!(text.lines().any(|one| one == line), "{line} in\n{text}");
     }
 }

@@ -200,6 +200,9 @@ async fn a_dns_sip_is_traced_while_it_is_wanted() {
     };
     let (status, reply) = order(r#"{"on":true,"seconds":60}"#).await;
     assert_eq!((status, &reply["on"]), (200, &true.into()), "{reply}");
+    let told: Value = serde_json::from_str(&wire.get("/api/trace").await.body).unwrap();
+    assert_eq!((&told["count"], &told["traces"][0]["dn"]), (&1.into(), &"5001".into()), "{told}");
+    assert!(told["traces"][0]["until"].as_u64() > Some(1_700_000_000_000), "{told}");
     let phone = demo.phone("5001").await;
     demo.phone("5002").await;
     phone.sign_out().await;
@@ -215,4 +218,6 @@ async fn a_dns_sip_is_traced_while_it_is_wanted() {
     }
     let (status, reply) = order(r#"{"on":false}"#).await;
     assert_eq!((status, &reply["on"]), (200, &false.into()), "{reply}");
+    let told = wire.get("/api/trace").await.body;
+    assert_eq!(told, r#"{"traces":[],"count":0}"#);
 }

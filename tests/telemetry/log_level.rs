@@ -15,6 +15,7 @@ fn loud(target: &str) -> bool {
         "sip" => tracing::enabled!(target: "wrtc_gateway::sip::ua", tracing::Level::DEBUG),
         "media" => tracing::enabled!(target: "wrtc_gateway::media", tracing::Level::DEBUG),
         "info" => tracing::enabled!(target: "wrtc_gateway::media", tracing::Level::INFO),
+        "audit" => tracing::enabled!(target: "wrtc_gateway::audit", tracing::Level::INFO),
         "trace" => tracing::enabled!(target: "sip_trace", tracing::Level::INFO),
         other => panic!("{other}"),
     }
@@ -89,4 +90,15 @@ fn the_sip_trace_passes_at_any_level() {
     assert!(loud("trace"));
     log.set("error,sip_trace=off", None).unwrap();
     assert!(!loud("trace"), "unless it is named");
+}
+
+/// Whoever turns the log down leaves a trail of that, and of what he does next.
+#[test]
+fn what_operators_did_passes_at_any_level() {
+    logs::start(&level("error").log).unwrap();
+    let log = logs::logs().unwrap();
+    for quiet in ["error", "off", "info,wrtc_gateway=off", "off,wrtc_gateway::audit=off"] {
+        log.set(quiet, None).unwrap();
+        assert!(loud("audit") && !loud("media"), "{quiet}");
+    }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use wrtc_gateway::agent::{Dialect, EndReason};
-use wrtc_gateway::journal::What;
+use wrtc_gateway::journal::hep::HepStats;
+use wrtc_gateway::journal::store::StoreStats;
+use wrtc_gateway::journal::{Losses, What};
 use wrtc_gateway::media::{DtlsFailure, EngineStats, MediaEvent};
 use wrtc_gateway::telemetry::metrics::{Format, Metrics, Snapshot};
 
@@ -42,7 +44,7 @@ fn sign_ins_and_registrations() {
 fn a_call_from_its_beginning_to_its_end() {
     let metrics = Metrics::default();
     let peer = "+4930123456".to_owned();
-    note(&metrics, What::CallStarted { peer, incoming: true, call_uuid: None });
+    note(&metrics, What::CallStarted { agent_id: None, peer, incoming: true, call_uuid: None });
     note(&metrics, What::Answered { took: Duration::from_micros(400) });
     let offer = |waited| What::Http {
         inbound: false,
@@ -131,6 +133,16 @@ fn what_stands() {
             server("sip:pair.example"),
             down("sip:other.example"),
         ],
+        journal: Losses { sip: 5, timelines: 6, records: 7 },
+        store: StoreStats {
+            kept: 80,
+            dropped: 1,
+            faults: 2,
+            failing: false,
+            rows: 79,
+            bytes: 40_960,
+        },
+        hep: Some(HepStats { sent: 9, lost: 8 }),
         log_lines_dropped: 2,
         ..Snapshot::default()
     };
@@ -146,6 +158,18 @@ fn what_stands() {
     assert_eq!(value(&text, "wrtc_sip_server_pings_total", &[pair]), 20.0);
     assert_eq!(value(&text, "wrtc_sip_server_up", &[("server", "sip:other.example")]), 0.0);
     assert_eq!(value(&text, "wrtc_log_lines_dropped_total", &[]), 2.0);
+    for (what, lost) in [("sip", 5.0), ("timeline", 6.0), ("call_record", 7.0)] {
+        assert_eq!(value(&text, "wrtc_journal_losses_total", &[("what", what)]), lost);
+    }
+    for (outcome, count) in [("kept", 80.0), ("dropped", 1.0)] {
+        assert_eq!(value(&text, "wrtc_store_calls_total", &[("outcome", outcome)]), count);
+    }
+    for (outcome, count) in [("sent", 9.0), ("lost", 8.0)] {
+        assert_eq!(value(&text, "wrtc_hep_messages_total", &[("outcome", outcome)]), count);
+    }
+    assert_eq!(value(&text, "wrtc_store_rows", &[]), 79.0);
+    assert_eq!(value(&text, "wrtc_store_bytes", &[]), 40_960.0);
+    assert_eq!(value(&text, "wrtc_store_faults_total", &[]), 2.0);
     assert!(value(&text, "process_resident_memory_bytes", &[]) > 1e6);
     assert!(value(&text, "process_open_fds", &[]) >= 3.0);
     assert!(value(&text, "process_max_fds", &[]) >= 100.0);
@@ -170,7 +194,15 @@ fn no_label_grows_with_agents() {
         let remote = std::net::IpAddr::from(std::net::Ipv4Addr::from(n as u32));
         note(&metrics, What::SignedIn { dialect: Dialect::Rest, remote });
         let peer = format!("+49{n}");
-        note(&metrics, What::CallStarted { peer: peer.clone(), incoming: false, call_uuid: None });
+        note(
+            &metrics,
+            What::CallStarted {
+                agent_id: None,
+                peer: peer.clone(),
+                incoming: false,
+                call_uuid: None,
+            },
+        );
         let mut record = record();
         (record.user, record.peer, record.call) = (n.to_string(), peer, format!("c{n}"));
         record.reason = format!("reason {n}");

@@ -104,3 +104,19 @@ fn the_dashboard_asks_for_what_there_is() {
         assert!(asked.iter().all(|name| known.contains(name)), "{asked:?}");
     }
 }
+
+/// A word that no sign-in ends with would never be counted.
+#[test]
+fn outcomes_that_rules_name_are_there() {
+    let scrape = full_scrape(Format::Prometheus);
+    let rules = read("prometheus/alerts.yml") + &read("prometheus/recording.yml");
+    let mut named = 0;
+    for words in rules.split("wrtc_sign_ins_total{outcome=~\"").skip(1) {
+        for word in words.split('"').next().unwrap().split('|') {
+            let series = format!("wrtc_sign_ins_total{{outcome=\"{word}\"}} ");
+            assert!(scrape.contains(&series), "{word}");
+            named += 1;
+        }
+    }
+    assert!(named >= 10, "{named}");
+}

@@ -124,7 +124,12 @@ fn http(kind: &'static str) -> What {
 fn begin(tracer: &Tracer) {
     note(tracer, 0, None, sip(true, "INVITE sip:5001@gw SIP/2.0", "1 INVITE"));
     let peer = "+4930123456".to_owned();
-    note(tracer, 1, Some("c1"), What::CallStarted { peer, incoming: true, call_uuid: None });
+    note(
+        tracer,
+        1,
+        Some("c1"),
+        What::CallStarted { agent_id: None, peer, incoming: true, call_uuid: None },
+    );
     note(tracer, 1, Some("c1"), What::SipLeg { call_id: "abc@pbx".into() });
     note(tracer, 2, None, sip(false, "SIP/2.0 180 Ringing", "1 INVITE"));
     note(tracer, 3900, Some("c1"), http("ANSWER"));

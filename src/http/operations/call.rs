@@ -10,8 +10,9 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::json;
-use crate::agent::Backend;
+use super::history::reading;
+use super::{json, note};
+use crate::agent::{Backend, Operated, TracedDn};
 use crate::http::app::Shared;
 use crate::http::body;
 use crate::http::conn::Conn;
@@ -21,6 +22,7 @@ use crate::http::reply::{self, ErrorReply, Problem};
 use crate::journal::{
     CallRecord, CallView, DnEvent, LONGEST_TRACE, QualityPoint, TimelineEvent, Timelines, Traces,
 };
+use crate::wire::jsapi::check_dn;
 
 /// For how long a trace is on where nobody says it.
 const DEFAULT_TRACE: u64 = 600;
@@ -90,7 +92,7 @@ pub(in crate::http) struct CallQuery {
 #[utoipa::path(get, path = "/api/calls/{id}", operation_id = "call", tag = "operation",
     security(("operator" = [])),
     params(
-        ("id" = String, Path, description = "Our id of the call, a SIP Call-ID of it, or its CallUUID; a DN for its latest call.",
+        ("id" = String, Path, description = "Our id of the call, a SIP Call-ID of it, or its CallUUID; a DN, or a client's own id, for its latest call.",
             example = "6561c2a0-17"),
         CallQuery,
     ),
@@ -136,14 +138,11 @@ async fn find(timelines: &Arc<Timelines>, id: String) -> Result<CallView, Proble
         return Ok(call);
     }
     let timelines = Arc::clone(timelines);
-    let kept = tokio::task::spawn_blocking(move || timelines.find_kept(&id)).await;
-    let unreadable =
-        |why: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_unreadable", why);
-    match kept {
-        Ok(Ok(found)) => found.ok_or_else(no_such_call),
-        Ok(Err(error)) => Err(unreadable(error.to_string())),
-        Err(_) => Err(unreadable("the reading of the store was given up".to_owned())),
-    }
+    let kept = reading(move || timelines.find_kept(&id)).await?;
+    let kept = kept.map_err(|error| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_unreadable", error)
+    })?;
+    kept.ok_or_else(no_such_call)
 }
 
 fn no_such_call() -> Problem {
@@ -204,15 +203,13 @@ pub(in crate::http) async fn set_trace(
     };
     let longest = LONGEST_TRACE.as_secs();
     let order = order.ok().filter(|order| order.seconds.is_none_or(|s| (1..=longest).contains(&s)));
-    let Some(order) = order.filter(|_| is_dn(&dn)) else {
+    let Some(order) = order.filter(|_| check_dn(&dn).is_ok()) else {
         let sentence = format!(
             "the body is {{\"on\":true,\"seconds\":1 to {longest}}}, the path ends in a DN"
         );
         return Problem::new(StatusCode::BAD_REQUEST, "bad_request", sentence).into_response();
     };
     let Some(traces) = app.backend.traces() else { return no_such_call().into_response() };
-    let did = if order.on { "trace_on" } else { "trace_off" };
-    operators::record(&operator, &conn, did, &dn);
     if order.on {
         let time = Duration::from_secs(order.seconds.unwrap_or(DEFAULT_TRACE));
         if let Err(error) = traces.start(&dn, time, Instant::now()) {
@@ -222,6 +219,7 @@ pub(in crate::http) async fn set_trace(
     } else if traces.stop(&dn) {
         tracing::info!(target: "sip_trace", dn, "the trace is off");
     }
+    note(&app, &operator, &conn, Operated::Trace { dn: dn.clone(), on: order.on });
     json(StatusCode::OK, &trace_reply(&*app.backend, &traces, dn, false))
 }
 
@@ -243,6 +241,28 @@ pub(in crate::http) async fn trace(
     json(StatusCode::OK, &trace_reply(&*app.backend, &traces, dn, true))
 }
 
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct TracesReply {
+    traces: Vec<TracedDn>,
+    count: usize,
+}
+
+/// Which DNs are traced.
+#[utoipa::path(get, path = "/api/trace", operation_id = "traces", tag = "operation",
+    security(("operator" = [])),
+    responses((status = 200, description = "All of them.", body = TracesReply), OperatorFaults))]
+pub(in crate::http) async fn traces(
+    State(app): Shared,
+    Extension(conn): Extension<Arc<Conn>>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
+        return problem.into_response();
+    }
+    let traces = app.backend.operations().traced();
+    json(StatusCode::OK, &TracesReply { count: traces.len(), traces })
+}
+
 fn trace_reply(backend: &dyn Backend, traces: &Traces, dn: String, messages: bool) -> TraceReply {
     let left = traces.left(&dn, Instant::now());
     TraceReply {
@@ -252,9 +272,4 @@ fn trace_reply(backend: &dyn Backend, traces: &Traces, dn: String, messages: boo
         messages: if messages { traces.messages(&dn) } else { Vec::new() },
         dn,
     }
-}
-
-/// As a sign-in takes them.
-fn is_dn(dn: &str) -> bool {
-    (1..=64).contains(&dn.len()) && dn.chars().all(|c| c.is_ascii_graphic())
 }

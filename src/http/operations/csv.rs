@@ -31,6 +31,7 @@ const COLUMNS: &[&str] = &[
     "sip_reason",
     "silent",
     "concealed",
+    "agent_id",
     "dialect",
     "call_uuid",
     "sip_call_ids",

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::agent::{
-    AgentStatus, Alert, CallStatus, HistoryItem, Operations, SipServerStatus, Totals,
+    AgentStatus, Alert, CallStatus, HistoryItem, Operations, SipServerStatus, Totals, TracedDn,
 };
 
 /// Shorter lists are told whole.
@@ -20,6 +20,7 @@ pub(super) struct View {
     servers: Vec<SipServerStatus>,
     calls: Vec<CallStatus>,
     alerts: Vec<Alert>,
+    traces: Vec<TracedDn>,
     totals: Totals,
 }
 
@@ -30,6 +31,7 @@ impl View {
             servers: operations.servers(),
             calls: operations.calls(),
             alerts: operations.alerts(),
+            traces: operations.traced(),
             totals: operations.totals(),
         }
     }
@@ -80,6 +82,9 @@ pub(super) fn changes(old: &View, new: &View) -> Vec<Bytes> {
     events.extend(list(("calls", "call"), &old.calls, &new.calls, |call| call.call_id.as_str()));
     if old.alerts != new.alerts {
         events.push(event("alerts", &new.alerts));
+    }
+    if old.traces != new.traces {
+        events.push(event("traces", &new.traces));
     }
     if old.totals != new.totals {
         events.push(event("totals", &new.totals));

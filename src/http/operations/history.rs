@@ -15,8 +15,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use http_body::Frame;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tracing::warn;
 use utoipa::ToSchema;
@@ -54,6 +54,7 @@ const PARAMETERS: &[&str] = &[
     "to",
     "q",
     "dn",
+    "agent_id",
     "peer",
     "call_id",
     "call_uuid",
@@ -94,6 +95,7 @@ pub(in crate::http) enum CallsFormat {
         ("to" = Option<String>, Query, description = "Began before."),
         ("q" = Option<String>, Query, description = "Somewhere in a number, a name, the reason, one of the call's ids."),
         ("dn" = Option<String>, Query, description = "The agent's DN."),
+        ("agent_id" = Option<String>, Query, description = "The client's own id in the raw-SDP dialect."),
         ("peer" = Option<String>, Query, description = "The other side."),
         ("call_id" = Option<String>, Query, description = "Our id of the call, or a SIP Call-ID."),
         ("call_uuid" = Option<String>, Query, description = "X-Genesys-CallUUID."),
@@ -165,9 +167,8 @@ async fn capture_of(app: &App, id: String) -> Result<Response, Problem> {
     let (record, timeline) = match app.backend.timelines().and_then(|calls| calls.find(&id)) {
         Some(call) => (call.record, call.timeline),
         None => {
-            let _permit = reader().await;
-            let found = spawn_blocking(move || store.find(&id)).await.map_err(gone)?;
-            let call = found
+            let call = reading(move || store.find(&id))
+                .await?
                 .map_err(|error| unreadable(&error))?
                 .ok_or_else(|| nothing("no_such_call", "there is no such call, or not any more"))?;
             (call.record, call.timeline)
@@ -199,8 +200,7 @@ async fn page(store: Arc<Store>, search: Search, limit: usize) -> Result<Respons
 }
 
 async fn read(store: Arc<Store>, search: Search, limit: usize) -> Result<Page, Problem> {
-    let _permit = reader().await;
-    let found = spawn_blocking(move || store.search(&search, limit)).await.map_err(gone)?;
+    let found = reading(move || store.search(&search, limit)).await?;
     found.map_err(|error: StoreError| match error.is_too_broad() {
         true => {
             let sentence = "it takes too long to look through so many calls; narrow from and to";
@@ -210,9 +210,19 @@ async fn read(store: Arc<Store>, search: Search, limit: usize) -> Result<Page, P
     })
 }
 
-/// `None` never comes: nobody closes it.
-async fn reader() -> Option<SemaphorePermit<'static>> {
-    READERS.acquire().await.ok()
+/// Reads the store when it is one's turn. The turn ends with the reading, which goes on when who asked has
+/// gone.
+pub(super) async fn reading<T: Send + 'static>(
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    // Nobody closes it.
+    let turn = READERS.acquire().await.ok();
+    let read = spawn_blocking(move || {
+        let found = read();
+        drop(turn);
+        found
+    });
+    read.await.map_err(gone)
 }
 
 /// The first part is read before anything is answered, so that a fault has its status.
@@ -377,6 +387,7 @@ fn parse(uri: &Uri) -> Result<(Search, Option<usize>, CallsFormat), Problem> {
         to: at("to", text("to"))?,
         text: text("q"),
         user: text("dn"),
+        agent_id: text("agent_id"),
         peer: text("peer"),
         call_id: text("call_id"),
         call_uuid: text("call_uuid"),

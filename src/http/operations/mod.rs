@@ -19,10 +19,11 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::app::App;
 use super::conn::Conn;
-use super::operators::Operator;
+use super::operators::{self, Operator};
 use super::reply::{self, Problem};
-use crate::agent::{OperatedBy, OperationError};
+use crate::agent::{Operated, OperatedBy, OperationError};
 
 pub(super) use hub::Hub;
 
@@ -34,6 +35,17 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
 
 fn by(operator: &Operator, conn: &Conn) -> OperatedBy {
     OperatedBy { name: operator.to_string(), remote: conn.client() }
+}
+
+/// Says in the log and in the history who did it.
+pub(super) fn note(app: &App, operator: &Operator, conn: &Conn, did: Operated) {
+    let whom = match &did {
+        Operated::Trace { dn, .. } => dn,
+        Operated::Log { level, .. } => level,
+        Operated::Reload | Operated::Drain => "",
+    };
+    operators::record(operator, conn, did.word(), whom);
+    app.backend.operations().operated(did, by(operator, conn));
 }
 
 /// An order was carried out.

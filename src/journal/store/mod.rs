@@ -3,8 +3,13 @@
 //!
 //! A call is kept when its batch is on the disk, a fraction of a second after it was handed over. When
 //! the disk has no room calls wait in memory, then the oldest are let go and counted; nothing but the
-//! store notices.
+//! store notices. A clock that is set deletes nothing (`calendar`).
+//!
+//! SQLite and not files that are appended to: it finds a call by any of six keys without reading the rest,
+//! gives single old calls' room back, and its log makes a batch whole or absent after a power cut. All three
+//! would be ours to write otherwise.
 
+mod calendar;
 mod open;
 mod retention;
 mod rows;
@@ -42,7 +47,7 @@ const MEMORY: u64 = 32_000_000;
 pub enum StoreError {
     #[error("journal.store = \"{}\": {error}; its directory has to be there and writable", path.display())]
     File { path: PathBuf, error: io::Error },
-    #[error("journal.store = \"{}\": it is another program's database; name a file of its own", path.display())]
+    #[error("journal.store = \"{}\": it is not a database of this gateway's; name a file of its own", path.display())]
     Foreign { path: PathBuf },
     #[error(
         "journal.store = \"{}\": it has version {version}, and this gateway knows {known}; \
@@ -92,8 +97,12 @@ pub struct StoreStats {
     pub kept: u64,
     /// Calls that were let go because they could not be written, or not soon enough.
     pub dropped: u64,
+    /// Tries to write or to clean up that failed.
+    pub faults: u64,
     /// The last try to write failed.
     pub failing: bool,
+    /// Calls that are in it: counted from time to time, and those written since.
+    pub rows: u64,
     /// Of the database, without its log.
     pub bytes: u64,
 }
@@ -108,7 +117,9 @@ struct Shared {
     place: Place,
     kept: AtomicU64,
     dropped: AtomicU64,
+    faults: AtomicU64,
     failing: AtomicBool,
+    rows: AtomicU64,
     bytes: AtomicU64,
     /// Who is told of alerts.
     journal: OnceLock<Journal>,
@@ -120,7 +131,9 @@ impl Shared {
             place,
             kept: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
             failing: AtomicBool::new(false),
+            rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             journal: OnceLock::new(),
         }
@@ -174,7 +187,9 @@ impl Store {
         StoreStats {
             kept: self.shared.kept.load(Relaxed),
             dropped: self.shared.dropped.load(Relaxed),
+            faults: self.shared.faults.load(Relaxed),
             failing: self.shared.failing.load(Relaxed),
+            rows: self.shared.rows.load(Relaxed),
             bytes: self.shared.bytes.load(Relaxed),
         }
     }

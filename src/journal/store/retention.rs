@@ -3,13 +3,17 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::open::LOG_BYTES;
 use super::rows::signed;
 
 /// Calls in a step.
 const CALLS: i64 = 200;
+
+/// What a call may end ahead of the clock by, in milliseconds: a day. It goes by the wall's time when it
+/// began, which may have been set since.
+const FUTURE: u64 = 86_400_000;
 
 /// Pages that a step gives back to the file system.
 const PAGES: u32 = 1000;
@@ -58,13 +62,14 @@ impl Retention {
         now: u64,
     ) -> Result<bool, rusqlite::Error> {
         let age = u64::try_from(self.limits.keep.as_millis()).unwrap_or(u64::MAX);
-        if delete(connection, now.saturating_sub(age))? > 0 {
+        if delete(connection, |transaction| too_old(transaction, now.saturating_sub(age), now))? > 0
+        {
             return Ok(true);
         }
         let pages = Pages::of(connection)?;
         let most = self.limits.most();
         let bound = if self.shrinking { most - most / 20 } else { most };
-        self.shrinking = pages.used() > bound && delete(connection, u64::MAX)? > 0;
+        self.shrinking = pages.used() > bound && delete(connection, first)? > 0;
         if self.shrinking {
             return Ok(true);
         }
@@ -89,15 +94,45 @@ fn give_back(connection: &Connection) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-/// Deletes the first of the calls that had ended before; how many.
-fn delete(connection: &mut Connection, ended_before: u64) -> Result<usize, rusqlite::Error> {
-    let transaction = connection.transaction()?;
-    let ids: Vec<i64> = {
-        let mut oldest =
-            transaction.prepare("SELECT id FROM calls WHERE ended < ?1 ORDER BY ended LIMIT ?2")?;
-        let ids = oldest.query_map(params![signed(ended_before), CALLS], |row| row.get(0))?;
-        ids.collect::<Result<_, _>>()?
+/// The first of the calls that had ended before. Calls stand in the order in which they ended: one that
+/// comes after a call which is not too old is not too old itself, though a wrong clock dated it so; and
+/// one from the future goes with those around it.
+fn too_old(connection: &Connection, before: u64, now: u64) -> Result<Vec<i64>, rusqlite::Error> {
+    let (before, future) = (signed(before), signed(now.saturating_add(FUTURE)));
+    let young = connection
+        .query_row(
+            "SELECT id FROM calls WHERE ended BETWEEN ?1 AND ?2 ORDER BY ended LIMIT 1",
+            [before, future],
+            |row| row.get(0),
+        )
+        .optional()?;
+    // Without a call that is not too old there is nothing to go by but the dates.
+    let (end, after) = match young {
+        Some(young) => (young, future),
+        None => (i64::MAX, i64::MAX),
     };
+    let mut old = connection.prepare(
+        "SELECT id FROM calls WHERE ended < ?1 AND id < ?2
+         UNION ALL SELECT id FROM calls WHERE ended > ?3 AND id < ?2 LIMIT ?4",
+    )?;
+    let ids = old.query_map(params![before, end, after, CALLS], |row| row.get(0))?;
+    ids.collect()
+}
+
+/// The first of all.
+fn first(connection: &Connection) -> Result<Vec<i64>, rusqlite::Error> {
+    let mut first = connection.prepare("SELECT id FROM calls ORDER BY id LIMIT ?1")?;
+    let ids = first.query_map([CALLS], |row| row.get(0))?;
+    ids.collect()
+}
+
+/// Deletes these calls; how many they are.
+fn delete(
+    connection: &mut Connection,
+    which: impl Fn(&Connection) -> Result<Vec<i64>, rusqlite::Error>,
+) -> Result<usize, rusqlite::Error> {
+    let transaction = connection.transaction()?;
+    let ids = which(&transaction)?;
     for sql in [
         "DELETE FROM details WHERE id = ?1",
         "DELETE FROM sip_ids WHERE id = ?1",

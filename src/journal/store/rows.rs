@@ -56,8 +56,8 @@ impl<'c> Inserts<'c> {
             connection,
             calls: connection.prepare(
                 "INSERT INTO calls (call, user, peer, peer_name, diverted_from, call_uuid, started, \
-                     ended, ended_by, reason, mos)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (call) DO NOTHING",
+                     ended, ended_by, reason, mos, agent_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (call) DO NOTHING",
             )?,
             details: connection
                 .prepare("INSERT INTO details (id, record, timeline) VALUES (?1, ?2, ?3)")?,
@@ -80,6 +80,7 @@ impl<'c> Inserts<'c> {
             record.ended_by,
             record.reason,
             mos(record),
+            record.agent_id,
         ])?;
         // Written before, by a batch whose end was not heard of.
         if new == 0 {
@@ -94,13 +95,15 @@ impl<'c> Inserts<'c> {
     }
 }
 
-/// The whole of one call, by our id of it, else by a SIP Call-ID, Genesys' CallUUID, or the DN: the latest.
+/// The whole of one call, by our id of it, else by a SIP Call-ID, Genesys' CallUUID, the DN, or the
+/// client's own id: the latest.
 pub(super) fn find(connection: &Connection, id: &str) -> Result<Option<FinishedCall>, StoreError> {
-    const ROWS: [&str; 4] = [
+    const ROWS: [&str; 5] = [
         "SELECT id FROM calls WHERE call = ?1",
         "SELECT max(id) FROM sip_ids WHERE sip_call_id = ?1",
         "SELECT max(id) FROM calls WHERE call_uuid = ?1",
         "SELECT id FROM calls WHERE user = ?1 ORDER BY started DESC LIMIT 1",
+        "SELECT id FROM calls WHERE agent_id = ?1 ORDER BY started DESC LIMIT 1",
     ];
     for sql in ROWS {
         let row = connection.query_row(sql, [id], |row| row.get::<_, Option<i64>>(0)).optional()?;

@@ -26,6 +26,8 @@ pub struct Search {
     /// Somewhere in a number, a name, an id or the reason; capitals do not matter (ASCII).
     pub text: Option<String>,
     pub user: Option<String>,
+    /// The client's own id in the raw-SDP dialect.
+    pub agent_id: Option<String>,
     pub peer: Option<String>,
     /// Our own id or a SIP Call-ID.
     pub call_id: Option<String>,
@@ -97,6 +99,7 @@ impl Search {
         terms.add_some("c.started >= ?", self.from.map(signed));
         terms.add_some("c.started < ?", self.to.map(signed));
         terms.add_some("c.user = ?", self.user.clone());
+        terms.add_some("c.agent_id = ?", self.agent_id.clone());
         terms.add_some("c.peer = ?", self.peer.clone());
         terms.add_some("c.call_uuid = ?", self.call_uuid.clone());
         terms.add_some("c.ended_by = ?", self.ended_by.clone());
@@ -110,8 +113,16 @@ impl Search {
         }
         if let Some(text) = &self.text {
             let pattern = Value::from(pattern(text));
-            let columns =
-                ["user", "peer", "peer_name", "diverted_from", "reason", "call", "call_uuid"];
+            let columns = [
+                "user",
+                "agent_id",
+                "peer",
+                "peer_name",
+                "diverted_from",
+                "reason",
+                "call",
+                "call_uuid",
+            ];
             let likes: Vec<String> =
                 columns.iter().map(|column| format!("c.{column} LIKE ? ESCAPE '\\'")).collect();
             let ids = "c.id IN (SELECT id FROM sip_ids WHERE sip_call_id = ?)";
@@ -216,6 +227,7 @@ mod tests {
             (Search::default(), "calls_started"),
             (Search { from: Some(1), to: Some(2), ..Search::default() }, "calls_started"),
             (Search { user: of("5001"), ..Search::default() }, "calls_user"),
+            (Search { agent_id: of("a1"), ..Search::default() }, "calls_agent_id"),
             (Search { user: of("5001"), from: Some(1), ..Search::default() }, "calls_user"),
             (Search { peer: of("600"), ..Search::default() }, "calls_peer"),
             (

@@ -53,7 +53,8 @@ fn run(mut writer: Writer, receiver: &Receiver<Message>) {
             return;
         }
         if Instant::now() >= next_look {
-            let more = !writer.is_failing() && writer.maintain(unix_ms());
+            let more = !writer.is_failing()
+                && writer.date(Instant::now(), unix_ms()).is_some_and(|date| writer.maintain(date));
             next_look = Instant::now() + if more { STEP } else { LOOK };
         }
         if Instant::now() >= next_word {

@@ -5,13 +5,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode};
 use tracing::{info, warn};
 
+use super::calendar::{Calendar, Change};
 use super::open::{self, Fault};
 use super::retention::{Limits, Pages, Retention};
-use super::rows::{Encoded, Inserts};
+use super::rows::{Encoded, Inserts, signed};
 use super::{Place, Shared, StoreError, locked};
 use crate::journal::{About, FinishedCall, What};
 
@@ -19,6 +21,9 @@ use crate::journal::{About, FinishedCall, What};
 /// agents' calls of some minutes.
 const MAX_WAITING: usize = 5000;
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// Between two notes of what is known of the time, in milliseconds.
+const NOTE_CLOCK: u64 = 10 * 60 * 1000;
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -29,6 +34,11 @@ pub(super) struct Writer {
     /// Device and number of the file that is open, where there is one.
     opened: Option<(u64, u64)>,
     retention: Retention,
+    calendar: Calendar,
+    /// What is the matter with the clock, and what was told of it.
+    clock: (Option<String>, Option<String>),
+    /// What the database has of [`Calendar::known`].
+    known: u64,
     /// Encoded, not yet written. The oldest is let go first.
     waiting: VecDeque<Encoded>,
     waiting_bytes: usize,
@@ -56,6 +66,9 @@ impl Writer {
             connection,
             opened,
             retention: Retention::new(limits),
+            calendar: Calendar::new(limits.keep),
+            clock: (None, None),
+            known: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             most_bytes: MAX_WAITING_BYTES,
@@ -110,10 +123,48 @@ impl Writer {
                 for _ in 0..refused {
                     self.shared.drop_one();
                 }
-                self.shared.kept.fetch_add((waiting.len() - refused) as u64, Relaxed);
+                let written = (waiting.len() - refused) as u64;
+                self.shared.kept.fetch_add(written, Relaxed);
+                self.shared.rows.fetch_add(written, Relaxed);
             }
             None => self.waiting = waiting,
         }
+    }
+
+    /// The time by which calls are too old, in Unix milliseconds; `wall` is what the clock says. `None`
+    /// while the database cannot say what was known of it.
+    pub(super) fn date(&mut self, now: Instant, wall: u64) -> Option<u64> {
+        if self.calendar.is_new() {
+            let known = self.with_connection(|connection| known(connection))?;
+            self.calendar.begin(known, now, wall);
+        }
+        let (date, change) = self.calendar.look(now, wall);
+        match change {
+            Some(Change::Doubted(step)) => {
+                let text = format!(
+                    "the system's clock went {step} against the time that has passed; finished calls do not grow \
+                     older by that until it has stood so for a day"
+                );
+                warn!("{text}");
+                self.clock.0 = Some(text);
+            }
+            Some(Change::Believed) => {
+                info!("the system's clock is believed again");
+                self.clock.0 = None;
+            }
+            None => {}
+        }
+        let (fault, told) = &self.clock;
+        if fault != told && self.note(What::Clock { fault: fault.clone() }) {
+            self.clock.1 = fault.clone();
+        }
+        let known = self.calendar.known(now).unwrap_or(date);
+        if known.abs_diff(self.known) > NOTE_CLOCK
+            && self.with_connection(|connection| note_known(connection, known)).is_some()
+        {
+            self.known = known;
+        }
+        Some(date)
     }
 
     /// A step of what deletes old calls, `now` in Unix milliseconds. Whether there is more to do.
@@ -122,6 +173,12 @@ impl Writer {
         let mut retention = std::mem::replace(&mut self.retention, Retention::new(NEVER));
         let more = self.with_connection(|connection| retention.step(connection, now));
         self.retention = retention;
+        if more == Some(false) {
+            // One that came twice is one, and what was deleted is gone.
+            if let Some(rows) = self.with_connection(|connection| count(connection)) {
+                self.shared.rows.store(rows, Relaxed);
+            }
+        }
         more.unwrap_or_default()
     }
 
@@ -216,8 +273,9 @@ impl Writer {
         }
         if !std::mem::replace(&mut self.failing, true) {
             warn!(%error, waiting = self.waiting.len(), "finished calls cannot be kept; trying again");
-            self.alert(true, format!("finished calls cannot be kept: {error}"));
         }
+        self.shared.faults.fetch_add(1, Relaxed);
+        self.alert(true, format!("finished calls cannot be kept: {error}"));
         self.shared.failing.store(true, Relaxed);
     }
 
@@ -230,11 +288,18 @@ impl Writer {
     }
 
     fn alert(&mut self, raised: bool, text: String) {
-        if std::mem::replace(&mut self.alerted, raised) != raised
-            && let Some(journal) = self.shared.journal.get()
-        {
-            journal.note(About::default(), What::Store { fault: raised.then_some(text) });
+        if self.alerted != raised && self.note(What::Store { fault: raised.then_some(text) }) {
+            self.alerted = raised;
         }
+    }
+
+    /// Whether there is somebody to tell: not before the gateway has started.
+    fn note(&self, what: What) -> bool {
+        let journal = self.shared.journal.get();
+        if let Some(journal) = journal {
+            journal.note(About::default(), what);
+        }
+        journal.is_some()
     }
 }
 
@@ -260,6 +325,24 @@ fn tell_of_damage(path: &Path, aside: &Path) {
         aside = %aside.display(),
         "the store of finished calls was damaged; it is put aside and a new one begun"
     );
+}
+
+/// When somebody last knew the time: this store, or before it did so the latest call.
+fn known(connection: &Connection) -> Result<Option<u64>, rusqlite::Error> {
+    let sql = "SELECT coalesce((SELECT known FROM clock), (SELECT max(ended) FROM calls))";
+    let known: Option<i64> = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(known.and_then(|known| u64::try_from(known).ok()))
+}
+
+fn note_known(connection: &Connection, known: u64) -> Result<(), rusqlite::Error> {
+    let sql = "INSERT OR REPLACE INTO clock (id, known) VALUES (0, ?1)";
+    connection.execute(sql, [signed(known)]).map(drop)
+}
+
+fn count(connection: &Connection) -> Result<u64, rusqlite::Error> {
+    connection
+        .query_row("SELECT count(*) FROM calls", [], |row| row.get::<_, i64>(0))
+        .map(i64::cast_unsigned)
 }
 
 /// How many of them the database did not want, by themselves: the others are written.
@@ -335,6 +418,18 @@ mod tests {
         }
     }
 
+    /// What was said of the clock.
+    #[derive(Default)]
+    struct Clocks(Mutex<Vec<Option<String>>>);
+
+    impl Observer for Clocks {
+        fn observe(&self, entry: &Entry) {
+            if let What::Clock { fault } = &entry.what {
+                self.0.lock().unwrap().push(fault.clone());
+            }
+        }
+    }
+
     fn writer() -> (Writer, Arc<Shared>, Arc<Told>) {
         let shared = Arc::new(Shared::new(Place::Memory(Mutex::new(open::memory().unwrap()))));
         let told = Arc::new(Told::default());
@@ -388,6 +483,7 @@ mod tests {
             writer.flush();
         }
         assert!(writer.is_failing() && shared.failing.load(Relaxed));
+        assert!(shared.faults.load(Relaxed) > 50, "each try is counted");
         assert!(rows(&shared) < 50, "there was room");
         let faults = told.0.lock().unwrap().clone();
         assert_eq!(faults.len(), 1, "once, not at each try: {faults:?}");
@@ -396,9 +492,28 @@ mod tests {
         pages(&shared, 1_000_000);
         writer.flush();
         assert!(!writer.is_failing() && !shared.failing.load(Relaxed));
-        assert_eq!(rows(&shared), 101);
+        assert_eq!((rows(&shared), shared.rows.load(Relaxed)), (101, 101));
         assert_eq!(told.0.lock().unwrap().last(), Some(&None));
         assert_eq!((shared.kept.load(Relaxed), shared.dropped.load(Relaxed)), (101, 0));
+    }
+
+    /// The store is opened before there is anybody to tell.
+    #[test]
+    fn a_disk_that_was_full_at_the_start_is_told_too() {
+        let shared = Arc::new(Shared::new(Place::Memory(Mutex::new(open::memory().unwrap()))));
+        let mut writer = Writer::new(Arc::clone(&shared), None, NEVER, true);
+        pages(&shared, 1);
+        writer.take(&call(1, 100_000));
+        writer.flush();
+        let told = Arc::new(Told::default());
+        let _ = shared.journal.set(Journal::new(vec![told.clone()]));
+        for _ in 0..2 {
+            writer.flush();
+            assert_eq!(told.0.lock().unwrap().len(), 1);
+        }
+        pages(&shared, 1_000_000);
+        writer.flush();
+        assert_eq!(told.0.lock().unwrap().last(), Some(&None));
     }
 
     #[test]
@@ -429,6 +544,47 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_forward_deletes_nothing_and_is_told() {
+        const DAY: u64 = 86_400_000;
+        const NOW: u64 = 1_800_000_000_000;
+        let limits = Limits { keep: std::time::Duration::from_secs(30 * 86_400), ..NEVER };
+        let shared = Arc::new(Shared::new(Place::Memory(Mutex::new(open::memory().unwrap()))));
+        let clock = Arc::new(Clocks::default());
+        let _ = shared.journal.set(Journal::new(vec![clock.clone()]));
+        let mut writer = Writer::new(Arc::clone(&shared), None, limits, true);
+        let (start, mut wall) = (Instant::now(), NOW);
+        let look = |writer: &mut Writer, after: u64, wall: u64| {
+            let date = writer.date(start + std::time::Duration::from_millis(after), wall).unwrap();
+            while writer.maintain(date) {}
+        };
+        look(&mut writer, 0, wall);
+        for age in [40, 20, 1, 0] {
+            let mut call = call(age as usize, 10);
+            call.record.ended = NOW - age * DAY;
+            writer.take(&call);
+        }
+        writer.flush();
+        look(&mut writer, 60_000, wall + 60_000);
+        assert_eq!(rows(&shared), 3, "one is too old");
+        wall += 400 * DAY;
+        look(&mut writer, 120_000, wall + 120_000);
+        assert_eq!(rows(&shared), 3, "none is too old for all that is known");
+        let told = clock.0.lock().unwrap().clone();
+        assert!(told[0].as_ref().unwrap().contains("forward by 400 d 0 h"), "{told:?}");
+        // A process that starts now knows no more than this one.
+        writer.calendar = Calendar::new(limits.keep);
+        look(&mut writer, 180_000, wall + 180_000);
+        assert_eq!(rows(&shared), 3);
+        assert!(writer.calendar.known(start).unwrap() < wall, "it was noted");
+        look(&mut writer, 240_000, NOW + 240_000);
+        assert_eq!(clock.0.lock().unwrap().last(), Some(&None), "it is back");
+
+        look(&mut writer, 300_000, wall + 300_000);
+        look(&mut writer, 360_000 + DAY, wall + 360_000 + DAY);
+        assert_eq!(rows(&shared), 0, "a day later that is what time it is");
+    }
+
+    #[test]
     fn large_calls_wait_within_a_bound() {
         let (mut writer, shared, _) = writer();
         writer.most_bytes = 20_000;
@@ -450,6 +606,27 @@ mod tests {
         }
         assert_eq!(rows(&shared), 1);
         assert_eq!(shared.dropped.load(Relaxed), 0);
+        writer.maintain(1);
+        assert_eq!(shared.rows.load(Relaxed), 1);
+    }
+
+    /// Each step waits a while for whoever else wants the disk: one page at a time would take a day.
+    #[test]
+    fn what_is_deleted_is_given_back_in_a_few_steps() {
+        let limits = Limits { keep: std::time::Duration::ZERO, max_bytes: u64::MAX };
+        let shared = Arc::new(Shared::new(Place::Memory(Mutex::new(open::memory().unwrap()))));
+        let mut writer = Writer::new(Arc::clone(&shared), None, limits, true);
+        for id in 0..400 {
+            writer.take(&call(id, 10_000));
+        }
+        writer.flush();
+        let before = shared.bytes.load(Relaxed);
+        assert!(before > 2_000_000, "{before}");
+        let now = 1_000_000;
+        let steps = (0..50).take_while(|_| writer.maintain(now)).count();
+        assert!(steps < 10, "{steps} steps");
+        let after = shared.bytes.load(Relaxed);
+        assert!(after < before / 2 && rows(&shared) == 0, "{after} of {before}");
     }
 
     #[test]

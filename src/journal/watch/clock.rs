@@ -24,13 +24,16 @@ impl Clock {
         self.base.load(Ordering::Relaxed).saturating_add(millis(since))
     }
 
-    /// Follows a system clock that was set.
-    pub fn correct(&self, now: Instant, wall: SystemTime) {
+    /// Follows a system clock that was set; by how many milliseconds.
+    pub fn correct(&self, now: Instant, wall: SystemTime) -> i64 {
         let wall = since_epoch(wall);
-        if self.unix_ms(now).abs_diff(wall) > STEP {
-            let since = millis(now.saturating_duration_since(self.start));
-            self.base.store(wall.saturating_sub(since), Ordering::Relaxed);
+        let step = wall.cast_signed().saturating_sub(self.unix_ms(now).cast_signed());
+        if step.unsigned_abs() <= STEP {
+            return 0;
         }
+        let since = millis(now.saturating_duration_since(self.start));
+        self.base.store(wall.saturating_sub(since), Ordering::Relaxed);
+        step
     }
 }
 
@@ -52,11 +55,11 @@ mod tests {
         let clock = Clock::new(start, wall);
         let later = start + Duration::from_secs(60);
         assert_eq!(clock.unix_ms(later), 1_000_060_000);
-        clock.correct(later, wall + Duration::from_millis(60_900));
+        assert_eq!(clock.correct(later, wall + Duration::from_millis(60_900)), 0);
         assert_eq!(clock.unix_ms(later), 1_000_060_000, "a drift");
-        clock.correct(later, wall + Duration::from_secs(3660));
+        assert_eq!(clock.correct(later, wall + Duration::from_secs(3660)), 3_600_000);
         assert_eq!(clock.unix_ms(later), 1_003_660_000);
-        clock.correct(later, wall - Duration::from_secs(3600));
+        assert_eq!(clock.correct(later, wall - Duration::from_secs(3600)), -7_260_000);
         assert_eq!(clock.unix_ms(start), 1_000_000_000 - 3_660_000);
     }
 }

@@ -159,8 +159,9 @@ fn tell(what: &What) -> Option<(&'static str, String)> {
         What::Reloaded { changed } => {
             ("reloaded", format!("the configuration was read again: {}", changed.join(", ")))
         }
-        What::Operated { act, by, remote } => {
-            ("operator", format!("{by} at {remote} {}", operated(act)))
+        What::Operated { act, detail, by, remote } => {
+            let detail = detail.as_deref().map(|detail| format!(" {detail}")).unwrap_or_default();
+            ("operator", format!("{by} at {remote} {}{detail}", operated(act)))
         }
         What::Alert { raised: true, text, .. } => ("alert", text.clone()),
         What::Alert { text, .. } => ("alert_over", format!("over: {text}")),
@@ -172,8 +173,9 @@ fn operated(act: &str) -> &str {
     match act {
         "hangup" => "ended the call",
         "sign_out" => "signed the DN out",
-        "trace" => "switched the SIP trace",
-        "log" => "changed the log level",
+        "trace_on" => "switched the SIP trace on",
+        "trace_off" => "switched the SIP trace off",
+        "log" => "set the log level to",
         "reload" => "asked for a reload",
         "drain" => "asked to drain",
         other => other,
@@ -224,7 +226,12 @@ mod tests {
     fn tells_what_matters_and_whom_it_is_about() {
         let mut history = History::default();
         history.take(&entry(5, About::call("5001", "c1"), What::CallState("ringing")));
-        let started = What::CallStarted { peer: "1003".into(), incoming: false, call_uuid: None };
+        let started = What::CallStarted {
+            agent_id: None,
+            peer: "1003".into(),
+            incoming: false,
+            call_uuid: None,
+        };
         history.take(&entry(7, About::call("5001", "c1"), started));
         let item = HistoryItem {
             id: 1,

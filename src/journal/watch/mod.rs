@@ -35,7 +35,7 @@ const MAX_DNS: usize = 100_000;
 /// One per gateway. What is done under its lock takes microseconds, but for a look at thousands of calls.
 pub struct Watch {
     clock: Clock,
-    started: u64,
+    started: Instant,
     inner: Mutex<Inner>,
 }
 
@@ -64,11 +64,11 @@ impl Watch {
     /// `silence`: how long a side of a call may say nothing though it is expected to, before that is an
     /// alert.
     pub fn new(silence: Duration) -> Arc<Watch> {
-        let clock = Clock::new(Instant::now(), SystemTime::now());
-        let started = clock.unix_ms(Instant::now());
+        let started = Instant::now();
+        let clock = Clock::new(started, SystemTime::now());
         let inner = Inner {
             history: History::default(),
-            series: Series::new(started),
+            series: Series::new(clock.unix_ms(started)),
             alerts: Alerts::new(silence),
             counts: Counts::default(),
         };
@@ -88,9 +88,12 @@ impl Watch {
     /// Once a second. What comes back is for the journal.
     pub fn look(&self, look: &Look, active: u64, quality: Share) -> Vec<Change> {
         let now = Instant::now();
-        self.clock.correct(now, SystemTime::now());
+        let step = self.clock.correct(now, SystemTime::now());
         let unix_ms = self.unix_ms(now);
         let mut inner = self.lock();
+        if step != 0 {
+            inner.series.clock_was_set(step);
+        }
         inner.series.look(active, quality, unix_ms);
         inner.history.look(unix_ms);
         inner.alerts.look(look, now, unix_ms)
@@ -123,7 +126,7 @@ impl Watch {
         let inner = self.lock();
         let counts = &inner.counts;
         Totals {
-            started: self.started,
+            started: self.unix_ms(self.started),
             sign_ins: counts.sign_ins,
             sign_ins_refused: counts.sign_ins_refused,
             calls_started: counts.calls_started,
@@ -204,6 +207,7 @@ impl Inner {
                 self.series.call_ended(failed, unix_ms);
             }
             What::Store { fault } => self.alerts.handle_store(fault.as_deref()),
+            What::Clock { fault } => self.alerts.handle_clock(fault.as_deref()),
             _ => {}
         }
     }
@@ -254,6 +258,35 @@ mod tests {
         assert!(!has_failed(&record(Some(1), "network", 408)), "it was answered");
     }
 
+    /// Whoever finds the SIP server away or the gateway leaving tries again and again, and guesses nothing.
+    #[test]
+    fn only_what_may_be_a_guess_is_an_alert() {
+        use crate::agent::SignInError::*;
+        let remote = [192, 0, 2, 1].into();
+        let text = || String::from("x");
+        let is_alert = |error: &crate::agent::SignInError| {
+            let watch = Watch::new(Duration::from_secs(3));
+            let journal = Journal::new(vec![watch.clone()]);
+            for _ in 0..30 {
+                let (fault, detail) = (error.label(), error.to_string());
+                journal.note(About::default(), What::SignInRefused { remote, fault, detail });
+            }
+            assert_eq!(watch.totals().sign_ins_refused, 30, "{error}");
+            let ports = Look { free_ports: 100, ports: 100, ..Look::default() };
+            watch.look(&ports, 0, Share::default());
+            watch.alerts().iter().any(|alert| alert.kind == "sign_in")
+        };
+        let wait = TooManyTries { retry_after_seconds: 1 };
+        for guess in [Refused(text()), Token, Forbidden(text()), UnknownDn(text()), wait] {
+            assert!(is_alert(&guess), "{guess}");
+        }
+        let leaving = Draining { retry_after_seconds: 5 };
+        let others = [BadId(text()), IdInUse, leaving, Busy("full"), Unavailable(text()), NoAnswer];
+        for other in others {
+            assert!(!is_alert(&other), "{other}");
+        }
+    }
+
     #[test]
     fn counts_what_it_is_told() {
         let watch = Watch::new(Duration::from_secs(3));
@@ -268,7 +301,12 @@ mod tests {
         let refused =
             What::SignInRefused { remote, fault: "credentials_refused", detail: "401".into() };
         journal.note(dn, refused);
-        let started = What::CallStarted { peer: "1003".into(), incoming: false, call_uuid: None };
+        let started = What::CallStarted {
+            agent_id: None,
+            peer: "1003".into(),
+            incoming: false,
+            call_uuid: None,
+        };
         journal.note(call.clone(), started);
         watch.call_answered(Duration::from_millis(700));
         journal.note(call, What::CallEnded(Box::new(record(None, "network", 408))));

@@ -68,6 +68,15 @@ impl Series {
         over.chain([self.now.point()]).skip(skipped).collect()
     }
 
+    /// By so many milliseconds: the minutes that are kept were so long ago, whatever the clock said then.
+    pub fn clock_was_set(&mut self, by: i64) {
+        let whole = by.div_euclid(MINUTE.cast_signed()) * MINUTE.cast_signed();
+        for point in &mut self.over {
+            point.at = point.at.saturating_add_signed(whole);
+        }
+        self.now.at = self.now.at.saturating_add_signed(whole);
+    }
+
     /// A clock that was put back goes on with the minute there is, until it is over.
     fn advance(&mut self, now: u64) {
         let minute = now - now % MINUTE;
@@ -173,6 +182,30 @@ mod tests {
         assert_eq!(series.points(1, now)[0].calls_started, 2, "put back");
         series.call_started(now + 100_000 * MINUTE);
         assert_eq!(series.points(usize::MAX, now).len(), 1, "put forward by months");
+    }
+
+    #[test]
+    fn minutes_move_with_a_clock_that_is_set() {
+        const YEARS: u64 = 73 * 365 * 1440 * MINUTE;
+        let mut series = Series::new(START);
+        series.call_started(START);
+        series.call_started(START + 2 * MINUTE);
+        for (by, now) in [
+            (3600, START + 2 * MINUTE + 3_600_000),
+            (-3600, START + 2 * MINUTE),
+            ((YEARS / 1000) as i64, START + 2 * MINUTE + YEARS),
+            (-((YEARS / 1000) as i64), START + 2 * MINUTE),
+            (-90, START + 2 * MINUTE - 90_000),
+        ] {
+            series.clock_was_set(by * 1000);
+            let points = series.points(usize::MAX, now);
+            let last = now - now % MINUTE;
+            let ats: Vec<u64> = points.iter().map(|point| (last - point.at) / MINUTE).collect();
+            assert_eq!(ats, [2, 1, 0], "{by}");
+            assert_eq!(points.iter().map(|point| point.calls_started).sum::<u64>(), 2);
+        }
+        series.call_started(START + 2 * MINUTE - 90_000);
+        assert_eq!(series.points(1, START)[0].calls_started, 2);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! What DNS says comes in through [`Lookup`], so that tests can script it; [`SystemDns`] asks the
 //! servers of `/etc/resolv.conf`.
 
+#[cfg(not(packets_only))]
 mod dns;
 mod order;
 
@@ -17,6 +18,7 @@ use rand::rngs::StdRng;
 
 use super::hop::{Hop, Transport};
 
+#[cfg(not(packets_only))]
 pub use dns::SystemDns;
 pub use order::{Ranked, ranked};
 

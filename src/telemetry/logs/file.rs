@@ -58,7 +58,10 @@ impl Rotating {
     pub fn write(&mut self, line: &[u8], now: SystemTime) -> io::Result<()> {
         let more = self.size.saturating_add(line.len() as u64);
         let full = self.config.rotate_at.is_some_and(|most| more > most);
-        // A clock that is set back starts no new file.
+        // A clock that is set back starts no new file. Set back by years, its days count from there.
+        if day(now).saturating_add(1) < self.day {
+            self.day = day(now);
+        }
         let over = self.config.daily && day(now) > self.day;
         if self.size > 0 && (full || over) {
             self.rotate();

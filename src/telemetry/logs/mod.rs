@@ -21,6 +21,9 @@ use writer::{Sink, Writer};
 /// for a DN, and then meant whatever the level of the rest.
 const ALWAYS: &str = "rtc_dtls=error,sip_trace=trace";
 
+/// What operators did is written whatever the level: nobody switches the trail off before they act.
+const AUDIT: &str = "wrtc_gateway::audit=info";
+
 /// The longest for which a level may be asked for, in seconds: a day.
 pub const MAX_SECONDS: u64 = 86_400;
 
@@ -122,7 +125,7 @@ pub fn logs() -> Option<&'static Logs> {
 
 fn filter(level: &str) -> Result<EnvFilter, ParseError> {
     // Of two directives for the same target the later one counts.
-    EnvFilter::builder().parse(format!("{ALWAYS},{level}"))
+    EnvFilter::builder().parse(format!("{ALWAYS},{level},{AUDIT}"))
 }
 
 impl Logs {

@@ -35,8 +35,22 @@ const SIGN_INS: [&str; 12] = [
     "sip_unavailable",
     "sip_timeout",
 ];
-const ALERTS: [&str; 6] = ["registration", "no_rtp", "ports", "sip_server", "store", "sign_in"];
-const ACTS: [&str; 6] = ["hangup", "sign_out", "trace", "log", "reload", "drain"];
+const ALERTS: [&str; 7] =
+    ["registration", "no_rtp", "ports", "sip_server", "store", "clock", "sign_in"];
+const ACTS: [&str; 7] = ["hangup", "sign_out", "trace_on", "trace_off", "log", "reload", "drain"];
+const CONNECTION_FAULTS: [&str; 11] = [
+    "displaced",
+    "no_place",
+    "address_limit",
+    "accept_failed",
+    "slow_head",
+    "slow_body",
+    "slow_reader",
+    "gone",
+    "malformed",
+    "tls_failed",
+    "tls_slow",
+];
 const LEGS: [&str; 2] = ["browser", "sip"];
 const STREAMS: [&str; 2] = ["rx", "tx"];
 
@@ -92,6 +106,8 @@ pub(super) struct Counted {
     store_failing: Gauge<u64, AtomicU64>,
     draining: Gauge<u64, AtomicU64>,
     http_requests: Counters<2>,
+    pub http_connections: Gauge,
+    connection_faults: Counters<1>,
 }
 
 impl Default for Counted {
@@ -117,6 +133,8 @@ impl Default for Counted {
             store_failing: Gauge::default(),
             draining: Gauge::default(),
             http_requests: Family::default(),
+            http_connections: Gauge::default(),
+            connection_faults: Family::default(),
         };
         counted.begin_at_zero();
         counted
@@ -170,6 +188,9 @@ impl Counted {
         }
         for kind in ALERTS {
             drop(self.alerts.get_or_create(&[("kind", kind)]));
+        }
+        for fault in CONNECTION_FAULTS {
+            drop(self.connection_faults.get_or_create(&[("fault", fault)]));
         }
         for act in ACTS {
             drop(self.acts.get_or_create(&[("act", act)]));
@@ -271,6 +292,20 @@ impl Counted {
             "HTTP requests by route and class of the status; paths without a route are other",
             self.http_requests.clone(),
         );
+        r.register(
+            "wrtc_http_connections",
+            "HTTP connections that stand now, those at metrics.listen among them",
+            self.http_connections.clone(),
+        );
+        r.register(
+            "wrtc_http_connection_faults",
+            "HTTP connections that were turned away, were cut or came to nothing, by fault",
+            self.connection_faults.clone(),
+        );
+    }
+
+    pub fn http_connection_fault(&self, fault: &'static str) {
+        self.connection_faults.get_or_create(&[("fault", fault)]).inc();
     }
 
     pub fn http_request(&self, route: &'static str, status: u16) {

@@ -31,6 +31,16 @@ impl Metrics {
     pub fn http_request(&self, route: &'static str, status: u16) {
         self.counted.http_request(route, status);
     }
+
+    /// So many HTTP connections more.
+    pub fn http_connections(&self, more: i64) {
+        self.counted.http_connections.inc_by(more);
+    }
+
+    /// An HTTP connection was cut or turned away, or came to nothing.
+    pub fn http_connection_fault(&self, fault: &'static str) {
+        self.counted.http_connection_fault(fault);
+    }
 }
 
 impl Observer for Metrics {

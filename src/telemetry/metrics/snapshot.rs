@@ -12,6 +12,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Unit;
 
+use crate::journal::Losses;
+use crate::journal::hep::HepStats;
+use crate::journal::store::StoreStats;
 use crate::media::EngineStats;
 use crate::sip::EndpointStats;
 use crate::turn::TurnStats;
@@ -34,6 +37,10 @@ pub struct Snapshot {
     pub turn: Option<TurnStats>,
     /// One for each address that a configured name stands for.
     pub servers: Vec<ServerSnapshot>,
+    pub journal: Losses,
+    pub store: StoreStats,
+    /// `None` without `journal.hep`: its metrics stay at zero.
+    pub hep: Option<HepStats>,
     /// Lines that the log had no room for, or could not write.
     pub log_lines_dropped: u64,
     pub traces: TraceCounts,
@@ -90,6 +97,8 @@ impl Collector for Standing {
         sip(&mut into, &now.sip)?;
         servers(&mut into, &now.servers)?;
         turn(&mut into, &now.turn.unwrap_or_default())?;
+        journal(&mut into, &now.journal, &now.hep.unwrap_or_default())?;
+        store(&mut into, &now.store)?;
         into.counter(
             "wrtc_log_lines_dropped",
             "Lines of the log that there was no room for or that could not be written",
@@ -278,6 +287,37 @@ fn turn(into: &mut Families, now: &TurnStats) -> fmt::Result {
         "Packets that the TURN server dropped, by fault",
         "fault",
         &[("dropped", now.dropped), ("malformed", now.malformed)],
+    )
+}
+
+fn journal(into: &mut Families, lost: &Losses, hep: &HepStats) -> fmt::Result {
+    into.counters(
+        "wrtc_journal_losses",
+        "What could not be kept of what happened: SIP messages, timelines of calls and DNs, call records",
+        "what",
+        &[("sip", lost.sip), ("timeline", lost.timelines), ("call_record", lost.records)],
+    )?;
+    into.counters(
+        "wrtc_hep_messages",
+        "SIP messages for the HEP collector, by what came of them",
+        "outcome",
+        &[("sent", hep.sent), ("lost", hep.lost)],
+    )
+}
+
+fn store(into: &mut Families, now: &StoreStats) -> fmt::Result {
+    into.gauge("wrtc_store_rows", "Finished calls in the store, counted once a minute", now.rows)?;
+    into.gauge("wrtc_store_bytes", "Size of the store of finished calls", now.bytes)?;
+    into.counters(
+        "wrtc_store_calls",
+        "Finished calls by what became of them: kept, or let go unwritten",
+        "outcome",
+        &[("kept", now.kept), ("dropped", now.dropped)],
+    )?;
+    into.counter(
+        "wrtc_store_faults",
+        "Tries of the store to write or to clean up that failed",
+        now.faults,
     )
 }
 

@@ -26,6 +26,12 @@ function dice(seed) {
 
 const round = (value, digits = 1) => Math.round(value * 10 ** digits) / 10 ** digits;
 
+async function body(request) {
+  let text = "";
+  for await (const part of request.setEncoding("utf8")) text += part;
+  return text;
+}
+
 export class Operations {
   #server;
   #streams = new Set();
@@ -34,6 +40,10 @@ export class Operations {
   #finished = new Map();
   /** What the page has asked for: `["POST /api/calls/c1/hangup", ...]`. */
   asked = [];
+  /** What it has sent with it. */
+  bodies = [];
+  traces = [];
+  logging = { level: "info", configured: "info", until: null, dropped_lines: 0 };
   url = "";
 
   constructor({ agents = 12, calls = 4, token = null, role = "act", faults = true, everyMs = 1000, seed = 5 } = {}) {
@@ -325,19 +335,31 @@ export class Operations {
         this.say("agents", this.agents);
         return json(200, { success: true });
       }
-      if (kind === "trace") return json(200, { success: true });
+      if (kind === "trace" || kind === "log") {
+        const asked = JSON.parse(await body(request));
+        this.bodies.push(asked);
+        const until = asked.seconds ? Date.now() + asked.seconds * 1000 : null;
+        if (kind === "log") {
+          Object.assign(this.logging, { level: asked.level, until });
+          return json(200, this.logging);
+        }
+        this.traces = [...this.traces.filter(({ dn }) => dn !== id), ...(asked.on ? [{ dn: id, until }] : [])];
+        this.say("traces", this.traces);
+        return json(200, { success: true });
+      }
       return json(404, { error: "there is nothing at this path of the API", code: "no_such_path" });
     }
     if (path === "/api/events") {
       response.writeHead(200, { "Content-Type": "text/event-stream", "Operator-Role": this.role, "Cache-Control": "no-store" });
       this.#streams.add(response);
       response.on("close", () => this.#streams.delete(response));
-      const { agents, servers, calls, alerts, totals } = this;
+      const { agents, servers, calls, alerts, traces, totals } = this;
       const history = this.history.toReversed();
-      response.write(`event: snapshot\ndata: ${JSON.stringify({ agents, servers, calls, alerts, totals, history, version: "0.1.0" })}\n\n`);
+      response.write(`event: snapshot\ndata: ${JSON.stringify({ agents, servers, calls, alerts, traces, totals, history, version: "0.1.0" })}\n\n`);
       return undefined;
     }
     if (path === "/api/series") return json(200, this.series);
+    if (path === "/api/log") return json(200, this.logging);
     if (kind === "calls" && id === undefined) return this.#search(url.searchParams, response, json);
     if (kind === "calls" && verb === "pcap") return response.writeHead(200, { "Content-Type": "application/x-pcapng" }).end(Buffer.from("0a0d0d0a1c0000004d3c2b1a01000000ffffffffffffffff1c000000", "hex"));
     if (kind === "calls") {

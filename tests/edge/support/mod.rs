@@ -18,6 +18,7 @@ use wrtc_gateway::agent::{
 use wrtc_gateway::config::Config;
 use wrtc_gateway::http::{Control, Server};
 use wrtc_gateway::journal::store::Store;
+use wrtc_gateway::journal::{Timelines, Traces};
 use wrtc_gateway::wire::{Envelope, FromBrowser, ToBrowser};
 
 use operations::FakeOperations;
@@ -44,6 +45,8 @@ pub struct FakeBackend {
     pub line: Mutex<LineState>,
     pub commands: Mutex<Vec<LineCommand>>,
     pub store: OnceLock<Arc<Store>>,
+    pub timelines: OnceLock<Arc<Timelines>>,
+    pub traces: Arc<Traces>,
     pub operations: FakeOperations,
 }
 
@@ -156,6 +159,14 @@ impl Backend for FakeBackend {
 
     fn store(&self) -> Option<Arc<Store>> {
         self.store.get().cloned()
+    }
+
+    fn timelines(&self) -> Option<Arc<Timelines>> {
+        self.timelines.get().cloned()
+    }
+
+    fn traces(&self) -> Option<Arc<Traces>> {
+        Some(Arc::clone(&self.traces))
     }
 
     fn health(&self) -> Health {

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use wrtc_gateway::agent::{
     AgentStatus, Alert, Answer, CallStatus, DnRegistration, HistoryItem, LiveQuality, NotReady,
-    OperatedBy, OperationError, Operations, RegistrationBrief, RegistrationTotals, SeriesPoint,
-    SipServerStatus, Totals,
+    Operated, OperatedBy, OperationError, Operations, RegistrationBrief, RegistrationTotals,
+    SeriesPoint, SipServerStatus, Totals, TracedDn,
 };
 
 /// What it shows. A test changes it.
@@ -16,6 +16,7 @@ pub struct Shown {
     pub calls: Vec<CallStatus>,
     pub servers: Vec<SipServerStatus>,
     pub alerts: Vec<Alert>,
+    pub traced: Vec<TracedDn>,
     pub totals: Totals,
     pub registration_totals: RegistrationTotals,
     pub history: Vec<HistoryItem>,
@@ -62,6 +63,10 @@ impl Operations for FakeOperations {
 
     fn alerts(&self) -> Vec<Alert> {
         self.change(|shown| shown.alerts.clone())
+    }
+
+    fn traced(&self) -> Vec<TracedDn> {
+        self.change(|shown| shown.traced.clone())
     }
 
     fn totals(&self) -> Totals {
@@ -119,6 +124,10 @@ impl Operations for FakeOperations {
                 Ok(())
             })
         })
+    }
+
+    fn operated(&self, did: Operated, by: OperatedBy) {
+        self.change(|shown| shown.orders.push(format!("{did:?} {}", by.name)));
     }
 }
 

@@ -241,6 +241,15 @@ impl TestBrowser {
         self.with(move |core| core.move_to(socket)).await;
     }
 
+    /// As [`TestBrowser::new`], at an address of this host that is not loopback's.
+    pub async fn at(address: std::net::IpAddr) -> Self {
+        let mut browser = Self::new().await;
+        let socket = tokio::net::UdpSocket::bind((address, 0)).await.expect("a UDP port");
+        browser.local_addr = socket.local_addr().expect("bound");
+        browser.with(move |core| core.move_to(socket)).await;
+        browser
+    }
+
     /// Stops the microphone's RTP altogether, or starts it again.
     pub async fn mute_packets(&self, mute: bool) {
         self.with(move |core| core.voice.stopped = mute).await;

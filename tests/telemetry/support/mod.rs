@@ -60,6 +60,7 @@ pub fn record() -> CallRecord {
         sip_call_ids: vec!["abc@pbx".into()],
         call_uuid: Some("00AQ8".into()),
         user: "5001".into(),
+        agent_id: None,
         peer: "+4930123456".into(),
         peer_name: None,
         diverted_from: None,

@@ -24,12 +24,14 @@ export class AgentView {
   readonly #events = new Rows<HistoryItem>(this.#history, ({ id }) => String(id), historyRow);
   readonly #noEvents = h("p", { class: "empty" }, "Nothing lately");
   readonly #signOut = h("button", { type: "button", class: "stop act-only" }, "Sign out");
+  readonly #trace: TraceSwitch;
   readonly #abort = new AbortController();
   #calls = -1;
 
   constructor(private readonly root: HTMLElement, private readonly api: Api, private readonly state: State, private readonly dn: string) {
-    const trace = new TraceSwitch(api);
+    const trace = new TraceSwitch(api, state);
     trace.show(dn);
+    this.#trace = trace;
     this.#signOut.addEventListener("click", () => void this.#end());
     const panel = (id: string, title: string, ...inside: HTMLElement[]) =>
       h("section", { class: "panel", "aria-labelledby": id }, h("div", { class: "head" }, h("h2", { id }, title)), ...inside);
@@ -53,6 +55,7 @@ export class AgentView {
 
   render(parts?: ReadonlySet<Part>): void {
     const { state, dn } = this;
+    if (parts?.has("traces")) this.#trace.render();
     if (parts && !parts.has("agents") && !parts.has("calls") && !parts.has("history")) return;
     const agent = state.agents.find((candidate) => candidate.dn === dn);
     if (agent === undefined) {

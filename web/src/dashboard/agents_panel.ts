@@ -29,7 +29,7 @@ export function standing({ state, registration, calls }: Agent): Standing {
   }
 }
 
-const WORDS: Record<Standing, string> = { problem: "Problem", absent: "Away", talking: "Talking", ringing: "Ringing", held: "On hold", ready: "Ready" };
+const WORDS: Record<Standing, string> = { problem: "Problem", absent: "Away", talking: "Talking", ringing: "Set-up", held: "On hold", ready: "Ready" };
 const BAR: readonly Standing[] = ["talking", "held", "ringing", "ready", "absent", "problem"];
 
 type Filter = "all" | "calls" | "problems";
@@ -139,6 +139,11 @@ function summary(all: number, counts: Readonly<Record<Standing, number>>): void 
     h("li", { "data-stand": stand }, h("span", { class: "dot", "aria-hidden": "true" }), `${WORDS[stand]} `, h("b", {}, count(counts[stand])))));
 }
 
+/** Who calls does not ring: of calls that are being set up one wants to know which way they go. */
+function said({ state }: Agent, stand: Standing): string {
+  return stand === "ringing" ? stateWord(state) : WORDS[stand];
+}
+
 function agentRow() {
   const dn = h("a", { class: "dn whole" });
   const state = h("span", { class: "word" });
@@ -151,7 +156,7 @@ function agentRow() {
     attribute(dn, "href", `#/agents/${encodeURIComponent(agent.dn || agent.id)}`);
     const { registration } = agent;
     text(state, stand === "problem" ? stateWord(registration!.status)
-      : stand === "absent" ? stateWord(agent.state) : agent.calls > 1 ? `${WORDS[stand]} (${agent.calls})` : WORDS[stand]);
+      : stand === "absent" ? stateWord(agent.state) : agent.calls > 1 ? `${said(agent, stand)} (${agent.calls})` : said(agent, stand));
     text(told, registration === null ? "guest" : registration.reason || stateWord(registration.status));
     attribute(told, "title", registration === null ? null : [registration.reason, registration.server].filter(Boolean).join(", "));
   };
@@ -165,8 +170,8 @@ function agentCell() {
     const name = agent.dn || agent.id;
     attribute(node, "data-stand", stand);
     attribute(node, "href", `#/agents/${encodeURIComponent(name)}`);
-    attribute(node, "title", `${name}: ${stand === "problem" ? agent.registration?.reason || "not registered" : WORDS[stand]}`);
-    attribute(node, "aria-label", `${name}: ${WORDS[stand]}`);
+    attribute(node, "title", `${name}: ${stand === "problem" ? agent.registration?.reason || "not registered" : said(agent, stand)}`);
+    attribute(node, "aria-label", `${name}: ${said(agent, stand)}`);
     text(node, name);
   };
   return { node, update };

@@ -6,6 +6,7 @@ import { attempt, faultText } from "./dialogs";
 import { attribute, h, text } from "./dom";
 import { count, dateTime, gradeLoss, gradeMos, gradeRtt, millis, mosText, NOTHING, party, percent, span, stateWord, timeOfDay, type Grade } from "./format";
 import { LadderView } from "./ladder_view";
+import type { Part, State } from "./live";
 import type { CallRecord, CallStory, LegFigures, QualityPoint } from "./model";
 import { readStory } from "./model";
 import type { Doings } from "./overview";
@@ -39,10 +40,10 @@ export class CallView {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #story: CallStory | null = null;
 
-  constructor(private readonly root: HTMLElement, private readonly api: Api, id: string, doings: Doings) {
+  constructor(private readonly root: HTMLElement, private readonly api: Api, state: State, id: string, doings: Doings) {
     this.#path = `/api/calls/${encodeURIComponent(id)}`;
     this.#ladder = new LadderView(async () => readStory(await api.get(`${this.#path}?bodies=1`)).timeline);
-    this.#trace = new TraceSwitch(api);
+    this.#trace = new TraceSwitch(api, state);
     this.#hangUp.hidden = true;
     this.#hangUp.addEventListener("click", () => {
       const call = this.#story?.call;
@@ -58,8 +59,8 @@ export class CallView {
       h("div", { class: "head" }, h("h2", { id: "t-quality" }, "Sound over time"), legend),
       h("h3", {}, "MOS"), h("div", { class: "slot" }, this.#mos.node), h("h3", {}, "Loss, percent"), h("div", { class: "slot" }, this.#loss.node));
     this.#streamsPanel.append(h("div", { class: "head" }, h("h2", { id: "t-legs" }, "Streams")),
-      h("table", { class: "legs" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Stream"), ...["Packets", "Loss", "Jitter", "MOS", "Worst"].map((name) =>
-        h("th", { scope: "col", class: "right" }, name)))), this.#legs));
+      h("div", { class: "of-legs" }, h("table", { class: "legs" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Stream"),
+        ...["Packets", "Loss", "Jitter", "MOS", "Worst"].map((name) => h("th", { scope: "col", class: "right" }, name)))), this.#legs)));
     const facts = h("section", { class: "panel", "aria-labelledby": "t-facts" }, h("div", { class: "head" }, h("h2", { id: "t-facts" }, "Call")), this.#facts);
     root.replaceChildren(
       h("div", { class: "title" }, h("a", { class: "back", href: "#/", "aria-label": "Back" }, "←"), this.#title, this.#badge,
@@ -80,6 +81,10 @@ export class CallView {
     this.#abort.abort();
     clearTimeout(this.#timer);
     this.root.replaceChildren();
+  }
+
+  render(parts: ReadonlySet<Part>): void {
+    if (parts.has("traces")) this.#trace.render();
   }
 
   /** After something was done to it. */
@@ -171,7 +176,7 @@ export class CallView {
           cell(stream.packets > 0 ? millis(stream.jitterMs) : millis(now?.jitterMs ?? null), "none"),
           cell(mosText(mos), gradeMos(mos)), cell(mosText(stream.worstMos), gradeMos(stream.worstMos))));
       }
-      rows.push(h("tr", { class: "rtt" }, h("th", { scope: "row" }, `${name}: there and back`), h("td", { colspan: "5", class: "right", "data-grade": gradeRtt(rtt) }, millis(rtt))));
+      rows.push(h("tr", { class: "rtt" }, h("th", { scope: "row", colspan: "4" }, `${name}: there and back`), h("td", { colspan: "2", class: "right", "data-grade": gradeRtt(rtt) }, millis(rtt))));
     }
     this.#legs.replaceChildren(...rows);
   }

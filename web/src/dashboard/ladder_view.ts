@@ -82,7 +82,7 @@ export class LadderView {
       node.className = `${row.shape} ${row.kind} ${row.tone}`;
       attribute(node, "data-lanes", `${from}-${to}`);
       holds(node, row);
-      text(moment, row.after < 0 ? `-${span(-row.after)}` : `+${(row.after / 1000).toFixed(3)}`);
+      text(moment, row.after < -9999 ? `-${span(-row.after)}` : `${row.after < 0 ? "-" : "+"}${(Math.abs(row.after) / 1000).toFixed(3)}`);
       attribute(moment, "title", `${timeOfDay(step!.at, true)}, ${span(row.since)} after the line above`);
       text(words, row.label);
       attribute(words, "title", row.label);

@@ -2,8 +2,8 @@
 
 import { Refused, type Api } from "./api";
 import {
-  listOf, raw, readAgent, readAlert, readHistory, readLiveCall, readServer,
-  type Agent, type Alert, type HistoryItem, type LiveCall, type Server,
+  listOf, raw, readAgent, readAlert, readHistory, readLiveCall, readServer, readTraced,
+  type Agent, type Alert, type HistoryItem, type LiveCall, type Server, type Traced,
 } from "./model";
 import { EventParser, type ServerEvent } from "./sse";
 
@@ -12,6 +12,8 @@ export interface State {
   servers: Server[];
   calls: LiveCall[];
   alerts: Alert[];
+  /** By DN, whoever has switched it on. */
+  traces: Traced[];
   totals: Record<string, unknown>;
   /** The newest first. */
   history: HistoryItem[];
@@ -20,14 +22,14 @@ export interface State {
   version: string;
 }
 
-export type Part = "agents" | "servers" | "calls" | "alerts" | "totals" | "history";
-export const PARTS: readonly Part[] = ["agents", "servers", "calls", "alerts", "totals", "history"];
+export type Part = "agents" | "servers" | "calls" | "alerts" | "traces" | "totals" | "history";
+export const PARTS: readonly Part[] = ["agents", "servers", "calls", "alerts", "traces", "totals", "history"];
 
 /** As many as somebody scrolls through; the rest is in the store. */
 const MAX_HISTORY = 300;
 
 export function emptyState(): State {
-  return { agents: [], servers: [], calls: [], alerts: [], totals: {}, history: [], mayAct: false, version: "" };
+  return { agents: [], servers: [], calls: [], alerts: [], traces: [], totals: {}, history: [], mayAct: false, version: "" };
 }
 
 /** Takes one event in and names what it changed. Events of other names are for newer pages. */
@@ -40,6 +42,7 @@ export function apply(state: State, { event, data }: ServerEvent): Part[] {
       state.servers = listOf(said["servers"], readServer);
       state.calls = listOf(said["calls"], readLiveCall);
       state.alerts = listOf(said["alerts"], readAlert);
+      state.traces = listOf(said["traces"], readTraced);
       state.totals = raw(said["totals"]);
       state.history = listOf(said["history"], readHistory).sort((a, b) => b.id - a.id).slice(0, MAX_HISTORY);
       state.version = typeof said["version"] === "string" ? said["version"] : "";
@@ -64,6 +67,9 @@ export function apply(state: State, { event, data }: ServerEvent): Part[] {
     case "alerts":
       state.alerts = listOf(value, readAlert);
       return ["alerts"];
+    case "traces":
+      state.traces = listOf(value, readTraced);
+      return ["traces"];
     case "totals":
       state.totals = said;
       return ["totals"];

@@ -7,6 +7,7 @@ import { attempt, confirmed, tell } from "./dialogs";
 import { attribute, element, text } from "./dom";
 import { ago, party, timeOfDay } from "./format";
 import { Live, type Link, type Part } from "./live";
+import { LogSwitch } from "./log_switch";
 import { readSeries } from "./model";
 import { Overview, type Doings } from "./overview";
 import { parsePlace } from "./place";
@@ -56,6 +57,7 @@ const doings: Doings = {
 };
 
 const overview = new Overview(live.state, doings, wall);
+const log = new LogSwitch(api);
 let view: CallView | AgentView | SearchView | null = null;
 
 function render(): void {
@@ -64,7 +66,7 @@ function render(): void {
   const parts = new Set(changed);
   changed.clear();
   overview.render(parts);
-  if (view instanceof AgentView) view.render(parts);
+  if (view instanceof AgentView || view instanceof CallView) view.render(parts);
 }
 
 // -------------------------------------------------------------------- pages
@@ -79,7 +81,7 @@ function route(): void {
   for (const link of document.querySelectorAll("nav a")) attribute(link, "aria-current", (link as HTMLElement).dataset["page"] === place.page ? "page" : null);
   switch (place.page) {
     case "call":
-      view = new CallView(element("call"), api, place.id, doings);
+      view = new CallView(element("call"), api, live.state, place.id, doings);
       break;
     case "agent":
       view = new AgentView(element("agent"), api, live.state, place.dn);
@@ -131,6 +133,7 @@ function showLink(link: Link): void {
 
 async function series(): Promise<void> {
   if (live.link !== "live") return;
+  if (live.state.mayAct && !wall) void log.look();
   try {
     overview.showSeries(readSeries(await api.get("/api/series?minutes=60")));
   } catch { /* the stream tells of what is wrong; charts wait for the next time */ }

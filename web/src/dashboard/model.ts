@@ -16,6 +16,21 @@ export interface Agent {
   calls: number;
 }
 
+/** A DN whose SIP is traced. */
+export interface Traced {
+  dn: string;
+  /** When it ends by itself. */
+  until: number;
+}
+
+export interface LogLevel {
+  level: string;
+  /** What the configuration says. */
+  configured: string;
+  /** When it goes back to that; `null`: not by itself. */
+  until: number | null;
+}
+
 export interface Server {
   name: string;
   /** `null` while nothing is known of it. */
@@ -200,6 +215,15 @@ export function readAgent(item: Raw): Agent {
       : { status: word(registration["status"]), reason: word(registration["last_reason"]), server: word(registration["server"]) },
     calls: Array.isArray(calls) ? calls.length : figure(calls) ?? 0,
   };
+}
+
+export function readTraced(item: Raw): Traced {
+  return { dn: word(item["dn"]), until: moment(item["until"]) ?? 0 };
+}
+
+export function readLogLevel(value: unknown): LogLevel {
+  const log = raw(value);
+  return { level: word(log["level"]), configured: word(log["configured"]), until: moment(log["until"]) };
 }
 
 export function readServer(item: Raw): Server {

@@ -6,7 +6,7 @@ import { Chart, type ChartData } from "./chart";
 import { attribute, element, h, Rows, text } from "./dom";
 import { ago, count, dateTime, gradeLoss, gradeMos, millis, mosText, NOTHING, percent, timeOfDay, type Grade } from "./format";
 import type { Part, State } from "./live";
-import { moment, type Alert, type HistoryItem, type Series, type Server } from "./model";
+import { moment, type Alert, type HistoryItem, type Series, type Server, type Traced } from "./model";
 
 const HOUR_MS = 59 * 60_000;
 
@@ -45,6 +45,7 @@ export class Overview {
       this.#history.show(state.history);
       element("no-history").hidden = state.history.length > 0;
     }
+    if (parts.has("traces")) traces(state.traces);
     if (parts.has("totals")) totals(state.totals, state.version);
   }
 
@@ -223,6 +224,13 @@ const KINDS: Record<string, string> = {
   registration: "Registration", no_rtp: "No RTP", ports: "Ports", sip_server: "SIP server", store: "Store", sign_in: "Sign-ins",
 };
 
+function traces(all: readonly Traced[]): void {
+  const links = all.flatMap(({ dn, until }, at) =>
+    [at > 0 ? ", " : "", h("a", { href: `#/agents/${encodeURIComponent(dn)}`, title: `until ${timeOfDay(until)}` }, dn)]);
+  element("traced").hidden = all.length === 0;
+  element("traced").replaceChildren("SIP trace of ", ...links);
+}
+
 const TOTALS: Record<string, string> = {
   calls_started: "calls", calls_answered: "answered", calls_failed: "failed", sign_ins: "sign-ins", sign_ins_refused: "sign-ins refused",
 };
@@ -236,7 +244,7 @@ function totals(all: Readonly<Record<string, unknown>>, version: string): void {
     if (value !== null) rows.push(row(words, count(value)));
   }
   const [free, ports] = [number("free_ports"), number("ports")];
-  if (free !== null && ports !== null) rows.push(row("RTP ports free", `${count(free)} of ${count(ports)}`));
+  if (free !== null && ports !== null) rows.push(row("pairs of RTP ports free", `${count(free)} of ${count(ports)}`));
   const started = moment(all["started"]);
   const named = (name: string, value: string) => h("div", { class: "named" }, h("dt", {}, name), h("dd", {}, value));
   if (started !== null) rows.push(named("since", dateTime(started)));

@@ -74,6 +74,7 @@ pub(super) struct Alerts {
     ports: ports::Watcher,
     sign_in: sign_in::Watcher,
     store: Option<String>,
+    clock: Option<String>,
     /// With what tells those of a kind apart, the oldest first.
     standing: Vec<(String, Alert)>,
 }
@@ -88,6 +89,7 @@ impl Alerts {
             ports: Default::default(),
             sign_in: Default::default(),
             store: None,
+            clock: None,
             standing: Vec::new(),
         }
     }
@@ -116,11 +118,17 @@ impl Alerts {
         self.store = fault.map(str::to_owned);
     }
 
+    pub fn handle_clock(&mut self, fault: Option<&str>) {
+        self.clock = fault.map(str::to_owned);
+    }
+
     /// Once a second. `unix_ms` is the time of `now`.
     pub fn look(&mut self, look: &Look, now: Instant, unix_ms: u64) -> Vec<Change> {
         let mut conditions = self.servers.look(&look.servers, look.no_server.as_deref(), now);
         conditions.extend(self.ports.look(look.free_ports, look.ports, now));
         conditions.extend(self.store.iter().map(|fault| store(fault)));
+        conditions
+            .extend(self.clock.iter().map(|fault| Condition::new("clock", "", fault.clone())));
         conditions.extend(self.registrations.look(&look.unregistered, now));
         conditions.extend(self.silence.look(&look.calls, now));
         conditions.extend(self.sign_in.look(now));

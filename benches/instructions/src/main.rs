@@ -1,21 +1,20 @@
 //! Instructions per packet, counted by valgrind: the same on every run, whatever else the machine does.
 //!
-//!     cargo bench --bench instructions                 compares with benches/instructions.toml
-//!     cargo bench --bench instructions -- --record     writes it
+//!     bash tests/run.sh bench                          compares with benches/instructions.toml
+//!     RECORD=1 bash tests/run.sh bench                 writes it
 //!
 //! The counts are those of one compiler: with another one nothing is compared, and a line says so.
 
+#[path = "../../common/mod.rs"]
 mod common;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::{Command, ExitCode};
 
-use figment::Figment;
-use figment::providers::{Format as _, Toml};
 use serde::Deserialize;
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.toml");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../instructions.toml");
 
 /// More than this above what was recorded fails.
 const TOLERANCE: f64 = 0.05;
@@ -127,8 +126,8 @@ fn count() -> Result<Recorded, String> {
 
 fn record(counted: &Recorded) -> Result<(), String> {
     let mut text =
-        "# Instructions per packet. Written by `cargo bench --bench instructions -- --record`; \
-                    commit it with the\n# change that is worth them.\n"
+        "# Instructions per packet. Written by `RECORD=1 bash tests/run.sh bench`; commit it with the change\n\
+         # that is worth them.\n"
             .to_owned();
     let Recorded { rustc, features, instructions } = counted;
     let _ = write!(text, "rustc = {rustc:?}\nfeatures = {features:?}\n\n[instructions]\n");
@@ -140,9 +139,8 @@ fn record(counted: &Recorded) -> Result<(), String> {
 }
 
 fn compare() -> Result<(), String> {
-    let recorded: Recorded = Figment::from(Toml::file_exact(FILE))
-        .extract()
-        .map_err(|error| format!("{FILE}: {error}"))?;
+    let text = std::fs::read_to_string(FILE).map_err(|error| format!("{FILE}: {error}"))?;
+    let recorded: Recorded = toml::from_str(&text).map_err(|error| format!("{FILE}: {error}"))?;
     let (features, _) = counted(&["--features"])?;
     for (what, then, now) in
         [("compiler", &recorded.rustc, &compiler()?), ("processor", &recorded.features, &features)]
