@@ -23,13 +23,15 @@ pub(super) fn client(peer: IpAddr, headers: &HeaderMap, guard: &Guard) -> IpAddr
         ForwardedHeader::XForwardedFor => "x-forwarded-for",
         ForwardedHeader::Forwarded => "forwarded",
     };
-    let lines: Vec<&str> =
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    let entries = lines.iter().rev().flat_map(|line| line.rsplit(','));
+    // As bytes: what the client has put before it, in whatever letters, is no reason not to read what the
+    // proxies have appended.
+    let lines = headers.get_all(name).iter().rev();
+    let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     for entry in entries.take(MAX_HOPS) {
+        let entry = std::str::from_utf8(entry).ok();
         let node = match guard.forwarded_header {
-            ForwardedHeader::XForwardedFor => Some(entry.trim()),
-            ForwardedHeader::Forwarded => node(entry),
+            ForwardedHeader::XForwardedFor => entry.map(str::trim),
+            ForwardedHeader::Forwarded => entry.and_then(node),
         };
         // `unknown`, a made-up name, nonsense: the last address known has passed it on.
         let Some(ip) = node.and_then(address) else { return client };
@@ -73,7 +75,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         for line in lines {
             let (name, value) = line.split_once(": ").unwrap();
-            headers.append(name, HeaderValue::from_static(value));
+            headers.append(
+                axum::http::HeaderName::from_static(name),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
         }
         client(peer.parse().unwrap(), &headers, &guard).to_string()
     }
@@ -90,6 +95,8 @@ mod tests {
             // A stranger's word about himself.
             ("192.0.2.9", &["x-forwarded-for: 10.0.0.9"], "192.0.2.9"),
             ("10.0.0.1", &["x-forwarded-for: 192.0.2.7, nonsense"], "10.0.0.1"),
+            ("10.0.0.1", &["x-forwarded-for: ä, 192.0.2.7"], "192.0.2.7"),
+            ("10.0.0.1", &["x-forwarded-for: 192.0.2.7, ä"], "10.0.0.1"),
             ("10.0.0.1", &["x-forwarded-for: 10.0.0.3"], "10.0.0.3"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &["forwarded: for=192.0.2.7"], "10.0.0.1"),
@@ -103,6 +110,7 @@ mod tests {
         for (lines, wanted) in [
             (&["forwarded: for=192.0.2.7;proto=https;by=10.0.0.1"][..], "192.0.2.7"),
             (&["forwarded: for=1.1.1.1, For=\"[2001:db8::1]:4711\", for=10.0.0.2"], "2001:db8::1"),
+            (&["forwarded: for=ä, for=192.0.2.7"], "192.0.2.7"),
             (&["forwarded: for=unknown"], "10.0.0.1"),
             (&["forwarded: for=_hidden"], "10.0.0.1"),
             (&["x-forwarded-for: 192.0.2.7"], "10.0.0.1"),

@@ -517,8 +517,8 @@ mod tests {
 
     /// Its calls are lost. Those that come must not follow them: a worker without calls is the one with the
     /// least to do.
-    #[test]
-    fn a_worker_that_panics_gets_no_more_calls() {
+    #[tokio::test]
+    async fn a_worker_that_panics_gets_no_more_calls() {
         let engine = Engine::start(MediaConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tcp_listen: None,
@@ -537,7 +537,7 @@ mod tests {
         let end = Instant::now() + Duration::from_secs(30);
         while !panics::lost().contains(&"a media worker") {
             assert!(Instant::now() < end, "nobody tells of it");
-            std::thread::sleep(Duration::from_millis(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let bridges: Vec<Bridge> = (0..4)
             .map(|_| {

@@ -215,3 +215,17 @@ async fn a_quiet_stream_is_kept_alive_and_ends_with_the_gateway() {
     gateway.stop().await;
     assert_eq!(events.next().await, None);
 }
+
+/// Their readers come again, as after any end. A stream that stands still looks like a quiet day.
+#[tokio::test]
+async fn after_a_panic_streams_end_and_new_ones_go_on() {
+    let gateway = Gateway::start(&[]).await;
+    let operations = &gateway.backend.operations;
+    let (mut events, _) = open(&gateway).await;
+    operations.change(|shown| shown.stumbles = true);
+    let end = async { while events.next().await.is_some() {} };
+    tokio::time::timeout(Duration::from_secs(60), end).await.expect("it stands still");
+    let (mut events, _) = open(&gateway).await;
+    operations.happens("sign_in", "signed in from 192.0.2.1");
+    events.until("history", |item| item["text"] == "signed in from 192.0.2.1").await;
+}

@@ -1,5 +1,6 @@
 //! What all event streams share: one task looks at the gateway while somebody looks on.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::feed::{self, View};
 use crate::agent::Backend;
+use crate::panics::caught;
 
 /// Streams at a time: wall screens and those who are on duty. Each may lag by [`LAG`] events, which all of
 /// them share, and has a task and a connection.
@@ -31,23 +33,24 @@ const HISTORY: usize = 200;
 
 pub(in crate::http) struct Hub {
     places: Arc<Semaphore>,
-    events: broadcast::Sender<Bytes>,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
+    events: broadcast::Sender<Bytes>,
     /// What those who look on have been told. `None`: nobody does, and no task runs.
     told: Option<Arc<View>>,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        State { events: broadcast::Sender::new(LAG), told: None }
+    }
+}
+
 impl Default for Hub {
     fn default() -> Self {
-        Hub {
-            places: Arc::new(Semaphore::new(MAX_STREAMS)),
-            events: broadcast::Sender::new(LAG),
-            state: Mutex::default(),
-        }
+        Hub { places: Arc::new(Semaphore::new(MAX_STREAMS)), state: Mutex::default() }
     }
 }
 
@@ -67,11 +70,17 @@ impl Hub {
                     state.told = Some(Arc::clone(&view));
                     // Here, so that nothing gets lost until the task runs.
                     let last = backend.operations().history(0, 1).last().map_or(0, |item| item.id);
-                    tokio::spawn(publish(Arc::clone(hub), Arc::clone(backend), last));
+                    let (hub, backend) = (Arc::clone(hub), Arc::clone(backend));
+                    tokio::spawn(async move {
+                        if caught(pin!(publish(&hub, &backend, last))).await.is_err() {
+                            // With the sender the streams end; their readers come again.
+                            *hub.lock() = State::default();
+                        }
+                    });
                     view
                 }
             };
-            (hub.events.subscribe(), told)
+            (state.events.subscribe(), told)
         };
         // After the subscription: an item that comes between is told twice and not never.
         let history = backend.operations().history(0, HISTORY);
@@ -84,7 +93,8 @@ impl Hub {
 }
 
 /// Runs while somebody looks on. `last` is the item of history that needs not be told any more.
-async fn publish(hub: Arc<Hub>, backend: Arc<dyn Backend>, mut last: u64) {
+async fn publish(hub: &Hub, backend: &Arc<dyn Backend>, mut last: u64) {
+    let events = hub.lock().events.clone();
     let operations = backend.operations();
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -93,11 +103,11 @@ async fn publish(hub: Arc<Hub>, backend: Arc<dyn Backend>, mut last: u64) {
         let now = looks.tick().await;
         for item in operations.history(last, ITEMS) {
             last = item.id;
-            let _ = hub.events.send(feed::event("history", &item));
+            let _ = events.send(feed::event("history", &item));
         }
         let new = (now >= lists_due).then(|| Arc::new(View::of(operations)));
         let mut state = hub.lock();
-        if hub.events.receiver_count() == 0 {
+        if events.receiver_count() == 0 {
             state.told = None;
             return;
         }
@@ -106,7 +116,7 @@ async fn publish(hub: Arc<Hub>, backend: Arc<dyn Backend>, mut last: u64) {
         // Under the lock: who joins builds on what was told, not on what is about to be.
         if let Some(told) = &state.told {
             for event in feed::changes(told, &new) {
-                let _ = hub.events.send(event);
+                let _ = events.send(event);
             }
         }
         state.told = Some(new);

@@ -58,3 +58,19 @@ pub(in crate::http) async fn readyz(State(app): Shared) -> Response {
     reasons.extend(lost());
     reply(reasons)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_lost_a_part_says_so() {
+        assert_eq!(reply(Vec::new()).status(), StatusCode::OK);
+        panics::lose("the left leg");
+        let answer = livez().await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let body = axum::body::to_bytes(answer.into_body(), 4096).await.unwrap();
+        let told = String::from_utf8(body.to_vec()).unwrap();
+        assert!(told.contains(r#""code":"part_lost","text":"the left leg is gone"#), "{told}");
+    }
+}

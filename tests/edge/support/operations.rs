@@ -22,6 +22,8 @@ pub struct Shown {
     pub history: Vec<HistoryItem>,
     pub series: Vec<SeriesPoint>,
     pub not_ready: Vec<NotReady>,
+    /// Whoever asks next for the history meets a panic.
+    pub stumbles: bool,
     /// `hangup c1 NAME`, by the name of the token.
     pub orders: Vec<String>,
 }
@@ -78,6 +80,8 @@ impl Operations for FakeOperations {
     }
 
     fn history(&self, after: u64, most: usize) -> Vec<HistoryItem> {
+        let stumbles = self.change(|shown| std::mem::take(&mut shown.stumbles));
+        assert!(!stumbles, "as the test has told it to");
         self.change(|shown| {
             let newer: Vec<_> = shown.history.iter().filter(|item| item.id > after).collect();
             let skipped = newer.len().saturating_sub(most);
