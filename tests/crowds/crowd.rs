@@ -247,7 +247,7 @@ pub async fn closed(stream: &mut TcpStream) -> Duration {
 pub fn count(name: &str, default: u32) -> u32 {
     let wanted = std::env::var(name).ok().and_then(|count| count.parse().ok()).unwrap_or(default);
     let (_, descriptors) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    let room = u32::try_from(descriptors.saturating_sub(300) / 2).unwrap_or(u32::MAX);
+    let room = u32::try_from(descriptors.saturating_sub(600)).unwrap_or(u32::MAX);
     if room < wanted {
         println!("{room} instead of {wanted}: this process may open {descriptors} files");
     }
