@@ -54,6 +54,7 @@ pub use endpoint::{
     AddressFilter, Claim, ConnectionEvent, Endpoint, EndpointConfig, OpenError, Port,
 };
 pub use hop::{Hop, Transport};
+#[cfg(not(packets_only))]
 pub(crate) use message::get as header_of;
 pub use stats::EndpointStats;
 pub use trace::{Direction, Trace, Traced};
