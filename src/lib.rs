@@ -38,6 +38,7 @@ pub mod journal;
 #[cfg(not(packets_only))]
 pub mod lab;
 pub mod media;
+pub mod panics;
 pub mod sdp;
 pub mod secret;
 pub mod sip;

@@ -14,7 +14,7 @@ use wrtc_gateway::config::{Config, ConfigErrors, OperatorToken, Role, Sources, i
 use wrtc_gateway::gateway::{Life, Running, files};
 use wrtc_gateway::secret::Secret;
 use wrtc_gateway::telemetry::logs::Logs;
-use wrtc_gateway::{demo, doctor, gateway, telemetry};
+use wrtc_gateway::{demo, doctor, gateway, panics, telemetry};
 
 /// How long threads of the runtime may go on after the end.
 const THREADS_LIMIT: Duration = Duration::from_secs(2);
@@ -332,6 +332,7 @@ where
     if let Err(error) = telemetry::logs::start(&config.log) {
         return fail(&error);
     }
+    panics::install();
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return fail(&"a TLS provider is installed already");
     }

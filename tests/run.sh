@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
-#   bash tests/run.sh            everything, in the order of how soon it can fail; `soak` only when asked for
+#   bash tests/run.sh            everything, in the order of how soon it can fail; `fuzz` and `soak` only when asked for
 #   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz soak
 #
 # `peers` wants root, for its chroot, and `faults`, for networks and a disk of its own; what a machine cannot
@@ -225,8 +225,11 @@ can_have_namespaces() {
 }
 
 can_mount() {
-  local dir
-  dir=$(mktemp -d) && mount -t tmpfs -o size=64k wrtc-probe "$dir" && umount "$dir" && rmdir "$dir"
+  local dir status=0
+  dir=$(mktemp -d) || return 1
+  { mount -t tmpfs -o size=64k wrtc-probe "$dir" && umount "$dir"; } || status=1
+  rmdir "$dir"
+  return "$status"
 }
 
 step_faults() {
@@ -310,7 +313,7 @@ step_fuzz() {
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export PATH="$PWD/target/cargo/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers faults bench ops rust fuzz
+[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers faults bench ops rust
 
 # How long each step took, told at the end whatever the end is.
 took=$(mktemp -d)

@@ -229,7 +229,7 @@ pub struct SeriesPoint {
 /// Why the gateway should get no new sign-ins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct NotReady {
-    /// `draining` or `no_sip_server`.
+    /// `draining`, `no_sip_server` or `part_lost`.
     #[schema(value_type = String, example = "draining")]
     pub code: &'static str,
     /// A sentence.

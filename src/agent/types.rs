@@ -166,6 +166,8 @@ pub enum EndReason {
     MailboxFull,
     /// The SIP server no longer grants the registration.
     RegistrationLost,
+    /// A fault of the gateway's own.
+    Stumbled,
     /// The gateway stops.
     Shutdown,
 }
@@ -180,6 +182,7 @@ impl EndReason {
             EndReason::LeaseExpired => "nothing was heard of the client for too long",
             EndReason::MailboxFull => "the client did not fetch its messages",
             EndReason::RegistrationLost => "the SIP server no longer grants the registration",
+            EndReason::Stumbled => "the gateway stumbled over this session",
             EndReason::Shutdown => "the gateway is stopping",
         }
     }

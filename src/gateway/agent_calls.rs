@@ -391,10 +391,10 @@ impl AgentTask {
         let user = self.session.identity().user();
         info!(call = %call.id, user, peer = %call.peer, direction, "call started");
         self.note_started(&call, direction == "incoming");
-        self.shared.active_calls.fetch_add(1, Ordering::Relaxed);
         if let Some(line) = &mut self.line {
             call.before = line.bridge.stats();
             line.calls.push(call);
+            self.shared.active_calls.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -437,7 +437,7 @@ impl AgentTask {
     }
 
     /// Into the journal, about a call.
-    fn note_about(&self, call: &str, what: What) {
+    pub(super) fn note_about(&self, call: &str, what: What) {
         self.shared.journal.note(About::call(self.user(), call), what);
     }
 
@@ -536,12 +536,12 @@ impl AgentTask {
                         continue;
                     };
                     let call = line.calls.remove(at);
+                    self.shared.active_calls.fetch_sub(1, Ordering::Relaxed);
+                    self.shared.live.remove(&call.id);
                     let stats = line.bridge.stats();
                     let record = call.record(&self.session, &end, &stats, Instant::now());
                     record.log();
                     self.note_about(&call.id, What::CallEnded(Box::new(record)));
-                    self.shared.active_calls.fetch_sub(1, Ordering::Relaxed);
-                    self.shared.live.remove(&call.id);
                 }
             }
         }

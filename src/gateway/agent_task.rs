@@ -1,6 +1,7 @@
 //! One signed-in agent: its user agent, its calls, its session.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -9,8 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
 use crate::agent::{Dialect, EndReason, PostError, Session, SignInError};
+use crate::call::{CallDirection, CallEnd};
 use crate::journal::{About, What};
 use crate::media::MediaEvent;
+use crate::panics::{caught, spared};
 use crate::sip::{Claim, Command, Driven, Event, UaConfig};
 use crate::wire::jsapi::knows_and_dials;
 use crate::wire::{Envelope, ToBrowser};
@@ -43,6 +46,8 @@ pub(super) struct AgentTask {
     pub(super) last_offer: Option<(u64, u64, u64)>,
     /// When what is being handled came in.
     pub(super) asked: Instant,
+    #[cfg(test)]
+    stumbles_again: bool,
 }
 
 impl AgentTask {
@@ -73,12 +78,24 @@ impl AgentTask {
             signed_out: None,
             last_offer: None,
             asked: Instant::now(),
+            #[cfg(test)]
+            stumbles_again: false,
         }
     }
 
-    /// By reference, as is [`Self::finish`]: a future keeps room for each place that a task is moved to,
-    /// and there are as many of these as agents.
+    /// By reference, as are its parts: a future keeps room for each place that a task is moved to, and
+    /// there are as many of these as agents. Whatever happens in it, nothing of the session stays behind.
     pub async fn run(&mut self) {
+        if caught(pin!(self.work())).await.is_err() {
+            self.session.end(EndReason::Stumbled);
+        }
+        if caught(pin!(self.finish())).await.is_err() {
+            self.session.end(EndReason::Stumbled);
+            self.abandon();
+        }
+    }
+
+    async fn work(&mut self) {
         if self.registers {
             self.sip.command(Command::Register);
         } else {
@@ -109,7 +126,6 @@ impl AgentTask {
                 () = sleep_until(deadline) => self.handle_timeout(),
             }
         }
-        self.finish().await;
     }
 
     fn handle_request(&mut self, request: Request) {
@@ -129,6 +145,11 @@ impl AgentTask {
             }
             Request::HangUp { call, reply } => {
                 let _ = reply.send(self.hang_up(&call));
+            }
+            #[cfg(test)]
+            Request::Stumble { again } => {
+                self.stumbles_again = again;
+                panic!("as the test has told it to");
             }
             Request::SignOut { done } => {
                 self.session.end(EndReason::SignedOut);
@@ -280,22 +301,20 @@ impl AgentTask {
     /// it took over or the gateway is only restarted.
     async fn finish(&mut self) {
         let why = self.session.end_reason().unwrap_or(EndReason::RegistrationLost);
+        #[cfg(test)]
+        assert!(!self.stumbles_again, "as the test has told it to");
         if let Some(line) = &mut self.line {
             line.line.release(480, why.sentence());
             self.drain();
         }
-        self.shared.agents.remove(self.session.ssid().expose());
-        self.shared.registrations.remove(self.session.ssid().expose());
-        self.shared.sessions.remove(&self.session);
-        if self.registered {
-            self.shared.registered.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.leave_tables();
         info!(user = self.user(), why = why.sentence(), "session ended");
-        if self.signed_in {
+        let was_signed_in = std::mem::take(&mut self.signed_in);
+        if was_signed_in {
             self.note(What::SessionEnded { why });
         }
         // Whether the last refresh went well or not: the server may hold the binding.
-        let unregister = self.signed_in
+        let unregister = was_signed_in
             && self.registers
             && matches!(
                 why,
@@ -303,6 +322,7 @@ impl AgentTask {
                     | EndReason::Dismissed
                     | EndReason::LeaseExpired
                     | EndReason::MailboxFull
+                    | EndReason::Stumbled
             );
         // The binding is the DN's, not the session's: where another one has come, it stays.
         let identity = self.session.identity();
@@ -316,6 +336,49 @@ impl AgentTask {
         if let Some(done) = self.signed_out.take() {
             let _ = done.send(());
         }
+    }
+    /// From now on it is nobody's. Again it does nothing.
+    fn leave_tables(&mut self) {
+        let shared = &self.shared;
+        shared.agents.remove(self.session.ssid().expose());
+        shared.registrations.remove(self.session.ssid().expose());
+        shared.sessions.remove(&self.session);
+        if std::mem::take(&mut self.registered) {
+            shared.registered.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The session is over, and to end it properly was too much. Each step may be the one that panics: the
+    /// others are taken all the same.
+    fn abandon(&mut self) {
+        let _ = spared(|| self.leave_tables());
+        if let Some(outcome) = self.outcome.take() {
+            let _ = outcome.send(Err(SignInError::Busy("it stumbled over this one")));
+        }
+        let (why, now) = (EndReason::Stumbled.sentence(), Instant::now());
+        let line = self.line.take();
+        for call in line.as_ref().map_or(&[][..], |line| &line.calls) {
+            self.shared.active_calls.fetch_sub(1, Ordering::Relaxed);
+            let _ = spared(|| self.shared.live.remove(&call.id));
+            let text = why.to_owned();
+            let command = Command::End { session: call.session, code: 500, text };
+            let _ = spared(|| self.sip.command(command));
+            let _ = spared(|| {
+                let direction = match call.incoming {
+                    true => CallDirection::Incoming,
+                    false => CallDirection::Outgoing,
+                };
+                let end = CallEnd { direction, ..CallEnd::refused(500, why) };
+                let stats = line.as_ref().map(|line| line.bridge.stats()).unwrap_or_default();
+                let record = call.record(&self.session, &end, &stats, now);
+                self.note_about(&call.id, What::CallEnded(Box::new(record)));
+            });
+        }
+        let _ = spared(|| drop(line));
+        if self.signed_in {
+            let _ = spared(|| self.note(What::SessionEnded { why: EndReason::Stumbled }));
+        }
+        warn!(user = self.user(), why, "session abandoned");
     }
 }
 

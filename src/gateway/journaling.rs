@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::journal::hep::{Hep, HepStats};
 use crate::journal::{self, Collector, Losses, Timelines, Traces};
+use crate::panics::keep_running;
 
 use super::start::DISK_LIMIT;
 use super::{Gateway, network};
@@ -41,7 +42,9 @@ impl Gateway {
             journal::tap(shared.journal.clone(), Arc::clone(&traces), Arc::clone(&lost), local);
         shared.endpoint.set_trace(Some(hook));
         let reading = Mutex::new(Some(tokio::spawn(reading)));
-        shared.tasks.spawn(Arc::clone(&timelines).run(shared.shutdown.clone()));
+        let (calls, stop) = (Arc::clone(&timelines), shared.shutdown.clone());
+        let run = move || Arc::clone(&calls).run(stop.clone());
+        shared.tasks.spawn(keep_running("the timelines", run));
         let journaling = Journaling { timelines, traces, collector, hep, reading, lost };
         // Once, by whoever starts the gateway.
         let _ = shared.journaling.set(journaling);

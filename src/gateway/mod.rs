@@ -21,11 +21,14 @@ mod reload;
 mod servers;
 mod standing;
 pub(crate) mod start;
+#[cfg(test)]
+mod stumbling;
 mod taps;
 mod tls_watch;
 mod turn;
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -35,7 +38,7 @@ use dashmap::DashMap;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::agent::{
     Answer, Backend, Draining, EndReason, Health, IceServers, Identity, LineCommand, LineState,
@@ -47,6 +50,7 @@ use crate::journal::store::Store;
 use crate::journal::watch::Watch;
 use crate::journal::{About, Journal, Timelines, Traces, What};
 use crate::media::Engine;
+use crate::panics::{self, caught, keep_running};
 use crate::sip::servers::{Link, ServerStatus};
 use crate::sip::transport::tls::TlsFiles;
 use crate::sip::{Credentials, Endpoint, RegistrationStatus, Reliable, SessionTimer, UaConfig};
@@ -111,6 +115,11 @@ enum Request {
     },
     SignOut {
         done: oneshot::Sender<()>,
+    },
+    /// Panics, and if so wished once more while the session is ended.
+    #[cfg(test)]
+    Stumble {
+        again: bool,
     },
 }
 
@@ -228,15 +237,29 @@ impl Gateway {
                 shutdown: CancellationToken::new(),
             }),
         };
-        gateway.shared.tasks.spawn(sweep_leases(Arc::clone(&gateway.shared)));
-        gateway.shared.tasks.spawn(operations::watch_over(Arc::clone(&gateway.shared)));
-        gateway.shared.tasks.spawn(watcher.run(gateway.shared.shutdown.clone()));
-        gateway.shared.tasks.spawn(tls_watch::keep_current(
-            gateway.shared.endpoint.clone(),
-            named_files,
-            gateway.shared.shutdown.clone(),
-        ));
+        gateway.begin_loops(watcher, named_files);
         gateway
+    }
+
+    /// What goes on beside the agents' tasks. One that panics begins anew.
+    fn begin_loops(&self, mut watcher: Watcher, named_files: watch::Receiver<TlsFiles>) {
+        let (tasks, stop) = (&self.shared.tasks, self.shared.shutdown.clone());
+        let shared = Arc::clone(&self.shared);
+        tasks.spawn(keep_running("the leases", move || sweep_leases(Arc::clone(&shared))));
+        let shared = Arc::clone(&self.shared);
+        let watch = move || operations::watch_over(Arc::clone(&shared));
+        tasks.spawn(keep_running("the alerts", watch));
+        let (endpoint, shutdown) = (self.shared.endpoint.clone(), stop.clone());
+        tasks.spawn(keep_running("the certificates of SIP", move || {
+            tls_watch::keep_current(endpoint.clone(), named_files.clone(), shutdown.clone())
+        }));
+        // It goes on with what it knows of the servers.
+        tasks.spawn(async move {
+            while caught(pin!(watcher.run(stop.clone()))).await.is_err() {
+                error!("the watch over the SIP servers panicked and begins anew");
+                tokio::time::sleep(panics::PAUSE).await;
+            }
+        });
     }
 
     pub fn sip_addr(&self) -> std::net::SocketAddr {

@@ -100,7 +100,7 @@ impl Watcher {
         (watcher, Watched { link, status })
     }
 
-    pub async fn run(mut self, shutdown: CancellationToken) {
+    pub async fn run(&mut self, shutdown: CancellationToken) {
         loop {
             let now = Instant::now();
             while let Some(hop) = self.servers.poll_ping(now) {

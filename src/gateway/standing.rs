@@ -1,6 +1,7 @@
 //! What a scrape asks of the gateway.
 
 use crate::agent::Backend as _;
+use crate::panics;
 use crate::sip::servers::ServerState;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::{ServerSnapshot, Snapshot, Source};
@@ -42,6 +43,7 @@ impl Source for Standing {
             journal: gateway.journal_losses(),
             store: gateway.shared.store.get().map(|store| store.stats()).unwrap_or_default(),
             hep: gateway.hep_stats(),
+            panics: panics::count(),
             log_lines_dropped: logs::logs().map_or(0, logs::Logs::dropped),
             traces: self.tracer.as_ref().map(Tracer::counts).unwrap_or_default(),
         }

@@ -17,6 +17,7 @@ use crate::journal::store::{Store, StoreError};
 use crate::journal::watch::Watch;
 use crate::journal::{CollectError, Collector, Journal, Observer, Timelines};
 use crate::media::{self, Engine, MediaConfig, Music, MusicError, Sounds, Tuning};
+use crate::panics::vital;
 use crate::sdp::SrtpPolicy;
 use crate::sip::resolve::SystemDns;
 use crate::sip::transport::tls::{OwnCertificate, TlsFiles};
@@ -177,7 +178,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     if let (Some(turn), Some((plain, tls))) = (turn, turn_addrs) {
         info!(?plain, ?tls, "TURN");
         // With the calls, and after them.
-        gateway.shared.tasks.spawn(turn.run(gateway.shared.shutdown.clone()));
+        let run = turn.run(gateway.shared.shutdown.clone());
+        gateway.shared.tasks.spawn(vital("the TURN server", run));
         if let Some(served) = turn_certificate {
             let stop = gateway.shared.shutdown.clone();
             gateway.shared.tasks.spawn(turn::keep_current(served, stop));

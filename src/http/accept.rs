@@ -30,6 +30,9 @@ use super::seats::{Doing, Entered, Seat, Seats};
 /// Connections that the kernel completes while we are busy.
 const BACKLOG: i32 = 1024;
 
+/// What goes on is told of once in a while.
+pub(super) const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
 /// A client has this long to complete a TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -95,6 +98,7 @@ pub(super) async fn serve<P: Send + 'static>(
     kill: &CancellationToken,
     shutdown: &CancellationToken,
 ) {
+    let mut complained: Option<Instant> = None;
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -112,7 +116,10 @@ pub(super) async fn serve<P: Send + 'static>(
                 // Out of descriptors, most likely: trying at once would only burn CPU.
                 door.seats.count("accept_failed");
                 let made_room = (0..MAKE_ROOM).filter(|_| door.seats.make_room()).count();
-                tracing::warn!(%error, made_room, "accept failed");
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+                    complained = Some(Instant::now());
+                    tracing::warn!(%error, made_room, "accept failed");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }

@@ -180,9 +180,8 @@ impl Control {
                 () = stop.cancelled() => return,
             }
             let control = self.clone();
-            if tokio::task::spawn_blocking(move || control.read_what_changed()).await.is_err() {
-                return;
-            }
+            // A panic of it has been told of, and the next look is as good as this one.
+            let _ = tokio::task::spawn_blocking(move || control.read_what_changed()).await;
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::accept::{self, Door, listen};
+use super::accept::{self, COMPLAIN_EVERY, Door, listen};
 use super::app::{self, App, Surroundings};
 use super::connections::Connections;
 use super::control::Control;
@@ -20,9 +20,6 @@ use super::seats::Seats;
 use crate::agent::Backend;
 use crate::config;
 use crate::tls::{self, CertificateError, Part, Served};
-
-/// An address that goes on knocking is told of once in a while.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// How long requests in progress may take after the shutdown was asked for.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);

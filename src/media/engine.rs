@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::Sender;
 
+use crate::panics::{self, spared};
 use crate::sdp::{Candidate, IceCredentials};
 
 use super::call::{Call, Order};
@@ -149,13 +150,25 @@ impl Engine {
         if let Some(TcpPort { acceptor, listener, .. }) = tcp {
             let workers = shared.workers.iter().map(|worker| worker.orders.clone()).collect();
             shared.spawn("media-tcp".to_owned(), move || {
-                if let Err(error) = acceptor.run(listener, workers) {
+                let run = spared(|| acceptor.run(listener, workers));
+                if let Ok(Err(error)) = &run {
                     tracing::error!(%error, "media over TCP is taken no more");
+                }
+                if !matches!(run, Ok(Ok(()))) {
+                    panics::lose("media over TCP");
                 }
             })?;
         }
         for (n, worker) in ready.into_iter().enumerate() {
-            shared.spawn(format!("media-{n}"), move || worker.run())?;
+            let orders = shared.workers[n].orders.clone();
+            shared.spawn(format!("media-{n}"), move || {
+                if spared(|| worker.run()) == Ok(true) {
+                    return;
+                }
+                // Its calls are silent from here on, and no new one may come to it.
+                orders.counters.lost.store(true, Ordering::Relaxed);
+                panics::lose("a media worker");
+            })?;
         }
         shared.threads.lock().unwrap_or_else(PoisonError::into_inner).extend(handshake_threads);
         Ok(Engine { shared })
@@ -178,6 +191,7 @@ impl Engine {
             .workers
             .iter()
             .enumerate()
+            .filter(|(_, worker)| !worker.orders.counters.lost.load(Ordering::Relaxed))
             .min_by_key(|(_, worker)| {
                 let counters = &worker.orders.counters;
                 let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -491,5 +505,46 @@ impl fmt::Debug for Bridge {
 impl Drop for Bridge {
     fn drop(&mut self) {
         self.shared.workers[self.worker].orders.send(Command::Close(self.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::media::Sounds;
+
+    /// Its calls are lost. Those that come must not follow them: a worker without calls is the one with the
+    /// least to do.
+    #[test]
+    fn a_worker_that_panics_gets_no_more_calls() {
+        let engine = Engine::start(MediaConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tcp_listen: None,
+            advertise: Vec::new(),
+            rtp_address: IpAddr::from([127, 0, 0, 1]),
+            rtp_ports: 20_000..=59_999,
+            workers: 2,
+            port_rest: Duration::ZERO,
+            sounds: Sounds::default(),
+            silence_alarm: None,
+            opus_complexity: 5,
+        })
+        .unwrap();
+        assert!(!panics::lost().contains(&"a media worker"));
+        engine.shared.workers[0].orders.send(Command::Stumble);
+        let end = Instant::now() + Duration::from_secs(30);
+        while !panics::lost().contains(&"a media worker") {
+            assert!(Instant::now() < end, "nobody tells of it");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let bridges: Vec<Bridge> = (0..4)
+            .map(|_| {
+                let (events, _) = tokio::sync::mpsc::channel(1);
+                engine.open(events).unwrap()
+            })
+            .collect();
+        assert!(bridges.iter().all(|bridge| bridge.worker == 1));
     }
 }

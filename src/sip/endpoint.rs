@@ -22,6 +22,7 @@ use super::transaction::Owner;
 use super::transport::Limits;
 use super::transport::listener;
 use super::transport::tls::{Tls, TlsError, TlsFiles};
+use crate::panics::{keep_running, vital};
 
 /// Largest datagram there is.
 const DATAGRAM: usize = 65_535;
@@ -176,12 +177,15 @@ impl Endpoint {
             me: me.clone(),
         });
         let stop = CancellationToken::new();
-        tokio::spawn(run(Arc::clone(&shared), stop.clone()));
+        let (all, stopped) = (Arc::clone(&shared), stop.clone());
+        let run = move || run(Arc::clone(&all), stopped.clone());
+        tokio::spawn(keep_running("what takes SIP", run));
         let tcp = tcp.map(|listener| (listener, Transport::Tcp));
         let tls = tls_listener.map(|(listener, _)| (listener, Transport::Tls));
         for (listener, transport) in tcp.into_iter().chain(tls) {
             let shared = Arc::downgrade(&shared);
-            tokio::spawn(listener::accept(shared, listener, transport, stop.clone()));
+            let accept = listener::accept(shared, listener, transport, stop.clone());
+            tokio::spawn(vital("a listener for SIP", accept));
         }
         Ok(Endpoint { shared, _running: Arc::new(stop.drop_guard()) })
     }

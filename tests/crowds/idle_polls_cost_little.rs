@@ -15,7 +15,8 @@ const CALLED: usize = 20;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_hears_his_own_and_others_come_meanwhile() {
     let polls = count("CROWD_POLLS", 600);
-    let town = Town::without_passwords(&[]).await;
+    // The SIP server beside it is a debug build's, too: whether it answers pings in time is not the question.
+    let town = Town::without_passwords(&["sip.ping_seconds=0"]).await;
     let before = town.metrics().await;
     let begun = std::time::Instant::now();
     let mut pages = town.pages(polls).await;

@@ -6,5 +6,6 @@ mod documents;
 mod log_file;
 mod log_level;
 mod metrics;
+mod panics;
 mod shipped;
 mod traces;

@@ -144,6 +144,7 @@ fn what_stands() {
         },
         hep: Some(HepStats { sent: 9, lost: 8 }),
         log_lines_dropped: 2,
+        panics: 1,
         ..Snapshot::default()
     };
     let text = exporter(&Metrics::default(), snapshot).render(Format::Prometheus);
@@ -170,6 +171,7 @@ fn what_stands() {
     assert_eq!(value(&text, "wrtc_store_rows", &[]), 79.0);
     assert_eq!(value(&text, "wrtc_store_bytes", &[]), 40_960.0);
     assert_eq!(value(&text, "wrtc_store_faults_total", &[]), 2.0);
+    assert_eq!(value(&text, "wrtc_panics_total", &[]), 1.0);
     assert!(value(&text, "process_resident_memory_bytes", &[]) > 1e6);
     assert!(value(&text, "process_open_fds", &[]) >= 3.0);
     assert!(value(&text, "process_max_fds", &[]) >= 100.0);

@@ -166,3 +166,43 @@ impl Call {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::call::bench::{self, Profile, ROOM, Rig, Seals};
+
+    /// Whoever has the keys, but no check that was right: RFC 8445 has validated nothing there.
+    #[test]
+    fn media_by_a_path_that_was_never_checked_is_not_taken() {
+        struct Nothing;
+        impl Sink for Nothing {
+            fn to_browser(&mut self, _: Path, _: &[u8]) {}
+            fn rtp(&mut self, _: std::net::SocketAddr, _: &[u8]) {}
+            fn rtcp(&mut self, _: std::net::SocketAddr, _: &[u8]) {}
+            fn event(&mut self, _: MediaEvent) {}
+            fn learned(&mut self, _: Path) {}
+            fn forgotten(&mut self, _: Path) {}
+            fn void(&mut self, _: &str) {}
+            fn handshake(
+                &mut self,
+                job: crate::media::handshake::Job,
+            ) -> Result<(), crate::media::handshake::Job> {
+                Err(job)
+            }
+        }
+        let profile = Profile::AeadAes128Gcm;
+        let mut call = Rig::new(profile).unwrap().into_call();
+        let mut browser = Seals::new(profile).unwrap();
+        let checked = Path::Udp("192.0.2.1:5000".parse().unwrap());
+        let elsewhere = Path::Udp("192.0.2.1:5001".parse().unwrap());
+        for (number, from, packets, malformed) in [(1, elsewhere, 0, 1), (2, checked, 1, 1)] {
+            let mut buffer = [0; ROOM];
+            let len = bench::packet(number, 5, &mut buffer);
+            let len = browser.seal(&mut buffer, len);
+            call.handle_browser(Instant::now(), from, &mut buffer[..len], &mut Nothing);
+            let stats = call.stats();
+            assert_eq!((stats.from_browser.packets, stats.malformed), (packets, malformed));
+        }
+    }
+}

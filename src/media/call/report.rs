@@ -10,7 +10,7 @@ use crate::media::relay::PACKET;
 use crate::media::rtcp::{self, Block, Last};
 use crate::media::rtp::HEADER;
 use crate::media::srtp::OVERHEAD;
-use crate::media::types::{RoundTrips, SipRemote, StreamStats};
+use crate::media::types::{MAX_HELD, RoundTrips, SipRemote, StreamStats};
 use crate::sdp::{Codec, RtcpTarget, RtpTarget};
 
 /// Between our reports, each way (RFC 3550 6.2 has 5 s as the least for two parties), and between the
@@ -55,8 +55,10 @@ pub(super) struct Outgoing {
     heard: Option<(u32, Block)>,
     /// It has said something since the last interval.
     is_fresh: bool,
-    /// Lost under SSRCs that are over.
+    /// Lost under SSRCs that are over, or held.
     lost_before: u64,
+    /// Those of them that may be come back to, and what they lost: they go on counting where they were.
+    before: Vec<(u32, u64)>,
     meter: Meter,
 }
 
@@ -75,7 +77,14 @@ impl Outgoing {
     pub fn heard(&mut self, ssrc: u32, block: Block) {
         let before = self.heard.replace((ssrc, block));
         if before.is_none_or(|(old, _)| old != ssrc) {
-            self.lost_before += before.map_or(0, |(_, block)| block.lost);
+            if let Some((old, block)) = before {
+                self.lost_before += block.lost;
+                self.before.truncate(MAX_HELD - 1);
+                self.before.insert(0, (old, block.lost));
+            }
+            if let Some(at) = self.before.iter().position(|(known, _)| *known == ssrc) {
+                self.lost_before -= self.before.remove(at).1;
+            }
             self.meter.start(u64::from(block.highest), self.lost_before + block.lost);
         }
         self.is_fresh = true;
@@ -284,6 +293,20 @@ mod tests {
         assert_eq!(sent.stats().lost, 5);
         sent.heard(2, block(3, 9_000));
         assert_eq!(sent.stats().lost, 8);
+    }
+
+    /// Two far ends by turns, each with a stream that goes on: what one has lost is counted once.
+    #[test]
+    fn losses_of_a_stream_that_is_come_back_to_are_counted_once() {
+        let mut sent = Outgoing::default();
+        for (ssrc, lost, in_all) in [(1, 5, 5), (2, 3, 8), (1, 5, 8), (1, 6, 9), (2, 3, 9)] {
+            sent.heard(ssrc, Block { lost, ..Block::default() });
+            assert_eq!(sent.stats().lost, in_all);
+        }
+        for ssrc in 10..100 {
+            sent.heard(ssrc, Block { lost: 1, ..Block::default() });
+        }
+        assert_eq!((sent.stats().lost, sent.before.len()), (99, MAX_HELD));
     }
 
     /// A switch that copies every packet hides no loss.

@@ -606,3 +606,15 @@ fn digits_end_where_the_far_end_is_exchanged() {
     bench.wait(Duration::from_secs(2));
     assert!(bench.to_sip[before..].iter().all(|packet| packet.payload_type == 0));
 }
+
+/// A source whose clock goes back a little while its numbers go on: ours never does.
+#[test]
+fn time_does_not_go_back_with_a_source() {
+    let mut bench = Bench::new();
+    let mut phone = Speaker::new(1, 100, 50_000);
+    for _ in 0..5 {
+        bench.sip_talks(&mut phone, 5);
+        phone.timestamp = phone.timestamp.wrapping_sub(1600);
+    }
+    assert_flow(&bench.to_browser, &[]);
+}

@@ -135,7 +135,7 @@ impl Relay {
     }
 }
 
-fn percent(fraction: u8) -> u8 {
+pub(super) fn percent(fraction: u8) -> u8 {
     (u16::from(fraction) * 100 / 256) as u8
 }
 

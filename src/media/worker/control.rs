@@ -49,6 +49,8 @@ impl Worker {
             Command::Close(id) => self.close(now, id),
             Command::Adopt(connection) => self.adopt(now, *connection),
             Command::Stop => return false,
+            #[cfg(test)]
+            Command::Stumble => panic!("as the test has told it to"),
         }
         true
     }

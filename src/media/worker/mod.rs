@@ -104,8 +104,8 @@ impl Worker {
         })
     }
 
-    /// Runs until [`Command::Stop`].
-    pub fn run(mut self) {
+    /// Runs until [`Command::Stop`]; false when it could not go on until then.
+    pub fn run(mut self) -> bool {
         let mut ready = Vec::new();
         let mut load = Load::new(Instant::now());
         let mut behind = false;
@@ -129,10 +129,10 @@ impl Worker {
                 ready.clear();
                 if let Err(error) = self.epoll.wait(timeout, &mut ready) {
                     tracing::error!(%error, "a media worker cannot wait for its sockets and stops");
-                    return;
+                    return false;
                 }
                 if !self.serve(Instant::now(), &ready) {
-                    return;
+                    return true;
                 }
                 if ready.is_empty() {
                     behind = false;

@@ -42,6 +42,8 @@ pub enum Command {
     /// A connection whose first frame is a check with one of this worker's ufrags.
     Adopt(Box<Connection>),
     Stop,
+    #[cfg(test)]
+    Stumble,
 }
 
 /// All a worker needs for a new call.
@@ -78,6 +80,8 @@ pub struct Counters {
     pub refused_handshakes: AtomicU64,
     /// What the thread uses of a core: microseconds in a second, lately.
     pub busy: AtomicU64,
+    /// The thread has ended, and nobody has told it to.
+    pub lost: AtomicBool,
 }
 
 impl Counters {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
 
+use crate::panics::keep_running;
 use crate::sip::pacer::{Pacer, TurnId, Urgency};
 
 struct State {
@@ -47,7 +48,9 @@ impl Pacing {
         let state = State { pacer: Pacer::new(rate, Instant::now()), waiting: HashMap::new() };
         let shared = Arc::new(Shared { state: Mutex::new(state) });
         let notify = Arc::new(Notify::new());
-        tokio::spawn(run(Arc::downgrade(&shared), Arc::clone(&notify)));
+        let (all, wake) = (Arc::downgrade(&shared), Arc::clone(&notify));
+        let run = move || run(all.clone(), Arc::clone(&wake));
+        tokio::spawn(keep_running("the turns of REGISTERs", run));
         Self { shared, wake: Arc::new(Wake(notify)) }
     }
 

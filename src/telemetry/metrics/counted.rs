@@ -154,6 +154,7 @@ impl Counted {
             EndReason::LeaseExpired,
             EndReason::MailboxFull,
             EndReason::RegistrationLost,
+            EndReason::Stumbled,
             EndReason::Shutdown,
         ] {
             drop(self.sessions_ended.get_or_create(&[("reason", end_reason(reason))]));
@@ -421,6 +422,7 @@ fn end_reason(reason: EndReason) -> &'static str {
         EndReason::LeaseExpired => "lease_expired",
         EndReason::MailboxFull => "mailbox_full",
         EndReason::RegistrationLost => "registration_lost",
+        EndReason::Stumbled => "stumbled",
         EndReason::Shutdown => "shutdown",
     }
 }

@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub hep: Option<HepStats>,
     /// Lines that the log had no room for, or could not write.
     pub log_lines_dropped: u64,
+    /// Since the start of the process.
+    pub panics: u64,
     pub traces: TraceCounts,
 }
 
@@ -103,6 +105,11 @@ impl Collector for Standing {
             "wrtc_log_lines_dropped",
             "Lines of the log that there was no room for or that could not be written",
             now.log_lines_dropped,
+        )?;
+        into.counter(
+            "wrtc_panics",
+            "Faults of the program itself; each has cost a call, a session or less",
+            now.panics,
         )?;
         into.counter(
             "wrtc_trace_spans_exported",

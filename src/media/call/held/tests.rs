@@ -11,8 +11,9 @@ use crate::media::music::Music;
 use crate::media::path::Path;
 use crate::media::rtcp::Clock;
 use crate::media::rtp::Packet;
+use crate::media::srtp::Opener;
 use crate::media::types::{Flow, MediaEvent, SipRemote, Sounds};
-use crate::sdp::{Codec, Format, IceCredentials, PayloadMap};
+use crate::sdp::{Codec, CryptoSuite, Format, IceCredentials, KeySource, PayloadMap, SrtpPair};
 
 const FRAME: Duration = Duration::from_millis(20);
 /// A report that cannot be read, and so is counted by whoever tries.
@@ -220,4 +221,21 @@ fn one_that_has_left_is_not_come_back_to_later() {
     let heard = line.heard_at(there);
     assert!(heard.len() > before.len() + 20);
     assert_ne!(heard.last().unwrap().0, before.last().unwrap().0, "a stream of its own");
+}
+
+/// A call that waits has never been the active one, whose keys are known from its description.
+#[test]
+fn one_that_waits_hears_us_with_its_own_keys() {
+    let mut line = Line::new(remote(address(1, 4000)));
+    let mut keys = KeySource::new([9; 32]);
+    let mut key = || keys.key(CryptoSuite::AeadAes128Gcm);
+    let pair = SrtpPair { local: key(), remote: key() };
+    let mut waiting = held(address(2, 4000));
+    waiting.remote.srtp = Some(Box::new(pair.clone()));
+    line.order(Order::SetHeld(vec![waiting]));
+    line.run(FRAME * 10);
+    let mut opener = Opener::new(&pair.local).unwrap();
+    let there = line.out.0.iter_mut().filter(|(to, _)| *to == address(2, 4000));
+    let opened = there.map(|(_, data)| opener.open_rtp(data).unwrap().len());
+    assert!(opened.filter(|len| *len == 172).count() >= 10);
 }

@@ -477,6 +477,35 @@ fn silence_in_opus_is_what_an_opus_phone_can_hear() {
 }
 
 #[test]
+fn what_stands_in_the_buffer_is_not_heard_during_a_hold() {
+    let mut line = Line::new(Way::ToBrowser, one(Codec::Pcmu), one(Codec::Opus));
+    line.hear(&mut Source::new(Codec::Pcmu), 20, |_| false, on_time);
+    let (now, before) = (line.now, line.out.len());
+    line.relay.set_flow(now, Flow::NONE);
+    line.until(now + FRAME * 50);
+    assert_eq!(line.out.len(), before);
+}
+
+#[test]
+fn nobody_speaks_among_the_packets_of_our_digits() {
+    let mut line = Line::new(Way::ToSip, one(Codec::Opus), one(Codec::Pcmu));
+    let mut source = Source::new(Codec::Opus);
+    line.hear(&mut source, 20, |_| false, on_time);
+    let (now, before) = (line.now, line.out.len());
+    line.relay.press(now, "5");
+    line.hear(&mut source, 30, |_| false, on_time);
+    let kinds: Vec<u8> = line.out[before..].iter().map(|(_, p)| p.payload_type).collect();
+    let first = kinds.iter().position(|kind| *kind == 101).unwrap();
+    assert_eq!(kinds[first..first + 7], [101; 7]);
+    assert!(kinds[first + 7..].iter().filter(|kind| **kind == 0).count() > 15, "{kinds:?}");
+}
+
+#[test]
+fn losses_are_told_in_per_cent() {
+    assert_eq!([0, 13, 128, 255].map(crate::media::relay::transcode::percent), [0, 5, 50, 99]);
+}
+
+#[test]
 fn nothing_is_transcoded_that_may_not_flow() {
     let mut line = Line::new(Way::ToSip, one(Codec::Opus), one(Codec::Pcmu));
     let mut source = Source::new(Codec::Opus);
