@@ -46,7 +46,7 @@ fn files_that_are_not_there() {
         format!("media.hold_music={}", gone("music.wav")),
         "turn.listen=127.0.0.1:1".to_owned(),
         format!("turn.secret_file={}", gone("turn")),
-        "journal.hep=127.0.0.1:9060".to_owned(),
+        "journal.hep=udp:127.0.0.1:9060".to_owned(),
         format!("journal.hep_password_file={}", gone("hep")),
         format!("journal.store={}", gone("calls.db")),
         format!("journal.call_records={}", gone("records")),

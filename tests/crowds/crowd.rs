@@ -204,6 +204,14 @@ impl Page {
         self.stream.write_all(request.as_bytes()).await.unwrap();
     }
 
+    /// Whether the gateway has closed the connection.
+    pub fn is_cut(&self) -> bool {
+        match self.stream.try_read(&mut [0; 1]) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        }
+    }
+
     /// What the poll has brought: 0 for the end of the connection.
     pub async fn polled(&mut self) -> (u16, String) {
         let answer = tokio::time::timeout(LIMIT, read_answer(&mut self.stream)).await;

@@ -82,6 +82,12 @@ async fn a_calls_timeline_has_both_ladders_its_media_and_its_end() {
     phone.browser.hears(1000.0, 0.3).await;
     phone.browser.send_digits("1590").await;
     far.hears_digits("1590").await;
+    // A digit is heard from its first packet on, and told of with its last.
+    let pressed = |call: &Value| {
+        let digits = events(call, "dtmf");
+        digits.iter().filter_map(|e| e["detail"]["digits"].as_u64()).sum::<u64>() == 4
+    };
+    until(&demo, "/api/calls/5001", pressed).await;
     far.leg.hold(wrtc_gateway::lab::Hold::SendOnly).await.expect("a re-INVITE");
     let live =
         until(&demo, "/api/calls/5001", |call| has(call, "hold", "", "held by the far end")).await;
