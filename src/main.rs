@@ -332,7 +332,7 @@ where
     if let Err(error) = telemetry::logs::start(&config.log) {
         return fail(&error);
     }
-    panics::install();
+    panics::install(|| telemetry::logs::logs().is_some());
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return fail(&"a TLS provider is installed already");
     }

@@ -10,8 +10,6 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::telemetry::logs;
-
 /// Characters of a panic's words: more is somebody's data.
 const MAX_WORDS: usize = 300;
 
@@ -37,13 +35,13 @@ pub fn count() -> u64 {
 
 /// From now on panics are counted and go to the log, as soon as there is one; until then to standard error as
 /// before. Once a process.
-pub fn install() {
+pub fn install(there_is_a_log: fn() -> bool) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             COUNT.fetch_add(1, Ordering::Relaxed);
-            if logs::logs().is_none() {
+            if !there_is_a_log() {
                 return before(panic);
             }
             tell(panic);
