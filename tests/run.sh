@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
-#   bash tests/run.sh            everything, in the order of how soon it can fail; `fuzz` and `soak` only when asked for
+#   bash tests/run.sh            everything, in the order of how soon it can fail; `soak` only when asked for
 #   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz soak
 #
 # `peers` wants root, for its chroot, and `faults`, for networks and a disk of its own; what a machine cannot
@@ -313,7 +313,7 @@ step_fuzz() {
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export PATH="$PWD/target/cargo/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers faults bench ops rust
+[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers faults bench ops rust fuzz
 
 # How long each step took, told at the end whatever the end is.
 took=$(mktemp -d)
