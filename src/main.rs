@@ -68,7 +68,13 @@ enum Command {
         name: Option<String>,
     },
     /// Check a configuration: tells every fault, opens nothing.
-    Check(#[command(flatten)] Source),
+    Check {
+        #[command(flatten)]
+        source: Source,
+        /// It is another machine's: files that it names are not looked for here.
+        #[arg(long)]
+        elsewhere: bool,
+    },
     /// Ask the gateway of this configuration, on this host, whether it is alive: for containers.
     Healthcheck {
         #[command(flatten)]
@@ -123,7 +129,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.source)) {
-        Command::Check(source) => check(&source),
+        Command::Check { source, elsewhere } => check(&source, elsewhere),
         Command::Token { role, name } => token(&role, name.as_deref()),
         Command::Healthcheck { source, ready } => healthcheck(&source, ready),
         Command::Serve(source) => serve(&source),
@@ -147,14 +153,19 @@ fn token(role: &str, name: Option<&str>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn check(source: &Source) -> ExitCode {
+fn check(source: &Source, elsewhere: bool) -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,
         Err(errors) => return fail(&errors),
     };
-    let faults = files::faults(&config);
-    if !faults.is_empty() {
-        return fail(&faults.join("\n"));
+    if !elsewhere {
+        for missing in files::missing_folders(&config) {
+            eprintln!("{missing}; it is to be there when the gateway starts");
+        }
+        let faults = files::faults(&config);
+        if !faults.is_empty() {
+            return fail(&faults.join("\n"));
+        }
     }
     let name = source.config.as_deref().map_or("the configuration".into(), Path::to_string_lossy);
     println!("{name} is fine");

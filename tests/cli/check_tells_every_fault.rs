@@ -68,6 +68,20 @@ fn files_that_are_not_there() {
     ] {
         assert!(told.contains(key), "{key} in\n{told}");
     }
+    // Of another machine's configuration nothing of that can be told.
+    arguments.push("--elsewhere");
+    let (output, told) = run(&arguments);
+    assert!(output.status.success() && told.is_empty(), "{told}");
+}
+
+/// systemd makes it just before the start: a word, no fault.
+#[test]
+fn a_directory_that_is_not_there_yet() {
+    let store = std::env::temp_dir().join("wrtc-not-there").join("calls.db");
+    let store = format!("journal.store={}", store.display());
+    let (output, told) = run(&["check", "--set", "sip.servers=sip:pbx", "--set", &store]);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("journal.store") && told.contains("wrtc-not-there"), "{told}");
 }
 
 #[test]
