@@ -70,11 +70,23 @@ function install() {
   let context;
   window.e2e = {
     connections,
-    /** Starts to measure `hz` in the stream of the element; gives what reads the result. */
+    /**
+     * Starts to measure `hz` in the stream of the element, or, on hold, when browsers take the track out of it, in the
+     * newest connection's own tracks. Waits for either: whoever has just asked for a call has neither yet.
+     */
     async listen(selector, hz) {
-      let stream = document.querySelector(selector).srcObject;
-      // On hold, browsers take the track out of the stream: listen to the track itself then.
-      if (!stream?.getAudioTracks().length) stream = new MediaStream(connections.at(-1).getReceivers().map(({ track }) => track));
+      const audible = () => {
+        const shown = document.querySelector(selector).srcObject;
+        if (shown?.getAudioTracks().length) return shown;
+        const tracks = (connections.at(-1)?.getReceivers() ?? []).map(({ track }) => track);
+        return tracks.some(({ kind }) => kind === "audio") ? new MediaStream(tracks) : null;
+      };
+      const deadline = performance.now() + 30_000;
+      let stream;
+      while (!(stream = audible())) {
+        if (performance.now() > deadline) throw new Error(`nothing to listen to in ${selector}`);
+        await new Promise((resume) => setTimeout(resume, 20));
+      }
       if (!context) {
         context = new AudioContext();
         await context.audioWorklet.addModule(URL.createObjectURL(new Blob([worklet], { type: "text/javascript" })));
