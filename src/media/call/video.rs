@@ -177,6 +177,7 @@ impl Call {
         let out = follow(&mut video.to_sip, now, packet, remote.sip_payload, &mut buffer);
         let Some((len, is_new)) = out else { return };
         video.sent_sip.count(len);
+        video.to_sip.count(len);
         if let Some(packet) = buffer.get(..len) {
             sink.video_rtp(to, packet);
         }
@@ -229,6 +230,7 @@ impl Call {
             is_new = new;
             if let Some((to, sealed)) = self.peer.seal_rtp(&mut buffer, len) {
                 video.sent_browser.count(len);
+                video.to_browser.count(len);
                 sink.to_browser(to, sealed);
             }
         }
@@ -389,11 +391,11 @@ impl Call {
         let ntp = self.clock.ntp(now);
         let mut buffer = [0; PACKET + OVERHEAD];
         if self.peer.is_secure() {
-            let stream = &video.to_browser;
-            let sent = video.sent_browser.sent(stream.timestamp_at(now));
+            let sent = video.to_browser.report(now);
             let report = video.from_browser.reception.report();
             let report = rtcp::block(now, report, video.browser_report);
-            let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report, last);
+            let data =
+                rtcp::write(ntp, video.to_browser.ssrc(), &self.cname, sent, report, last);
             if let Some(plain) = buffer.get_mut(..data.len()) {
                 plain.copy_from_slice(&data);
                 if let Some((to, sealed)) = self.peer.seal_rtcp(&mut buffer, data.len()) {
@@ -404,10 +406,9 @@ impl Call {
         let quiet = video.sent_sip.packets == 0 && video.from_sip.reception.ssrc().is_none();
         let rtp = video.latch.destination().filter(|_| !quiet);
         let Some(to) = rtp.and_then(|rtp| video.rtcp.destination(rtp)) else { return };
-        let stream = &video.to_sip;
-        let sent = video.sent_sip.sent(stream.timestamp_at(now));
+        let sent = video.to_sip.report(now);
         let report = rtcp::block(now, video.from_sip.reception.report(), video.sip_report);
-        let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report, last);
+        let data = rtcp::write(ntp, video.to_sip.ssrc(), &self.cname, sent, report, last);
         send_rtcp(remote.rtcp == RtcpTarget::Mux, to, &data, sink);
     }
 }

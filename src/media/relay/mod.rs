@@ -17,6 +17,7 @@ use crate::sdp::{Codec, PayloadMap};
 
 use crate::media::codec::COMPLEXITY;
 use crate::media::dtmf::{self, Event, Keypad, Listener};
+use crate::media::rtcp::Sent;
 use crate::media::rtp::{HEADER, Packet};
 use crate::media::stream::{Place, Stream};
 use crate::media::types::{Flow, MediaEvent, Sounds};
@@ -127,6 +128,24 @@ impl Relay {
 
     pub fn to_sip(&self) -> &Stream {
         &self.to_sip
+    }
+
+    /// See [`Stream::count`].
+    pub fn count_to_browser(&mut self, len: usize) {
+        self.to_browser.count(len);
+    }
+
+    pub fn count_to_sip(&mut self, len: usize) {
+        self.to_sip.count(len);
+    }
+
+    /// The SSRC, and [`Stream::report`].
+    pub fn report_to_browser(&mut self, now: Instant) -> (u32, Option<Sent>) {
+        (self.to_browser.ssrc(), self.to_browser.report(now))
+    }
+
+    pub fn report_to_sip(&mut self, now: Instant) -> (u32, Option<Sent>) {
+        (self.to_sip.ssrc(), self.to_sip.report(now))
     }
 
     /// See [`Stream::renew`].
