@@ -3,6 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::time::Duration;
+
+/// What a packet holds where nobody asks for anything else (RFC 3551 4.2).
+pub const PTIME: Duration = Duration::from_millis(20);
 
 /// An audio codec the gateway passes through, and turns into any other where it has to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +62,19 @@ impl Codec {
             Codec::Pcmu | Codec::Pcma | Codec::G722 => 8000,
             Codec::Opus => 48_000,
         }
+    }
+
+    /// The longest packet that the codec and who sends it have within `ptime`, 10 ms at least: a multiple of
+    /// 10 ms up to 60, of Opus 10, 20, 40 or 60 ms (RFC 6716 2.1.4).
+    pub fn frame_within(self, ptime: Duration) -> Duration {
+        let millis = u64::try_from(ptime.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(match (self, millis) {
+            (Codec::Opus, 60..) => 60,
+            (Codec::Opus, 40..) => 40,
+            (Codec::Opus, 20..) => 20,
+            (Codec::Opus, _) => 10,
+            _ => (millis / 10 * 10).clamp(10, 60),
+        })
     }
 
     /// What `a=rtpmap` says after the name and the clock: Opus always says two channels (RFC 7587 7).
@@ -294,4 +311,17 @@ pub enum RtcpTarget {
     Mux,
     /// What `a=rtcp` says (RFC 3605).
     At(SocketAddr),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_what_the_codec_has() {
+        let of = |codec: Codec, millis| codec.frame_within(Duration::from_millis(millis));
+        let all = |codec| [5, 20, 30, 59, 120].map(|ms| of(codec, ms).as_millis());
+        assert_eq!(all(Codec::Pcma), [10, 20, 30, 50, 60]);
+        assert_eq!(all(Codec::Opus), [10, 20, 20, 40, 60]);
+    }
 }

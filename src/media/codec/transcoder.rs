@@ -57,7 +57,7 @@ impl Transcoder {
             from,
             to,
             rate,
-            frame: frame_time(to, ptime),
+            frame: to.frame_within(ptime),
             jitter: Jitter::new(from.clock_rate()),
             decoder: Decoder::new(from, rate),
             encoder: Encoder::with_complexity(to, rate, complexity),
@@ -200,18 +200,6 @@ fn common_rate(from: Codec, to: Codec) -> u32 {
     if narrow(from) || narrow(to) { 8000 } else { 16_000 }
 }
 
-/// The longest frame that the codec has within `ptime`.
-pub fn frame_time(codec: Codec, ptime: Duration) -> Duration {
-    let millis = ptime.as_millis() as u64;
-    Duration::from_millis(match (codec, millis) {
-        (Codec::Opus, 60..) => 60,
-        (Codec::Opus, 40..) => 40,
-        (Codec::Opus, 20..) => 20,
-        (Codec::Opus, _) => 10,
-        _ => (millis / 10 * 10).clamp(10, 60),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,12 +239,5 @@ mod tests {
             }
         }
         assert!(loud > 120, "{loud} of 160 samples");
-    }
-
-    #[test]
-    fn frames_are_what_the_codec_has() {
-        let of = |codec, millis| frame_time(codec, Duration::from_millis(millis)).as_millis();
-        assert_eq!([5, 20, 30, 60, 120].map(|ms| of(Codec::Pcma, ms)), [10, 20, 30, 60, 60]);
-        assert_eq!([5, 20, 30, 59, 120].map(|ms| of(Codec::Opus, ms)), [10, 20, 20, 40, 60]);
     }
 }

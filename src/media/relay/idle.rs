@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{MAX_LAG, PACKET, PTIME, Relay, write};
-use crate::media::codec::{frame_time, silence};
+use crate::media::codec::silence;
 use crate::media::music::Music;
 use crate::media::stream::{Stream, first_sequence, units};
 use crate::sdp::{Codec, Format, PayloadMap};
@@ -63,7 +63,7 @@ impl Idle {
             return None;
         }
         let Format { codec, payload } = self.format;
-        let time = frame_time(codec, self.ptime);
+        let time = codec.frame_within(self.ptime);
         self.at = after(at, time, now);
         let mut frame = [0; MAX_PAYLOAD];
         let len = fill(codec, time, music, &mut outlet.position, &mut frame);
