@@ -91,8 +91,6 @@ pub struct SipRemote {
     pub srtp: Option<Box<SrtpPair>>,
     /// The codec in use is the preferred one.
     pub payloads: PayloadMap,
-    /// `a=ptime`, 20 ms by default.
-    pub ptime: Duration,
 }
 
 /// Calls of a line that are held beside the one that is not: `agents.max_calls` is 8 at most.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sdp_types::{Attribute, Media, Session};
 
 use super::{
-    Codec, Crypto, CryptoFault, Direction, Feedback, Fingerprint, Format, IceCredentials,
+    Codec, Crypto, CryptoFault, Direction, Feedback, Fingerprint, Format, IceCredentials, PTIME,
     PayloadMap, RtcpTarget, RtpTarget, Setup, SrtpPolicy, VideoCodec, VideoFormat, VideoLine,
 };
 
@@ -91,7 +91,6 @@ pub struct SipSdp {
     /// The direction written in it, or `SendOnly` read out of a black hole (RFC 2543 hold).
     pub direction: Direction,
     pub payloads: PayloadMap,
-    pub ptime: Duration,
     /// Video over plain RTP.
     pub video: Option<VideoLine>,
     /// `o=`: session id and version. The same pair again means nothing has changed.
@@ -172,12 +171,6 @@ impl SipSdp {
                 Some(_) => written,
             },
             payloads,
-            ptime: {
-                let millis = |name| attribute(&session, media, name)?.trim().parse::<u64>().ok();
-                let most = millis("maxptime").unwrap_or(120).max(10);
-                let usual = millis("ptime").filter(|ms| (10..=120).contains(ms)).unwrap_or(20);
-                Duration::from_millis(usual.min(most))
-            },
             video: find_video(&session, |media| {
                 let plain = ["RTP/AVP", "RTP/AVPF"];
                 media.port != 0 && plain.iter().any(|name| media.proto.eq_ignore_ascii_case(name))
@@ -259,7 +252,8 @@ fn find_audio<T>(
                 continue;
             }
         };
-        let payloads = payloads(media, codecs);
+        let mut payloads = payloads(media, codecs);
+        payloads.wishes.ptime = ptime(session, media);
         if payloads.formats.is_empty() {
             fault = SdpError::NoCommonCodec;
             continue;
@@ -390,6 +384,17 @@ fn payloads(media: &Media, codecs: &[Codec]) -> PayloadMap {
         }
     }
     map
+}
+
+/// Some write a fraction, or `ptime:0`.
+fn ptime(session: &Session, media: &Media) -> Duration {
+    let millis = |name| {
+        let whole = attribute(session, media, name)?.split('.').next()?;
+        whole.trim().parse::<u64>().ok().filter(|millis| *millis > 0)
+    };
+    let most = millis("maxptime").unwrap_or(120).max(10);
+    let usual = millis("ptime").filter(|millis| (10..=120).contains(millis));
+    usual.map_or(PTIME, Duration::from_millis).min(Duration::from_millis(most))
 }
 
 /// Encoding name and clock rate: from `a=rtpmap`, or by the static numbers of RFC 3551.

@@ -250,6 +250,21 @@ pub struct PayloadMap {
     pub telephone_event: Option<u8>,
     /// The same at 48 kHz, which goes with Opus.
     pub telephone_event_48k: Option<u8>,
+    pub wishes: Wishes,
+}
+
+/// How a side would have sent to it what it takes. A sender follows where it can (RFC 8866 6.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Wishes {
+    /// What a packet is to hold: `a=ptime`, or `a=maxptime` where that is less; 10 to 120 ms.
+    pub ptime: Duration,
+}
+
+impl Default for Wishes {
+    /// Our own.
+    fn default() -> Self {
+        Wishes { ptime: PTIME }
+    }
 }
 
 impl PayloadMap {

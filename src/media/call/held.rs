@@ -37,7 +37,7 @@ impl Aside {
     ) -> Self {
         let remote = &told.remote;
         rtcp.set(remote);
-        let idle = Idle::new(now, &remote.payloads, remote.ptime, &mut outlet);
+        let idle = Idle::new(now, &remote.payloads, &mut outlet);
         let idle = idle.filter(|_| told.sends);
         Aside { told, latch, rtcp, outlet, idle }
     }

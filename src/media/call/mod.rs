@@ -259,7 +259,7 @@ impl Call {
                     self.to_sip.set_codec(format.codec);
                 }
                 self.latch.set_target(now, remote.target);
-                self.relay.set_sip(now, remote.payloads, remote.ptime);
+                self.relay.set_sip(now, remote.payloads);
             }
             Order::SetFlow(flow) => {
                 if flow.to_browser && !self.flow.to_browser {

@@ -394,8 +394,7 @@ impl Call {
             let sent = video.to_browser.report(now);
             let report = video.from_browser.reception.report();
             let report = rtcp::block(now, report, video.browser_report);
-            let data =
-                rtcp::write(ntp, video.to_browser.ssrc(), &self.cname, sent, report, last);
+            let data = rtcp::write(ntp, video.to_browser.ssrc(), &self.cname, sent, report, last);
             if let Some(plain) = buffer.get_mut(..data.len()) {
                 plain.copy_from_slice(&data);
                 if let Some((to, sealed)) = self.peer.seal_rtcp(&mut buffer, data.len()) {

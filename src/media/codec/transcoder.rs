@@ -76,6 +76,11 @@ impl Transcoder {
         self.to
     }
 
+    /// What a packet holds.
+    pub fn frame(&self) -> Duration {
+        self.frame
+    }
+
     /// What stands in the buffer.
     #[cfg(test)]
     pub fn depth(&self) -> Duration {

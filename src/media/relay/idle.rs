@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{MAX_LAG, PACKET, PTIME, Relay, write};
+use super::{MAX_LAG, PACKET, Relay, write};
 use crate::media::codec::silence;
 use crate::media::music::Music;
 use crate::media::stream::{Stream, first_sequence, units};
@@ -35,13 +35,8 @@ pub struct Idle {
 
 impl Idle {
     /// From where the stream stands; `None` where no codec is agreed.
-    pub fn new(
-        now: Instant,
-        payloads: &PayloadMap,
-        ptime: Duration,
-        outlet: &mut Outlet,
-    ) -> Option<Self> {
-        let ptime = ptime.clamp(*PTIME.start(), *PTIME.end());
+    pub fn new(now: Instant, payloads: &PayloadMap, outlet: &mut Outlet) -> Option<Self> {
+        let ptime = payloads.wishes.ptime;
         let at = now + outlet.stream.lead(now).min(ptime);
         Some(Idle { format: payloads.preferred()?, ptime, at })
     }

@@ -36,10 +36,6 @@ const COMFORT_NOISE: u8 = 13;
 /// jitter sets it off.
 const COVER_AFTER: Duration = Duration::from_millis(200);
 
-/// What a silence frame may span: what phones take, and what fits the buffer.
-const PTIME: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(10)..=Duration::from_millis(100);
-
 /// Late by more than this, silence goes on from now instead of catching up.
 const MAX_LAG: Duration = Duration::from_millis(200);
 
@@ -53,7 +49,6 @@ pub const PACKET: usize = 1500;
 pub struct Relay {
     browser: PayloadMap,
     sip: PayloadMap,
-    ptime: Duration,
     flow: Flow,
     to_browser: Stream,
     to_sip: Stream,
@@ -88,7 +83,6 @@ impl Relay {
         Relay {
             browser: PayloadMap::default(),
             sip: PayloadMap::default(),
-            ptime: Duration::from_millis(20),
             flow: Flow::default(),
             to_browser,
             to_sip,
@@ -166,13 +160,12 @@ impl Relay {
         }
     }
 
-    pub fn set_sip(&mut self, now: Instant, payloads: PayloadMap, ptime: Duration) {
+    pub fn set_sip(&mut self, now: Instant, payloads: PayloadMap) {
         self.sip = payloads;
         self.drop_coders();
         if !self.sip.has_events() {
             self.keypad.clear();
         }
-        self.ptime = ptime.clamp(*PTIME.start(), *PTIME.end());
         self.arm_silence(now);
     }
 

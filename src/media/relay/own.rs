@@ -35,12 +35,12 @@ impl Relay {
         }
         if self.keypad.is_sounding() {
             // Nothing is made up for when the digit is over.
-            self.silence_at = self.silence_at.map(|at| at.max(now + self.ptime));
+            self.silence_at = self.silence_at.map(|at| at.max(now + self.sip.wishes.ptime));
             return None;
         }
         let at = self.silence_at.filter(|at| *at <= now)?;
         let Format { codec, payload } = self.sip.preferred()?;
-        let ptime = codec.frame_within(self.ptime);
+        let ptime = codec.frame_within(self.sip.wishes.ptime);
         self.silence_at = Some(after(at, ptime, now));
         let mut frame = [0; MAX_PAYLOAD];
         let music = self.sounds.music.as_deref().filter(|_| self.flow.music);

@@ -7,7 +7,7 @@ mod video;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::{Codec, Format, Line, PayloadMap};
+use super::{Codec, Format, Line, PayloadMap, Wishes};
 
 pub use browser::{BrowserSide, Shape, browser};
 pub use sip::{SipSide, sip};
@@ -77,6 +77,10 @@ fn rtpmaps(text: &mut String, payloads: &PayloadMap) {
     }
 }
 
+fn ptime(text: &mut String, payloads: &PayloadMap) {
+    let _ = write!(text, "a=ptime:{}\r\n", payloads.wishes.ptime.as_millis());
+}
+
 /// telephone-event's payload types with their clocks.
 fn events(payloads: &PayloadMap) -> impl Iterator<Item = (u8, u32)> {
     let narrow = payloads.telephone_event.map(|payload| (payload, 8000));
@@ -107,5 +111,6 @@ pub fn offered(codecs: &[Codec]) -> PayloadMap {
         // Not where Opus is all there is: an event has the clock of the audio it interrupts.
         telephone_event: codecs.iter().any(|c| c.clock_rate() == 8000).then_some(101),
         telephone_event_48k: codecs.contains(&Codec::Opus).then_some(110),
+        wishes: Wishes::default(),
     }
 }

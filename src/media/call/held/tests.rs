@@ -60,7 +60,6 @@ fn remote(target: SocketAddr) -> SipRemote {
             formats: vec![Format { codec: Codec::Pcmu, payload: 0 }],
             ..PayloadMap::default()
         },
-        ptime: FRAME,
     }
 }
 

@@ -178,7 +178,7 @@ fn map(codecs: &[(Codec, u8)], telephone_event: u8) -> PayloadMap {
     PayloadMap {
         formats: codecs.iter().map(|&(codec, payload)| Format { codec, payload }).collect(),
         telephone_event: Some(telephone_event),
-        telephone_event_48k: None,
+        ..PayloadMap::default()
     }
 }
 
@@ -265,7 +265,6 @@ impl World {
             rtcp: RtcpTarget::NextPort,
             srtp: None,
             payloads: map(&[(Codec::Pcmu, 0), (Codec::Pcma, 8)], EVENT_AT_PHONE),
-            ptime: FRAME,
         })));
     }
 
