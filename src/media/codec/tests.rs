@@ -1,5 +1,6 @@
 //! Every coder with every rate, heard by its tone.
 
+mod frames;
 
 use super::{Decoder, Encoder};
 use crate::sdp::Codec;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::coder::{Decoder, Encoder};
 use super::jitter::{Jitter, Next, Stamp};
 use crate::media::stream::units;
-use crate::sdp::Codec;
+use crate::sdp::{Codec, PTIME};
 
 /// The most that a packet may hold, 120 ms at 16 kHz.
 const LONGEST: usize = 1920;
@@ -111,13 +111,18 @@ impl Transcoder {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_at.or_else(|| self.jitter.starts_at())
+        self.next_at.or_else(|| self.starts_at())
+    }
+
+    /// The buffer starts as it does for packets of 20 ms: what a longer one holds more has to come first.
+    fn starts_at(&self) -> Option<Instant> {
+        self.jitter.starts_at().map(|at| at + self.frame.saturating_sub(PTIME))
     }
 
     /// Writes the payload that is due into `out`. To be asked until there is none.
     pub fn poll(&mut self, now: Instant, out: &mut [u8]) -> Option<Due> {
         if self.next_at.is_none() {
-            self.next_at = self.jitter.starts_at();
+            self.next_at = self.starts_at();
             self.first = true;
         }
         let mut at = self.next_at.filter(|at| *at <= now)?;
