@@ -229,8 +229,7 @@ impl Call {
                 }
             }
         }
-        let quiet = self.to_sip.packets == 0 && self.from_sip.reception.ssrc().is_none();
-        let Some(rtp) = self.latch.destination().filter(|_| !quiet) else { return };
+        let Some(rtp) = self.latch.destination() else { return };
         let Some(to) = self.rtcp.destination(rtp) else { return };
         let (ssrc, sent) = self.relay.report_to_sip(now);
         let report = rtcp::block(now, self.from_sip.reception.report(), self.sip_report);

@@ -330,3 +330,14 @@ fn reports_of_one_that_is_held_are_sealed_with_its_own_keys() {
     let opened = there.map(|(_, data)| read(opener.open_rtcp(data).unwrap()).1.is_some());
     assert_eq!(opened.collect::<Vec<_>>(), [true, true]);
 }
+
+/// A session that begins with `inactive`: nothing is sent or heard, and both are there.
+#[test]
+fn reports_are_sent_before_anything_else_is() {
+    let mut line = Line::new(remote(address(1, 4000)));
+    line.order(Order::SetFlow(Flow::NONE));
+    line.run(REPORTS * 2);
+    assert_eq!(line.out.0, []);
+    let told: Vec<_> = line.out.1.iter().map(|(to, data)| (*to, read(data).1)).collect();
+    assert_eq!(told, [(address(1, 4001), None); 2]);
+}
