@@ -54,7 +54,8 @@ pub fn nearest(codecs: impl IntoIterator<Item = Codec>, other: Codec) -> Option<
 pub fn wishes(first: Option<Codec>, across: &PayloadMap) -> Wishes {
     let passed = |codec: &Codec| across.formats.iter().any(|f| bridgeable(f.codec, *codec));
     let ptime = first.filter(passed).map(|codec| codec.frame_within(across.wishes.ptime));
-    Wishes { ptime: ptime.unwrap_or(PTIME) }
+    let opus = across.payload_of(Codec::Opus).map(|_| across.wishes.opus);
+    Wishes { ptime: ptime.unwrap_or(PTIME), opus: opus.unwrap_or_default() }
 }
 
 /// What two codecs may be bridged without leaving their payload form: the same one, or G.711 to G.711.

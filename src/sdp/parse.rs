@@ -7,8 +7,9 @@ use std::time::Duration;
 use sdp_types::{Attribute, Media, Session};
 
 use super::{
-    Codec, Crypto, CryptoFault, Direction, Feedback, Fingerprint, Format, IceCredentials, PTIME,
-    PayloadMap, RtcpTarget, RtpTarget, Setup, SrtpPolicy, VideoCodec, VideoFormat, VideoLine,
+    Codec, Crypto, CryptoFault, Direction, Feedback, Fingerprint, Format, IceCredentials,
+    OpusWishes, PTIME, PayloadMap, RtcpTarget, RtpTarget, Setup, SrtpPolicy, VideoCodec,
+    VideoFormat, VideoLine,
 };
 
 /// Larger bodies than this are refused before they are parsed. The HTTP surface has the same limit.
@@ -381,9 +382,21 @@ fn payloads(media: &Media, codecs: &[Codec]) -> PayloadMap {
         if clock == codec.clock_rate() && codecs.contains(&codec) && map.payload_of(codec).is_none()
         {
             map.formats.push(Format { codec, payload });
+            if codec == Codec::Opus {
+                let parameters = parameters(media, payload);
+                map.wishes.opus = parameters.map_or(OpusWishes::NONE, OpusWishes::parse);
+            }
         }
     }
     map
+}
+
+/// What `a=fmtp` says of a payload type.
+fn parameters(media: &Media, payload: u8) -> Option<&str> {
+    attribute_values(&media.attributes, "fmtp").find_map(|value| {
+        let (number, rest) = value.trim().split_once(' ')?;
+        (number.parse() == Ok(payload)).then_some(rest)
+    })
 }
 
 /// Some write a fraction, or `ptime:0`.

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::opus::OpusWishes;
+
 /// What a packet holds where nobody asks for anything else (RFC 3551 4.2).
 pub const PTIME: Duration = Duration::from_millis(20);
 
@@ -80,11 +82,6 @@ impl Codec {
     /// What `a=rtpmap` says after the name and the clock: Opus always says two channels (RFC 7587 7).
     pub fn rtpmap_channels(self) -> &'static str {
         if self == Codec::Opus { "/2" } else { "" }
-    }
-
-    /// The parameters of `a=fmtp` that we write. What stands on one side holds for that side's receiver.
-    pub fn fmtp(self) -> Option<&'static str> {
-        (self == Codec::Opus).then_some("minptime=10;useinbandfec=1")
     }
 
     /// One byte of silence where each byte of a frame may be the same, 160 of them 20 ms. Opus has no such
@@ -258,12 +255,13 @@ pub struct PayloadMap {
 pub struct Wishes {
     /// What a packet is to hold: `a=ptime`, or `a=maxptime` where that is less; 10 to 120 ms.
     pub ptime: Duration,
+    pub opus: OpusWishes,
 }
 
 impl Default for Wishes {
     /// Our own.
     fn default() -> Self {
-        Wishes { ptime: PTIME }
+        Wishes { ptime: PTIME, opus: OpusWishes::default() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! How long packets are: what one side asks for is told to who sends to it.
+//! How long packets are, and what Opus is like: what one side asks for is told to who sends to it.
 
 use crate::support::*;
 use wrtc_gateway::agent::Dialect;
@@ -94,4 +94,33 @@ fn a_refresh_says_the_same_again() {
     bench.reinvited(Some(&phone("a=ptime:30\r\n")));
     assert_eq!(bench.sip_text(), before);
     assert!(!bench.heard().contains(&"offer"), "and the browser is left alone");
+}
+
+/// Where Opus is passed on each side's encoder learns what the other's receiver wishes.
+#[test]
+fn wishes_of_opus_are_passed_on_with_it() {
+    const PAGE: &str = "a=fmtp:111 minptime=10;useinbandfec=1;stereo=1\r\n";
+    const PHONE: &str =
+        "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 maxaveragebitrate=16000;usedtx=1;x=\r\n";
+    let mut bench = Bench::outgoing(&asking(browser_offer("u0", 1, "sendrecv"), PAGE));
+    assert!(bench.sip_text().contains("minptime=10;useinbandfec=1;stereo=1\r\n"));
+    bench.answered(&asking(sip_sdp(FAR, "96", "sendrecv", 1), PHONE));
+    let (_, _, text) = bench.our_answer();
+    assert!(text.contains("a=fmtp:111 minptime=10;usedtx=1;maxaveragebitrate=16000\r\n"), "{text}");
+    let wishes = bench.remote().payloads.wishes.opus;
+    assert!(!wishes.fec && wishes.max_bits == Some(16_000), "{wishes:?}");
+    assert!(bench.browser_remote().payloads.wishes.opus.fec);
+}
+
+/// And where it is decoded here it is us who makes use of redundancy.
+#[test]
+fn redundancy_is_asked_for_where_we_decode() {
+    let codecs = vec![Codec::Opus, Codec::Pcmu];
+    let config = CallConfig { codecs, ..config() };
+    let page = asking(browser_offer("u0", 1, "sendrecv"), "a=fmtp:111 usedtx=1\r\n");
+    let mut bench = Bench::outgoing_with(config, &page, &[]);
+    bench.answered(&phone(""));
+    let (_, _, text) = bench.our_answer();
+    assert!(text.contains("a=fmtp:111 minptime=10;useinbandfec=1\r\n"), "{text}");
+    assert!(!bench.browser_remote().payloads.wishes.opus.fec, "and it did not");
 }

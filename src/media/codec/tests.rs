@@ -1,6 +1,7 @@
 //! Every coder with every rate, heard by its tone.
 
 mod frames;
+mod wishes;
 
 use super::{Decoder, Encoder};
 use crate::sdp::Codec;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::coder::{Decoder, Encoder};
 use super::jitter::{Jitter, Next, Stamp};
 use crate::media::stream::units;
-use crate::sdp::{Codec, PTIME};
+use crate::sdp::{Codec, OpusWishes, PTIME, Wishes};
 
 /// The most that a packet may hold, 120 ms at 16 kHz.
 const LONGEST: usize = 1920;
@@ -37,6 +37,7 @@ pub struct Transcoder {
     from: Codec,
     to: Codec,
     rate: u32,
+    wishes: Wishes,
     frame: Duration,
     jitter: Jitter,
     decoder: Decoder,
@@ -49,18 +50,19 @@ pub struct Transcoder {
 }
 
 impl Transcoder {
-    /// `ptime`: what a packet is to hold, from 10 to 60 ms; the next shorter that the codec has.
+    /// `wishes` are the receiver's: packets as long as it asks for, or the next shorter that the codec has.
     /// `complexity` of Opus: 0 to 10.
-    pub fn new(from: Codec, to: Codec, ptime: Duration, complexity: u8) -> Self {
-        let rate = common_rate(from, to);
+    pub fn new(from: Codec, to: Codec, wishes: Wishes, complexity: u8) -> Self {
+        let rate = common_rate(from, to, wishes.opus);
         Transcoder {
             from,
             to,
             rate,
-            frame: to.frame_within(ptime),
+            wishes,
+            frame: to.frame_within(wishes.ptime),
             jitter: Jitter::new(from.clock_rate()),
             decoder: Decoder::new(from, rate),
-            encoder: Encoder::with_complexity(to, rate, complexity),
+            encoder: Encoder::wished(to, rate, complexity, wishes.opus),
             pcm: Vec::with_capacity(2 * LONGEST),
             next_at: None,
             first: true,
@@ -76,9 +78,9 @@ impl Transcoder {
         self.to
     }
 
-    /// What a packet holds.
-    pub fn frame(&self) -> Duration {
-        self.frame
+    /// Of the receiver that it was made for.
+    pub fn wishes(&self) -> Wishes {
+        self.wishes
     }
 
     /// What stands in the buffer.
@@ -204,10 +206,11 @@ impl Transcoder {
     }
 }
 
-/// Where neither side is narrow band, 16 kHz.
-fn common_rate(from: Codec, to: Codec) -> u32 {
+/// Where neither side is narrow band, 16 kHz. A receiver of Opus may play no more than narrow band.
+fn common_rate(from: Codec, to: Codec, opus: OpusWishes) -> u32 {
     let narrow = |codec| matches!(codec, Codec::Pcmu | Codec::Pcma);
-    if narrow(from) || narrow(to) { 8000 } else { 16_000 }
+    let plays_narrow = to == Codec::Opus && opus.max_rate.is_some_and(|rate| rate < 12_000);
+    if narrow(from) || narrow(to) || plays_narrow { 8000 } else { 16_000 }
 }
 
 #[cfg(test)]
@@ -218,7 +221,7 @@ mod tests {
     #[test]
     fn a_stall_is_not_caught_up_with() {
         let frame = Duration::from_millis(20);
-        let mut coder = Transcoder::new(Codec::Pcmu, Codec::Pcma, frame, 5);
+        let mut coder = Transcoder::new(Codec::Pcmu, Codec::Pcma, Wishes::default(), 5);
         let (mut now, mut out) = (Instant::now(), [0; 200]);
         for n in 0..40u16 {
             let stamp = Stamp { ssrc: 1, sequence: n, timestamp: u32::from(n) * 160, samples: 160 };
@@ -235,7 +238,7 @@ mod tests {
     #[test]
     fn the_first_packet_of_another_source_is_heard() {
         let frame = Duration::from_millis(20);
-        let mut coder = Transcoder::new(Codec::Pcmu, Codec::Pcma, frame, 5);
+        let mut coder = Transcoder::new(Codec::Pcmu, Codec::Pcma, Wishes::default(), 5);
         let (mut now, mut loud) = (Instant::now(), 0);
         for n in 0..40u16 {
             let ssrc = 1 + u32::from(n >= 20);

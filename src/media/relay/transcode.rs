@@ -54,7 +54,7 @@ impl Relay {
     /// A packet of the browser's in a codec that the SIP side does not have.
     pub(super) fn transcode_to_sip(&mut self, now: Instant, from: Codec, packet: &Packet<'_>) {
         if let Some(Format { codec: to, .. }) = self.sip.preferred() {
-            let make = || Transcoder::new(from, to, self.sip.wishes.ptime, self.complexity);
+            let make = || Transcoder::new(from, to, self.sip.wishes, self.complexity);
             insert(&mut self.coder_to_sip, now, (from, to), packet, make);
         }
     }
@@ -62,7 +62,7 @@ impl Relay {
     /// A packet of the SIP side's in a codec that the browser does not have.
     pub(super) fn transcode_to_browser(&mut self, now: Instant, from: Codec, packet: &Packet<'_>) {
         if let Some(Format { codec: to, .. }) = self.browser.preferred() {
-            let make = || Transcoder::new(from, to, self.browser.wishes.ptime, self.complexity);
+            let make = || Transcoder::new(from, to, self.browser.wishes, self.complexity);
             insert(&mut self.coder_to_browser, now, (from, to), packet, make);
         }
     }
@@ -126,7 +126,7 @@ impl Relay {
     pub(super) fn drop_coders(&mut self) {
         let makes = |coder: &Transcoder, map: &PayloadMap| {
             let to = map.preferred().map(|format| format.codec);
-            to == Some(coder.to()) && coder.frame() == coder.to().frame_within(map.wishes.ptime)
+            to == Some(coder.to()) && coder.wishes() == map.wishes
         };
         let (sip, browser) = (&self.sip, &self.browser);
         self.coder_to_sip.let_go_if(|coder| !self.flow.to_sip || !makes(coder, sip));

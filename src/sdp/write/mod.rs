@@ -67,8 +67,8 @@ fn rtpmaps(text: &mut String, payloads: &PayloadMap) {
     for Format { codec, payload } in &payloads.formats {
         let (clock, channels) = (codec.clock_rate(), codec.rtpmap_channels());
         let _ = write!(text, "a=rtpmap:{payload} {codec}/{clock}{channels}\r\n");
-        if let Some(parameters) = codec.fmtp() {
-            let _ = write!(text, "a=fmtp:{payload} {parameters}\r\n");
+        if *codec == Codec::Opus {
+            let _ = write!(text, "a=fmtp:{payload} {}\r\n", payloads.wishes.opus);
         }
     }
     for (payload, clock) in events(payloads) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{levels, sine};
 use crate::media::codec::{Decoder, Encoder, Stamp, Transcoder, samples};
 use crate::media::stream::units;
-use crate::sdp::Codec;
+use crate::sdp::{Codec, Wishes};
 
 const RATE: u32 = 8000;
 const SECONDS: u32 = 2;
@@ -21,7 +21,7 @@ fn heard([from, to]: [Codec; 2], [came, asked]: [u64; 2]) {
     let what = format!("{from} of {came} ms to {to} of {asked} ms");
     let (came, asked) = (Duration::from_millis(came), Duration::from_millis(asked));
     let mut source = Encoder::new(from, RATE);
-    let mut coder = Transcoder::new(from, to, asked, 1);
+    let mut coder = Transcoder::new(from, to, Wishes { ptime: asked, ..Wishes::default() }, 1);
     let mut sink = Decoder::new(to, RATE);
     let start = Instant::now();
     let (mut heard, mut left) = (Vec::new(), Vec::new());
