@@ -203,6 +203,7 @@ impl Call {
         self.to_browser.interval(browser);
         self.from_sip.interval(sip);
         self.to_sip.interval(sip);
+        self.peer.age();
         self.report(now, Last::No, sink);
         self.report_held(now, Last::No, sink);
     }
