@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Answer;
@@ -104,6 +104,38 @@ pub struct LiveQuality {
     pub sip_jitter_ms: Option<f64>,
     pub browser_rtt_ms: Option<f64>,
     pub sip_rtt_ms: Option<f64>,
+    /// Null for a call without video.
+    pub video: Option<VideoFigures>,
+}
+
+/// What was counted of a call's video, from its beginning on.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct VideoFigures {
+    pub browser: VideoLeg,
+    pub sip: VideoLeg,
+}
+
+/// One side of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct VideoLeg {
+    /// What came of it.
+    pub rx: VideoStream,
+    /// What it was sent, and lost as it reports.
+    pub tx: VideoStream,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct VideoStream {
+    pub packets: u64,
+    pub bytes: u64,
+    pub lost: u64,
+    /// Packets that its receiver asked for again (NACK).
+    pub nacks: u64,
+    /// Whole pictures that its receiver asked for (PLI, FIR, or by INFO).
+    pub pictures: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::agent::Session;
 use crate::call::{CallDirection, CallEnd, Line, MediaCommand, Seed};
-use crate::journal::{CallRecord, LegRecord, What, unix_ms};
+use crate::journal::{CallRecord, LegRecord, What, unix_ms, video_figures};
 use crate::media::{
     Bridge, BrowserLocal, CallStats, Flow, MediaEvent, MediaId, RoundTrips, StreamStats,
 };
@@ -147,6 +147,7 @@ impl CallInfo {
             browser: LegRecord::new(stats.browser_rtt, &stats.from_browser, &stats.to_browser),
             sip: LegRecord::new(stats.sip_rtt, &stats.from_sip, &stats.to_sip),
             concealed: stats.from_sip.concealed + stats.from_browser.concealed,
+            video: stats.video.as_ref().map(video_figures),
         }
     }
 

@@ -83,6 +83,18 @@ fn a_call_from_its_beginning_to_its_end() {
     assert_eq!(bucket("wrtc_call_mos", &reported, "2.0"), 1.0);
     assert_eq!(value(&text, "wrtc_call_loss_ratio_sum", &reported), 0.3);
     assert_eq!(value(&text, "wrtc_call_loss_ratio_sum", &heard), 0.01);
+    for (name, figures) in [
+        ("wrtc_call_video_packets_total", [1000.0, 500.0, 900.0, 450.0]),
+        ("wrtc_call_video_lost_total", [7.0, 0.0, 0.0, 0.0]),
+        ("wrtc_call_video_nacks_total", [5.0, 1.0, 5.0, 1.0]),
+        ("wrtc_call_video_pictures_total", [2.0, 0.0, 2.0, 0.0]),
+    ] {
+        let streams = [("browser", "rx"), ("browser", "tx"), ("sip", "rx"), ("sip", "tx")];
+        for ((leg, direction), figure) in streams.into_iter().zip(figures) {
+            let labels = [("leg", leg), ("direction", direction)];
+            assert_eq!(value(&text, name, &labels), figure, "{name} {labels:?}");
+        }
+    }
     assert_eq!(value(&text, "wrtc_media_events_total", &[("event", "dtls_failed")]), 1.0);
     assert_eq!(value(&text, "wrtc_media_events_total", &[("event", "silent_sip")]), 1.0);
 }

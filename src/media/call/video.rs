@@ -271,6 +271,7 @@ impl Call {
             video.sent_sip.heard(ours, block);
         }
         let asked = feedback::read(ours, data);
+        video.stats.sip_asked += asked.counted();
         if asked.picture {
             self.ask_browser(now, sink);
         }
@@ -290,6 +291,7 @@ impl Call {
             video.sent_browser.heard(ours, block);
         }
         let asked = feedback::read(ours, plain);
+        video.stats.browser_asked += asked.counted();
         if asked.picture {
             self.ask_sip(now, sink);
         }
@@ -309,7 +311,7 @@ impl Call {
         if let Some(len) = feedback::write_pli(&mut buffer, sender, source)
             && let Some((to, sealed)) = self.peer.seal_rtcp(&mut buffer, len)
         {
-            video.stats.asked_browser += 1;
+            video.stats.asked_browser.pictures += 1;
             sink.to_browser(to, sealed);
         }
     }
@@ -321,7 +323,7 @@ impl Call {
         if !remote.feedback.pli && !remote.feedback.fir {
             if video.told.is_none_or(|at| now >= at + TELL_AGAIN) {
                 video.told = Some(now);
-                video.stats.asked_sip += 1;
+                video.stats.asked_sip.pictures += 1;
                 sink.event(MediaEvent::PictureWanted);
             }
             return;
@@ -343,7 +345,7 @@ impl Call {
             feedback::write_fir(&mut buffer, sender, source, video.firs)
         };
         if let Some(packet) = len.and_then(|len| buffer.get(..len)) {
-            video.stats.asked_sip += 1;
+            video.stats.asked_sip.pictures += 1;
             let is_mux = remote.rtcp == RtcpTarget::Mux;
             send_rtcp(is_mux, to, packet, sink);
         }
@@ -355,11 +357,13 @@ impl Call {
         let stream = &video.to_sip;
         let theirs =
             missing.iter().filter_map(|(first, mask)| Some((stream.unmap(*first)?, *mask)));
+        let packets = theirs.clone().map(|(_, mask)| feedback::packets(mask)).sum::<u64>();
         let mut buffer = [0; MESSAGE + OVERHEAD];
         if let Some(len) =
             feedback::write_nack(&mut buffer, video.to_browser.ssrc(), source, theirs)
             && let Some((to, sealed)) = self.peer.seal_rtcp(&mut buffer, len)
         {
+            video.stats.asked_browser.packets += packets;
             sink.to_browser(to, sealed);
         }
     }
@@ -376,9 +380,11 @@ impl Call {
         let stream = &video.to_browser;
         let theirs =
             missing.iter().filter_map(|(first, mask)| Some((stream.unmap(*first)?, *mask)));
+        let packets = theirs.clone().map(|(_, mask)| feedback::packets(mask)).sum::<u64>();
         let mut buffer = [0; MESSAGE];
         let len = feedback::write_nack(&mut buffer, video.to_sip.ssrc(), source, theirs);
         if let Some(packet) = len.and_then(|len| buffer.get(..len)) {
+            video.stats.asked_sip.packets += packets;
             send_rtcp(remote.rtcp == RtcpTarget::Mux, to, packet, sink);
         }
     }
