@@ -256,7 +256,7 @@ async fn give(app: &App, conn: &Conn, request: Request) -> Result<Response, Prob
         return Err(bad(format!("`ttl_seconds` is 1 to {MAX_TTL}")));
     }
     let ttl = Duration::from_secs(ttl);
-    operators::record(&operator, conn, "gave a one-time token", &asked.dn);
+    operator.record("gave a one-time token", &asked.dn);
     let token = app.tokens.issue(asked.dn, asked.password, ttl).ok_or_else(|| {
         let sentence = format!("{CAPACITY} tokens wait to be used; there is no room for more");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "full", sentence)
