@@ -1,5 +1,8 @@
-//! The certificate that a port of ours shows.
+//! Certificates: the one that a port of ours shows, and whose of another's is taken.
 
+#[cfg(not(packets_only))]
 mod served;
+pub mod verify;
 
+#[cfg(not(packets_only))]
 pub use served::*;
