@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::app::Shared;
 use super::operations;
 use super::operators::Actor;
-use super::reply::{self, Problem};
+use super::reply::{self, Problem, json};
 use crate::agent::{Operated, ReloadError};
 
 /// How a drain stands.
@@ -99,10 +99,4 @@ pub(super) async fn reload(State(app): Shared, Actor(operator): Actor) -> Respon
             json(StatusCode::UNPROCESSABLE_ENTITY, &reply)
         }
     }
-}
-
-/// Texts, numbers and lists of them: nothing that JSON cannot say.
-fn json(status: StatusCode, reply: &impl Serialize) -> Response {
-    let body = serde_json::to_string(reply).unwrap_or_default();
-    reply::with_type(status, "application/json", body)
 }

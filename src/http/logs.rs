@@ -78,10 +78,7 @@ pub(super) async fn set(State(app): Shared, Actor(operator): Actor, request: Req
 }
 
 async fn change(app: &App, operator: &Operator, request: Request) -> Result<Response, Problem> {
-    let body = body::read_text(request.into_body()).await.map_err(|error| {
-        let (status, code) = reply::body_status(error);
-        Problem::new(status, code, error)
-    })?;
+    let body = body::read_text(request.into_body()).await?;
     let bad = |sentence: String| Problem::new(StatusCode::BAD_REQUEST, "bad_request", sentence);
     let wanted: LogRequest = serde_json::from_str(&body).map_err(|_| {
         bad("the body is to be {\"level\":\"info\",\"seconds\":600}; the last may be left out"
@@ -122,6 +119,5 @@ fn show(logs: &Logs) -> Response {
         until: status.until.map(unix_ms),
         dropped_lines: status.dropped,
     };
-    let body = serde_json::to_string(&reply).unwrap_or_default();
-    reply::with_type(StatusCode::OK, "application/json", body)
+    reply::json(StatusCode::OK, &reply)
 }

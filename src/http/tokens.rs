@@ -234,10 +234,7 @@ pub(super) async fn create(
 
 async fn give(app: &App, conn: &Conn, request: Request) -> Result<Response, Problem> {
     let operator = operators::check_token(app, conn, request.headers(), Role::Act)?;
-    let body = body::read_text(request.into_body()).await.map_err(|error| {
-        let (status, code) = reply::body_status(error);
-        Problem::new(status, code, error)
-    })?;
+    let body = body::read_text(request.into_body()).await?;
     let bad = |sentence: String| Problem::new(StatusCode::BAD_REQUEST, "bad_request", sentence);
     // Serde's own words may quote what was sent.
     let asked: TokenRequest = serde_json::from_str(&body).map_err(|_| {
@@ -262,8 +259,7 @@ async fn give(app: &App, conn: &Conn, request: Request) -> Result<Response, Prob
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "full", sentence)
     })?;
     let expires = reply::rfc3339(SystemTime::now() + ttl);
-    let body = serde_json::to_string(&OneTimeReply { token: token.expose(), expires });
-    Ok(reply::with_type(StatusCode::OK, "application/json", body.unwrap_or_default()))
+    Ok(reply::json(StatusCode::OK, &OneTimeReply { token: token.expose(), expires }))
 }
 
 #[cfg(test)]

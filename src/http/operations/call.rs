@@ -16,7 +16,7 @@ use crate::http::app::Shared;
 use crate::http::body;
 use crate::http::faults::json::{BodyFaults, OperatorFaults};
 use crate::http::operators::{Actor, Reader};
-use crate::http::reply::{self, ErrorReply, Problem};
+use crate::http::reply::{ErrorReply, Problem};
 use crate::journal::{
     CallRecord, CallView, DnEvent, LONGEST_TRACE, QualityPoint, TimelineEvent, Timelines, Traces,
 };
@@ -186,10 +186,7 @@ pub(in crate::http) async fn set_trace(
 ) -> Response {
     let order = match body::read_text(request.into_body()).await {
         Ok(text) => serde_json::from_str::<TraceOrder>(&text),
-        Err(error) => {
-            let (status, code) = reply::body_status(error);
-            return Problem::new(status, code, error).into_response();
-        }
+        Err(error) => return Problem::from(error).into_response(),
     };
     let longest = LONGEST_TRACE.as_secs();
     let order = order.ok().filter(|order| order.seconds.is_none_or(|s| (1..=longest).contains(&s)));

@@ -21,16 +21,10 @@ use utoipa::ToSchema;
 
 use super::app::App;
 use super::operators::Operator;
-use super::reply::{self, Problem};
+use super::reply::{Problem, json};
 use crate::agent::{Operated, OperationError};
 
 pub(super) use hub::Hub;
-
-fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    // Numbers, texts, lists of them: nothing that JSON cannot say.
-    let body = serde_json::to_string(value).unwrap_or_default();
-    reply::with_type(status, "application/json", body)
-}
 
 /// Says in the log and in the history who did it.
 pub(super) fn note(app: &App, operator: &Operator, did: Operated) {
