@@ -99,7 +99,7 @@ impl Shared {
     /// All are down. One that has never been heard of is tried nevertheless by those who sign in, for
     /// some never answer a ping; nobody is to be sent here for that.
     fn none_answers(&self) -> Option<String> {
-        let servers = self.servers.load();
+        let servers = &self.servers.load().servers;
         let all_down = servers.iter().all(|server| server.state == ServerState::Down);
         // Without a name: everybody may ask.
         let text =
@@ -108,12 +108,12 @@ impl Shared {
     }
 
     fn server_statuses(&self) -> Vec<SipServerStatus> {
-        let servers = self.servers.load();
-        servers
-            .iter()
-            .map(|server| SipServerStatus {
+        let known = self.servers.load();
+        let fault = |name: &str| known.unresolved.iter().find(|fault| fault.name == name);
+        let addresses = known.servers.iter().map(|server| {
+            let status = SipServerStatus {
                 name: server.name.clone(),
-                address: server.hop.to_string(),
+                address: Some(server.hop.to_string()),
                 up: match server.state {
                     ServerState::Unknown => None,
                     ServerState::Up => Some(true),
@@ -122,11 +122,31 @@ impl Shared {
                 current: server.current,
                 rtt_ms: server.rtt.and_then(|rtt| u64::try_from(rtt.as_millis()).ok()),
                 reason: server.reason.clone(),
+                name_fault: fault(&server.name).map(|fault| fault.reason.clone()),
                 since: self.watch.unix_ms(server.since),
                 pings: server.pings,
                 pings_missed: server.pings_missed,
-            })
-            .collect()
+            };
+            (server.tier, status)
+        });
+        let names = known.unresolved.iter().filter(|name| !name.has_addresses).map(|name| {
+            let status = SipServerStatus {
+                name: name.name.clone(),
+                address: None,
+                up: Some(false),
+                current: false,
+                rtt_ms: None,
+                reason: Some(name.reason.clone()),
+                name_fault: Some(name.reason.clone()),
+                since: self.watch.unix_ms(name.since),
+                pings: 0,
+                pings_missed: 0,
+            };
+            (name.tier, status)
+        });
+        let mut all: Vec<(u32, SipServerStatus)> = addresses.chain(names).collect();
+        all.sort_by_key(|(tier, _)| *tier);
+        all.into_iter().map(|(_, status)| status).collect()
     }
 
     /// By identity: the state of its call, of the one that the browser is with rather than of another;
@@ -295,7 +315,8 @@ impl Operations for Gateway {
         };
         reasons.extend(draining.map(|text| NotReady { code: "draining", text }));
         let no_server = match self.shared.no_server() {
-            Some(why) => Some(format!("no SIP server can be reached: {why}")),
+            // Without the reason, which may have a name: everybody may ask.
+            Some(_) => Some("no SIP server can be reached; the alerts say why".to_owned()),
             None => self.shared.none_answers(),
         };
         reasons.extend(no_server.map(|text| NotReady { code: "no_sip_server", text }));

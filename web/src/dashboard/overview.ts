@@ -7,6 +7,7 @@ import { attribute, element, h, Rows, text } from "./dom";
 import { ago, count, dateTime, gradeLoss, gradeMos, millis, mosText, NOTHING, percent, timeOfDay, type Grade } from "./format";
 import type { Part, State } from "./live";
 import { moment, type Alert, type HistoryItem, type Series, type Server, type Traced } from "./model";
+import { serverWords } from "./server_words";
 
 const HOUR_MS = 59 * 60_000;
 
@@ -20,7 +21,7 @@ export class Overview {
   readonly #charts = {
     calls: new Chart(), setup: new Chart(), mos: new Chart(), loss: new Chart(),
   };
-  readonly #servers = new Rows<Server>(element("servers"), ({ name }) => name, serverRow);
+  readonly #servers = new Rows<Server>(element("servers"), ({ name, address }) => `${name} ${address ?? ""}`, serverRow);
   readonly #history = new Rows<HistoryItem>(element("history"), ({ id }) => String(id), historyRow);
   readonly #alerts: AlertBar;
   #series: Series = { stepSeconds: 60, points: [] };
@@ -122,15 +123,14 @@ function serverRow() {
   const name = h("span", { class: "name" });
   const told = h("span", { class: "told" });
   const node = h("li", {}, dot, name, told);
-  const update = ({ name: address, up, current, rttMs, reason, since }: Server) => {
-    attribute(node, "data-grade", up === null ? "none" : up ? "good" : "poor");
-    node.classList.toggle("current", current);
-    const plain = address.replace(/^sips?:/, "");
-    text(name, plain.replace(/:5060$/, ""));
-    text(told, up === null ? "not asked" : up ? (rttMs === null ? "up" : millis(rttMs)) : "down");
-    const words = `${plain}: ${up === null ? "not asked yet" : up ? "up" : "down"}${current ? ", in use" : ""}${rttMs !== null ? `, ${millis(rttMs)}` : ""}`;
-    attribute(node, "title", `${words}${since === null ? "" : ` since ${timeOfDay(since)}`}${reason ? `${up === true ? "; was down: " : ": "}${reason}` : ""}`);
-    attribute(node, "aria-label", `${words}${up === false && reason ? `: ${reason}` : ""}`);
+  const update = (server: Server) => {
+    const words = serverWords(server);
+    attribute(node, "data-grade", words.grade);
+    node.classList.toggle("current", server.current);
+    text(name, words.name);
+    text(told, words.told);
+    attribute(node, "title", words.title);
+    attribute(node, "aria-label", words.label);
   };
   return { node, update };
 }
