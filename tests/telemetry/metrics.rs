@@ -8,7 +8,7 @@ use wrtc_gateway::journal::hep::HepStats;
 use wrtc_gateway::journal::store::StoreStats;
 use wrtc_gateway::journal::{Losses, What};
 use wrtc_gateway::media::{DtlsFailure, EngineStats, MediaEvent};
-use wrtc_gateway::telemetry::metrics::{Format, Metrics, Snapshot};
+use wrtc_gateway::telemetry::metrics::{Format, Metrics, ServerSnapshot, Snapshot};
 
 use crate::support::*;
 

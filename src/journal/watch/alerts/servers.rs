@@ -42,11 +42,20 @@ impl Watcher {
             listed.is_some_and(|server| server.up != Some(true))
                 || listed.is_some() && now.saturating_duration_since(*seen) < STEADY
         });
+        // One that was never heard of is tried nevertheless, and no less down for that.
+        let none_is_up = servers
+            .iter()
+            .all(|server| server.up != Some(true) && self.down.contains_key(place(server)));
+        let relief = match (no_server, none_is_up) {
+            (Some(_), _) => Relief::None,
+            (None, true) => Relief::Hope,
+            (None, false) => Relief::Other,
+        };
         let mut told: Vec<Condition> = servers
             .iter()
             .filter_map(|server| {
                 let (since, _) = self.down.get(place(server))?;
-                Some(condition(server, servers, no_server, now.saturating_duration_since(*since)))
+                Some(condition(server, servers, relief, now.saturating_duration_since(*since)))
             })
             .collect();
         self.none = no_server.map(|_| self.none.unwrap_or(now));
@@ -54,8 +63,8 @@ impl Watcher {
             let lasting = now.saturating_duration_since(since);
             if lasting >= PATIENCE {
                 let text = format!(
-                    "no SIP server can be reached: {why}; no agent can be called, and new sign-ins are \
-                     refused"
+                    "no SIP server can be reached: {why}; nobody can call or be called, and new \
+                     sign-ins are refused"
                 );
                 let none = Condition::new("sip_server", "", text);
                 told.push(Condition { critical: true, lasting, ..none });
@@ -90,6 +99,16 @@ impl Watcher {
     }
 }
 
+/// What is left when a server is down.
+#[derive(Debug, Clone, Copy)]
+enum Relief {
+    /// Another one.
+    Other,
+    /// None is up, and who signs in is told by the first REGISTER.
+    Hope,
+    None,
+}
+
 /// What tells servers apart.
 fn place(server: &SipServerStatus) -> &str {
     server.address.as_deref().unwrap_or(&server.name)
@@ -98,19 +117,24 @@ fn place(server: &SipServerStatus) -> &str {
 fn condition(
     server: &SipServerStatus,
     all: &[SipServerStatus],
-    no_server: Option<&str>,
+    relief: Relief,
     lasting: Duration,
 ) -> Condition {
     let why = server.reason.as_deref().unwrap_or("it does not answer");
     let other = all.iter().find(|other| other.current && place(other) != place(server));
-    let next = match (no_server, other) {
-        (Some(_), _) => {
-            "no other one is there: agents cannot be called, new sign-ins are refused; all register \
+    let next = match (relief, other) {
+        (Relief::None, _) => {
+            "no other one is there: nobody can call or be called, new sign-ins are refused; all register \
              anew when it is back"
                 .to_owned()
         }
-        (None, Some(other)) => format!("all agents are at {} meanwhile", other.name),
-        (None, None) => "it is tried again".to_owned(),
+        (Relief::Hope, _) => {
+            "no SIP server is up: nobody can call or be called; each sign-in is tried nevertheless, for a \
+             server that never answers OPTIONS wants sip.ping_seconds = 0"
+                .to_owned()
+        }
+        (Relief::Other, Some(other)) => format!("all agents are at {} meanwhile", other.name),
+        (Relief::Other, None) => "it is tried again".to_owned(),
     };
     let name = &server.name;
     let text = match &server.address {
@@ -121,7 +145,7 @@ fn condition(
         ),
     };
     let down = Condition::new("sip_server", place(server), text);
-    Condition { critical: no_server.is_some(), lasting, ..down }
+    Condition { critical: !matches!(relief, Relief::Other), lasting, ..down }
 }
 
 #[cfg(test)]
@@ -200,6 +224,22 @@ mod tests {
         let only = [server("a", Some(false), true)];
         let told = watcher.look(&only, Some("its pings are not answered"), start);
         assert!(told.len() == 1 && told[0].critical && told[0].subject == "udp:a", "{told:?}");
+        assert!(told[0].text.contains("nobody can call or be called, new sign-ins are refused"));
+        // One that was never heard of is worth a try for who signs in, and serves nobody.
+        let mut watcher = Watcher::default();
+        let two = [server("a", Some(false), true), server("b", Some(false), false)];
+        let told = watcher.look(&two, None, start);
+        assert!(told.len() == 2 && told.iter().all(|told| told.critical), "{told:?}");
+        assert!(
+            told[0].text.contains("no SIP server is up: nobody can call or be called"),
+            "{told:?}"
+        );
+        // A pause of its pings makes it no better; another that is up does.
+        let paused = [server("a", None, true), server("b", Some(false), false)];
+        assert!(watcher.look(&paused, None, start + seconds(1)).iter().all(|told| told.critical));
+        let better = [server("a", Some(false), false), server("b", Some(true), true)];
+        let told = watcher.look(&better, None, start + seconds(2));
+        assert!(!told[0].critical && told[0].text.contains("at b meanwhile"), "{told:?}");
         // Names that do not resolve: after a while.
         let mut watcher = Watcher::default();
         assert_eq!(watcher.look(&[], Some("no such name"), start), []);
