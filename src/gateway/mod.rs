@@ -16,7 +16,7 @@ mod journaling;
 mod live;
 pub(crate) mod names;
 pub(crate) mod network;
-mod operations;
+pub(crate) mod operations;
 mod reload;
 mod servers;
 mod standing;

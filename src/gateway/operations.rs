@@ -20,6 +20,7 @@ use crate::journal::watch::{Look, Share, Unregistered};
 use crate::journal::{About, What};
 use crate::sip::servers::ServerState;
 use crate::sip::{RegistrationState, RegistrationStatus};
+use crate::words::counted_len;
 
 use super::{Gateway, Life, Registration, Request, SIGN_OUT_LIMIT, Shared};
 
@@ -50,7 +51,7 @@ pub(super) async fn watch_over(shared: Arc<Shared>) {
 }
 
 /// Pairs of ports in the range: an even one, and the odd one after it.
-pub(super) fn port_pairs(range: &RangeInclusive<u16>) -> u64 {
+pub(crate) fn port_pairs(range: &RangeInclusive<u16>) -> u64 {
     range.clone().filter(|port| port % 2 == 0 && *port > 0 && port < range.end()).count() as u64
 }
 
@@ -309,7 +310,8 @@ impl Operations for Gateway {
         let draining = match self.life() {
             Life::Serving => None,
             Life::Draining { calls, .. } => {
-                Some(format!("the gateway drains: {calls} calls go on"))
+                let go_on = if calls == 1 { "goes on" } else { "go on" };
+                Some(format!("the gateway drains: {} {go_on}", counted_len(calls, "call")))
             }
             Life::Stopping => Some("the gateway is stopping".to_owned()),
         };

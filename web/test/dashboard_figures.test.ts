@@ -1,7 +1,7 @@
 // Scales, grades, words and places of the dashboard.
 
 import { expect, test, vi } from "vitest";
-import { clock, gradeLoss, gradeMos, party, percent, span, stateWord } from "../src/dashboard/format";
+import { alertWord, clock, gradeLoss, gradeMos, party, percent, span, stateWord, totalWord } from "../src/dashboard/format";
 import { moment, readLiveCall, readSeries, readServer } from "../src/dashboard/model";
 import { parsePlace } from "../src/dashboard/place";
 import { areaPath, linePath, nearest, stretches, ticks } from "../src/dashboard/scale";
@@ -98,4 +98,14 @@ test("a SIP server's row tells a name without an address from a server that is d
   expect(old.label).toContain(`its name does not resolve any more: ${fault}`);
   // Of a gateway that does not tell addresses.
   expect(row({ address: undefined })).toMatchObject({ told: "4.0 ms" });
+});
+
+test("every kind of alert that api-spec/events.md names is one for people", () => {
+  for (const kind of ["registration", "no_rtp", "ports", "sip_server", "store", "clock", "sign_in"]) expect(alertWord(kind)).toMatch(/^[A-Z]/);
+  expect(alertWord("of_tomorrow")).toBe("of tomorrow");
+});
+
+test("one of a kind is no plural", () => {
+  expect([0, 1, 2].map((value) => `${value} ${totalWord("calls_started", value)}`)).toEqual(["0 calls", "1 call", "2 calls"]);
+  expect(totalWord("sign_ins_refused", 1)).toBe("sign-in refused");
 });
