@@ -213,7 +213,10 @@ async fn a_name_that_does_not_resolve_is_seen_by_who_looks() {
     let (kind, severity) = (&told["alerts"][0]["kind"], &told["alerts"][0]["severity"]);
     assert_eq!((kind, severity), (&json!("sip_server"), &json!("warning")), "{told}");
     let text = told["alerts"][0]["text"].as_str().unwrap_or_default();
-    assert!(text.contains("the name sip:nowhere.invalid in sip.servers does not resolve"), "{text}");
+    assert!(
+        text.contains("the name sip:nowhere.invalid in sip.servers does not resolve"),
+        "{text}"
+    );
     let metrics = Wire::new(&demo.base).get("/metrics").await.body;
     for metric in ["wrtc_sip_server_up", "wrtc_sip_server_resolved"] {
         for (server, value) in [(format!("sip:{address}"), 1), ("sip:nowhere.invalid".into(), 0)] {
