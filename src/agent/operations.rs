@@ -143,9 +143,9 @@ pub struct VideoStream {
 pub struct SipServerStatus {
     /// As configured.
     pub name: String,
-    /// Where it is, as in `udp:192.0.2.1:5060`.
-    pub address: String,
-    /// False when it is known to be down; null when nothing is known yet, or not since it failed.
+    /// Where it is, as in `udp:192.0.2.1:5060`; null when its name does not resolve, and never did.
+    pub address: Option<String>,
+    /// False when it is known to be down or has no address; null when nothing is known yet, or not since it failed.
     pub up: Option<bool>,
     /// All DNs are there.
     pub current: bool,
@@ -153,6 +153,8 @@ pub struct SipServerStatus {
     pub rtt_ms: Option<u64>,
     /// Why it was down last, even if it is up by now.
     pub reason: Option<String>,
+    /// Why its name did not resolve when it was looked up last. Addresses that it stood for before stay in use.
+    pub name_fault: Option<String>,
     /// In this state since then.
     pub since: u64,
     pub pings: u64,

@@ -8,7 +8,7 @@ use wrtc_gateway::journal::hep::HepStats;
 use wrtc_gateway::journal::store::StoreStats;
 use wrtc_gateway::journal::{Losses, What};
 use wrtc_gateway::media::{DtlsFailure, EngineStats, MediaEvent};
-use wrtc_gateway::telemetry::metrics::{Format, Metrics, Snapshot};
+use wrtc_gateway::telemetry::metrics::{Format, Metrics, ServerSnapshot, Snapshot};
 
 use crate::support::*;
 
@@ -144,6 +144,11 @@ fn what_stands() {
             down("sip:pair.example"),
             server("sip:pair.example"),
             down("sip:other.example"),
+            ServerSnapshot {
+                name: "sip:nowhere.example".into(),
+                unresolved: true,
+                ..ServerSnapshot::default()
+            },
         ],
         journal: Losses { sip: 5, timelines: 6, records: 7 },
         store: StoreStats {
@@ -170,6 +175,15 @@ fn what_stands() {
     assert_eq!(value(&text, "wrtc_sip_server_rtt_seconds", &[pair]), 0.004);
     assert_eq!(value(&text, "wrtc_sip_server_pings_total", &[pair]), 20.0);
     assert_eq!(value(&text, "wrtc_sip_server_up", &[("server", "sip:other.example")]), 0.0);
+    let nowhere = ("server", "sip:nowhere.example");
+    for (metric, found, lost) in
+        [("wrtc_sip_server_up", 1.0, 0.0), ("wrtc_sip_server_resolved", 1.0, 0.0)]
+    {
+        assert_eq!(
+            (value(&text, metric, &[pair]), value(&text, metric, &[nowhere])),
+            (found, lost)
+        );
+    }
     assert_eq!(value(&text, "wrtc_log_lines_dropped_total", &[]), 2.0);
     for (what, lost) in [("sip", 5.0), ("timeline", 6.0), ("call_record", 7.0)] {
         assert_eq!(value(&text, "wrtc_journal_losses_total", &[("what", what)]), lost);

@@ -23,6 +23,7 @@ impl Source for Still {
 pub fn server(name: &str) -> ServerSnapshot {
     ServerSnapshot {
         name: name.to_owned(),
+        unresolved: false,
         up: true,
         current: true,
         rtt: Some(Duration::from_millis(4)),
