@@ -11,6 +11,24 @@ impl Line {
         self.say(i, ToBrowser::Error { ids, error: RoapError::NoMatch, detail });
     }
 
+    /// The browser's description cannot be used: in its own words where the dialect has some.
+    ///
+    /// # Errors
+    /// The fault, where it is to be the answer to the request.
+    pub(super) fn unusable(
+        &mut self,
+        i: usize,
+        ids: Option<RoapIds>,
+        error: MessageError,
+    ) -> Result<(), MessageError> {
+        if ids.is_none() {
+            return Err(error);
+        }
+        let detail = error.to_string();
+        self.say(i, ToBrowser::Error { ids, error: RoapError::Failed, detail });
+        Ok(())
+    }
+
     pub(super) fn parse_browser(&self, text: &str) -> Result<BrowserSdp, MessageError> {
         BrowserSdp::parse(text, &self.config.codecs).map_err(sdp_fault)
     }
