@@ -26,6 +26,7 @@ pub mod config;
 pub mod demo;
 #[cfg(not(packets_only))]
 pub mod doctor;
+mod due;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -46,12 +46,7 @@ impl Line {
         }
         let sdp = match self.parse_browser(text) {
             Ok(sdp) => sdp,
-            Err(error) if ids.is_none() => return Err(error),
-            Err(error) => {
-                let detail = error.to_string();
-                self.say(i, ToBrowser::Error { ids, error: RoapError::Failed, detail });
-                return Ok(());
-            }
+            Err(error) => return self.unusable(i, ids, error),
         };
         let before = self
             .browser

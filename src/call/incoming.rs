@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::agent::{Dialect, MessageError};
 use crate::sdp::{Codec, SdpError, SipSdp, negotiate};
 use crate::sip::{self, Invited, SessionId};
-use crate::wire::{DataPair, RoapError, RoapIds, ToBrowser};
+use crate::wire::{DataPair, RoapIds, ToBrowser};
 
 use super::attached;
 use super::leg::Role;
@@ -101,10 +101,8 @@ impl Line {
         let first = self.browser.remote.is_none();
         let sdp = match self.parse_browser(text) {
             Ok(sdp) => sdp,
-            Err(error) if ids.is_none() => return Err(error),
             Err(error) => {
-                let detail = error.to_string();
-                self.say(i, ToBrowser::Error { ids, error: RoapError::Failed, detail });
+                self.unusable(i, ids, error)?;
                 if first {
                     let text = "the browser's answer cannot be used";
                     self.end(i, CallEndedBy::Gateway, 488, text);

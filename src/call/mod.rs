@@ -14,6 +14,7 @@
 
 mod attached;
 mod browser;
+mod descriptions;
 mod digits;
 mod established;
 mod incoming;
@@ -33,9 +34,9 @@ use std::time::{Duration, Instant};
 
 use crate::agent::{Dialect, MessageError};
 use crate::media::{BrowserLocal, Flow, HeldLeg, Signal, VideoLocal, VideoRemote};
-use crate::sdp::{BrowserSdp, Codec, KeySource, SdpError, SipSdp, SrtpPolicy};
+use crate::sdp::{Codec, KeySource};
 use crate::sip::{self, EndedBy, Event, SessionId};
-use crate::wire::{FromBrowser, RoapError, RoapIds, ToBrowser};
+use crate::wire::{FromBrowser, RoapIds, ToBrowser};
 
 use browser::{BrowserLeg, Exchange};
 use leg::{Leg, Phase, Role};
@@ -561,43 +562,6 @@ impl Line {
 
     fn tell_media(&mut self, command: MediaCommand) {
         self.outputs.push_back(Output::Media(command));
-    }
-
-    fn no_match(&mut self, i: usize, ids: Option<RoapIds>, detail: &str) {
-        let detail = detail.to_owned();
-        self.say(i, ToBrowser::Error { ids, error: RoapError::NoMatch, detail });
-    }
-
-    fn parse_browser(&self, text: &str) -> Result<BrowserSdp, MessageError> {
-        BrowserSdp::parse(text, &self.config.codecs).map_err(sdp_fault)
-    }
-
-    fn parse_sip(&self, text: &str) -> Result<SipSdp, SdpError> {
-        SipSdp::parse_with(text, &self.config.codecs, self.config.srtp)
-    }
-
-    /// The peer's answer to an offer of ours.
-    fn parse_answer(&self, i: usize, text: &str) -> Result<SipSdp, SdpError> {
-        let answer = match self.parse_sip(text) {
-            // Where nothing may be sent (a call that failed), no key is needed either.
-            Err(SdpError::Unencrypted) => {
-                SipSdp::parse_with(text, &self.config.codecs, SrtpPolicy::Off)
-                    .ok()
-                    .filter(SipSdp::is_black_hole)
-                    .ok_or(SdpError::Unencrypted)
-            }
-            other => other,
-        }?;
-        self.legs[i].sip.check_answer(&answer)?;
-        Ok(answer)
-    }
-}
-
-/// A fault in a browser's SDP as the answer to its request.
-fn sdp_fault(error: SdpError) -> MessageError {
-    match error {
-        SdpError::NotSdp(_) | SdpError::TooLarge => MessageError::BadRequest(error.to_string()),
-        _ => MessageError::UnusableSdp(error.to_string()),
     }
 }
 

@@ -8,10 +8,9 @@ use crate::sip::{self, HeaderPair, SessionId};
 use crate::wire::{DataPair, RoapIds, ToBrowser};
 
 use super::attached;
+use super::descriptions::sdp_fault;
 use super::ringback::Ringback;
-use super::{
-    CallConfig, CallDirection, CallEndedBy, Line, MediaLocal, Phase, Role, Seed, sdp_fault,
-};
+use super::{CallConfig, CallDirection, CallEndedBy, Line, MediaLocal, Phase, Role, Seed};
 
 /// A browser's first offer, checked before any resource is taken for it.
 #[derive(Debug)]

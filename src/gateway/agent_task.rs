@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use crate::agent::{Dialect, EndReason, PostError, Session, SignInError};
 use crate::call::{CallDirection, CallEnd};
+use crate::due::sleep_until;
 use crate::journal::{About, What};
 use crate::media::MediaEvent;
 use crate::panics::{caught, spared};
@@ -403,13 +404,6 @@ async fn media_event(line: &mut Option<Box<ActiveLine>>) -> MediaEvent {
         return event;
     }
     std::future::pending().await
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// What a refused REGISTER means to the one who signs in.

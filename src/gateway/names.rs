@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::config::{SipServer, SipTransport};
+use crate::due::sleep_until;
 use crate::sip::resolve::{Lookup, Ranked, ResolveError, Resolved, ServerUri, resolve};
 use crate::sip::servers::Target;
 use crate::sip::{Hop, Transport};
@@ -141,19 +142,13 @@ impl Names {
         loop {
             self.ask(Instant::now());
             let due = self.names.iter().filter_map(|name| name.due).min();
-            let sleep = async {
-                match due {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 Some(done) = self.under_way.join_next() => {
                     if let Ok((index, resolved)) = done {
                         return self.resolved(index, resolved);
                     }
                 }
-                () = sleep => {}
+                () = sleep_until(due) => {}
             }
         }
     }

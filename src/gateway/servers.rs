@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{Sip, SipServer};
+use crate::due::sleep_until;
 use crate::journal::{About, Journal, What};
 use crate::sip::port::Incoming;
 use crate::sip::servers::{
@@ -115,17 +116,11 @@ impl Watcher {
             }
             self.publish();
             let due = self.servers.poll_timeout();
-            let sleep = async {
-                match due {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = self.names.next() => self.renamed(),
                 Ok(()) = self.list.changed() => self.relisted().await,
-                () = sleep => self.servers.handle_timeout(Instant::now()),
+                () = sleep_until(due) => self.servers.handle_timeout(Instant::now()),
                 Some(incoming) = self.inbox.recv() => {
                     let now = Instant::now();
                     if let Some(pong) = self.pinger.handle_incoming(&incoming, now) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::agent::{Session, Tap};
 use crate::journal::{About, Journal, What};
 use crate::sip::trace::redact;
-use crate::wire::{DataPair, Envelope, FromBrowser, RoapError, ToBrowser};
+use crate::wire::{DataPair, Envelope, FromBrowser, ToBrowser};
 use crate::words::counted_len;
 
 /// A message by its name, with what may be shown of it.
@@ -29,7 +29,7 @@ impl Said {
                 Self::new("ANSWER", description(sdp, attached))
             }
             FromBrowser::Ok { .. } => Self::new("OK", ""),
-            FromBrowser::Error { error, .. } => Self::new("ERROR", word(*error)),
+            FromBrowser::Error { error, .. } => Self::new("ERROR", error.word()),
             FromBrowser::Bye => Self::new("BYE", ""),
             FromBrowser::InfoMap(data) | FromBrowser::InfoPeer(data) => {
                 Self::new("INFO", bytes(data))
@@ -50,7 +50,7 @@ impl Said {
         let body = match message {
             ToBrowser::Offer { sdp, attached, .. } => description(sdp, attached),
             ToBrowser::Answer { sdp, .. } => description(sdp, &[]),
-            ToBrowser::Error { error, detail, .. } => format!("{}: {detail}", word(*error)),
+            ToBrowser::Error { error, detail, .. } => format!("{}: {detail}", error.word()),
             ToBrowser::Transfer { code, text } => format!("{code} {text}"),
             ToBrowser::Ended { code, reason } | ToBrowser::Bye { code, reason } => {
                 format!("{code} {reason}")
@@ -103,17 +103,6 @@ fn description(sdp: &str, attached: &[DataPair]) -> String {
 /// User data is somebody's; that there was some has to do.
 fn bytes(data: &str) -> String {
     counted_len(data.len(), "byte")
-}
-
-fn word(error: RoapError) -> &'static str {
-    match error {
-        RoapError::NoMatch => "NOMATCH",
-        RoapError::Timeout => "TIMEOUT",
-        RoapError::Refused => "REFUSED",
-        RoapError::Conflict => "CONFLICT",
-        RoapError::DoubleConflict => "DOUBLECONFLICT",
-        RoapError::Failed => "FAILED",
-    }
 }
 
 /// Notes when a poll takes a message.

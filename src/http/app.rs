@@ -28,8 +28,9 @@ use super::table::{self, Table, Verb};
 use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
 use super::{assets, forwarded, ice, jsapi, lifecycle, logs, metrics, openapi, operations, rest};
-use crate::agent::Backend;
+use crate::agent::{Backend, MessageError, Session};
 use crate::config;
+use crate::wire::FromBrowser;
 use crate::wire::connector::Action;
 
 /// How much of a path is shown in the log.
@@ -61,6 +62,22 @@ pub(super) struct App {
     pub secrets: DnSecrets,
     pub base_path: String,
     started: Instant,
+}
+
+impl App {
+    /// Hands on what a browser says. In a task of its own: neither a client that hangs up nor one that
+    /// makes it stumble leaves it half done.
+    pub(super) async fn message(
+        &self,
+        session: Arc<Session>,
+        to: Option<String>,
+        message: FromBrowser,
+    ) -> Result<(), MessageError> {
+        let backend = Arc::clone(&self.backend);
+        tokio::spawn(async move { backend.message(&session, to, message).await })
+            .await
+            .unwrap_or_else(|_| Err(MessageError::Unavailable("the gateway stumbled".to_owned())))
+    }
 }
 
 pub(super) type Shared = State<Arc<App>>;

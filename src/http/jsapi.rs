@@ -14,9 +14,7 @@ use super::conn::Conn;
 use super::faults::text::{BodyFaults, OriginFault, SessionFaults, SignInFaults};
 use super::reply;
 use super::tokens::{Redeemed, Redemption, is_token};
-use crate::agent::{
-    Dialect, EndReason, Identity, MessageError, Poll, Polled, Session, SignIn, SignInError,
-};
+use crate::agent::{Dialect, EndReason, Identity, Poll, Polled, Session, SignIn, SignInError};
 use crate::wire::jsapi::{self as wire, PublicId};
 use crate::wire::{Envelope, ToBrowser};
 
@@ -301,11 +299,7 @@ pub(super) async fn message(State(app): Shared, request: Request) -> Response {
         Ok(message) => message,
         Err(error) => return reply::text(StatusCode::BAD_REQUEST, error.to_string()),
     };
-    let backend = Arc::clone(&app.backend);
-    let taken = tokio::spawn(async move { backend.message(&session, to, message).await })
-        .await
-        .unwrap_or_else(|_| Err(MessageError::Unavailable("the gateway stumbled".to_owned())));
-    match taken {
+    match app.message(session, to, message).await {
         Ok(()) => reply::ok(),
         Err(error) => reply::text(reply::message_status(&error).0, error.to_string()),
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::app::Shared;
+use super::faults::json::OperatorFaults;
 use super::operations;
 use super::operators::Actor;
 use super::reply::{self, Problem, json};
@@ -47,28 +48,13 @@ pub(super) struct ReloadFaults {
     timestamp: String,
 }
 
-/// Faults of an operator's order, beside those of the order itself.
-#[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "for the document alone")]
-pub(super) enum OrderFaults {
-    /// No operator's token, or one that the configuration does not know.
-    #[response(status = 401)]
-    Unknown(reply::ErrorReply),
-    /// The token may look and not act, or there are no tokens and this is not the gateway's own machine.
-    #[response(status = 403)]
-    Forbidden(reply::ErrorReply),
-    /// Too many wrong tokens; `Retry-After` says when to come back.
-    #[response(status = 429, headers(("Retry-After" = u64)))]
-    TooMany(reply::ErrorReply),
-}
-
 /// Lets go of everybody, then ends.
 ///
 /// As SIGTERM does it: `/readyz` says 503, sign-ins are refused with 503 and `Retry-After`, agents without a call leave
 /// at once, the others with their last one, and after `gateway.drain_seconds` it ends in any case.
 #[utoipa::path(post, path = "/api/drain", tag = "operation", security(("operator" = [])), responses(
     (status = 202, description = "It drains, or did so already.", body = DrainReply),
-    OrderFaults,
+    OperatorFaults,
 ))]
 pub(super) async fn drain(State(app): Shared, Actor(operator): Actor) -> Response {
     operations::note(&app, &operator, Operated::Drain);
@@ -85,7 +71,7 @@ pub(super) async fn drain(State(app): Shared, Actor(operator): Actor) -> Respons
     (status = 200, description = "What has changed.", body = ReloadReply),
     (status = 409, description = "It was not started from sources that can be read again.", body = reply::ErrorReply),
     (status = 422, description = "Something is wrong with it; the old one stays in use.", body = ReloadFaults),
-    OrderFaults,
+    OperatorFaults,
 ))]
 pub(super) async fn reload(State(app): Shared, Actor(operator): Actor) -> Response {
     operations::note(&app, &operator, Operated::Reload);

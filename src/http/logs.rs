@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::app::{App, Shared};
 use super::body;
+use super::faults::json::OperatorFaults;
 use super::operations;
 use super::operators::{Actor, Operator, Reader};
 use super::reply::{self, ErrorReply, Problem};
@@ -48,11 +49,8 @@ pub(super) struct LogReply {
     security(("operator" = []), ()),
     responses(
         (status = 200, description = "The level.", body = LogReply),
-        (status = 401, description = "This wants an operator's token.", body = ErrorReply),
-        (status = 403, description = "There are no operators' tokens, and the request comes from another machine.",
-            body = ErrorReply),
-        (status = 429, description = "Too many wrong tokens.", body = ErrorReply),
         (status = 503, description = "There is no log.", body = ErrorReply),
+        OperatorFaults,
     ))]
 pub(super) async fn status(_: Reader) -> Response {
     log().map(show).unwrap_or_else(Problem::into_response)
@@ -65,13 +63,10 @@ pub(super) async fn status(_: Reader) -> Response {
     responses(
         (status = 200, description = "The level that counts now.", body = LogReply),
         (status = 400, description = "It is no level, or the body is none.", body = ErrorReply),
-        (status = 401, description = "This wants an operator's token.", body = ErrorReply),
-        (status = 403, description = "The token may only read, or there is none and the request comes from another machine.",
-            body = ErrorReply),
         (status = 408, description = "The body took too long.", body = ErrorReply),
         (status = 413, description = "The body is too large.", body = ErrorReply),
-        (status = 429, description = "Too many wrong tokens.", body = ErrorReply),
         (status = 503, description = "There is no log.", body = ErrorReply),
+        OperatorFaults,
     ))]
 pub(super) async fn set(State(app): Shared, Actor(operator): Actor, request: Request) -> Response {
     change(&app, &operator, request).await.unwrap_or_else(Problem::into_response)

@@ -22,8 +22,7 @@ use super::jsapi::throttled_sign_in;
 use super::reply::{self, ErrorReply, Problem};
 use super::tokens::is_token;
 use crate::agent::{
-    Delivery, Dialect, EndReason, Identity, MessageError, Poll, Polled, Session, SignIn,
-    SignInError,
+    Delivery, Dialect, EndReason, Identity, Poll, Polled, Session, SignIn, SignInError,
 };
 use crate::secret::Secret;
 use crate::wire::{ToBrowser, jsapi::check_dn, jsapi::percent_decode, rest as wire};
@@ -357,14 +356,10 @@ async fn post(app: &App, request: Request) -> Result<Response, Problem> {
         return Err(Problem::new(StatusCode::CONFLICT, "wrong_state", sentence));
     }
     let message = body.into_message(awaited.is_some());
-    let backend = Arc::clone(&app.backend);
-    tokio::spawn(async move { backend.message(&session, to, message).await })
-        .await
-        .unwrap_or_else(|_| Err(MessageError::Unavailable("the gateway stumbled".to_owned())))
-        .map_err(|error| {
-            let (status, code) = reply::message_status(&error);
-            Problem::new(status, code, error)
-        })?;
+    app.message(session, to, message).await.map_err(|error| {
+        let (status, code) = reply::message_status(&error);
+        Problem::new(status, code, error)
+    })?;
     Ok(reply::ok())
 }
 

@@ -22,6 +22,7 @@ use super::phone::{Phone, Sound};
 use super::registrar::{Registrar, Wish, user_of};
 use super::reply::{has_tag, reply};
 use super::report::{CallReport, Party, Way};
+use crate::due::sleep_until;
 use crate::sip::port::{Incoming, ServerTx, Transmit};
 use crate::sip::{Claim, Command, End, Endpoint, Event, Hop, Invited, Port, SessionId};
 
@@ -113,12 +114,6 @@ impl Server {
     pub async fn run(mut self, mut requests: mpsc::Receiver<control::Request>) {
         loop {
             let until = self.poll_timeout();
-            let alarm = async {
-                match until {
-                    Some(until) => tokio::time::sleep_until(until.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 incoming = self.inbox.recv() => match incoming {
                     Some(incoming) => self.handle_incoming(*incoming).await,
@@ -128,7 +123,7 @@ impl Server {
                     Some(request) => self.handle_control(request).await,
                     None => return,
                 },
-                () = alarm => self.handle_timeout().await,
+                () = sleep_until(until) => self.handle_timeout().await,
             }
             self.settle().await;
             if let Some((until, done)) = self.leaving.take() {

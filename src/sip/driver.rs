@@ -12,6 +12,7 @@ use super::pacer::Urgency;
 use super::port::{Inbox, Incoming};
 use super::servers::{Link, Turn};
 use super::{Command, Event, UaConfig, UserAgent};
+use crate::due::sleep_until;
 
 /// Messages that may wait for one user agent. A DN has a handful of calls at most; whoever sends
 /// it more than this between two polls is served by retransmission.
@@ -124,12 +125,6 @@ impl Driven {
     /// One message or one timer.
     async fn step(&mut self) {
         let wake = self.ua.poll_timeout();
-        let sleep = async {
-            match wake {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         let turn = async {
             match &mut self.turn {
                 Some((.., turn)) if !turn.has_come() => turn.come().await,
@@ -152,7 +147,7 @@ impl Driven {
             }
             () = turn => self.ua.take_turn(Instant::now()),
             () = moved => self.follow(),
-            () = sleep => self.ua.handle_timeout(Instant::now()),
+            () = sleep_until(wake) => self.ua.handle_timeout(Instant::now()),
         }
     }
 

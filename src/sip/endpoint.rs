@@ -22,6 +22,7 @@ use super::transaction::Owner;
 use super::transport::Limits;
 use super::transport::listener;
 use super::transport::tls::{Tls, TlsError, TlsFiles};
+use crate::due::sleep_until;
 use crate::panics::{keep_running, vital};
 
 /// Largest datagram there is.
@@ -325,16 +326,10 @@ async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             let timers = [state.transactions.poll_timeout(), state.returning.poll_timeout()];
             timers.into_iter().flatten().min()
         };
-        let sleep = async {
-            match due {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = sleep => {
+            () = sleep_until(due) => {
                 let mut state = shared.lock();
                 let now = Instant::now();
                 state.transactions.handle_timeout(now);

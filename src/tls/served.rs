@@ -251,13 +251,8 @@ fn read(files: &TlsFiles) -> Result<Shown, CertificateError> {
         path: path.to_owned(),
         reason,
     };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect)
-        .map_err(|error| fault(Part::Certificate, &files.cert, error.to_string()))?;
-    if chain.is_empty() {
-        let reason = "there is no certificate in it".to_owned();
-        return Err(fault(Part::Certificate, &files.cert, reason));
-    }
+    let chain = super::read_certificates(&files.cert)
+        .map_err(|reason| fault(Part::Certificate, &files.cert, reason))?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| fault(Part::Key, &files.key, error.to_string()))?;
     show(chain, key).map_err(|(part, reason)| match part {

@@ -22,6 +22,7 @@ use utoipa::ToSchema;
 
 use super::csv;
 use crate::http::app::{App, Shared};
+use crate::http::faults::json::OperatorFaults;
 use crate::http::operators::Reader;
 use crate::http::reply::{self, ErrorReply, Problem};
 use crate::journal::store::{Page, Search, Store, StoreError};
@@ -108,11 +109,9 @@ pub(in crate::http) enum CallsFormat {
         (status = 200, description = "What was found.",
             content((CallsReply = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
         (status = 400, description = "A parameter cannot be used, or is none.", body = ErrorReply),
-        (status = 401, description = "No operator's token, or one that is not known.", body = ErrorReply),
-        (status = 403, description = "The token may not, or there is none and the request is not from this machine.", body = ErrorReply),
         (status = 422, description = "It would take too long: narrow `from` and `to`.", body = ErrorReply),
-        (status = 429, description = "Too many wrong tokens.", body = ErrorReply),
         (status = 503, description = "The store cannot be read, or too many exports run.", body = ErrorReply),
+        OperatorFaults,
     ))]
 pub(in crate::http) async fn find(
     State(app): Shared,
@@ -137,11 +136,9 @@ pub(in crate::http) async fn find(
     responses(
         (status = 200, description = "For Wireshark; credentials and keys are taken out.", content_type = "application/x-pcapng", body = Vec<u8>),
         (status = 400, description = "The path is not UTF-8.", body = String, content_type = "text/plain"),
-        (status = 401, description = "No operator's token, or one that is not known.", body = ErrorReply),
-        (status = 403, description = "The token may not, or there is none and the request is not from this machine.", body = ErrorReply),
         (status = 404, description = "There is no such call, or none of its messages is kept.", body = ErrorReply),
-        (status = 429, description = "Too many wrong tokens.", body = ErrorReply),
         (status = 503, description = "The store cannot be read.", body = ErrorReply),
+        OperatorFaults,
     ))]
 pub(in crate::http) async fn capture(
     State(app): Shared,

@@ -20,6 +20,7 @@ use super::scenario::{self, Scenario};
 use super::step::{Body, Step};
 use super::text::Text;
 use super::view::CallView;
+use crate::due::sleep_until;
 use crate::lab::phone::{Hold, Phone};
 use crate::lab::{Heard, Registration};
 
@@ -466,12 +467,6 @@ async fn run(inner: Arc<Inner>) {
     let mut buffer = vec![0; 65_535];
     loop {
         let next = inner.lock().calls.values().filter_map(|e| e.player.poll_timeout()).min();
-        let alarm = async {
-            match next {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             got = inner.socket.recv_from(&mut buffer) => {
                 let Ok((length, from)) = got else { continue };
@@ -483,7 +478,7 @@ async fn run(inner: Arc<Inner>) {
                 }
                 inner.flush(&mut state);
             }
-            () = alarm => {
+            () = sleep_until(next) => {
                 let now = Instant::now();
                 let mut state = inner.lock();
                 for entry in state.calls.values_mut() {

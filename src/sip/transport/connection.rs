@@ -22,6 +22,7 @@ use super::fault::ConnectionFault;
 use super::frame::{Frame, Framer};
 use super::keepalive::{Due, KeepAlive};
 use super::streams::Seat;
+use crate::due::sleep_until;
 use crate::sip::dispatch::Shared;
 use crate::sip::hop::Hop;
 
@@ -212,12 +213,6 @@ impl Input<'_> {
             let deadlines =
                 [Some(active + self.limits.idle), began.map(|at| at + self.limits.message)];
             let deadline = deadlines.into_iter().flatten().chain(self.keep.poll_timeout()).min();
-            let sleep = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 read = reader.read(&mut buffer) => {
                     let bytes = match read {
@@ -244,7 +239,7 @@ impl Input<'_> {
                         false => began = None,
                     }
                 }
-                () = sleep => {
+                () = sleep_until(deadline) => {
                     let now = Instant::now();
                     if began.is_some_and(|at| at + self.limits.message <= now) {
                         return ConnectionFault::Dawdling(self.limits.message);

@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{CertificateError, ClientConfig, Error, RootCertStore, ServerConfig};
 use sha2::{Digest as _, Sha256};
 
+use crate::tls::read_certificates;
 use crate::tls::verify::{Shown, Trust, Verifier};
 
 /// Where TLS takes its material from. The default trusts the system's authorities and shows nothing.
@@ -115,16 +116,6 @@ fn by_authority(
     roots: RootCertStore,
 ) -> Option<Arc<WebPkiServerVerifier>> {
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok()
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| error.to_string())?;
-    if certificates.is_empty() {
-        return Err("there is no certificate in it".to_owned());
-    }
-    Ok(certificates)
 }
 
 type Own<'a> = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, &'a OwnCertificate);
