@@ -2,7 +2,9 @@
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
 #   bash tests/run.sh            everything, in the order of how soon it can fail; `soak` only when asked for
-#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz soak
+#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz secrets soak
+#
+# Gateways leave what they write in target/wrote/STEP, and `secrets` looks through what the last run of each step left.
 #
 # `peers` wants root, for its chroot, and `faults`, for networks and a disk of its own; what a machine cannot
 # have of them is named and counted as skipped.
@@ -195,6 +197,7 @@ step_peers() {
     rm -f "$summary"
   fi
   stop_asterisk
+  [ ${#filters[@]} -gt 0 ] || rm -rf "$GATEWAYS_WROTE"
   [ ${#skips[@]} -eq 0 ] || printf '%s\n' "${skips[@]}"
   printf 'peers: %s passed, %s failed, %s skipped\n' "${passed:-0}" "${failed:-0}" "$peers_skipped"
   return "$status"
@@ -263,8 +266,16 @@ step_faults() {
     rm -f "$summary"
   fi
   [ ${#skips[@]} -eq 0 ] || printf '%s\n' "${skips[@]}"
+  [ ${#filters[@]} -gt 0 ] || rm -rf "$GATEWAYS_WROTE"
   printf 'faults: %s passed, %s failed, %s skipped\n' "${passed:-0}" "${failed:-0}" "$faults_skipped"
   return "$status"
+}
+
+# The last one: what all the others have left.
+step_secrets() {
+  cargo_tool nextest 0.9.143
+  say "secrets in what the gateways of all tests have written"
+  GATEWAYS_WROTE=$PWD/target/wrote cargo nextest run --locked --test wrote --run-ignored only --no-capture
 }
 
 # fuzz_one TARGET: FUZZ_SECONDS of it, from the seeds and from what earlier runs have found.
@@ -313,7 +324,7 @@ step_fuzz() {
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export PATH="$PWD/target/cargo/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers faults bench ops rust fuzz
+[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers faults bench ops rust fuzz secrets
 
 # How long each step took, told at the end whatever the end is.
 took=$(mktemp -d)
@@ -329,6 +340,13 @@ for step in "$@"; do
   # Each in an environment of its own: a gateway reads every WRTC_ variable.
   (
     trap end_step EXIT
+    case $step in
+      api | deploy | e2e | peers | faults | ops | rust)
+        export GATEWAYS_WROTE=$PWD/target/wrote/$step
+        rm -rf "$GATEWAYS_WROTE"
+        mkdir -p "$GATEWAYS_WROTE"
+        ;;
+    esac
     "step_$step"
   )
 done

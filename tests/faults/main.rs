@@ -9,6 +9,8 @@
 mod served;
 #[path = "../protocol/support/mod.rs"]
 mod support;
+#[path = "../wrote/keep.rs"]
+mod wrote;
 
 mod between;
 mod gateway;

@@ -1,5 +1,8 @@
 //! The gateway from outside: an HTTP client with a real peer connection in front, a SIP server behind.
 
+#[path = "../wrote/keep.rs"]
+mod wrote;
+
 mod support;
 
 mod any_order;
@@ -12,6 +15,7 @@ mod drain;
 mod genesys;
 mod hold_music;
 mod in_call;
+mod log_lines;
 mod operations;
 mod reload;
 mod renegotiation;
@@ -26,4 +30,5 @@ mod telemetry;
 mod third_party;
 mod timeline;
 mod transfers;
+mod unsaid;
 mod wait;
