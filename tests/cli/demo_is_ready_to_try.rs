@@ -4,21 +4,25 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::wrote::{self, Written};
+
 struct Demo {
     child: Child,
     printed: BufReader<std::process::ChildStdout>,
     greeting: Vec<String>,
+    _written: Written,
 }
 
 impl Demo {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wrtc-gateway"))
-            .args(["demo", "--set", "http.listen=127.0.0.1:0"])
-            .args(arguments)
-            .env_clear()
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wrtc-gateway"));
+        command.args(["demo", "--set", "http.listen=127.0.0.1:0"]).args(arguments).env_clear();
+        let mut written = Written::by(&command);
+        if wrote::is_kept() {
+            command.args(["--set", wrote::log_level()]).stderr(Stdio::piped());
+        }
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        written.errors_of(&mut child);
         let mut printed = BufReader::new(child.stdout.take().unwrap());
         let mut greeting = Vec::new();
         while greeting.last().is_none_or(|line: &String| !line.starts_with("stop")) {
@@ -26,7 +30,7 @@ impl Demo {
             assert!(printed.read_line(&mut line).unwrap() > 0, "the demo ended: {greeting:?}");
             greeting.push(line);
         }
-        Self { child, printed, greeting }
+        Self { child, printed, greeting, _written: written }
     }
 
     /// The word behind a word of the greeting.
@@ -43,6 +47,8 @@ impl Demo {
         let mut rest = String::new();
         std::io::Read::read_to_string(&mut self.printed, &mut rest).unwrap();
         assert!(self.child.wait().unwrap().success());
+        // Its greeting is where the password is told.
+        wrote::bytes("stdout", rest.as_bytes());
         rest
     }
 }
@@ -87,6 +93,9 @@ fn a_drain_ends_it() {
 fn the_password_is_new_each_time() {
     let (one, two) = (Demo::start(&[]), Demo::start(&[]));
     let passwords = [one.told("password "), two.told("password ")];
+    for password in &passwords {
+        wrote::secret("a DN's password", password);
+    }
     assert_ne!(passwords[0], passwords[1]);
     assert!(passwords[0].len() >= 10);
     one.stop();

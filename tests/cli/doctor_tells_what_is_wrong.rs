@@ -10,7 +10,7 @@ use wrtc_gateway::secret::Secret;
 use crate::served::{Served, free_port, settings};
 
 async fn lab() -> Lab {
-    Lab::start(LabConfig::new(Secret::new("demo-secret"))).await.unwrap()
+    Lab::start(LabConfig::new(Secret::new(crate::wrote::PASSWORD))).await.unwrap()
 }
 
 /// Exit code, standard output, standard error.
@@ -23,6 +23,8 @@ fn run(settings: &[String], more: &[&str]) -> (i32, String, String) {
         .env_clear()
         .output()
         .unwrap();
+    crate::wrote::settings(settings.iter().map(String::as_str));
+    crate::wrote::bytes("doctor", &[&output.stdout[..], &output.stderr].concat());
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }

@@ -1,5 +1,11 @@
 //! The program as a person meets it: its commands, its exit codes, what it prints.
 
+#[path = "../wrote/look.rs"]
+#[allow(dead_code)]
+mod look;
+#[path = "../wrote/keep.rs"]
+mod wrote;
+
 mod a_disk_that_hangs_holds_up_no_stop;
 mod check_tells_every_fault;
 mod demo_is_ready_to_try;

@@ -1,7 +1,6 @@
 //! What the gateway writes and shows while it does its work, at the most talkative log level: no password,
 //! token, SSID or key of all that were used.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -13,6 +12,8 @@ use tokio::process::{Child, Command};
 use wrtc_gateway::config::{OperatorToken, Role};
 use wrtc_gateway::lab::{Lab, LabConfig};
 use wrtc_gateway::secret::Secret;
+
+use crate::{look, wrote};
 
 /// Far longer than anything takes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -33,74 +34,23 @@ const SHOWN: &[&str] = &[
     "/api/calls/active",
 ];
 
+/// Those that were used, here and for the look through all that was written by all tests.
 #[derive(Default)]
-struct Secrets(Vec<(&'static str, String)>);
+struct Used(look::Secrets);
 
-impl Secrets {
-    fn add(&mut self, what: &'static str, secret: impl Into<String>) -> String {
+impl Used {
+    fn add(&mut self, kind: &'static str, secret: impl Into<String>) -> String {
         let secret = secret.into();
-        assert!(secret.len() >= 8, "{what} is too short to be looked for");
-        self.0.push((what, secret.clone()));
-        // As it stands in a query or a form.
-        let encoded = secret.bytes().fold(String::new(), |mut text, byte| {
-            let _ = match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                true => write!(text, "{}", char::from(byte)),
-                false => write!(text, "%{byte:02X}"),
-            };
-            text
-        });
-        if encoded != secret {
-            self.0.push((what, encoded));
-        }
+        assert!(secret.len() >= look::SHORTEST, "{kind} is too short to be looked for");
+        self.0.add(kind, &secret);
+        wrote::secret(kind, &secret);
         secret
     }
 
     fn look(&self, place: &str, written: &[u8]) -> Vec<String> {
-        let text = String::from_utf8_lossy(written);
-        let mut found = Vec::new();
-        let mut tell = |what: &str, at: usize| {
-            let around = at.saturating_sub(100)..(at + 60).min(text.len());
-            found
-                .push(format!("{what} in {place}: ...{}...", text.get(around).unwrap_or_default()));
-        };
-        for (what, secret) in &self.0 {
-            if let Some(at) = text.find(secret.as_str()) {
-                tell(what, at);
-            }
-        }
-        // Those that only the two ends know, by their looks: a digest can be attacked at leisure, a key
-        // opens the call. What takes their place has no digits of theirs.
-        for (what, before) in [
-            ("a digest", "response=\""),
-            ("an SRTP key", "inline:"),
-            ("an ICE password", "ice-pwd:"),
-        ] {
-            for (at, _) in text.match_indices(before) {
-                let value = text.as_bytes().iter().skip(at + before.len());
-                let length =
-                    value.take_while(|b| b.is_ascii_alphanumeric() || b"+/".contains(b)).count();
-                if length >= 20 {
-                    tell(what, at);
-                    break;
-                }
-            }
-        }
-        found
-    }
-}
-
-#[test]
-fn what_is_looked_for_is_found() {
-    let mut secrets = Secrets::default();
-    secrets.add("a password", "p:a&s s word");
-    let digest = format!("response=\"{}\"", "0a".repeat(16));
-    let key = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{}", "Ab+/".repeat(10));
-    let ice = format!("a=ice-pwd:{}", "x".repeat(22));
-    for slip in ["said p:a&s s word", "?password=p%3Aa%26s%20s%20word&", &digest, &key, &ice] {
-        assert_eq!(secrets.look("here", slip.as_bytes()).len(), 1, "{slip}");
-    }
-    for fine in ["nothing", "response=\"...\"", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:..."] {
-        assert!(secrets.look("here", fine.as_bytes()).is_empty(), "{fine}");
+        wrote::bytes(&place.replace(['/', ' ', '?'], "_"), written);
+        let found = self.0.looker().unwrap().look(written);
+        found.iter().map(|found| format!("{place}:{}: {}", found.line, found.around)).collect()
     }
 }
 
@@ -188,7 +138,7 @@ fn offer(ice_pwd: &str) -> String {
 async fn nowhere() {
     let folder = std::env::temp_dir().join(random("wrtc-secrets-"));
     std::fs::create_dir(&folder).unwrap();
-    let mut secrets = Secrets::default();
+    let mut secrets = Used::default();
     let password = secrets.add("the SIP password", random("p:a&s%s+w "));
     let turn = secrets.add("the TURN secret", random("turn-secret-"));
     let connector = secrets.add("the connector's token", random("connector-"));
@@ -280,7 +230,7 @@ async fn nowhere() {
     };
     let ours = answer.lines().find_map(|line| line.strip_prefix("a=ice-pwd:")).unwrap();
     secrets.add("our ICE password", ours);
-    let shown = |secrets: &Secrets, path: &str, body: &str| secrets.look(path, body.as_bytes());
+    let shown = |secrets: &Used, path: &str, body: &str| secrets.look(path, body.as_bytes());
     let mut found = Vec::new();
     let look = async |path: &str| {
         let request = gateway.client.get(format!("{}{path}", gateway.url)).bearer_auth(&acts);

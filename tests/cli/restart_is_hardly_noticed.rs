@@ -9,8 +9,8 @@ use wrtc_gateway::lab::{CallOut, Lab, LabConfig};
 use wrtc_gateway::secret::Secret;
 
 use crate::served::{LIMIT, Served, free_port, settings};
+use crate::wrote::{self, PASSWORD};
 
-const PASSWORD: &str = "demo-secret";
 /// As many pages as `WRTC_RESTART_AGENTS` says: with more than a few the pace of REGISTERs shows.
 fn agents() -> u32 {
     let given = std::env::var("WRTC_RESTART_AGENTS").ok().and_then(|count| count.parse().ok());
@@ -48,6 +48,7 @@ async fn page(base: String, dn: u32, told: Told) {
                 && answer.status().is_success()
             {
                 let text = answer.text().await.unwrap();
+                wrote::handed_out(&text);
                 break text.trim().split('=').nth(1).unwrap().to_owned();
             }
             tokio::time::sleep(pause.mul_f64(0.75 + rand::random::<f64>() / 2.0)).await;

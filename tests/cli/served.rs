@@ -5,12 +5,15 @@ use std::net::{TcpListener, UdpSocket};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::wrote::{self, Written};
+
 /// Generous: nothing here is about speed.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 pub struct Served {
     child: Child,
     pub base: String,
+    _written: Written,
 }
 
 impl Served {
@@ -28,11 +31,19 @@ impl Served {
 
     /// Of any command that becomes the gateway.
     pub fn of(mut command: Command) -> Self {
+        let mut written = Written::by(&command);
+        if wrote::is_kept() {
+            command.stderr(Stdio::piped());
+        }
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        written.errors_of(&mut child);
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut printed = BufReader::new(child.stdout.take().unwrap());
+        printed.read_line(&mut line).unwrap();
         let base = line.trim().strip_prefix("serving at ").unwrap_or_else(|| panic!("{line:?}"));
-        Self { child, base: base.trim_end_matches('/').to_owned() }
+        let base = base.trim_end_matches('/').to_owned();
+        written.follow("stdout", printed);
+        Self { child, base, _written: written }
     }
 
     pub fn pid(&self) -> String {
@@ -88,7 +99,7 @@ pub fn settings(sip_server: std::net::SocketAddr, more: &[&str]) -> Vec<String> 
         "sip.listen=127.0.0.1:0",
         "media.listen=127.0.0.1:0",
         "media.rtp_address=127.0.0.1",
-        "log.level=warn",
+        wrote::log_level(),
     ];
     base.iter().chain(more).map(|set| (*set).to_owned()).collect()
 }

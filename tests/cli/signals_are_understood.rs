@@ -7,8 +7,7 @@ use wrtc_gateway::lab::{Lab, LabConfig};
 use wrtc_gateway::secret::Secret;
 
 use crate::served::{LIMIT, Served, settings};
-
-const PASSWORD: &str = "demo-secret";
+use crate::wrote::{self, PASSWORD};
 
 /// As Chromium writes it, as far as anybody looks at it.
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
@@ -30,6 +29,7 @@ pub async fn post(url: String, body: String) -> (u16, String) {
 pub async fn in_a_call(served: &Served, dn: &str) -> String {
     let (status, text) = post(format!("{}/sign_in", served.base), format!("{dn}:{PASSWORD}")).await;
     assert_eq!(status, 200, "{text}");
+    wrote::handed_out(&text);
     let ssid = text.trim().split('=').nth(1).unwrap().to_owned();
     let offer = serde_json::json!({
         "messageType": "OFFER", "sdp": OFFER, "offererSessionId": 7, "seq": 1, "tiebreaker": 9,

@@ -17,7 +17,7 @@ use crate::served::{Served, settings};
 use crate::support::jsapi::Jsapi;
 use crate::support::wire::read_answer;
 
-pub const PASSWORD: &str = "demo-secret";
+pub use crate::wrote::PASSWORD;
 
 /// Generous: a crowd on two loaded cores.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -55,7 +55,8 @@ impl Town {
             ..LabConfig::new(Secret::new(PASSWORD))
         };
         let lab = Lab::start(lab).await.unwrap();
-        let base = ["sip.register_rate=2000", "http.sign_ins_per_second=2000"];
+        // What a crowd does is too much to be told of each.
+        let base = ["sip.register_rate=2000", "http.sign_ins_per_second=2000", "log.level=warn"];
         let gateway = Served::start(&settings(lab.sip_addr(), &[&base, more].concat()));
         let address = gateway.base.strip_prefix("http://").unwrap().parse().unwrap();
         Self { lab, gateway, address }
@@ -189,6 +190,7 @@ impl Page {
             stream.write_all(request.as_bytes()).await.unwrap();
             let (status, head, body) = read_answer(&mut stream).await.expect("an answer");
             if status == 200 {
+                crate::wrote::handed_out(&body);
                 let ssid = body.trim().split('=').nth(1).expect("NAME=SSID").to_owned();
                 return Self { dn, ssid, stream };
             }

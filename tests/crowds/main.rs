@@ -8,6 +8,8 @@
 mod served;
 #[path = "../protocol/support/mod.rs"]
 mod support;
+#[path = "../wrote/keep.rs"]
+mod wrote;
 
 mod a_thousand_tabs_close;
 mod crowd;

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/../.."
 package=$PWD/target/deploy/wrtc-gateway.deb
 chroot=$PWD/target/deploy/debian
 mkdir -p target/deploy
+. tests/wrote/keep.sh
 pid=
 cleanup() { [ -z "$pid" ] || kill "$pid" 2>/dev/null || true; }
 trap cleanup EXIT
@@ -72,10 +73,11 @@ inside sed -i 's/^# servers = .*/servers = ["sip:127.0.0.1:9"]/' /etc/wrtc-gatew
 inside wrtc-gateway check --config /etc/wrtc-gateway/gw.toml >/dev/null || fail "check"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 settings=(--config /etc/wrtc-gateway/gw.toml --set "http.listen=127.0.0.1:$port" --set sip.listen=127.0.0.1:0
-  --set media.listen=127.0.0.1:0)
+  --set media.listen=127.0.0.1:0 --set connector.tokens=connector-of-the-package-Dw43=5001)
+kept_secret connector.tokens connector-of-the-package-Dw43
 # As the service's user.
 chroot --userspec=wrtc-gateway:wrtc-gateway "$chroot" /usr/bin/wrtc-gateway serve "${settings[@]}" \
-  >target/deploy/serve.log 2>&1 &
+  --set "$kept_log" >target/deploy/serve.log 2>&1 &
 pid=$!
 for _ in $(seq 300); do
   inside wrtc-gateway healthcheck "${settings[@]}" 2>/dev/null && break
@@ -86,6 +88,7 @@ inside wrtc-gateway healthcheck "${settings[@]}" || fail "it does not answer: $(
 kill -TERM "$pid"
 wait "$pid" || fail "it did not end well: $(cat target/deploy/serve.log)"
 pid=
+keep package <target/deploy/serve.log
 
 inside dpkg -i /tmp/wrtc-gateway.deb >target/deploy/dpkg.log 2>&1 || fail "upgrade: $(cat target/deploy/dpkg.log)"
 inside grep -q '^servers = ' /etc/wrtc-gateway/gw.toml || fail "the upgrade has overwritten the configuration"

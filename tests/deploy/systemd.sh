@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 gateway=$(realpath "$1")
+. tests/wrote/keep.sh
 unit=deploy/systemd/wrtc-gateway.service
 # What is left of exposure: ports, the network, /proc. 10 is a service without any of it.
 max_exposure=20 # tenths
@@ -11,6 +12,7 @@ pid=
 cleanup() {
   # strace's child outlives it.
   [ -z "$pid" ] || kill -KILL $(pgrep -P "$pid") "$pid" 2>/dev/null || true
+  [ ! -e "$work/out" ] || keep unit <"$work/out"
   rm -rf "$work"
 }
 trap cleanup EXIT
@@ -47,8 +49,9 @@ for name in $(sed -n 's/^SystemCallFilter=~\(.*\)/\1/p' "$unit"); do calls "$nam
 command -v strace >/dev/null || fail "strace is not installed"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 settings=(--set "http.listen=127.0.0.1:$port" --set sip.servers=sip:127.0.0.1:9 --set sip.listen=127.0.0.1:0
-  --set media.listen=127.0.0.1:0 --set "journal.store=$work/calls.db")
-strace -f -qq -o "$work/trace" -e signal=none "$gateway" serve "${settings[@]}" >"$work/out" 2>&1 &
+  --set media.listen=127.0.0.1:0 --set "journal.store=$work/calls.db" --set connector.tokens=connector-of-the-unit-Rf18=5001)
+kept_secret connector.tokens connector-of-the-unit-Rf18
+strace -f -qq -o "$work/trace" -e signal=none "$gateway" serve "${settings[@]}" --set "$kept_log" >"$work/out" 2>&1 &
 pid=$!
 for _ in $(seq 300); do
   "$gateway" healthcheck "${settings[@]}" 2>/dev/null && break

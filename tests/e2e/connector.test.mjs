@@ -8,7 +8,7 @@ import { FAR_END, Phone } from "./lib/phone.mjs";
 import { browserTest } from "./lib/retry.mjs";
 import { assertQuiet, assertReport, assertTone, hear } from "./lib/sound.mjs";
 
-const TOKEN = "token-of-the-connector-test";
+const TOKEN = "token-of-the-connector-test-Bd31";
 const DN = "5014";
 const CONFIGURED = ["--set", `connector.tokens=${TOKEN}=${DN}`];
 const gadget = (demo) => `${demo.url}gadget?audio=raw&lang=en&dn=${DN}`;

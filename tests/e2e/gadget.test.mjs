@@ -7,6 +7,7 @@ import { serveExample } from "./lib/files.mjs";
 import { call, GADGET_AUDIO as AUDIO, openGadget, phase, signIn, text } from "./lib/gadget.mjs";
 import { browserTest } from "./lib/retry.mjs";
 import { assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { secret } from "./lib/wrote.mjs";
 
 const address = serveExample("embed-gadget");
 const own = (demo, dn) => `${demo.url}gadget?audio=raw&lang=en&dn=${dn}`;
@@ -215,12 +216,14 @@ browserTest("a page of an origin that is not allowed cannot drive the gadget", a
   assert.deepEqual(opened, ["ready", "calling"]);
 });
 
-const OPERATOR = "token of the portal";
+const OPERATOR = "token-of-the-portal-Qm64";
 browserTest("a page around the gadget signs it in with a one-time token, and once only", async ({ demo, browser }) => {
   const asked = await fetch(`${demo.url}api/tokens`, {
     method: "POST", headers: { Authorization: `Bearer ${OPERATOR}` }, body: JSON.stringify({ dn: "5016", password: demo.password }),
   });
   const { token } = await asked.json();
+  secret("an operator's token", OPERATOR);
+  secret("a token", token);
   const page = await (await browser(440)).page(address(demo));
   const frame = await page.waitForFrame((frame) => frame.url().includes("/gadget"));
   await page.waitForFunction(() => document.getElementById("state").value === "out");

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wrtc_gateway::config::{Config, OperatorToken, Role};
 
 use crate::support::{File, Gateway, PASSWORD, eventually};
+use crate::wrote;
 
 struct Bench {
     gateway: Gateway,
@@ -26,6 +27,8 @@ impl Bench {
         let request = Client::new().post(self.gateway.url("/api/tokens"));
         let request = request.bearer_auth(&self.operator).body(json!({"dn": dn}).to_string());
         let told: Value = request.send().await.unwrap().json().await.unwrap();
+        wrote::secret("an operator's token", &self.operator);
+        wrote::handed_out(&told.to_string());
         told["token"].as_str().unwrap().to_owned()
     }
 

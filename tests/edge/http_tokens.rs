@@ -4,6 +4,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 
 use crate::support::{Gateway, PASSWORD};
+use crate::wrote;
 
 const OPERATOR: &str = "token of the operator";
 /// `printf %s "token of the operator" | sha256sum`
@@ -11,6 +12,7 @@ const CONFIGURED: &str =
     "http.operator_tokens=0969a26e38d3babd0585d3aab24b4d3dbeb4a48b247ce18c50c3000f382fd213";
 
 async fn ask(gateway: &Gateway, operator: &str, body: Value) -> (u16, Value) {
+    wrote::secret("an operator's token", operator);
     let request = Client::new().post(gateway.url("/api/tokens")).bearer_auth(operator);
     let response = request.body(body.to_string()).send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())
@@ -21,12 +23,15 @@ async fn token(gateway: &Gateway, dn: &str) -> String {
         ask(gateway, OPERATOR, json!({"dn": dn, "password": PASSWORD, "ttl_seconds": 60})).await;
     assert_eq!(status, 200, "{told}");
     assert!(told["expires"].as_str().unwrap().ends_with('Z'));
+    wrote::handed_out(&told.to_string());
     told["token"].as_str().unwrap().to_owned()
 }
 
 async fn jsapi(gateway: &Gateway, body: String) -> (u16, String) {
     let response = Client::new().post(gateway.url("/sign_in")).body(body).send().await.unwrap();
-    (response.status().as_u16(), response.text().await.unwrap())
+    let (status, told) = (response.status().as_u16(), response.text().await.unwrap());
+    wrote::handed_out(&told);
+    (status, told)
 }
 
 async fn rest(gateway: &Gateway, body: Value) -> (u16, String) {

@@ -1,5 +1,8 @@
 //! The HTTP surfaces, the mailbox behind them and the configuration, without SIP.
 
+#[path = "../wrote/keep.rs"]
+mod wrote;
+
 mod support;
 
 mod certificates;

@@ -9,9 +9,12 @@ use wrtc_gateway::config::{OperatorToken, Role};
 use crate::support::{File, Gateway};
 
 async fn ask(gateway: &Gateway, operator: &str) -> (u16, Value) {
+    crate::wrote::secret("an operator's token", operator);
     let request = Client::new().post(gateway.url("/api/tokens")).bearer_auth(operator);
     let response = request.body(json!({"dn": "5000"}).to_string()).send().await.unwrap();
-    (response.status().as_u16(), response.json().await.unwrap())
+    let (status, told) = (response.status().as_u16(), response.text().await.unwrap());
+    crate::wrote::handed_out(&told);
+    (status, serde_json::from_str(&told).unwrap())
 }
 
 async fn until(gateway: &Gateway, operator: &str, wanted: u16) {

@@ -45,6 +45,7 @@ impl Lines {
 /// A gateway, and the token of `desk`, who may act.
 async fn gateway() -> (Gateway, Secret) {
     let (token, line) = OperatorToken::make(Role::Act, Some("desk"));
+    crate::wrote::secret("an operator's token", token.expose());
     (Gateway::start(&[&format!("http.operator_tokens={line}")]).await, token)
 }
 

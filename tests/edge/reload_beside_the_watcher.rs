@@ -12,6 +12,7 @@ use wrtc_gateway::config::{Config, OperatorToken, Reload, Role};
 use crate::support::{File, Gateway};
 
 async fn ask(gateway: &Gateway, operator: &str) -> u16 {
+    crate::wrote::secret("an operator's token", operator);
     let request = Client::new().post(gateway.url("/api/tokens")).bearer_auth(operator);
     let request = request.body(json!({"dn": "5000"}).to_string());
     request.send().await.unwrap().status().as_u16()

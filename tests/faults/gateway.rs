@@ -11,9 +11,10 @@ use wrtc_gateway::lab::{CallOut, Control, Lab};
 use crate::served::{Served, settings};
 use crate::support::far::{Far, call_from};
 use crate::support::jsapi::Jsapi;
+use crate::wrote;
 
-pub const PASSWORD: &str = "demo-secret";
-const OPERATOR: &str = "an operator's token of these tests";
+const OPERATOR: &str = "operator-of-faults-Jw82";
+pub use crate::wrote::PASSWORD;
 
 /// Generous: nothing here is about speed, and some things the gateway looks at once a minute only.
 pub const LIMIT: Duration = Duration::from_secs(150);
@@ -66,6 +67,7 @@ impl Gateway {
         for set in settings {
             command.args(["--set", set]);
         }
+        wrote::secret("an operator's token", OPERATOR);
         let served = Served::of(command);
         Self { base: served.base.clone(), served, client: reqwest::Client::new() }
     }
@@ -79,14 +81,18 @@ impl Gateway {
         let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(OPERATOR);
         let answer = request.send().await.unwrap_or_else(|error| panic!("{path}: {error}"));
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
-        answer.json().await.unwrap()
+        let told = answer.text().await.unwrap();
+        wrote::shown(path, &told);
+        serde_json::from_str(&told).unwrap()
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Value {
         let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(OPERATOR);
         let answer = request.body(body.to_string()).send().await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
-        answer.json().await.unwrap()
+        let told = answer.text().await.unwrap();
+        wrote::shown(path, &told);
+        serde_json::from_str(&told).unwrap()
     }
 
     pub async fn status(&self, path: &str) -> u16 {

@@ -12,6 +12,8 @@ mod made;
 mod served;
 #[path = "../protocol/support/mod.rs"]
 mod support;
+#[path = "../wrote/keep.rs"]
+mod wrote;
 
 mod between;
 mod disk;

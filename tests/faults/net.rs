@@ -66,7 +66,7 @@ impl Net {
             format!("sip.listen={sip}:0"),
             format!("media.listen={web}:0"),
             format!("media.rtp_address={sip}"),
-            "log.level=warn".to_owned(),
+            crate::wrote::log_level().to_owned(),
         ];
         base.into_iter().chain(more.iter().map(|set| (*set).to_owned())).collect()
     }

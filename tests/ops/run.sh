@@ -4,12 +4,17 @@
 #   tests/ops/run.sh GATEWAY     the path of the binary; promtool is Debian's `prometheus`
 set -euo pipefail
 gateway=$(realpath "$1")
+. "$(dirname "$0")/../wrote/keep.sh"
 cd "$(dirname "$0")/../../deploy/prometheus"
 
 work=$(mktemp -d)
 pid=
 finish() {
-  [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
+  if [ -n "$pid" ]; then
+    kill "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+    cat "$work/greeting" "$work/log" "$work/scrape" 2>/dev/null | keep gateway || true
+  fi
   rm -rf "$work"
 }
 trap finish EXIT
@@ -43,9 +48,12 @@ panels() {
 }
 check "the queries of the Grafana dashboard" panels
 
+token=connector-of-ops-Yk57
+kept_secret connector.tokens "$token"
 # Port 9 takes nothing: a gateway without a SIP server, with ports that are free.
 "$gateway" serve --set sip.servers=sip:127.0.0.1:9 --set http.listen=127.0.0.1:0 --set sip.listen=127.0.0.1:0 \
-  --set media.listen=127.0.0.1:0 --set media.rtp_ports=41000-41099 >"$work/greeting" 2>"$work/log" &
+  --set media.listen=127.0.0.1:0 --set media.rtp_ports=41000-41099 \
+  --set "connector.tokens=$token=5001" --set "$kept_log" >"$work/greeting" 2>"$work/log" &
 pid=$!
 url=
 for _ in $(seq 300); do

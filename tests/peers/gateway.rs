@@ -11,10 +11,13 @@ use wrtc_gateway::sip::servers::ServerStatus;
 use crate::process::LIMIT;
 use crate::support::browser::TestBrowser;
 use crate::support::jsapi::Jsapi;
+use crate::support::secrecy;
 use crate::support::wire::{Answer, Wire};
 
 pub struct Gateway {
     running: Running,
+    /// Behind the gateway.
+    _log: secrecy::Watch,
     pub base: String,
     /// Where it listens for SIP.
     pub sip: SocketAddr,
@@ -30,9 +33,12 @@ impl Gateway {
             "media.codecs=PCMU,PCMA".to_owned(),
         ];
         sets.extend(settings.iter().map(|set| (*set).to_owned()));
+        crate::wrote::settings(settings.iter().copied());
+        let mut log = secrecy::Watch::begin();
         let config = demo::config(None, [], &sets).expect("a valid configuration");
         let running = gateway::start(config).await.expect("the gateway starts");
-        Self { base: running.base_url(), sip: running.gateway.sip_addr(), running }
+        log.reads(&running.gateway);
+        Self { base: running.base_url(), sip: running.gateway.sip_addr(), running, _log: log }
     }
 
     /// A client of a DN, signed in with the password that the peers have for it.
@@ -100,7 +106,9 @@ impl Gateway {
 }
 
 pub fn password(dn: &str) -> String {
-    format!("pw{dn}")
+    let password = format!("pw-Ht5k-{dn}");
+    secrecy::forbid("a DN's password", &password);
+    password
 }
 
 /// What `fetch` makes of the gateway: SDP and one-line commands.

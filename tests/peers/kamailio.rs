@@ -201,7 +201,7 @@ async fn a_server_with_a_stranger_s_certificate_is_not_registered_with() {
     certificates(&stranger);
     let trust = format!("sip.tls_ca={}", stranger.join("ca.pem").display());
     let gateway = Gateway::start(&kamailio.uri, &[&trust]).await;
-    let answer = gateway.sign_in("5001", "pw5001").await;
+    let answer = gateway.sign_in("5001", "pw-Ht5k-5001").await;
     assert!(!answer.status.is_success(), "{} {}", answer.status, answer.body);
 }
 

@@ -7,6 +7,8 @@
 
 #[path = "../protocol/support/mod.rs"]
 mod support;
+#[path = "../wrote/keep.rs"]
+mod wrote;
 
 mod gateway;
 mod process;

@@ -1,11 +1,14 @@
 //! The gateway from outside: an HTTP client with a real peer connection in front, a SIP server behind.
 
 mod support;
+#[path = "../wrote/keep.rs"]
+mod wrote;
 
 mod a_dn_has_one_session;
 mod a_registration_lasts;
 mod a_sign_in_registers_the_dn;
 mod a_sign_out_leaves_nothing_behind;
+mod a_timeline_has_what_was_said;
 mod an_end_is_told_to_the_other_side;
 mod any_order;
 mod bad_datagrams;
@@ -24,6 +27,7 @@ mod nothing_secret_is_logged;
 mod only_who_is_named_is_called;
 mod operations;
 mod pages_of_other_origins_may_ask;
+mod refusals_and_ends_are_in_the_log;
 mod reload;
 mod renegotiation;
 mod rest;

@@ -12,6 +12,7 @@ use crate::support::browser::LIMIT;
 use crate::support::far::{Far, tone};
 use crate::support::gateway::{Demo, dialled};
 use crate::support::jsapi::Jsapi;
+use crate::support::secrecy;
 use crate::support::sse::Events;
 use crate::support::wire::Wire;
 
@@ -237,6 +238,7 @@ async fn a_name_that_does_not_resolve_is_seen_by_who_looks() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_operators_do_is_told_with_their_names() {
     let (token, line) = OperatorToken::make(Role::Act, Some("desk"));
+    secrecy::forbid("an operator's token", token.expose());
     let demo = Demo::with_settings(&[&format!("http.operator_tokens={line}")]).await;
     let client = Client::new();
     let order = async |method, path: &str, body: &str| {

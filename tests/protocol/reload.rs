@@ -14,11 +14,14 @@ use wrtc_gateway::secret::Secret;
 use crate::support::browser::LIMIT;
 use crate::support::gateway::PASSWORD;
 use crate::support::jsapi::Jsapi;
+use crate::support::secrecy;
 use crate::support::wire::{Answer, Wire};
 
 /// A gateway with a configuration file.
 struct Filed {
     running: Running,
+    /// Behind the gateway.
+    _log: secrecy::Watch,
     path: PathBuf,
     wire: Wire,
 }
@@ -37,10 +40,12 @@ impl Filed {
         let sets = sets.map(str::to_owned).to_vec();
         let sources = Sources { file: Some(path.clone()), environment: Vec::new(), sets };
         let reading = sources.read().expect("a valid configuration");
+        let mut log = secrecy::Watch::begin();
         let running = gateway::start(reading.config.clone()).await.expect("the gateway starts");
+        log.reads(&running.gateway);
         running.gateway.set_sources(sources, reading).await;
         let wire = Wire::new(&running.base_url());
-        Self { running, path, wire }
+        Self { running, _log: log, path, wire }
     }
 
     async fn reload(&self, text: &str) -> (u16, Value) {

@@ -23,6 +23,7 @@ async fn posted(collector: &TcpListener) -> Value {
         let Some(head) = seen.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
         if let Ok(body) = serde_json::from_slice(&seen[head + 4..]) {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+            crate::wrote::bytes("otlp", &seen);
             return body;
         }
     }
@@ -111,6 +112,10 @@ async fn what_is_kept_and_what_is_lost_is_counted() {
             assert_eq!(value("wrtc_store_calls_total{outcome=\"dropped\"}"), Some(0));
             assert_eq!(value("wrtc_journal_losses_total{what=\"sip\"}"), Some(0));
             assert_eq!(value("wrtc_journal_losses_total{what=\"timeline\"}"), Some(0));
+            let mut shown = [0; 65_536];
+            while let Ok(read) = homer.try_recv(&mut shown) {
+                crate::wrote::bytes("hep", &shown[..read]);
+            }
             break;
         }
         assert!(Instant::now() < end, "{counts:?} {sent:?} {bytes:?} in\n{text}");

@@ -11,11 +11,16 @@ use rtc_stun::message::*;
 
 use crate::streams::LIMIT;
 use crate::support::*;
+use crate::wrote;
 
 async fn start(sets: &[&str]) -> Demo {
     let sets: Vec<String> =
         ["http.listen=127.0.0.1:0"].iter().chain(sets).map(|&set| set.to_owned()).collect();
-    demo::start(demo::config(None, [], &sets).unwrap(), None).await.unwrap()
+    wrote::log();
+    wrote::settings(sets.iter().map(String::as_str));
+    let demo = demo::start(demo::config(None, [], &sets).unwrap(), None).await.unwrap();
+    wrote::secret("a DN's password", demo.password().expose());
+    demo
 }
 
 async fn sign_in(demo: &Demo) {
@@ -28,7 +33,9 @@ async fn sign_in(demo: &Demo) {
 async fn ice(demo: &Demo, query: &str) -> (u16, Value) {
     let answer = reqwest::get(format!("{}/api/ice{query}", demo.base_url())).await.unwrap();
     assert_eq!(answer.headers()["cache-control"], "no-store");
-    (answer.status().as_u16(), answer.json().await.unwrap())
+    let (status, told) = (answer.status().as_u16(), answer.text().await.unwrap());
+    wrote::handed_out(&told);
+    (status, serde_json::from_str(&told).unwrap())
 }
 
 #[tokio::test]

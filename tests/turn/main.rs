@@ -1,4 +1,7 @@
 //! The embedded TURN server.
+#[path = "../wrote/keep.rs"]
+mod wrote;
+
 mod support;
 
 mod allocations;

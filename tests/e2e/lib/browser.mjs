@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { LIMIT_MS } from "./demo.mjs";
 import { onPath } from "./programs.mjs";
 import { SOUND, onlyCodec } from "./sound.mjs";
+import { listen } from "./wrote.mjs";
 
 /** One second of a sine, 48 kHz, mono, 16 bit. With whole periods in it, it loops without a click. */
 function tone(hz) {
@@ -68,6 +69,7 @@ export class Browser {
     page.on("console", (message) => {
       if (/Content.Security.Policy/i.test(message.text())) page.faults.push(message.text());
     });
+    listen(page);
     await page.evaluateOnNewDocument(SOUND);
     if (codec) await page.evaluateOnNewDocument(onlyCodec(codec));
     await page.goto(url);

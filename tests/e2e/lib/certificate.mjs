@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 
 import { onPath } from "./programs.mjs";
+import { secret } from "./wrote.mjs";
 
 /** Files of a fresh certificate and its key; `remove` them when done. */
 export async function selfSigned() {
@@ -17,6 +18,7 @@ export async function selfSigned() {
     "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
     "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert,
   ]);
+  secret("a private key", await readFile(key, "utf8"));
   const spki = new X509Certificate(await readFile(cert)).publicKey.export({ type: "spki", format: "der" });
   const pin = createHash("sha256").update(spki).digest("base64");
   return {

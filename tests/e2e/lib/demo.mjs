@@ -6,6 +6,8 @@ import { createInterface } from "node:readline";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { LOG, Written, secret } from "./wrote.mjs";
+
 /** What is tested. */
 export const BINARY = process.env.E2E_BIN
   ?? join(dirname(fileURLToPath(import.meta.url)), "../../../target/debug/wrtc-gateway");
@@ -13,8 +15,17 @@ export const BINARY = process.env.E2E_BIN
 /** Far longer than anything here takes: a test that meets it hangs. */
 export const LIMIT_MS = 60_000;
 
+/** The secrets of its command line. */
+function learn(args) {
+  for (const [, tokens] of args.join("\n").matchAll(/^connector\.tokens=(.*)$/gm)) {
+    for (const token of tokens.split(",")) secret("connector.tokens", token.split("=")[0]);
+  }
+  secret("turn.secret", /^turn\.secret=(.*)$/m.exec(args.join("\n"))?.[1]);
+}
+
 export class Demo {
   #child;
+  #written;
   #lines = [];
   #listeners = new Set();
   /** Address of the page, with the slash. */
@@ -40,17 +51,27 @@ export class Demo {
   }
 
   async #spawn(args) {
-    this.#child = spawn(BINARY, ["demo", "--json", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    this.#child = spawn(BINARY, ["demo", "--json", ...LOG, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    const written = this.#written = new Written("demo");
+    this.#child.once("close", () => written.end());
+    learn(args);
     const failed = new Promise((_, reject) => {
       this.#child.once("error", reject);
       this.#child.once("exit", (code, signal) => reject(new Error(`the demo ended: ${code ?? signal}\n${this.log()}`)));
     });
     failed.catch(() => undefined);
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      createInterface({ input: stream }).on("line", (line) => this.#take(line));
-    }
+    createInterface({ input: this.#child.stdout }).on("line", (line) => {
+      // There it tells the password.
+      if (!/^(sign in|try) /.test(line)) written.take(`${line}\n`);
+      this.#take(line);
+    });
+    createInterface({ input: this.#child.stderr }).on("line", (line) => {
+      written.take(`${line}\n`);
+      if (!/^\S+ +(TRACE|DEBUG) /.test(line)) this.#take(line);
+    });
     this.url = (await Promise.race([failed, this.line(/https?:\/\/[^\s"]+/)]))[0];
     this.password = (await Promise.race([failed, this.line(/sign in .*(?:no password|password (\S+))/)]))[1] ?? "";
+    secret("a DN's password", this.password);
   }
 
   #take(line) {
@@ -103,6 +124,7 @@ export class Demo {
 
   async stop() {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    await this.#written.ask(this.url);
     const exited = once(this.#child, "exit");
     this.#child.kill("SIGTERM");
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), LIMIT_MS);

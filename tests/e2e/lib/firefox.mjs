@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { LIMIT_MS } from "./demo.mjs";
 import { onPath } from "./programs.mjs";
 import { SOUND } from "./sound.mjs";
+import { listen } from "./wrote.mjs";
 
 const PREFERENCES = {
   // The gateway of the tests is on loopback.
@@ -82,6 +83,7 @@ export class Firefox {
     page.setDefaultTimeout(LIMIT_MS);
     page.faults = [];
     page.on("pageerror", (fault) => page.faults.push(String(fault)));
+    listen(page);
     await page.evaluateOnNewDocument(SOUND);
     await page.goto(url);
     return page;

@@ -6,6 +6,7 @@ import { Browser } from "./browser.mjs";
 import { Demo } from "./demo.mjs";
 import { Firefox } from "./firefox.mjs";
 import { Operations } from "./operations.mjs";
+import { connected } from "./wrote.mjs";
 
 /** `E2E_BROWSER=chromium` leaves out the tests with Firefox, `firefox` all others. */
 function isWanted(name) {
@@ -77,6 +78,7 @@ function retried(name, begin, run) {
         retries += 1;
         console.log(`RETRY of '${name}': ${fault.stack}\n--- the server's side:\n${log}`);
       } finally {
+        for (const started of browsers) await connected(await started.pages()).catch(() => undefined);
         for (const started of browsers) await started.stop();
         await server.stop();
       }

@@ -23,6 +23,8 @@ use wrtc_gateway::wire::{Envelope, FromBrowser, ToBrowser};
 
 use operations::FakeOperations;
 
+use crate::wrote;
+
 /// The password that this backend's SIP server knows for every DN.
 pub const PASSWORD: &str = "a:b&c%d+e=f g";
 
@@ -205,6 +207,9 @@ impl Gateway {
         let mut all =
             vec!["http.listen=127.0.0.1:0".to_owned(), "sip.servers=127.0.0.1".to_owned()];
         all.extend(sets.iter().map(|&set| set.to_owned()));
+        wrote::log();
+        wrote::secret("a DN's password", PASSWORD);
+        wrote::settings(all.iter().map(String::as_str));
         let config = Config::load(None, [], &all).unwrap();
         let backend = Arc::new(FakeBackend::default());
         let server = Server::bind(&config.http, Arc::clone(&backend) as Arc<dyn Backend>).unwrap();
@@ -279,7 +284,9 @@ pub async fn read_response<S: AsyncReadExt + Unpin>(
     assert!(had <= length, "more than one response");
     body.resize(length, 0);
     stream.read_exact(&mut body[had..]).await?;
-    Ok((status, head, String::from_utf8(body).unwrap()))
+    let body = String::from_utf8(body).unwrap();
+    wrote::handed_out(&body);
+    Ok((status, head, body))
 }
 
 pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {

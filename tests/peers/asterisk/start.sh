@@ -33,7 +33,7 @@ for dn in $(seq 5001 5040); do
     *) kind=dn ;;
   esac
   printf '[%s]('$kind')\nauth = %s\naors = %s\ncallerid = DN %s <%s>\n' "$dn" "$dn" "$dn" "$dn" "$dn"
-  printf '[%s](dn-auth)\nusername = %s\npassword = pw%s\n[%s](dn-aor)\n' "$dn" "$dn" "$dn" "$dn"
+  printf '[%s](dn-auth)\nusername = %s\npassword = pw-Ht5k-%s\n[%s](dn-aor)\n' "$dn" "$dn" "$dn" "$dn"
 done >>"$etc/pjsip.conf"
 # Music on hold that a meter knows again: ten seconds of 660 Hz, 16-bit samples at 8 kHz.
 mkdir -p "$etc/moh" "$etc/run" "$etc/db" "$etc/log" "$etc/spool"

@@ -242,6 +242,7 @@ impl Core {
     fn describe(&mut self) -> LocalDescription {
         self.add_own_candidate();
         let description = self.pc.local_description().expect("set just now");
+        crate::wrote::description(&description.sdp);
         let mut local = LocalDescription::split(&description.sdp);
         // RTP and RTCP share one component; `rtc` names the second all the same.
         local.candidates.retain(|candidate| candidate.split(' ').nth(1) == Some("1"));
@@ -249,6 +250,7 @@ impl Core {
     }
 
     pub(super) fn set_remote(&mut self, description: RTCSessionDescription, candidates: &[String]) {
+        crate::wrote::description(&description.sdp);
         self.pc
             .set_remote_description(Instant::now(), description)
             .expect("a description the browser takes");

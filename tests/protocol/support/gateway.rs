@@ -19,7 +19,7 @@ use super::secrecy;
 use super::wire::Wire;
 
 /// The demo's password unless a test gives another.
-pub const PASSWORD: &str = "demo-secret";
+pub use crate::wrote::PASSWORD;
 
 pub struct Demo {
     pub base: String,
@@ -95,8 +95,9 @@ impl Demo {
     }
 
     async fn in_front(settings: &[&str], lab: Option<Lab>) -> Self {
-        let log = watch(PASSWORD);
+        let mut log = watch(PASSWORD);
         let running = gateway::start(config(settings)).await.expect("the gateway starts");
+        log.reads(&running.gateway);
         Self {
             base: running.base_url(),
             password: PASSWORD.to_owned(),
@@ -123,10 +124,11 @@ impl Demo {
     }
 
     async fn launch(password: &str, settings: &[&str]) -> Self {
-        let log = watch(password);
+        let mut log = watch(password);
         let demo = demo::start(config(settings), Some(Secret::new(password)))
             .await
             .expect("the demo starts");
+        log.reads(demo.gateway());
         Self {
             base: demo.base_url(),
             password: password.to_owned(),
@@ -252,6 +254,7 @@ fn watch(password: &str) -> secrecy::Watch {
 fn config(settings: &[&str]) -> Config {
     let mut sets = vec!["http.listen=127.0.0.1:0".to_owned()];
     sets.extend(settings.iter().map(|set| (*set).to_owned()));
+    crate::wrote::settings(settings.iter().copied());
     demo::config(None, [], &sets).expect("a valid configuration")
 }
 

@@ -69,7 +69,9 @@ impl Wire {
         }
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Answer { status, headers, body: response.text().await? })
+        let body = response.text().await?;
+        crate::wrote::shown(path, &body);
+        Ok(Answer { status, headers, body })
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -95,7 +97,9 @@ impl Wire {
             .await
             .expect("sign_in");
         let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, body: response.text().await.expect("a text body") }
+        let body = response.text().await.expect("a text body");
+        crate::wrote::handed_out(&body);
+        Answer { status, headers, body }
     }
 
     pub async fn wait(&self, ssid: &str) -> Answer {
@@ -135,6 +139,7 @@ pub async fn read_answer(stream: &mut TcpStream) -> Option<(u16, String, String)
     let mut bytes = Vec::new();
     loop {
         if let Some(answer) = whole_answer(&bytes) {
+            crate::wrote::handed_out(&answer.2);
             return Some(answer);
         }
         match stream.read_buf(&mut bytes).await {
