@@ -281,6 +281,18 @@ impl Core {
         tx
     }
 
+    /// Gives up what is under way for that purpose; true if something was.
+    pub(crate) fn abandon(&mut self, purpose: Purpose) -> bool {
+        let meant = |pending: &Pending| pending.purpose == purpose && pending.done.is_none();
+        let under_way = self.pending.iter().filter(|(_, pending)| meant(pending));
+        let given_up: Vec<ClientTx> = under_way.map(|(tx, _)| *tx).collect();
+        for tx in &given_up {
+            self.pending.remove(tx);
+            self.transmits.push_back(Transmit::Abandon { tx: *tx });
+        }
+        !given_up.is_empty()
+    }
+
     /// A request as it went out, credentials and all.
     pub(crate) fn as_sent(&self, tx: ClientTx) -> Option<&Pending> {
         self.pending.get(&tx).map(AsRef::as_ref)

@@ -134,6 +134,7 @@ impl Shared {
             Transmit::Cancel { invite, request, to } => {
                 state.transactions.cancel(owner, invite, request, to, now);
             }
+            Transmit::Abandon { tx } => state.transactions.abandon(owner, tx),
             Transmit::Ack { mut request, to } => {
                 let to = match self.is_over_mtu(state, &request, to, now) {
                     true => Hop::new(Transport::Tcp, to.addr),

@@ -168,9 +168,7 @@ impl Registration {
         }
         match &mut self.state {
             State::InFlight => {
-                let under_way = core.pending.len();
-                core.pending.retain(|_, pending| pending.purpose != Purpose::Register);
-                if core.pending.len() < under_way {
+                if core.abandon(Purpose::Register) {
                     self.want(core, Purpose::Register, self.urgency(now), now);
                 }
             }

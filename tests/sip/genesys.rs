@@ -90,6 +90,7 @@ impl Dn {
                     Transmit::Cancel { invite, request, to } => {
                         self.transactions.cancel(0, invite, request, to, self.now);
                     }
+                    Transmit::Abandon { tx } => self.transactions.abandon(0, tx),
                     Transmit::Ack { request, .. } => self.heard.push(SipMessage::Request(request)),
                     Transmit::Response { tx, response } => {
                         self.transactions.respond(tx, &response, self.now);

@@ -86,6 +86,7 @@ impl Net {
                     Transmit::Cancel { invite, request, to } => {
                         node.transactions.cancel(0, invite, request, to, now);
                     }
+                    Transmit::Abandon { tx } => node.transactions.abandon(0, tx),
                     Transmit::Ack { request, to } => {
                         let datagram = request.to_bytes();
                         fly(

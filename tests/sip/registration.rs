@@ -5,7 +5,7 @@ use std::time::Duration;
 use rsipstack::sip::Request;
 use wrtc_gateway::sip::digest::{Algorithm, Verdict, Verifier};
 use wrtc_gateway::sip::pacer::Urgency;
-use wrtc_gateway::sip::port::{ClientTx, TxFailure};
+use wrtc_gateway::sip::port::{ClientTx, Transmit, TxFailure};
 use wrtc_gateway::sip::servers::News;
 use wrtc_gateway::sip::{Command, Event, RegistrationState, UaConfig, UserAgent};
 
@@ -442,7 +442,15 @@ fn a_register_under_way_is_given_up_for_another_server() {
     let (tx, request) = register(&mut bench);
     let (other, contact) = (addr("192.0.2.10:5060"), addr("192.0.2.1:5072").addr);
     bench.ua.set_server(other, contact, bench.now);
-    let (new_tx, new, to) = bench.request();
+    let mut sent = bench.sent().into_iter();
+    assert!(
+        matches!(sent.next(), Some(Transmit::Abandon { tx: old }) if old == tx),
+        "not repeated to the old one for 32 s"
+    );
+    let Some(Transmit::Request { tx: new_tx, request: new, to }) = sent.next() else {
+        panic!("a REGISTER")
+    };
+    assert!(sent.next().is_none());
     assert_eq!(to, other);
     assert_eq!(header(&new, "CSeq").as_deref(), Some("2 REGISTER"));
     assert_eq!(header(&new, "Call-ID"), header(&request, "Call-ID"));

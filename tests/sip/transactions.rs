@@ -59,6 +59,10 @@ impl Rig {
         sent
     }
 
+    fn abandon(&mut self) {
+        self.it.abandon(OWNER, TX);
+    }
+
     fn start(&mut self, method: &str) {
         let request = request(method, "z9hG4bKmine", "");
         self.it.request(Some(OWNER), TX, request, addr(PEER), self.now);
@@ -130,6 +134,18 @@ fn an_unanswered_request_is_repeated_every_4_s_at_most() {
     let (sent, delivered) = rig.pass(33);
     assert_eq!(sent, [0, 500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
     assert_eq!(failures(&delivered), 1);
+}
+
+#[test]
+fn an_abandoned_request_is_not_repeated_and_nobody_hears_of_it() {
+    let mut rig = Rig::new();
+    rig.start("REGISTER");
+    assert_eq!(rig.pass(1).0, [0, 500]);
+    rig.abandon();
+    let (sent, delivered) = rig.pass(40);
+    assert!(sent.is_empty() && delivered.is_empty(), "{sent:?} {delivered:?}");
+    assert!(!rig.answer("REGISTER", "200 OK"), "a late answer belongs to nothing");
+    assert_eq!(rig.it.counts(), (0, 0));
 }
 
 #[test]

@@ -155,6 +155,13 @@ impl Transactions {
         self.request(None, invite, request, to, now);
     }
 
+    /// Ends a transaction without a word to its owner.
+    pub fn abandon(&mut self, owner: Owner, tx: ClientTx) {
+        if let Some(key) = self.client_keys.get(&(owner, tx)).cloned() {
+            self.drop_client(&key, None);
+        }
+    }
+
     /// No connection to `hop` could be made. What goes by TCP for its size goes by UDP now; the rest of
     /// what waits there has failed.
     pub fn unreachable(&mut self, hop: Hop, now: Instant) {
