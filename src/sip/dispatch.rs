@@ -295,6 +295,11 @@ impl Shared {
                     }
                 }
                 Output::Deliver { owner, incoming } => self.deliver(state, owner, incoming),
+                Output::UnheardByTcp { to } => {
+                    count(&self.counters.over_mtu_udp);
+                    let now = Instant::now();
+                    state.streams.set_refuses_tcp(to, now + self.limits.refusal, now);
+                }
             }
         }
     }

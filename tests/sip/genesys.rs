@@ -103,6 +103,7 @@ impl Dn {
                     Output::Send { datagram, .. } => {
                         self.heard.push(wire::parse(&datagram).expect("what we send"));
                     }
+                    Output::UnheardByTcp { .. } => {}
                     Output::Deliver { incoming, .. } => self.ua.handle_incoming(incoming, self.now),
                 }
             }

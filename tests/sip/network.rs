@@ -121,6 +121,7 @@ impl Net {
                             datagram,
                         );
                     }
+                    Output::UnheardByTcp { .. } => {}
                     Output::Deliver { incoming, .. } => node.ua.handle_incoming(incoming, now),
                 }
             }
