@@ -18,6 +18,9 @@ use super::types::{EndedBy, Event};
 
 /// Offers that may wait in one dialog. Hold and resume make two; more than this is a loop.
 const MAX_QUEUE: usize = 16;
+/// Answers of ours to re-INVITEs that may want for their ACK. It is sent at once, and overtaken by the next
+/// re-INVITE at most; who sends none at all is not to have us repeat hundreds of answers.
+const MAX_UNACKED: usize = 4;
 /// Times one offer is refused with 491 or 500 before the application hears of it.
 const MAX_TRIES: u32 = 8;
 /// Longest Retry-After of a 500 that is waited for (RFC 3261 14.2 chooses from 0 to 10 s).
@@ -386,13 +389,17 @@ impl Session {
             // 14.2, and RFC 3311 5.2: theirs before is not answered yet.
             return retry_later(core, tx, &request, &self.tag());
         }
-        let our_offer_waits =
-            self.awaited.iter().any(|awaited| awaited.holds_offer) && sdp.is_some();
+        // What it asks for or offers would be a second one beside ours, whose answer comes in the ACK (RFC
+        // 3264 4): as pending as an INVITE of ours (14.2, RFC 5407 3.1.5).
+        let our_offer_waits = self.awaited.iter().any(|awaited| awaited.holds_offer);
         let our_invite_flies = matches!(self.ours, Ours::Flying { .. })
             || self.ack_due()
             || (matches!(self.phase, Phase::Calling(_)) && !(update && settled));
         if our_invite_flies || our_offer_waits || self.ended {
             return self.respond(core, tx, &request, 491);
+        }
+        if !update && self.awaited.len() >= MAX_UNACKED {
+            return retry_later(core, tx, &request, &self.tag());
         }
         if let Some(ours) = self.unchanged(&request, sdp.as_deref()) {
             return self.repeat_answer(core, tx, &request, &ours, now);
