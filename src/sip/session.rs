@@ -49,6 +49,8 @@ pub(crate) struct Session {
     pub offers: VecDeque<Offer>,
     /// Via branch of the INVITE that came in: CANCEL has the same.
     pub invite_branch: Option<String>,
+    /// Its number.
+    pub invite_number: Option<u32>,
     /// The challenges this session's requests have answered: the next one answers them unasked, with
     /// the counts rising.
     pub auth: AuthState,
@@ -93,6 +95,7 @@ impl Session {
             theirs: None,
             offers: VecDeque::new(),
             invite_branch: None,
+            invite_number: None,
             auth: AuthState::default(),
             timer: Timer::default(),
             reliably: None,
