@@ -274,6 +274,11 @@ impl Session {
             return;
         }
         let Some(dialog) = &mut self.dialog else { return };
+        let awaited = matches!(&self.ours, Ours::Flying { tx: flying, .. } if *flying == tx);
+        if !awaited && message::tag_of(response, "To") != dialog.remote_tag.as_deref() {
+            // It has been answered, and nobody else is in this dialog.
+            return;
+        }
         dialog.refresh_target(response);
         let dialog = dialog.clone();
         let ours = sdp_of(&pending.request, &pending.request.body).ok().flatten();

@@ -491,6 +491,10 @@ impl Session {
             phase => {
                 // Another branch of a forked call answered too: thanks, and goodbye (13.2.2.4).
                 self.phase = phase;
+                if self.acks.len() > MAX_EARLY {
+                    core.faults.floods += 1;
+                    return;
+                }
                 let Some(mut dialog) = self.dialog.as_ref().map(|d| d.established(response, from))
                 else {
                     return;
