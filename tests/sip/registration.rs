@@ -7,7 +7,7 @@ use wrtc_gateway::sip::digest::{Algorithm, Verdict, Verifier};
 use wrtc_gateway::sip::pacer::Urgency;
 use wrtc_gateway::sip::port::{ClientTx, Transmit, TxFailure};
 use wrtc_gateway::sip::servers::News;
-use wrtc_gateway::sip::{Command, Event, RegistrationState, UaConfig, UserAgent};
+use wrtc_gateway::sip::{Command, Event, Hop, RegistrationState, Transport, UaConfig, UserAgent};
 
 use super::support::*;
 
@@ -420,6 +420,28 @@ fn somebody_who_signs_in_to_a_server_that_is_down_is_told_at_once() {
     bench.command(Command::Register);
     assert!(matches!(bench.event(), Event::RegistrationFailed { code: 503, .. }));
     assert!(bench.sent().is_empty());
+}
+
+/// A registrar lists every binding of the DN: a desk phone's, another gateway's, ours of before by another
+/// transport.
+#[test]
+fn of_several_bindings_our_own_decides() {
+    for (transport, ours) in [("", 600), (";transport=tcp", 1200)] {
+        let mut bench = Bench::new();
+        if !transport.is_empty() {
+            let server = Hop::new(Transport::Tcp, addr(PEER).addr);
+            bench.ua.set_server(server, bench.ua.config().advertise, bench.now);
+        }
+        bench.command(Command::Register);
+        let (tx, request, _) = bench.request();
+        let contacts = "Contact: <sip:5001@192.0.2.77:5060>;expires=20, \
+                        <sip:5002@192.0.2.1:5070>;expires=30\r\n\
+                        Contact: <sip:5001@192.0.2.1:5070>;q=0.5;expires=600, \
+                        <sip:5001@192.0.2.1:5070;transport=TCP>;expires=1200\r\n\
+                        Expires: 40\r\n";
+        bench.answer(tx, &request, "200 OK", contacts, "");
+        assert_eq!(bench.event(), Event::Registered { expires: Duration::from_secs(ours) });
+    }
 }
 
 #[test]
