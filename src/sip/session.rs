@@ -46,6 +46,8 @@ pub(crate) struct Session {
     pub acks: Vec<SentAck>,
     pub ours: Ours,
     pub theirs: Option<Theirs>,
+    /// They asked for an offer, and took that back before the application had one.
+    pub withdrawn: bool,
     pub offers: VecDeque<Offer>,
     /// Via branch of the INVITE that came in: CANCEL has the same.
     pub invite_branch: Option<String>,
@@ -68,6 +70,8 @@ pub(crate) struct Session {
     /// For INFO and sipfrags.
     pub allowance: Allowance,
     bye_due: Option<ByeDue>,
+    /// A BYE went out once more.
+    pub bye_again: bool,
 }
 
 /// A BYE that waits for the ACK of our 2xx, as RFC 3261 15 wants.
@@ -93,6 +97,7 @@ impl Session {
             acks: Vec::new(),
             ours: Ours::Idle,
             theirs: None,
+            withdrawn: false,
             offers: VecDeque::new(),
             invite_branch: None,
             invite_number: None,
@@ -105,6 +110,7 @@ impl Session {
             was_referred: false,
             allowance: Allowance::default(),
             bye_due: None,
+            bye_again: false,
         }
     }
 

@@ -404,7 +404,7 @@ impl UserAgent {
                 session.handle_offer_failure(core, tx, why, now);
             }
             Purpose::Refer(_) => session.handle_refer_failure(core, tx, why),
-            _ => session.handle_other_failure(core, &pending, why),
+            _ => session.handle_other_failure(core, pending, why),
         });
     }
 
