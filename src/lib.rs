@@ -44,7 +44,6 @@ pub mod secret;
 pub mod sip;
 #[cfg(not(packets_only))]
 pub mod telemetry;
-#[cfg(not(packets_only))]
 pub mod tls;
 #[cfg(not(packets_only))]
 pub mod turn;

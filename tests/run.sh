@@ -2,7 +2,8 @@
 # Installs what the tests need on a Debian 12 machine that has a Rust toolchain, and runs them all.
 #
 #   bash tests/run.sh            everything, in the order of how soon it can fail; `soak` only when asked for
-#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz soak
+#   bash tests/run.sh STEP...    only these: lint deny web api deploy e2e peers faults bench ops rust fuzz soak, or
+#                                waiting: peers and faults, beside each other
 #
 # `peers` wants root, for its chroot, and `faults`, for networks and a disk of its own; what a machine cannot
 # have of them is named and counted as skipped.
@@ -26,10 +27,15 @@ apt_install() {
     echo "missing Debian packages: ${missing[*]} (apt-get install them, or run this as root)" >&2
     exit 1
   fi
-  apt-get -o DPkg::Lock::Timeout=300 update -qq
-  # RUNLEVEL=1: a package that brings a daemon does not start it.
-  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
-    install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  mkdir -p target
+  (
+    # Steps run beside each other, and apt waits for dpkg's lock, but not for its own.
+    flock 9
+    apt-get -o DPkg::Lock::Timeout=300 update -qq
+    # RUNLEVEL=1: a package that brings a daemon does not start it.
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
+      install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  ) 9>target/apt.lock
 }
 
 # cargo_tool NAME VERSION [FEATURE-FLAG...]: from crates.io, built for speed of building. Another version that somebody
@@ -82,14 +88,24 @@ step_e2e() {
   apt_install chromium firefox-esr pulseaudio openssl
   say "browsers against the demo"
   cargo build --locked
-  (cd tests/e2e && npm ci --silent && npm test)
+  (cd tests/e2e && npm ci --silent)
+  # Sound is listened to: nobody else on these cores, however idle.
+  signal_ahead STOP
+  (cd tests/e2e && npm test)
+}
+
+# cargo_bench COMMAND...: of the package that counts instructions.
+cargo_bench() {
+  local command=$1
+  shift
+  RUSTFLAGS="--cfg packets_only" cargo "$command" --locked --release --target-dir target/instructions \
+    --manifest-path benches/instructions/Cargo.toml "$@"
 }
 
 step_bench() {
   apt_install valgrind
   say "instructions per packet against benches/instructions.toml"
-  RUSTFLAGS="--cfg packets_only" cargo run --locked --release --manifest-path benches/instructions/Cargo.toml \
-    --target-dir target/instructions -- ${RECORD:+--record}
+  cargo_bench run -- ${RECORD:+--record}
 }
 
 step_api() {
@@ -267,6 +283,24 @@ step_faults() {
   return "$status"
 }
 
+# Both wait for most of their time: peers for silent servers, faults for networks and clocks.
+step_waiting() {
+  local log peers faults status=0
+  log=$(mktemp)
+  (step_faults) >"$log" 2>&1 &
+  faults=$!
+  (
+    trap stop_asterisk EXIT
+    step_peers
+  ) &
+  peers=$!
+  wait "$peers" || status=$?
+  wait "$faults" || status=$?
+  cat "$log"
+  rm -f "$log"
+  return "$status"
+}
+
 # fuzz_one TARGET: FUZZ_SECONDS of it, from the seeds and from what earlier runs have found.
 fuzz_one() {
   local name=$1 status=0 corpus=fuzz/corpus/$1 artifacts=fuzz/artifacts/$1 log=fuzz/artifacts/$1.log
@@ -287,15 +321,19 @@ fuzz_one() {
   return 1
 }
 
-step_fuzz() {
+# What cargo-fuzz does. The sanitizer is there with a stable toolchain, its switch is not.
+build_fuzz() {
   command -v c++ >/dev/null || apt_install g++
   FUZZ_HOST=$(rustc -vV | sed -n 's/^host: //p')
-  say "fuzz targets, ${FUZZ_SECONDS:-60} s each"
-  # What cargo-fuzz does. The sanitizer is there with a stable toolchain, its switch is not.
   RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
     -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing --cfg packets_only -Zsanitizer=address" \
     cargo build --locked --release --manifest-path fuzz/Cargo.toml --target "$FUZZ_HOST" --target-dir fuzz/target
+}
+
+step_fuzz() {
+  say "fuzz targets, ${FUZZ_SECONDS:-60} s each"
+  build_fuzz
   local targets=(fuzz/fuzz_targets/*.rs) failed=0
   targets=("${targets[@]##*/}")
   targets=("${targets[@]%.rs}")
@@ -310,14 +348,40 @@ step_fuzz() {
   [ "$failed" = 0 ]
 }
 
+# What the last steps need is built while the first ones wait for answers, by what they leave of the cores. It holds
+# nothing that they want: each has a folder of its own, and the step that needs it builds it again, in earnest.
+ahead_pid=
+build_ahead() {
+  command -v c++ >/dev/null || apt_install g++
+  export -f build_fuzz cargo_bench
+  # A process group to be signalled, and not a session: the kernel shares the cores between sessions evenly.
+  set -m
+  chrt --idle 0 bash -c 'build_fuzz; cargo_bench build' >target/ahead.log 2>&1 &
+  ahead_pid=$!
+  set +m
+}
+
+signal_ahead() {
+  [ -z "$ahead_pid" ] || kill "-$1" -- "-$ahead_pid" 2>/dev/null || true
+}
+
 command -v cc >/dev/null || apt_install build-essential
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export PATH="$PWD/target/cargo/bin:$PATH"
-[ $# -gt 0 ] || set -- lint deny web api deploy e2e peers faults bench ops rust fuzz
+everything=
+if [ $# = 0 ]; then
+  everything=yes
+  set -- lint deny web api deploy e2e waiting bench ops rust fuzz
+fi
 
 # How long each step took, told at the end whatever the end is.
 took=$(mktemp -d)
-trap '[ ! -s "$took/steps" ] || { printf "\n"; cat "$took/steps"; }; rm -rf "$took"' EXIT
+finish() {
+  signal_ahead KILL
+  [ ! -s "$took/steps" ] || { printf '\n'; cat "$took/steps"; }
+  rm -rf "$took"
+}
+trap finish EXIT
 end_step() {
   stop_asterisk
   times >"$took/times"
@@ -326,9 +390,11 @@ end_step() {
 }
 for step in "$@"; do
   begun=$SECONDS
+  [ "$everything:$step" != yes:api ] || build_ahead
   # Each in an environment of its own: a gateway reads every WRTC_ variable.
   (
     trap end_step EXIT
     "step_$step"
   )
+  signal_ahead CONT
 done

@@ -6,13 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
-};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Error, StreamOwned};
 use wrtc_gateway::config::Http;
+use wrtc_gateway::tls::verify::{Shown, Trust, Verifier};
 
 /// Of an answer: more than a few reasons have no place in a line of a container's log.
 const MAX_ANSWER: usize = 16_384;
@@ -161,52 +158,19 @@ fn tls(address: SocketAddr) -> Result<ClientConnection, Error> {
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyName { provider }))
+        .with_custom_certificate_verifier(Arc::new(Verifier::new(AnyName, provider)))
         .with_no_client_auth();
     ClientConnection::new(Arc::new(config), ServerName::IpAddress(address.ip().into()))
 }
 
-/// Takes any certificate: no name in it is the address at which a gateway reaches itself, and nothing
+/// Any certificate is taken: no name in it is the address at which a gateway reaches itself, and nothing
 /// is told to whoever may answer instead.
 #[derive(Debug)]
-struct AnyName {
-    provider: Arc<CryptoProvider>,
-}
+struct AnyName;
 
-impl ServerCertVerifier for AnyName {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+impl Trust for AnyName {
+    fn check(&self, _: &Shown<'_>) -> Result<(), Error> {
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use figment::value::Value;
 use super::types::{Advertise, Network, OriginRule, Origins, SipServer, SipTransport};
 use crate::media::TonePlan;
 use crate::sdp::{Codec, VideoCodec};
+use crate::sip::extra::{is_ours, is_token};
 
 /// A value as its source has it.
 #[derive(Debug, Clone)]
@@ -400,36 +401,8 @@ pub(super) fn header_line(raw: &Raw) -> Result<String, Wrong> {
 
 /// `Name: value` each; names that SIP itself has a use for are refused.
 pub(super) fn headers(raw: &Raw) -> Result<Vec<(String, String)>, Wrong> {
-    const OURS: &[&str] = &[
-        "via",
-        "from",
-        "to",
-        "call-id",
-        "cseq",
-        "contact",
-        "max-forwards",
-        "route",
-        "record-route",
-        "content-length",
-        "content-type",
-        "authorization",
-        "proxy-authorization",
-        "expires",
-        "allow",
-        "allow-events",
-        "supported",
-        "require",
-        "proxy-require",
-        "user-agent",
-        "session-expires",
-        "min-se",
-        "rack",
-        "rseq",
-        "replaces",
-        "refer-to",
-        "event",
-        "subscription-state",
-    ];
+    // Of one call or dialog, and written by who transfers it.
+    const OF_ONE_CALL: [&str; 2] = ["replaces", "refer-to"];
     let remedy = "write each as \"X-Tenant: blue\"";
     let mut headers = Vec::new();
     for entry in raw.list()? {
@@ -440,7 +413,8 @@ pub(super) fn headers(raw: &Raw) -> Result<Vec<(String, String)>, Wrong> {
             return Err(wrong(format!("`{entry}` is no header line"), remedy));
         };
         // One letter is the compact form of a header of SIP's own.
-        if name.len() == 1 || OURS.contains(&name.to_ascii_lowercase().as_str()) {
+        let of_one_call = OF_ONE_CALL.iter().any(|own| own.eq_ignore_ascii_case(name));
+        if name.len() == 1 || of_one_call || is_ours(name) {
             return Err(wrong(
                 format!("`{name}` is a header that the gateway itself sets"),
                 remedy,
@@ -461,12 +435,6 @@ pub(super) fn header_prefix(raw: &Raw) -> Result<String, Wrong> {
         return Err(wrong("no header's name begins so", "write something like X-Attached-"));
     }
     Ok(text.to_owned())
-}
-
-/// RFC 3261 25.1.
-fn is_token(text: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c);
-    !text.is_empty() && text.chars().all(allowed)
 }
 
 /// SHA-256 fingerprints: 64 hexadecimal digits, colons or not.

@@ -6,7 +6,7 @@ use crate::agent::{CallState, LineCommand, LineState, MessageError};
 use crate::sip::SessionId;
 use crate::wire::{Envelope, FromBrowser, ToBrowser};
 
-use super::agent_calls::callable;
+use super::agent_messages::callable;
 use super::agent_task::{AgentTask, notice};
 
 impl AgentTask {

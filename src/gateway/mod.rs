@@ -5,6 +5,7 @@
 //! concerned, and carries out what the core wants. Nothing is decided here that a core could decide.
 
 mod agent_calls;
+mod agent_messages;
 mod agent_task;
 mod bindings;
 mod cadence;

@@ -298,8 +298,7 @@ pub(super) async fn health(State(app): Shared) -> Response {
         registered_agents: health.registered_agents,
         active_calls: health.active_calls,
     };
-    let body = serde_json::to_string(&reply).unwrap_or_default();
-    reply::with_type(StatusCode::OK, "application/json", body)
+    reply::json(StatusCode::OK, &reply)
 }
 
 async fn no_such_api() -> Response {

@@ -43,15 +43,12 @@ pub(super) struct IceServerReply<'a> {
     ))]
 pub(super) async fn servers(State(app): Shared, request: Request) -> Response {
     match session_of_any_dialect(&app, request.uri()) {
-        Ok(session) => {
-            let body = render(&app.backend.ice_servers(session.identity()));
-            reply::with_type(StatusCode::OK, "application/json", body)
-        }
+        Ok(session) => answer(&app.backend.ice_servers(session.identity())),
         Err(problem) => problem.into_response(),
     }
 }
 
-fn render(found: &IceServers) -> String {
+fn answer(found: &IceServers) -> Response {
     let ice_servers = found.servers.iter().map(|server: &IceServer| {
         let login = server.login.as_ref();
         IceServerReply {
@@ -62,5 +59,5 @@ fn render(found: &IceServers) -> String {
         }
     });
     let reply = IceReply { ice_servers: ice_servers.collect(), ttl: found.ttl.as_secs() };
-    serde_json::to_string(&reply).unwrap_or_default()
+    reply::json(StatusCode::OK, &reply)
 }

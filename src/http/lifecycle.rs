@@ -1,19 +1,15 @@
 //! What an operator asks of the gateway as a process: to let go, to read its configuration again.
 
-use std::sync::Arc;
-
-use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::app::Shared;
-use super::conn::Conn;
 use super::operations;
-use super::operators::{self, Role};
-use super::reply::{self, Problem};
+use super::operators::Actor;
+use super::reply::{self, Problem, json};
 use crate::agent::{Operated, ReloadError};
 
 /// How a drain stands.
@@ -70,16 +66,8 @@ pub(super) enum OrderFaults {
     (status = 202, description = "It drains, or did so already.", body = DrainReply),
     OrderFaults,
 ))]
-pub(super) async fn drain(
-    State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
-) -> Response {
-    let operator = match operators::check(&app, &conn, &headers, Role::Act) {
-        Ok(operator) => operator,
-        Err(problem) => return problem.into_response(),
-    };
-    operations::note(&app, &operator, &conn, Operated::Drain);
+pub(super) async fn drain(State(app): Shared, Actor(operator): Actor) -> Response {
+    operations::note(&app, &operator, Operated::Drain);
     let draining = app.backend.drain();
     let reply = DrainReply { calls: draining.calls, seconds_left: draining.left.as_secs() };
     json(StatusCode::ACCEPTED, &reply)
@@ -95,16 +83,8 @@ pub(super) async fn drain(
     (status = 422, description = "Something is wrong with it; the old one stays in use.", body = ReloadFaults),
     OrderFaults,
 ))]
-pub(super) async fn reload(
-    State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
-) -> Response {
-    let operator = match operators::check(&app, &conn, &headers, Role::Act) {
-        Ok(operator) => operator,
-        Err(problem) => return problem.into_response(),
-    };
-    operations::note(&app, &operator, &conn, Operated::Reload);
+pub(super) async fn reload(State(app): Shared, Actor(operator): Actor) -> Response {
+    operations::note(&app, &operator, Operated::Reload);
     match app.backend.reload().await {
         Ok(done) => {
             let reply = ReloadReply { changed: done.changed, restart: done.restart };
@@ -119,10 +99,4 @@ pub(super) async fn reload(
             json(StatusCode::UNPROCESSABLE_ENTITY, &reply)
         }
     }
-}
-
-/// Texts, numbers and lists of them: nothing that JSON cannot say.
-fn json(status: StatusCode, reply: &impl Serialize) -> Response {
-    let body = serde_json::to_string(reply).unwrap_or_default();
-    reply::with_type(status, "application/json", body)
 }

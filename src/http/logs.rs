@@ -1,9 +1,8 @@
 //! `/api/log`: the log's level, changed while the gateway runs.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Extension, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -11,9 +10,8 @@ use utoipa::ToSchema;
 
 use super::app::{App, Shared};
 use super::body;
-use super::conn::Conn;
 use super::operations;
-use super::operators::{self, Role};
+use super::operators::{Actor, Operator, Reader};
 use super::reply::{self, ErrorReply, Problem};
 use crate::agent::Operated;
 use crate::journal::unix_ms;
@@ -56,14 +54,8 @@ pub(super) struct LogReply {
         (status = 429, description = "Too many wrong tokens.", body = ErrorReply),
         (status = 503, description = "There is no log.", body = ErrorReply),
     ))]
-pub(super) async fn status(
-    State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    request: Request,
-) -> Response {
-    let told = operators::check(&app, &conn, request.headers(), Role::Read)
-        .and_then(|_operator| log().map(show));
-    told.unwrap_or_else(Problem::into_response)
+pub(super) async fn status(_: Reader) -> Response {
+    log().map(show).unwrap_or_else(Problem::into_response)
 }
 
 /// Changes the log's level, for a time or until further notice. For operators.
@@ -81,20 +73,12 @@ pub(super) async fn status(
         (status = 429, description = "Too many wrong tokens.", body = ErrorReply),
         (status = 503, description = "There is no log.", body = ErrorReply),
     ))]
-pub(super) async fn set(
-    State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    request: Request,
-) -> Response {
-    change(&app, &conn, request).await.unwrap_or_else(Problem::into_response)
+pub(super) async fn set(State(app): Shared, Actor(operator): Actor, request: Request) -> Response {
+    change(&app, &operator, request).await.unwrap_or_else(Problem::into_response)
 }
 
-async fn change(app: &App, conn: &Conn, request: Request) -> Result<Response, Problem> {
-    let operator = operators::check(app, conn, request.headers(), Role::Act)?;
-    let body = body::read_text(request.into_body()).await.map_err(|error| {
-        let (status, code) = reply::body_status(error);
-        Problem::new(status, code, error)
-    })?;
+async fn change(app: &App, operator: &Operator, request: Request) -> Result<Response, Problem> {
+    let body = body::read_text(request.into_body()).await?;
     let bad = |sentence: String| Problem::new(StatusCode::BAD_REQUEST, "bad_request", sentence);
     let wanted: LogRequest = serde_json::from_str(&body).map_err(|_| {
         bad("the body is to be {\"level\":\"info\",\"seconds\":600}; the last may be left out"
@@ -110,7 +94,7 @@ async fn change(app: &App, conn: &Conn, request: Request) -> Result<Response, Pr
         LevelError::Gone(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_log", error),
     })?;
     let did = Operated::Log { level: wanted.level, seconds: wanted.seconds };
-    operations::note(app, &operator, conn, did);
+    operations::note(app, operator, did);
     if let Some(time) = time {
         tokio::spawn(async move {
             tokio::time::sleep(time).await;
@@ -135,6 +119,5 @@ fn show(logs: &Logs) -> Response {
         until: status.until.map(unix_ms),
         dropped_lines: status.dropped,
     };
-    let body = serde_json::to_string(&reply).unwrap_or_default();
-    reply::with_type(StatusCode::OK, "application/json", body)
+    reply::json(StatusCode::OK, &reply)
 }

@@ -5,19 +5,23 @@
 //! its browser, not a name that was bent to 127.0.0.1, not a proxy that stands on it for others.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use axum::Extension;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::app::App;
 use super::conn::Conn;
 use super::cors;
 use super::reply::{OPERATOR_UNKNOWN, Problem};
+use crate::agent::OperatedBy;
 use crate::config::{self, OperatorToken};
 
 pub(super) use crate::config::Role;
@@ -28,14 +32,57 @@ const GUESSER: &str = "an operator";
 /// Headers that proxies add: whoever came through one is not this machine, whatever the address says.
 const PROXIED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
-/// Who was let in, as log lines and timelines name them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Operator(Arc<str>);
+/// Who was let in, and from where: as log lines and timelines name them.
+#[derive(Debug)]
+pub(super) struct Operator {
+    name: Arc<str>,
+    remote: IpAddr,
+}
 
-impl fmt::Display for Operator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl Operator {
+    pub(super) fn remote(&self) -> IpAddr {
+        self.remote
     }
+
+    /// For those who keep it.
+    pub(super) fn by(&self) -> OperatedBy {
+        OperatedBy { name: self.name.to_string(), remote: self.remote }
+    }
+
+    /// Says in the log who did what. `whom` is a DN, a call, or nothing.
+    pub(super) fn record(&self, did: &'static str, whom: &str) {
+        let Self { name: operator, remote } = self;
+        tracing::info!(target: "wrtc_gateway::audit", %operator, %remote, did, whom, "operator");
+    }
+}
+
+/// An operator who may look on. A handler that takes one is for operators; it goes behind what reads the
+/// path, and what reads the body goes behind it.
+pub(super) struct Reader(pub Operator);
+
+/// An operator who may act. Whatever is done gets a [`Operator::record`].
+pub(super) struct Actor(pub Operator);
+
+impl FromRequestParts<Arc<App>> for Reader {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        admit(parts, app, Role::Read).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Actor {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        admit(parts, app, Role::Act).await.map(Self)
+    }
+}
+
+async fn admit(parts: &mut Parts, app: &Arc<App>, role: Role) -> Result<Operator, Response> {
+    let conn = Extension::<Arc<Conn>>::from_request_parts(parts, app).await;
+    let Extension(conn) = conn.map_err(IntoResponse::into_response)?;
+    check(app, &conn, &parts.headers, role).map_err(Problem::into_response)
 }
 
 /// The tokens as they are now.
@@ -47,14 +94,13 @@ pub(super) struct Operators {
 struct Known {
     /// A file of tokens that is empty still means that one is needed.
     wanted: bool,
-    by_hash: HashMap<[u8; 32], (Role, Operator)>,
+    by_hash: HashMap<[u8; 32], (Role, Arc<str>)>,
 }
 
 impl Known {
     fn new(tokens: &[OperatorToken], wanted: bool) -> Self {
-        let by_hash = tokens
-            .iter()
-            .map(|token| (token.hash, (token.role, Operator(token.name.as_str().into()))));
+        let by_hash =
+            tokens.iter().map(|token| (token.hash, (token.role, token.name.as_str().into())));
         Self { wanted: wanted || !tokens.is_empty(), by_hash: by_hash.collect() }
     }
 }
@@ -71,7 +117,7 @@ impl Operators {
         *self.known.swap(Arc::clone(&new)) != *new
     }
 
-    fn by_headers(&self, headers: &HeaderMap) -> Option<(Role, Operator)> {
+    fn by_headers(&self, headers: &HeaderMap) -> Option<(Role, Arc<str>)> {
         let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, token) = value.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -83,8 +129,7 @@ impl Operators {
     }
 }
 
-/// Every route of the operations API begins with this. What it gives names who asks: hand it to
-/// [`record`] when something was done.
+/// Where [`Reader`] and [`Actor`] do not fit: a route that is sometimes for everybody, an answer that goes on.
 ///
 /// # Errors
 /// 401 for a token that is missing or unknown, 403 for one that may not, 429 for who guesses.
@@ -100,7 +145,7 @@ pub(super) fn check(
     // Where a proxy is said to be in front, a peer on loopback is the proxy.
     let proxied = app.policy.load().guard.has_proxies();
     if !proxied && is_from_here(conn.client(), headers) && cors::is_same_origin(headers) {
-        return Ok(Operator("this machine".into()));
+        return Ok(Operator { name: "this machine".into(), remote: conn.client() });
     }
     let sentence = "there are no operators' tokens, so that only this machine may ask, as localhost and from \
                     no other page; see http.operator_tokens";
@@ -116,19 +161,14 @@ pub(super) fn check_token(
 ) -> Result<Operator, Problem> {
     // Who has the right token is never kept waiting for those who guess.
     match app.operators.by_headers(headers) {
-        Some((has, operator)) if has >= role => Ok(operator),
-        Some((has, operator)) => {
+        Some((has, name)) if has >= role => Ok(Operator { name, remote: conn.client() }),
+        Some((has, name)) => {
             let sentence =
-                format!("the token of {operator} may {has} and this wants one that may {role}");
+                format!("the token of {name} may {has} and this wants one that may {role}");
             Err(Problem::new(StatusCode::FORBIDDEN, "role_forbidden", sentence))
         }
         None => Err(refuse(app, conn.client())),
     }
-}
-
-/// Says in the log who did what. `whom` is a DN, a call, or nothing.
-pub(super) fn record(operator: &Operator, conn: &Conn, did: &'static str, whom: &str) {
-    tracing::info!(target: "wrtc_gateway::audit", %operator, remote = %conn.client(), did, whom, "operator");
 }
 
 /// Asked by a program of this machine, as localhost, with no proxy between that says so. One that passes a

@@ -29,6 +29,12 @@ pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Response {
     with_type(status, "text/plain; charset=utf-8", body.into())
 }
 
+/// Of plain values and lists of them: nothing that JSON cannot say.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let body = serde_json::to_string(value).unwrap_or_default();
+    with_type(status, "application/json", body)
+}
+
 pub(super) fn ok() -> Response {
     text(StatusCode::OK, "OK")
 }
@@ -95,9 +101,7 @@ impl Problem {
             provided,
             timestamp: rfc3339(SystemTime::now()),
         };
-        // Texts and lists of them: nothing that JSON cannot say.
-        let body = serde_json::to_string(&error).unwrap_or_default();
-        let mut response = with_type(self.status, "application/json", body);
+        let mut response = json(self.status, &error);
         if self.code == OPERATOR_UNKNOWN {
             // RFC 9110 15.5.2.
             let scheme = HeaderValue::from_static("Bearer");
@@ -107,6 +111,13 @@ impl Problem {
             Some(seconds) => retry_after(response, seconds),
             None => response,
         }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let (status, code) = body_status(error);
+        Problem::new(status, code, error)
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::app::{App, Shared};
-use super::body::{self, BodyError};
+use super::body;
 use super::conn::Conn;
 use super::faults::json::{BodyFaults, SessionFaults, SignInFaults};
 use super::jsapi::throttled_sign_in;
@@ -125,11 +125,6 @@ fn not_signed_in() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_signed_in", "this id is not signed in")
 }
 
-fn bad_body(error: BodyError) -> Problem {
-    let (status, code) = reply::body_status(error);
-    Problem::new(status, code, error)
-}
-
 fn answer(outcome: Result<Response, Problem>) -> Response {
     outcome.unwrap_or_else(Problem::into_response)
 }
@@ -186,7 +181,7 @@ async fn read_sign_in(request: Request) -> Result<Parameters, Problem> {
         .is_some_and(|value| {
             value.trim_start().to_ascii_lowercase().starts_with("application/json")
         });
-    let body = body::read_text(request.into_body()).await.map_err(bad_body)?;
+    let body = body::read_text(request.into_body()).await?;
     if said_json || body.trim_start().starts_with('{') {
         Parameters::parse_json(&body).ok_or_else(|| malformed("the body is not a JSON object"))
     } else {
@@ -351,7 +346,7 @@ pub(super) fn session_of_any_dialect(app: &App, uri: &Uri) -> Result<Arc<Session
 async fn post(app: &App, request: Request) -> Result<Response, Problem> {
     let (session, parameters) = session(app, request.uri(), "from")?;
     let to = parameters.get("to").filter(|to| !to.is_empty()).map(str::to_owned);
-    let body = body::read_text(request.into_body()).await.map_err(bad_body)?;
+    let body = body::read_text(request.into_body()).await?;
     let body = wire::parse_body(&body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad_message", error))?;
     let awaited = session.awaited_answer();

@@ -234,10 +234,7 @@ pub(super) async fn create(
 
 async fn give(app: &App, conn: &Conn, request: Request) -> Result<Response, Problem> {
     let operator = operators::check_token(app, conn, request.headers(), Role::Act)?;
-    let body = body::read_text(request.into_body()).await.map_err(|error| {
-        let (status, code) = reply::body_status(error);
-        Problem::new(status, code, error)
-    })?;
+    let body = body::read_text(request.into_body()).await?;
     let bad = |sentence: String| Problem::new(StatusCode::BAD_REQUEST, "bad_request", sentence);
     // Serde's own words may quote what was sent.
     let asked: TokenRequest = serde_json::from_str(&body).map_err(|_| {
@@ -256,14 +253,13 @@ async fn give(app: &App, conn: &Conn, request: Request) -> Result<Response, Prob
         return Err(bad(format!("`ttl_seconds` is 1 to {MAX_TTL}")));
     }
     let ttl = Duration::from_secs(ttl);
-    operators::record(&operator, conn, "gave a one-time token", &asked.dn);
+    operator.record("gave a one-time token", &asked.dn);
     let token = app.tokens.issue(asked.dn, asked.password, ttl).ok_or_else(|| {
         let sentence = format!("{CAPACITY} tokens wait to be used; there is no room for more");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "full", sentence)
     })?;
     let expires = reply::rfc3339(SystemTime::now() + ttl);
-    let body = serde_json::to_string(&OneTimeReply { token: token.expose(), expires });
-    Ok(reply::with_type(StatusCode::OK, "application/json", body.unwrap_or_default()))
+    Ok(reply::json(StatusCode::OK, &OneTimeReply { token: token.expose(), expires }))
 }
 
 #[cfg(test)]

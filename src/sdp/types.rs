@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use smallvec::SmallVec;
+
 /// An audio codec the gateway passes through, and turns into any other where it has to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Codec {
@@ -227,8 +229,9 @@ pub struct Format {
 /// What a media worker needs of a negotiated side: the payload types of that side, the preferred first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PayloadMap {
-    /// Never empty in a usable description.
-    pub formats: Vec<Format>,
+    /// Never empty in a usable description. Looked at for each packet, so it stands here as long as it is
+    /// as short as sides have it: a list elsewhere is memory to be waited for.
+    pub formats: SmallVec<[Format; 8]>,
     /// telephone-event at 8 kHz (RFC 4733).
     pub telephone_event: Option<u8>,
     /// The same at 48 kHz, which goes with Opus.

@@ -1,7 +1,10 @@
-//! Between sockets, transactions and ports: what an endpoint does with a message.
+//! Between sockets, transactions and ports: what an endpoint does with a message. Here is what goes out.
+
+mod connections;
+mod incoming;
+mod unclaimed;
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,39 +12,29 @@ use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use rsipstack::sip::{HasHeaders as _, Method, Request, SipMessage};
-use tokio::net::{TcpStream, UdpSocket};
+use rsipstack::sip::{Method, Request};
+use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::sync::{Notify, broadcast};
 
 use super::endpoint::{AddressFilter, ConnectionEvent};
 use super::hop::{Hop, Transport};
-use super::message::{self, ALLOW, ALLOW_EVENTS, EXTENSIONS, header, tag_of};
-use super::port::{Incoming, ServerTx, Transmit};
-use super::returning::{Held, Returning};
-use super::routes::{Claim, Routes};
+use super::message::{self, tag_of};
+use super::port::Transmit;
+use super::returning::Returning;
+use super::routes::Routes;
 use super::stats::{Counters, count};
 use super::trace::{Direction, Trace, Traced, redact};
-use super::transaction::{Arrival, Output, Owner, Transactions};
+use super::transaction::{Output, Owner, Transactions};
 use super::transport::Limits;
 use super::transport::connection::{self, Dial, Security};
 use super::transport::fault::ConnectionFault;
-use super::transport::streams::{Enqueued, Seat, Streams};
+use super::transport::streams::{Enqueued, Streams};
 use super::transport::tls::Tls;
 use super::transport::via;
-use super::uas::user_of;
-use super::wire::{self, Fault};
 
 /// A request longer than this goes by TCP where the path's MTU is unknown (RFC 3261 18.1.1).
 const MTU_SAFE: usize = 1300;
-
-/// When to try a DN again whose agent is not here: pages come back to a gateway that was restarted, or
-/// go to another one, within seconds. To a 480 and not a 503, which would speak of the whole gateway and
-/// so of the calls that go on in it (RFC 3261 21.5.4).
-const AGENT_COMES_BACK: u64 = 10;
-
-/// This part of an inbox is kept for final answers, a quarter.
-const RESERVED: usize = 4;
 
 #[derive(Default)]
 pub(crate) struct State {
@@ -113,8 +106,6 @@ impl Shared {
             hook(Traced { at: SystemTime::now(), direction, local, peer, message });
         }
     }
-
-    // Out.
 
     /// What a port wants sent.
     pub(crate) fn transmit(&self, owner: Owner, transmit: Transmit) {
@@ -302,331 +293,6 @@ impl Shared {
                 }
             }
         }
-    }
-
-    // Connections.
-
-    /// A connection came in.
-    pub(crate) fn accepted(&self, stream: TcpStream, transport: Transport, from: SocketAddr) {
-        let hop = Hop::new(transport, canonical(from));
-        if !self.admits(hop.addr.ip()) {
-            return count(&self.counters.strangers);
-        }
-        let Some(seat) = self.lock().streams.accept(hop, &self.limits) else {
-            return count(&self.counters.refused_connections);
-        };
-        count(&self.counters.accepted);
-        let security = match (transport, &*self.tls.load()) {
-            (Transport::Tls, Some(tls)) => match &tls.server {
-                Some(server) => Security::Tls(Arc::clone(server)),
-                None => Security::Missing,
-            },
-            (Transport::Tls, None) => Security::Missing,
-            _ => Security::Plain,
-        };
-        let task = connection::serve(self.me.clone(), seat, stream, security, self.limits.clone());
-        self.runtime.spawn(task);
-    }
-
-    /// A connection stands. Tells whether its peer is known to answer keep-alives.
-    pub(crate) fn connection_up(&self, seat: &mut Seat) -> bool {
-        let (hop, incoming) = (seat.hop, seat.incoming);
-        seat.up = true;
-        let mut state = self.lock();
-        if !incoming {
-            count(&self.counters.connected);
-            if state.streams.set_fault(hop, None) {
-                tracing::info!(%hop, "the SIP peer can be reached again");
-            }
-        }
-        // Whether anybody listens does not matter.
-        let _ = self.events.send(ConnectionEvent::Up { hop, incoming });
-        state.streams.has_ponged(hop)
-    }
-
-    pub(crate) fn connection_ponged(&self, hop: Hop) {
-        self.lock().streams.set_ponged(hop);
-    }
-
-    pub(crate) fn connection_stays(&self, hop: Hop, incoming: bool) -> bool {
-        self.lock().streams.stays(hop, incoming)
-    }
-
-    pub(crate) fn ping_missed(&self) {
-        count(&self.counters.pings_missed);
-    }
-
-    /// A connection is over, or never was.
-    pub(crate) fn connection_ended(&self, seat: &Seat, fault: &ConnectionFault) {
-        let Seat { hop, incoming, up, .. } = *seat;
-        let now = Instant::now();
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if fault.is_framing() {
-            count(&self.counters.stream_faults);
-        }
-        if matches!(fault, ConnectionFault::Stuck(_)) {
-            count(&self.counters.stuck_peers);
-        }
-        if up {
-            count(&self.counters.connections_lost);
-            let reason = fault.to_string();
-            let _ = self.events.send(ConnectionEvent::Down { hop, incoming, reason });
-        }
-        if fault.is_tls() {
-            count(&self.counters.tls_failed);
-        } else if !up && !incoming {
-            count(&self.counters.connects_failed);
-        }
-        // None: it was given up before, and its transactions with it; another may stand by now.
-        let closed = state.streams.close(hop, seat.id);
-        if incoming || closed.is_none() {
-            tracing::debug!(%hop, %fault, "SIP connection ended");
-        } else {
-            self.note_end(state, hop, fault);
-        }
-        let carried = closed == Some(true);
-        if carried && up {
-            state.transactions.lost(hop, now);
-        } else if carried {
-            if hop.transport == Transport::Tcp && !incoming {
-                let until = now + self.limits.refusal;
-                state.streams.set_refuses_tcp(hop.addr, until, now);
-            }
-            state.transactions.unreachable(hop, now);
-        }
-        self.flush(state);
-        drop(guard);
-        self.timers.notify_one();
-    }
-
-    /// Says once what has to be seen to.
-    fn note_end(&self, state: &mut State, hop: Hop, fault: &ConnectionFault) {
-        if !fault.is_trouble() {
-            tracing::debug!(%hop, %fault, "SIP connection ended");
-        } else if state.streams.set_fault(hop, Some(fault.to_string())) {
-            tracing::warn!(%hop, "SIP: {fault}");
-        }
-    }
-
-    // In.
-
-    pub(crate) fn datagram(&self, datagram: &[u8], from: SocketAddr, now: Instant) {
-        self.message(datagram, Hop::udp(canonical(from)), now);
-    }
-
-    /// One message of a stream. One that cannot be read is counted and ends nothing: where the next one
-    /// begins is known, and the calls of all other DNs go over the same connection.
-    pub(crate) fn stream_message(
-        &self,
-        message: &[u8],
-        from: Hop,
-        now: Instant,
-    ) -> Result<(), ConnectionFault> {
-        if !self.admits(from.addr.ip()) {
-            count(&self.counters.strangers);
-            return Err(ConnectionFault::Stranger);
-        }
-        self.message(message, from, now);
-        self.timers.notify_one();
-        Ok(())
-    }
-
-    fn message(&self, message: &[u8], from: Hop, now: Instant) {
-        count(&self.counters.received);
-        if !self.admits(from.addr.ip()) {
-            return count(&self.counters.strangers);
-        }
-        self.show(Direction::In, from, || Bytes::copy_from_slice(message));
-        let parsed = wire::parse(message);
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        match parsed {
-            Ok(SipMessage::Request(request)) => {
-                let ours = (message::call_id(&request), tag_of(&request, "To"));
-                self.note_dialog(state, ours, from, now);
-                self.request(state, request, from, now);
-            }
-            Ok(SipMessage::Response(response)) => {
-                let ours = (message::call_id(&response), tag_of(&response, "From"));
-                self.note_dialog(state, ours, from, now);
-                if !state.transactions.response(response, from, now) {
-                    count(&self.counters.stray_responses);
-                }
-            }
-            Err(Fault::Refused(request, code)) => self.refuse(state, *request, code, from),
-            Err(Fault::UnknownMethod(request)) => self.unknown(state, *request, from, now),
-            Err(Fault::KeepAlive) => {}
-            Err(Fault::Malformed | Fault::TooBig | Fault::CutShort) => {
-                count(&self.counters.malformed);
-            }
-        }
-        self.flush(state);
-    }
-
-    /// For whoever decides how long a peer is one. Those of the list only, so that it has their bound.
-    fn note_dialog(
-        &self,
-        state: &mut State,
-        (call_id, our_tag): (Option<&str>, Option<&str>),
-        from: Hop,
-        now: Instant,
-    ) {
-        let ip = from.addr.ip();
-        if self.peers.load().as_ref().is_some_and(|peers| peers.contains(&ip))
-            && state.routes.knows(call_id, our_tag)
-        {
-            state.in_dialog.insert(ip, now);
-        }
-    }
-
-    /// A request with a fault gets its answer and leaves nothing behind (RFC 3261 8.2.7): the same answer
-    /// again when it comes again, so its tag is made of what it holds.
-    fn refuse(&self, state: &mut State, mut request: Request, code: u16, from: Hop) {
-        count(&self.counters.malformed);
-        let mut hasher = DefaultHasher::new();
-        request.headers().to_string().hash(&mut hasher);
-        let tag = format!("{:016x}", hasher.finish());
-        let Some((to, instead)) = via::fix_via(&mut request, from) else { return };
-        let mut response = message::respond(&request, code, None, &tag);
-        response.headers_mut().push(header("Server", self.user_agent.as_str()));
-        self.send(state, to, instead, response.to_bytes().into());
-    }
-
-    fn request(&self, state: &mut State, request: Request, from: Hop, now: Instant) {
-        let (tx, request, owner) = match state.transactions.arrived(request, from, now) {
-            Arrival::New { tx, request, owner } => (tx, request, owner),
-            Arrival::Absorbed => return,
-            Arrival::Unanswerable => return count(&self.counters.malformed),
-            Arrival::Overload => return count(&self.counters.overload),
-        };
-        let owner = match request.method {
-            Method::Cancel => owner,
-            _ => state.routes.owner(&request),
-        };
-        let Some(owner) = owner else {
-            return self.answer_unclaimed(state, tx, request, from, now);
-        };
-        state.transactions.set_owner(tx, owner);
-        self.deliver(state, owner, Incoming::Request { tx, request, from });
-    }
-
-    fn deliver(&self, state: &mut State, owner: Owner, incoming: Incoming) {
-        let request = match &incoming {
-            Incoming::Request { tx, .. } => Some(*tx),
-            _ => None,
-        };
-        // Nothing repeats a final answer that was acknowledged already, and who waits for it for ever is
-        // a DN that never registers again: a flood of anything else leaves room for it.
-        let awaited = match &incoming {
-            Incoming::Request { .. } => false,
-            Incoming::Response { response, .. } => response.status_code.code() >= 200,
-            Incoming::Failed { .. } => true,
-        };
-        let taken = match state.routes.inbox(owner) {
-            Some(inbox) if !awaited && inbox.capacity() <= inbox.max_capacity() / RESERVED => {
-                count(&self.counters.inbox_full);
-                false
-            }
-            Some(inbox) => match inbox.try_send(Box::new(incoming)) {
-                Ok(()) => true,
-                Err(mpsc::error::TrySendError::Full(_)) => {
-                    count(&self.counters.inbox_full);
-                    false
-                }
-                Err(mpsc::error::TrySendError::Closed(_)) => false,
-            },
-            None => false,
-        };
-        if let (Some(tx), false) = (request, taken) {
-            state.transactions.forget(tx);
-        }
-    }
-
-    /// What nobody claims is answered here.
-    fn answer_unclaimed(
-        &self,
-        state: &mut State,
-        tx: ServerTx,
-        request: Request,
-        from: Hop,
-        now: Instant,
-    ) {
-        let in_dialog = tag_of(&request, "To").is_some();
-        match request.method {
-            Method::Invite if !in_dialog && state.returning.waits(now) => {
-                self.answer(state, tx, &request, 100, now);
-                let user = user_of(&request.uri);
-                return state.returning.hold(Held { user, tx, request, from });
-            }
-            Method::Cancel => {
-                if let Some(held) = state.returning.cancelled(&request) {
-                    self.answer(state, tx, &request, 200, now);
-                    return self.answer(state, held.tx, &held.request, 487, now);
-                }
-            }
-            _ => {}
-        }
-        let request = &request;
-        count(&self.counters.unclaimed);
-        let code = match request.method {
-            Method::Ack => return,
-            Method::Options if !in_dialog => 200,
-            // A DN whose agent has not come back, after a restart: it is registered still.
-            Method::Invite if !in_dialog => 480,
-            Method::Refer if !in_dialog => 404,
-            Method::Register | Method::Publish | Method::Message => 405,
-            Method::Subscribe => 489,
-            _ => 481,
-        };
-        self.answer(state, tx, request, code, now);
-    }
-
-    /// Somebody has a DN now: calls that waited for it are his.
-    pub(crate) fn claimed(&self, state: &mut State, claim: &Claim, owner: Owner) {
-        let Claim::User(user) = claim else { return };
-        for Held { tx, request, from, .. } in state.returning.take(user) {
-            state.transactions.set_owner(tx, owner);
-            self.deliver(state, owner, Incoming::Request { tx, request, from });
-        }
-    }
-
-    /// Agents who were waited for have not come.
-    pub(crate) fn give_up_waiting(&self, state: &mut State, now: Instant) {
-        for held in state.returning.expired(now) {
-            count(&self.counters.unclaimed);
-            self.answer(state, held.tx, &held.request, 480, now);
-        }
-    }
-
-    /// A method nobody knows (RFC 3261 8.2.1).
-    fn unknown(&self, state: &mut State, request: Request, from: Hop, now: Instant) {
-        match state.transactions.arrived(request, from, now) {
-            Arrival::New { tx, request, .. } => self.answer(state, tx, &request, 405, now),
-            Arrival::Absorbed => {}
-            Arrival::Unanswerable => count(&self.counters.malformed),
-            Arrival::Overload => count(&self.counters.overload),
-        }
-    }
-
-    fn answer(&self, state: &mut State, tx: ServerTx, request: &Request, code: u16, now: Instant) {
-        let tag = format!("{:016x}", rand::random::<u64>());
-        let mut response = message::respond(request, code, None, &tag);
-        response.headers_mut().push(header("Server", self.user_agent.as_str()));
-        if matches!(code, 200 | 405) {
-            response.headers_mut().push(header("Allow", ALLOW));
-        }
-        if matches!(code, 200 | 405 | 489) {
-            response.headers_mut().push(header("Allow-Events", ALLOW_EVENTS));
-        }
-        if code == 480 {
-            response.headers_mut().push(header("Retry-After", AGENT_COMES_BACK.to_string()));
-        }
-        if code == 200 {
-            response.headers_mut().push(header("Supported", EXTENSIONS.join(", ")));
-            response.headers_mut().push(header("Accept", message::SDP_TYPE));
-        }
-        state.transactions.respond(tx, &response, now);
     }
 }
 

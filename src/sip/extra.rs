@@ -43,17 +43,23 @@ const OURS: [&str; 27] = [
 /// there, or that is SIP's own, is left out. Within `extra` a name may come more than once.
 pub(crate) fn add(request: &mut Request, extra: &[HeaderPair]) {
     let there = request.headers.len();
-    for (name, value) in extra.iter().filter(|(name, _)| is_token(name)).take(MAX_HEADERS) {
-        let ours = OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name));
+    // One letter is the compact form of a header of ours.
+    let usable = |name: &str| name.len() > 1 && is_token(name);
+    for (name, value) in extra.iter().filter(|(name, _)| usable(name)).take(MAX_HEADERS) {
         let known =
             request.headers().iter().take(there).any(|h| h.name().eq_ignore_ascii_case(name));
-        if !ours && !known {
+        if !is_ours(name) && !known {
             request.headers.push(header(name, value.as_str()));
         }
     }
 }
 
-/// RFC 3261 25.1; two letters at least, as compact names are aliases of ours.
-fn is_token(name: &str) -> bool {
-    name.len() > 1 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c))
+pub(crate) fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+}
+
+/// RFC 3261 25.1.
+pub(crate) fn is_token(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c);
+    !name.is_empty() && name.chars().all(allowed)
 }

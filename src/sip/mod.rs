@@ -15,7 +15,7 @@ mod dispatch;
 mod driver;
 pub mod dtmf_info;
 mod endpoint;
-mod extra;
+pub(crate) mod extra;
 mod flood;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;

@@ -1130,21 +1130,283 @@
     log.warn(`a track could not be exchanged: ${messageOf(thrown)}`);
   }
 
+  // src/grtc/negotiation.ts
+  var Negotiation = class {
+    /** User data for the next OFFER or ANSWER. */
+    dataOut = [];
+    /** User data that came with the newest one. */
+    dataIn = [];
+    #client;
+    #owner;
+    #steps = Promise.resolve();
+    constructor(client, owner) {
+      this.#client = client;
+      this.#owner = owner;
+    }
+    // ---------------------------------------------------------------- ours
+    /** The first OFFER: we call, or the INVITE had none. */
+    offer(call) {
+      this.#step(call, () => this.#firstOffer(call));
+    }
+    async #firstOffer(call) {
+      const peer = await this.#newPeer(call);
+      if (!peer) return;
+      call.peer = peer;
+      await this.#sendOffer(call, peer, true, false, call);
+    }
+    /** Renegotiates: hold, resume, other media, ICE restart, a whole new peer connection. */
+    renegotiate(call, wish, renew) {
+      this.#step(call, async () => {
+        if (call.outstanding) {
+          log.warn("an offer is on its way already");
+          return;
+        }
+        const { myId, theirId, seq, flow } = call;
+        const before = { myId, theirId, seq, flow };
+        call.flow = {
+          audio: wish.audio ?? call.flow.audio,
+          video: wish.video ?? call.flow.video,
+          hold: wish.hold ?? call.flow.hold
+        };
+        const wait = !this.#client.settings.iceOptimization;
+        if (renew) {
+          const peer = await this.#newPeer(call);
+          if (!peer) return;
+          call.myId = newSessionId();
+          call.theirId = null;
+          call.seq = 0;
+          await this.#sendOffer(call, peer, wait, false, before);
+        } else if (call.peer) {
+          const restart = call.peer.needsRestart;
+          await this.#sendOffer(call, call.peer, wait || restart, restart, before);
+          if (restart && this.#owner.has(call)) call.ice.handleRestart();
+        }
+      });
+    }
+    async #sendOffer(call, peer, wait, iceRestart, before) {
+      peer.prepareOffer(this.#client.localStream, call.flow);
+      const { sdp, candidates: candidates2 } = await peer.offer(iceRestart, wait);
+      if (!this.#owner.has(call)) {
+        peer.close();
+        return;
+      }
+      call.seq += 1;
+      const ids = { offererSessionId: call.myId, answererSessionId: call.theirId, seq: call.seq };
+      const timer = setTimeout(() => this.#noAnswer(call), this.#client.settings.noanswerTimeout);
+      const outstanding = { ids, peer, timer, before };
+      call.outstanding = outstanding;
+      const list = this.#client.filterIceCandidates(candidates2);
+      this.send(call, offerBody(ids, sdp, list, this.dataOut), () => call.outstanding === outstanding, true);
+      this.#owner.onOfferSent(sdp);
+      this.#client.onCallEvent.fire({ event: "offer sent" });
+    }
+    #noAnswer(call) {
+      const outstanding = call.outstanding;
+      if (!this.#owner.has(call) || !outstanding) return;
+      this.#settle(call);
+      this.#client.onPeerNoanswer.fire();
+      if (!this.#owner.has(call)) return;
+      if (call.phase === "established") this.#takeBack(call, outstanding);
+      else this.#owner.hangUp(call, { by: "noanswer", code: 0, reason: "" });
+    }
+    /** Our offer in an established call came to nothing: on with what was agreed before. */
+    #takeBack(call, { peer, before }) {
+      if (peer !== call.peer) peer.close();
+      this.#step(call, async () => {
+        const { myId, theirId, flow } = before;
+        Object.assign(call, { myId, theirId, flow, seq: myId === call.myId ? call.seq : before.seq });
+        await call.peer?.rollback();
+      });
+    }
+    /** The gateway could not use our last message. */
+    handleRefused(call) {
+      const outstanding = call.outstanding;
+      if (outstanding && call.phase === "established") {
+        this.#settle(call);
+        this.#takeBack(call, outstanding);
+      } else if (outstanding || call.phase === "answering") {
+        this.#owner.hangUp(call, { by: "error", code: 0, reason: "the gateway could not use our description" });
+      }
+    }
+    // ---------------------------------------------------------------- theirs
+    /** The first ANSWER, to the OFFER of a call that rang. */
+    answer(call, offer) {
+      this.#step(call, async () => {
+        const newPeer = await this.#newPeer(call);
+        if (!newPeer) return;
+        call.peer = newPeer;
+        await newPeer.takeOffer(offer.sdp, offer.candidates);
+        await this.#sendAnswer(call, newPeer, offer, true);
+        if (!this.#owner.has(call)) return;
+        call.phase = "established";
+        this.#showHold(call);
+      });
+    }
+    /** An OFFER in a call: the gateway renegotiates. */
+    handleOffer(call, offer) {
+      this.#step(call, () => this.#answerOffer(call, offer));
+    }
+    handleAnswer(call, answer) {
+      this.#step(call, () => this.#takeAnswer(call, answer));
+    }
+    async #answerOffer(call, offer) {
+      if (call.outstanding || !call.peer) {
+        log.warn("an OFFER was ignored: one of ours is outstanding");
+        return;
+      }
+      call.seq = Math.max(call.seq, offer.seq);
+      call.theirId = offer.offererSessionId;
+      this.dataIn = offer.attachedData;
+      this.#client.onCallEvent.fire({ event: "offer received" });
+      try {
+        await call.peer.takeOffer(offer.sdp, offer.candidates);
+      } catch (thrown) {
+        const ids = { offererSessionId: offer.offererSessionId, answererSessionId: call.myId, seq: offer.seq };
+        this.send(call, errorBody(ids, "FAILED"));
+        throw thrown;
+      }
+      await this.#sendAnswer(call, call.peer, offer, !this.#client.settings.iceOptimization);
+      if (this.#owner.has(call)) this.#showHold(call);
+    }
+    async #sendAnswer(call, peer, offer, wait) {
+      const { sdp, candidates: candidates2 } = await peer.answer(this.#client.localStream, call.flow, wait);
+      if (!this.#owner.has(call)) return;
+      const ids = { offererSessionId: offer.offererSessionId, answererSessionId: call.myId, seq: offer.seq };
+      const list = this.#client.filterIceCandidates(candidates2);
+      this.send(call, answerBody(ids, sdp, list, this.dataOut), () => this.#owner.has(call), true);
+      this.#owner.onAnswer(sdp);
+      this.#client.onCallEvent.fire({ event: "answer sent" });
+    }
+    async #takeAnswer(call, answer) {
+      const outstanding = call.outstanding;
+      if (!outstanding || outstanding.ids.offererSessionId !== answer.offererSessionId || outstanding.ids.seq !== answer.seq) {
+        log.error("an ANSWER that belongs to no offer of ours was ignored");
+        return;
+      }
+      this.#settle(call);
+      const ids = {
+        offererSessionId: answer.offererSessionId,
+        answererSessionId: answer.answererSessionId,
+        seq: answer.seq
+      };
+      try {
+        await outstanding.peer.takeAnswer(answer.sdp, answer.candidates);
+      } catch (thrown) {
+        if (!this.#owner.has(call)) return;
+        this.send(call, errorBody(ids, "FAILED"));
+        if (outstanding.peer !== call.peer) outstanding.peer.close();
+        throw thrown;
+      }
+      if (!this.#owner.has(call)) return;
+      if (outstanding.peer !== call.peer) {
+        call.peer?.close();
+        call.peer = outstanding.peer;
+      }
+      call.theirId = answer.answererSessionId;
+      call.phase = "established";
+      if (answer.attachedData.length > 0) this.dataIn = answer.attachedData;
+      this.send(call, okBody(ids));
+      this.#owner.onAnswer(answer.sdp);
+      this.#client.onCallEvent.fire({ event: "answer received" });
+      if (this.#owner.has(call)) this.#showHold(call);
+    }
+    // ---------------------------------------------------------------- common parts
+    /** With the servers that the page has configured, or else with those of the gateway. */
+    async #peerOptions() {
+      const { iceServers: iceServers2, iceTimeout, useRsaCertificate } = this.#client.settings;
+      const options = { iceServers: iceServers2, iceTimeout, useRsaCertificate, videoBandwidth: this.#client.videoBandwidth };
+      if (iceServers2.length > 0) return options;
+      const offered = await this.#client.connection?.iceServers.get() ?? [];
+      return offered.length > 0 ? { ...options, iceServers: offered, iceTimeout: 0 } : options;
+    }
+    async #newPeer(call) {
+      const options = await this.#peerOptions();
+      if (!this.#owner.has(call)) return null;
+      const peer = await Peer.create(options, {
+        onStream: (stream) => {
+          if (!this.#owner.has(call)) return;
+          this.#owner.onStream(stream);
+        },
+        onIceLost: (state) => {
+          if (this.#owner.has(call) && call.peer === peer) this.#client.onIceDisconnected.fire({ state });
+        },
+        onIceState: (state) => {
+          if (this.#owner.has(call) && call.peer === peer && call.phase === "established") call.ice.handleState(state);
+        }
+      });
+      if (this.#owner.has(call)) return peer;
+      peer.close();
+      return null;
+    }
+    /** Runs a step of the negotiation after the ones before it, unless the call is over by then. */
+    #step(call, step) {
+      this.#steps = this.#steps.then(async () => {
+        if (!this.#owner.has(call)) return;
+        try {
+          await step();
+        } catch (thrown) {
+          if (!this.#owner.has(call)) return;
+          this.#client.onWebrtcError.fire({ error: messageOf(thrown) });
+          if (this.#owner.has(call) && call.phase !== "established") {
+            this.#owner.hangUp(call, { by: "error", code: 0, reason: messageOf(thrown) });
+          }
+        }
+      });
+    }
+    #settle(call) {
+      if (call.outstanding) clearTimeout(call.outstanding.timer);
+      call.outstanding = null;
+    }
+    #showHold(call) {
+      const heldHere = call.flow.hold;
+      const heldByPeer = !heldHere && holdsUs(call.peer?.remoteSdp ?? "");
+      if (heldHere === call.heldHere && heldByPeer === call.heldByPeer) return;
+      Object.assign(call, { heldHere, heldByPeer });
+      this.#owner.onHold(heldHere || heldByPeer);
+    }
+    send(call, body, wanted = () => this.#owner.has(call), description = false) {
+      const refused = (status, message) => {
+        log.error(`the gateway refused a message with ${status}: ${message}`);
+        if (!wanted()) return;
+        this.#client.onGatewayError.fire({ error: message || `the gateway answered ${status}` });
+        if (description && wanted()) this.handleRefused(call);
+      };
+      this.#client.connection?.send(call.party, body, { wanted, refused });
+    }
+    /** Lets go of all that the call had. */
+    end(call) {
+      const renewed = call.outstanding?.peer;
+      this.#settle(call);
+      call.ice.end();
+      renewed?.close();
+      call.peer?.close();
+      this.dataOut = [];
+    }
+  };
+
   // src/grtc/session.ts
   var MediaSession = class extends Emitter {
     onRemoteStream = new Event();
     onSessionHold = new Event();
     #client;
     #options;
+    #negotiation;
     #call = null;
-    /** Steps of the negotiation, one after the other. */
-    #steps = Promise.resolve();
-    #dataOut = [];
-    #dataIn = [];
     constructor(client, options = {}) {
       super();
       this.#client = client;
       this.#options = options;
+      this.#negotiation = new Negotiation(client, {
+        has: (call) => this.#call === call,
+        hangUp: (call, why) => this.#hangUp(call, why),
+        onOfferSent: (sdp) => this.emit("offer", sdp),
+        onAnswer: (sdp) => this.emit("answer", sdp),
+        onStream: (stream) => {
+          this.onRemoteStream.fire({ stream });
+          this.emit("stream", stream);
+        },
+        onHold: (held) => this.onSessionHold.fire(held)
+      });
       client.attach(this);
     }
     /** @internal */
@@ -1189,7 +1451,7 @@
       if (typeof dn === "boolean") [dn, audio, video, hold] = [0, dn, audio, video];
       const call = this.#call;
       if (call?.phase === "established") {
-        this.#renegotiate(call, { audio, video, hold }, this.#client.renewSession);
+        this.#negotiation.renegotiate(call, { audio, video, hold }, this.#client.renewSession);
         return;
       }
       if (call) {
@@ -1210,7 +1472,7 @@
         return;
       }
       const started = this.#begin(party, "dialling", this.#flow("offer", audio, video, hold));
-      this.#step(started, () => this.#firstOffer(started));
+      this.#negotiation.offer(started);
     }
     /** The older name of {@link makeOffer}. */
     makeCall(dn, audio, video) {
@@ -1221,76 +1483,6 @@
       const { destination } = this.#options;
       if (destination === void 0) throw new GrtcError(INVALID_STATE_ERROR, "the session has no destination");
       void this.#withMedia(() => this.makeOffer(String(destination)));
-    }
-    async #firstOffer(call) {
-      const peer = await this.#newPeer(call);
-      if (!peer) return;
-      call.peer = peer;
-      await this.#sendOffer(call, peer, true, false, call);
-    }
-    /** Renegotiates: hold, resume, other media, ICE restart, a whole new peer connection. */
-    #renegotiate(call, wish, renew) {
-      this.#step(call, async () => {
-        if (call.outstanding) {
-          log.warn("an offer is on its way already");
-          return;
-        }
-        const { myId, theirId, seq, flow } = call;
-        const before = { myId, theirId, seq, flow };
-        call.flow = {
-          audio: wish.audio ?? call.flow.audio,
-          video: wish.video ?? call.flow.video,
-          hold: wish.hold ?? call.flow.hold
-        };
-        const wait = !this.#client.settings.iceOptimization;
-        if (renew) {
-          const peer = await this.#newPeer(call);
-          if (!peer) return;
-          call.myId = newSessionId();
-          call.theirId = null;
-          call.seq = 0;
-          await this.#sendOffer(call, peer, wait, false, before);
-        } else if (call.peer) {
-          const restart = call.peer.needsRestart;
-          await this.#sendOffer(call, call.peer, wait || restart, restart, before);
-          if (restart && this.#call === call) call.ice.handleRestart();
-        }
-      });
-    }
-    async #sendOffer(call, peer, wait, iceRestart, before) {
-      peer.prepareOffer(this.#client.localStream, call.flow);
-      const { sdp, candidates: candidates2 } = await peer.offer(iceRestart, wait);
-      if (this.#call !== call) {
-        peer.close();
-        return;
-      }
-      call.seq += 1;
-      const ids = { offererSessionId: call.myId, answererSessionId: call.theirId, seq: call.seq };
-      const timer = setTimeout(() => this.#noAnswer(call), this.#client.settings.noanswerTimeout);
-      const outstanding = { ids, peer, timer, before };
-      call.outstanding = outstanding;
-      const list = this.#client.filterIceCandidates(candidates2);
-      this.#send(call, offerBody(ids, sdp, list, this.#dataOut), () => call.outstanding === outstanding, true);
-      this.emit("offer", sdp);
-      this.#client.onCallEvent.fire({ event: "offer sent" });
-    }
-    #noAnswer(call) {
-      const outstanding = call.outstanding;
-      if (this.#call !== call || !outstanding) return;
-      this.#settle(call);
-      this.#client.onPeerNoanswer.fire();
-      if (this.#call !== call) return;
-      if (call.phase === "established") this.#takeBack(call, outstanding);
-      else this.#hangUp(call, { by: "noanswer", code: 0, reason: "" });
-    }
-    /** Our offer in an established call came to nothing: on with what was agreed before. */
-    #takeBack(call, { peer, before }) {
-      if (peer !== call.peer) peer.close();
-      this.#step(call, async () => {
-        const { myId, theirId, flow } = before;
-        Object.assign(call, { myId, theirId, flow, seq: myId === call.myId ? call.seq : before.seq });
-        await call.peer?.rollback();
-      });
     }
     // ---------------------------------------------------------------- being called
     /**
@@ -1309,21 +1501,12 @@
       if (waiting === "invite") {
         call.phase = "dialling";
         call.flow = this.#flow("offer", audio, video, hold);
-        this.#step(call, () => this.#firstOffer(call));
+        this.#negotiation.offer(call);
         return;
       }
       call.phase = "answering";
       call.flow = this.#flow("answer", audio, video, hold, waiting.sdp);
-      this.#step(call, async () => {
-        const newPeer = await this.#newPeer(call);
-        if (!newPeer) return;
-        call.peer = newPeer;
-        await newPeer.takeOffer(waiting.sdp, waiting.candidates);
-        await this.#sendAnswer(call, newPeer, waiting, true);
-        if (this.#call !== call) return;
-        call.phase = "established";
-        this.#showHold(call);
-      });
+      this.#negotiation.answer(call, waiting);
     }
     /** The short form: opens the media that the options ask for and accepts. */
     accept() {
@@ -1338,15 +1521,6 @@
       if (peer) call.party = peer;
       this.#hangUp(call, { by: "local", code: 0, reason: "" });
     }
-    async #sendAnswer(call, peer, offer, wait) {
-      const { sdp, candidates: candidates2 } = await peer.answer(this.#client.localStream, call.flow, wait);
-      if (this.#call !== call) return;
-      const ids = { offererSessionId: offer.offererSessionId, answererSessionId: call.myId, seq: offer.seq };
-      const list = this.#client.filterIceCandidates(candidates2);
-      this.#send(call, answerBody(ids, sdp, list, this.#dataOut), () => this.#call === call, true);
-      this.emit("answer", sdp);
-      this.#client.onCallEvent.fire({ event: "answer sent" });
-    }
     // ---------------------------------------------------------------- in a call
     /** Puts the call on hold with an OFFER whose media are inactive. */
     holdCall() {
@@ -1356,7 +1530,7 @@
       this.#changeHold(false);
     }
     #restartIce(call) {
-      if (this.#call === call && call.peer?.needsRestart) this.#renegotiate(call, {}, false);
+      if (this.#call === call && call.peer?.needsRestart) this.#negotiation.renegotiate(call, {}, false);
       else call.ice.end();
     }
     /** @internal The browser has another network than before, or one again. */
@@ -1379,7 +1553,7 @@
     }
     #changeHold(hold) {
       const call = this.#call;
-      if (call?.phase === "established") this.#renegotiate(call, { hold }, false);
+      if (call?.phase === "established") this.#negotiation.renegotiate(call, { hold }, false);
       else log.error(`${hold ? "holdCall" : "resumeCall"}: there is no established call`);
     }
     /** This side has put the call on hold. */
@@ -1424,22 +1598,22 @@
     }
     /** User data for the next OFFER or ANSWER. */
     setData(data) {
-      this.#dataOut = Array.isArray(data) ? data.map(({ key, value }) => ({ key: String(key), value: String(value) })) : [];
+      this.#negotiation.dataOut = Array.isArray(data) ? data.map(({ key, value }) => ({ key: String(key), value: String(value) })) : [];
     }
     /** User data that came with the newest OFFER or ANSWER. */
     getData() {
-      return this.#dataIn.map((pair) => ({ ...pair }));
+      return this.#negotiation.dataIn.map((pair) => ({ ...pair }));
     }
     /** Data for the SIP server (`mapped`) or for the far end. */
     sendInfo(data, mapped = true) {
       const call = this.#call;
-      if (call) this.#send(call, infoBody(data, mapped));
+      if (call) this.#negotiation.send(call, infoBody(data, mapped));
       else log.error("sendInfo: there is no call");
     }
     /** Asks the gateway for its statistics; `onStatsFromServer` brings them. */
     getServerStats() {
       const call = this.#call;
-      if (call) this.#send(call, "GET-STATS");
+      if (call) this.#negotiation.send(call, "GET-STATS");
       else log.error("getServerStats: there is no call");
     }
     /** The browser's own statistics of the call; `null` without one. */
@@ -1457,16 +1631,16 @@
           this.peerClosed(reason);
           return;
         case "OFFER":
-          if (call && call.phase !== "ringing") this.#step(call, () => this.#answerOffer(call, message));
+          if (call && call.phase !== "ringing") this.#negotiation.handleOffer(call, message);
           else this.#ring(delivery, message);
           return;
         case "INVITE":
-          if (call?.phase === "established") this.#renegotiate(call, {}, false);
+          if (call?.phase === "established") this.#negotiation.renegotiate(call, {}, false);
           else if (!call || call.phase === "ringing") this.#ring(delivery, "invite");
           else log.warn("an INVITE was ignored: a call is being set up");
           return;
         case "ANSWER":
-          if (call) this.#step(call, () => this.#takeAnswer(call, message));
+          if (call) this.#negotiation.handleAnswer(call, message);
           else log.warn("an ANSWER without a call was ignored");
           return;
         case "OK":
@@ -1474,7 +1648,7 @@
           return;
         case "ERROR":
           this.#client.onGatewayError.fire({ error: message.errorType });
-          this.messageRefused();
+          if (this.#call) this.#negotiation.handleRefused(this.#call);
           return;
         case "TALK":
           this.#talk(call);
@@ -1498,63 +1672,10 @@
       if (waiting !== "invite") {
         call.theirId = waiting.offererSessionId;
         call.seq = waiting.seq;
-        this.#dataIn = waiting.attachedData;
+        this.#negotiation.dataIn = waiting.attachedData;
       }
       this.#client.onCallEvent.fire({ event: waiting === "invite" ? "invite received" : "offer received" });
       if (!again && this.#call === call) this.#client.incoming(this, party, waiting === "invite" ? "invite" : "offer");
-    }
-    /** An OFFER in a call: the gateway renegotiates. */
-    async #answerOffer(call, offer) {
-      if (call.outstanding || !call.peer) {
-        log.warn("an OFFER was ignored: one of ours is outstanding");
-        return;
-      }
-      call.seq = Math.max(call.seq, offer.seq);
-      call.theirId = offer.offererSessionId;
-      this.#dataIn = offer.attachedData;
-      this.#client.onCallEvent.fire({ event: "offer received" });
-      try {
-        await call.peer.takeOffer(offer.sdp, offer.candidates);
-      } catch (thrown) {
-        const ids = { offererSessionId: offer.offererSessionId, answererSessionId: call.myId, seq: offer.seq };
-        this.#send(call, errorBody(ids, "FAILED"));
-        throw thrown;
-      }
-      await this.#sendAnswer(call, call.peer, offer, !this.#client.settings.iceOptimization);
-      if (this.#call === call) this.#showHold(call);
-    }
-    async #takeAnswer(call, answer) {
-      const outstanding = call.outstanding;
-      if (!outstanding || outstanding.ids.offererSessionId !== answer.offererSessionId || outstanding.ids.seq !== answer.seq) {
-        log.error("an ANSWER that belongs to no offer of ours was ignored");
-        return;
-      }
-      this.#settle(call);
-      const ids = {
-        offererSessionId: answer.offererSessionId,
-        answererSessionId: answer.answererSessionId,
-        seq: answer.seq
-      };
-      try {
-        await outstanding.peer.takeAnswer(answer.sdp, answer.candidates);
-      } catch (thrown) {
-        if (this.#call !== call) return;
-        this.#send(call, errorBody(ids, "FAILED"));
-        if (outstanding.peer !== call.peer) outstanding.peer.close();
-        throw thrown;
-      }
-      if (this.#call !== call) return;
-      if (outstanding.peer !== call.peer) {
-        call.peer?.close();
-        call.peer = outstanding.peer;
-      }
-      call.theirId = answer.answererSessionId;
-      call.phase = "established";
-      if (answer.attachedData.length > 0) this.#dataIn = answer.attachedData;
-      this.#send(call, okBody(ids));
-      this.emit("answer", answer.sdp);
-      this.#client.onCallEvent.fire({ event: "answer received" });
-      if (this.#call === call) this.#showHold(call);
     }
     /** @internal The far end, or the gateway, ended the call. */
     peerClosed(reason) {
@@ -1563,21 +1684,9 @@
       this.#end(call, { by: "remote", code: Number(/^\d{3}/.exec(reason)?.[0] ?? 0), reason: reason.replace(/^\d{3}\s*/, "") });
       this.#client.onPeerClosing.fire();
     }
-    /** @internal The gateway could not use our last message. */
-    messageRefused() {
-      const call = this.#call;
-      if (!call) return;
-      const outstanding = call.outstanding;
-      if (outstanding && call.phase === "established") {
-        this.#settle(call);
-        this.#takeBack(call, outstanding);
-      } else if (outstanding || call.phase === "answering") {
-        this.#hangUp(call, { by: "error", code: 0, reason: "the gateway could not use our description" });
-      }
-    }
     // ---------------------------------------------------------------- common parts
     #begin(party, phase, flow) {
-      this.#dataIn = [];
+      this.#negotiation.dataIn = [];
       const call = {
         party,
         partyName: "",
@@ -1605,69 +1714,6 @@
       if (remoteSdp === void 0) return flow;
       return { ...flow, audio: flow.audio && offers(remoteSdp, "audio"), video: flow.video && offers(remoteSdp, "video") };
     }
-    /** With the servers that the page has configured, or else with those of the gateway. */
-    async #peerOptions() {
-      const { iceServers: iceServers2, iceTimeout, useRsaCertificate } = this.#client.settings;
-      const options = { iceServers: iceServers2, iceTimeout, useRsaCertificate, videoBandwidth: this.#client.videoBandwidth };
-      if (iceServers2.length > 0) return options;
-      const offered = await this.#client.connection?.iceServers.get() ?? [];
-      return offered.length > 0 ? { ...options, iceServers: offered, iceTimeout: 0 } : options;
-    }
-    async #newPeer(call) {
-      const options = await this.#peerOptions();
-      if (this.#call !== call) return null;
-      const peer = await Peer.create(options, {
-        onStream: (stream) => {
-          if (this.#call !== call) return;
-          this.onRemoteStream.fire({ stream });
-          this.emit("stream", stream);
-        },
-        onIceLost: (state) => {
-          if (this.#call === call && call.peer === peer) this.#client.onIceDisconnected.fire({ state });
-        },
-        onIceState: (state) => {
-          if (this.#call === call && call.peer === peer && call.phase === "established") call.ice.handleState(state);
-        }
-      });
-      if (this.#call === call) return peer;
-      peer.close();
-      return null;
-    }
-    /** Runs a step of the negotiation after the ones before it, unless the call is over by then. */
-    #step(call, step) {
-      this.#steps = this.#steps.then(async () => {
-        if (this.#call !== call) return;
-        try {
-          await step();
-        } catch (thrown) {
-          if (this.#call !== call) return;
-          this.#client.onWebrtcError.fire({ error: messageOf(thrown) });
-          if (this.#call === call && call.phase !== "established") {
-            this.#hangUp(call, { by: "error", code: 0, reason: messageOf(thrown) });
-          }
-        }
-      });
-    }
-    #settle(call) {
-      if (call.outstanding) clearTimeout(call.outstanding.timer);
-      call.outstanding = null;
-    }
-    #showHold(call) {
-      const heldHere = call.flow.hold;
-      const heldByPeer = !heldHere && holdsUs(call.peer?.remoteSdp ?? "");
-      if (heldHere === call.heldHere && heldByPeer === call.heldByPeer) return;
-      Object.assign(call, { heldHere, heldByPeer });
-      this.onSessionHold.fire(heldHere || heldByPeer);
-    }
-    #send(call, body, wanted = () => this.#call === call, description = false) {
-      const refused = (status, message) => {
-        log.error(`the gateway refused a message with ${status}: ${message}`);
-        if (!wanted()) return;
-        this.#client.onGatewayError.fire({ error: message || `the gateway answered ${status}` });
-        if (description && wanted()) this.messageRefused();
-      };
-      this.#client.connection?.send(call.party, body, { wanted, refused });
-    }
     #hangUp(call, why) {
       const party = call.party;
       this.#end(call, why);
@@ -1675,13 +1721,8 @@
     }
     #end(call, why) {
       if (this.#call !== call) return;
-      const renewed = call.outstanding?.peer;
-      this.#settle(call);
-      call.ice.end();
       this.#call = null;
-      renewed?.close();
-      call.peer?.close();
-      this.#dataOut = [];
+      this.#negotiation.end(call);
       this.emit("end", why);
     }
     async #withMedia(then) {

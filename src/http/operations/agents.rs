@@ -1,21 +1,18 @@
 //! Who is signed in, and how the DNs are registered.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::Extension;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{DoneReply, by, done, json};
+use super::{DoneReply, done, json};
 use crate::agent::{AgentStatus, DnRegistration, RegistrationBrief};
 use crate::http::app::Shared;
-use crate::http::conn::Conn;
 use crate::http::faults::json::OperatorFaults;
-use crate::http::operators::{self, Role};
+use crate::http::operators::{Actor, Reader};
 use crate::http::reply::{ErrorReply, rfc3339};
 
 /// The DNs of this gateway, as the SIP server has them.
@@ -126,14 +123,7 @@ fn date(unix_ms: u64) -> String {
 #[utoipa::path(get, path = "/api/registrations", operation_id = "registrations", tag = "operation",
     security(("operator" = [])),
     responses((status = 200, description = "All DNs that are signed in.", body = RegistrationsReply), OperatorFaults))]
-pub(in crate::http) async fn registrations(
-    State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
-) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
+pub(in crate::http) async fn registrations(State(app): Shared, _: Reader) -> Response {
     let all = app.backend.operations().registrations();
     let registrations: Vec<_> = all.into_iter().map(RegistrationReply::from).collect();
     let reply = RegistrationsReply {
@@ -149,14 +139,7 @@ pub(in crate::http) async fn registrations(
 #[utoipa::path(get, path = "/api/agents", operation_id = "agents", tag = "operation",
     security(("operator" = [])),
     responses((status = 200, description = "All of them.", body = AgentsReply), OperatorFaults))]
-pub(in crate::http) async fn agents(
-    State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
-) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
+pub(in crate::http) async fn agents(State(app): Shared, _: Reader) -> Response {
     let all = app.backend.operations().agents();
     let agents: Vec<_> = all.into_iter().map(AgentReply::from).collect();
     json(StatusCode::OK, &AgentsReply { count: agents.len(), agents })
@@ -173,17 +156,12 @@ pub(in crate::http) async fn agents(
     ))]
 pub(in crate::http) async fn sign_out(
     State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
     Path(dn): Path<String>,
+    Actor(operator): Actor,
 ) -> Response {
-    let operator = match operators::check(&app, &conn, &headers, Role::Act) {
-        Ok(operator) => operator,
-        Err(problem) => return problem.into_response(),
-    };
-    let result = app.backend.operations().sign_out_dn(&dn, by(&operator, &conn)).await;
+    let result = app.backend.operations().sign_out_dn(&dn, operator.by()).await;
     if result.is_ok() {
-        operators::record(&operator, &conn, "sign_out", &dn);
+        operator.record("sign_out", &dn);
     }
     done(result)
 }

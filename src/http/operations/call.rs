@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Extension;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -15,10 +14,9 @@ use super::{json, note};
 use crate::agent::{Backend, Operated, TracedDn};
 use crate::http::app::Shared;
 use crate::http::body;
-use crate::http::conn::Conn;
 use crate::http::faults::json::{BodyFaults, OperatorFaults};
-use crate::http::operators::{self, Role};
-use crate::http::reply::{self, ErrorReply, Problem};
+use crate::http::operators::{Actor, Reader};
+use crate::http::reply::{ErrorReply, Problem};
 use crate::journal::{
     CallRecord, CallView, DnEvent, LONGEST_TRACE, QualityPoint, TimelineEvent, Timelines, Traces,
 };
@@ -104,14 +102,10 @@ pub(in crate::http) struct CallQuery {
     ))]
 pub(in crate::http) async fn call(
     State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
     Path(id): Path<String>,
     Query(query): Query<CallQuery>,
+    _: Reader,
 ) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
     let Some(timelines) = app.backend.timelines() else {
         return no_such_call().into_response();
     };
@@ -186,20 +180,13 @@ pub(in crate::http) struct TraceReply {
     ))]
 pub(in crate::http) async fn set_trace(
     State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
     Path(dn): Path<String>,
+    Actor(operator): Actor,
     request: Request,
 ) -> Response {
-    let operator = match operators::check(&app, &conn, request.headers(), Role::Act) {
-        Ok(operator) => operator,
-        Err(problem) => return problem.into_response(),
-    };
     let order = match body::read_text(request.into_body()).await {
         Ok(text) => serde_json::from_str::<TraceOrder>(&text),
-        Err(error) => {
-            let (status, code) = reply::body_status(error);
-            return Problem::new(status, code, error).into_response();
-        }
+        Err(error) => return Problem::from(error).into_response(),
     };
     let longest = LONGEST_TRACE.as_secs();
     let order = order.ok().filter(|order| order.seconds.is_none_or(|s| (1..=longest).contains(&s)));
@@ -219,7 +206,7 @@ pub(in crate::http) async fn set_trace(
     } else if traces.stop(&dn) {
         tracing::info!(target: "sip_trace", dn, "the trace is off");
     }
-    note(&app, &operator, &conn, Operated::Trace { dn: dn.clone(), on: order.on });
+    note(&app, &operator, Operated::Trace { dn: dn.clone(), on: order.on });
     json(StatusCode::OK, &trace_reply(&*app.backend, &traces, dn, false))
 }
 
@@ -230,13 +217,9 @@ pub(in crate::http) async fn set_trace(
     responses((status = 200, description = "As long as it is on, with what it has shown.", body = TraceReply), OperatorFaults))]
 pub(in crate::http) async fn trace(
     State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
     Path(dn): Path<String>,
+    _: Reader,
 ) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
     let Some(traces) = app.backend.traces() else { return no_such_call().into_response() };
     json(StatusCode::OK, &trace_reply(&*app.backend, &traces, dn, true))
 }
@@ -251,14 +234,7 @@ pub(in crate::http) struct TracesReply {
 #[utoipa::path(get, path = "/api/trace", operation_id = "traces", tag = "operation",
     security(("operator" = [])),
     responses((status = 200, description = "All of them.", body = TracesReply), OperatorFaults))]
-pub(in crate::http) async fn traces(
-    State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
-) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
+pub(in crate::http) async fn traces(State(app): Shared, _: Reader) -> Response {
     let traces = app.backend.operations().traced();
     json(StatusCode::OK, &TracesReply { count: traces.len(), traces })
 }

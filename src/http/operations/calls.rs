@@ -1,20 +1,16 @@
 //! The calls that go on, and their forced end.
 
-use std::sync::Arc;
-
-use axum::Extension;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{DoneReply, by, done, json};
+use super::{DoneReply, done, json};
 use crate::agent::CallStatus;
 use crate::http::app::Shared;
-use crate::http::conn::Conn;
 use crate::http::faults::json::OperatorFaults;
-use crate::http::operators::{self, Role};
+use crate::http::operators::{Actor, Reader};
 use crate::http::reply::ErrorReply;
 
 /// The calls that go on.
@@ -28,14 +24,7 @@ pub(in crate::http) struct ActiveCallsReply {
 #[utoipa::path(get, path = "/api/calls/active", operation_id = "active_calls", tag = "operation",
     security(("operator" = [])),
     responses((status = 200, description = "The oldest first.", body = ActiveCallsReply), OperatorFaults))]
-pub(in crate::http) async fn active(
-    State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
-) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
+pub(in crate::http) async fn active(State(app): Shared, _: Reader) -> Response {
     let calls = app.backend.operations().calls();
     json(StatusCode::OK, &ActiveCallsReply { count: calls.len(), calls })
 }
@@ -51,17 +40,12 @@ pub(in crate::http) async fn active(
     ))]
 pub(in crate::http) async fn hang_up(
     State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
     Path(id): Path<String>,
+    Actor(operator): Actor,
 ) -> Response {
-    let operator = match operators::check(&app, &conn, &headers, Role::Act) {
-        Ok(operator) => operator,
-        Err(problem) => return problem.into_response(),
-    };
-    let result = app.backend.operations().hang_up(&id, by(&operator, &conn)).await;
+    let result = app.backend.operations().hang_up(&id, operator.by()).await;
     if result.is_ok() {
-        operators::record(&operator, &conn, "hangup", &id);
+        operator.record("hangup", &id);
     }
     done(result)
 }

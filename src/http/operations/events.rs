@@ -21,7 +21,7 @@ use super::hub::Hub;
 use crate::http::app::{App, Shared};
 use crate::http::conn::Conn;
 use crate::http::faults::json::OperatorFaults;
-use crate::http::operators::{self, Role};
+use crate::http::operators::{self, Reader, Role};
 use crate::http::reply::{self, ErrorReply, Problem};
 
 /// A comment comes so often: most proxies give a connection up that is quiet for a minute.
@@ -51,10 +51,8 @@ pub(in crate::http) async fn events(
     State(app): Shared,
     Extension(conn): Extension<Arc<Conn>>,
     headers: HeaderMap,
+    _: Reader,
 ) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
     let Some(place) = app.events.place() else {
         let sentence = "as many look on as the gateway has room for";
         let status = StatusCode::SERVICE_UNAVAILABLE;

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use http_body::Frame;
 use serde_json::Value;
@@ -23,8 +22,7 @@ use utoipa::ToSchema;
 
 use super::csv;
 use crate::http::app::{App, Shared};
-use crate::http::conn::Conn;
-use crate::http::operators::{self, Role};
+use crate::http::operators::Reader;
 use crate::http::reply::{self, ErrorReply, Problem};
 use crate::journal::store::{Page, Search, Store, StoreError};
 use crate::journal::{CallRecord, History, pcap};
@@ -118,19 +116,15 @@ pub(in crate::http) enum CallsFormat {
     ))]
 pub(in crate::http) async fn find(
     State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
     uri: Uri,
+    Reader(operator): Reader,
 ) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
     let found = async {
         let (search, limit, format) = parse(&uri)?;
         let store = store(&app)?;
         match format {
             CallsFormat::Json => page(store, search, limit.unwrap_or(DEFAULT_LIMIT)).await,
-            format => export(store, search, limit, format, conn.client()).await,
+            format => export(store, search, limit, format, operator.remote()).await,
         }
     };
     found.await.unwrap_or_else(Problem::into_response)
@@ -151,13 +145,9 @@ pub(in crate::http) async fn find(
     ))]
 pub(in crate::http) async fn capture(
     State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
     Path(id): Path<String>,
+    _: Reader,
 ) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
     capture_of(&app, id).await.unwrap_or_else(Problem::into_response)
 }
 

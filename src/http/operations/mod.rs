@@ -1,7 +1,7 @@
 //! The operations API: what goes on, and what an operator may do about it. `api-spec/events.md` has the
 //! event stream in prose.
 //!
-//! Everything but the probes begins with [`super::operators::check`].
+//! Every handler but the probes takes a [`super::operators::Reader`] or an [`super::operators::Actor`].
 
 pub(super) mod agents;
 pub(super) mod call;
@@ -20,32 +20,21 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::app::App;
-use super::conn::Conn;
-use super::operators::{self, Operator};
-use super::reply::{self, Problem};
-use crate::agent::{Operated, OperatedBy, OperationError};
+use super::operators::Operator;
+use super::reply::{Problem, json};
+use crate::agent::{Operated, OperationError};
 
 pub(super) use hub::Hub;
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    // Numbers, texts, lists of them: nothing that JSON cannot say.
-    let body = serde_json::to_string(value).unwrap_or_default();
-    reply::with_type(status, "application/json", body)
-}
-
-fn by(operator: &Operator, conn: &Conn) -> OperatedBy {
-    OperatedBy { name: operator.to_string(), remote: conn.client() }
-}
-
 /// Says in the log and in the history who did it.
-pub(super) fn note(app: &App, operator: &Operator, conn: &Conn, did: Operated) {
+pub(super) fn note(app: &App, operator: &Operator, did: Operated) {
     let whom = match &did {
         Operated::Trace { dn, .. } => dn,
         Operated::Log { level, .. } => level,
         Operated::Reload | Operated::Drain => "",
     };
-    operators::record(operator, conn, did.word(), whom);
-    app.backend.operations().operated(did, by(operator, conn));
+    operator.record(did.word(), whom);
+    app.backend.operations().operated(did, operator.by());
 }
 
 /// An order was carried out.

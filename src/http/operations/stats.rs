@@ -1,11 +1,9 @@
 //! Counters, SIP servers, alerts, charts, history.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::Extension;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,9 +11,8 @@ use utoipa::ToSchema;
 use super::json;
 use crate::agent::{Alert, HistoryItem, SeriesPoint, SipServerStatus};
 use crate::http::app::Shared;
-use crate::http::conn::Conn;
 use crate::http::faults::json::OperatorFaults;
-use crate::http::operators::{self, Role};
+use crate::http::operators::Reader;
 use crate::http::reply::{ErrorReply, Problem, rfc3339};
 
 /// Minutes of a chart: as many as are kept, a day.
@@ -46,14 +43,7 @@ pub(in crate::http) struct StatsReply {
 #[utoipa::path(get, path = "/api/stats", operation_id = "stats", tag = "operation",
     security(("operator" = [])),
     responses((status = 200, description = "Counters.", body = StatsReply), OperatorFaults))]
-pub(in crate::http) async fn stats(
-    State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
-) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
+pub(in crate::http) async fn stats(State(app): Shared, _: Reader) -> Response {
     let totals = app.backend.operations().registration_totals();
     let reply = StatsReply {
         total_requests: totals.successful + totals.unregistrations + totals.failed,
@@ -77,14 +67,7 @@ pub(in crate::http) struct ServersReply {
 #[utoipa::path(get, path = "/api/servers", operation_id = "sip_servers", tag = "operation",
     security(("operator" = [])),
     responses((status = 200, description = "All of them.", body = ServersReply), OperatorFaults))]
-pub(in crate::http) async fn servers(
-    State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
-) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
+pub(in crate::http) async fn servers(State(app): Shared, _: Reader) -> Response {
     let servers = app.backend.operations().servers();
     json(StatusCode::OK, &ServersReply { count: servers.len(), servers })
 }
@@ -99,14 +82,7 @@ pub(in crate::http) struct AlertsReply {
 #[utoipa::path(get, path = "/api/alerts", operation_id = "alerts", tag = "operation",
     security(("operator" = [])),
     responses((status = 200, description = "The oldest first.", body = AlertsReply), OperatorFaults))]
-pub(in crate::http) async fn alerts(
-    State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
-) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
+pub(in crate::http) async fn alerts(State(app): Shared, _: Reader) -> Response {
     let alerts = app.backend.operations().alerts();
     json(StatusCode::OK, &AlertsReply { count: alerts.len(), alerts })
 }
@@ -137,15 +113,7 @@ pub(in crate::http) struct SeriesReply {
         (status = 400, description = "`minutes` is no number of 1 to 1440.", body = ErrorReply),
         OperatorFaults,
     ))]
-pub(in crate::http) async fn series(
-    State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
+pub(in crate::http) async fn series(State(app): Shared, uri: Uri, _: Reader) -> Response {
     match Query::<SeriesQuery>::try_from_uri(&uri) {
         Ok(Query(query)) if (1..=MAX_MINUTES).contains(&query.minutes) => {
             let points = app.backend.operations().series(query.minutes);
@@ -185,15 +153,7 @@ pub(in crate::http) struct HistoryReply {
         (status = 400, description = "A parameter is no number, or not in its range.", body = ErrorReply),
         OperatorFaults,
     ))]
-pub(in crate::http) async fn history(
-    State(app): Shared,
-    Extension(conn): Extension<Arc<Conn>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    if let Err(problem) = operators::check(&app, &conn, &headers, Role::Read) {
-        return problem.into_response();
-    }
+pub(in crate::http) async fn history(State(app): Shared, uri: Uri, _: Reader) -> Response {
     match Query::<HistoryQuery>::try_from_uri(&uri) {
         Ok(Query(query)) if (1..=MAX_HISTORY).contains(&query.limit) => {
             let history = app.backend.operations().history(query.after, query.limit);

@@ -125,7 +125,7 @@ impl Rig {
         let mut call = Call::new(now, clock, identity.clone(), ours.clone(), 7, "bench".to_owned());
         let mut exit = Exit::default();
         let payloads = PayloadMap {
-            formats: vec![Format { codec: Codec::Pcmu, payload: 0 }],
+            formats: smallvec::smallvec![Format { codec: Codec::Pcmu, payload: 0 }],
             ..PayloadMap::default()
         };
         let remote = BrowserRemote {

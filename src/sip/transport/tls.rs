@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
-    SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore, ServerConfig};
 use sha2::{Digest as _, Sha256};
+
+use crate::tls::verify::{Shown, Trust, Verifier};
 
 /// Where TLS takes its material from. The default trusts the system's authorities and shows nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,11 +56,11 @@ pub(crate) struct Tls {
 impl Tls {
     pub(crate) fn load(files: &TlsFiles) -> Result<Tls, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = Arc::new(Verifier {
+        let trust = PinOrAuthority {
             pins: files.pins.iter().copied().collect(),
             by_authority: by_authority(&provider, authorities(files.ca.as_deref())?),
-            provider: Arc::clone(&provider),
-        });
+        };
+        let verifier = Arc::new(Verifier::new(trust, Arc::clone(&provider)));
         let own = files.own.as_ref().map(read_own).transpose()?;
         // ring has suites for both versions: this builder cannot fail with it.
         let versions = |error: Error| TlsError::Key {
@@ -138,61 +137,23 @@ fn read_own(files: &OwnCertificate) -> Result<Own<'_>, TlsError> {
     Ok((chain, key, files))
 }
 
-/// A pin, or an authority with the right name. A pinned certificate still has to prove that the far end
-/// has its key.
+/// A pin, or an authority with the right name.
 #[derive(Debug)]
-struct Verifier {
+struct PinOrAuthority {
     pins: HashSet<[u8; 32]>,
     by_authority: Option<Arc<WebPkiServerVerifier>>,
-    provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let pin: [u8; 32] = Sha256::digest(end_entity.as_ref()).into();
+impl Trust for PinOrAuthority {
+    fn check(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        let pin: [u8; 32] = Sha256::digest(shown.certificate.as_ref()).into();
         if self.pins.contains(&pin) {
-            return Ok(ServerCertVerified::assertion());
+            return Ok(());
         }
-        match &self.by_authority {
-            Some(verifier) => verifier.verify_server_cert(
-                end_entity,
-                intermediates,
-                server_name,
-                ocsp_response,
-                now,
-            ),
-            None => Err(CertificateError::UnknownIssuer.into()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        let Some(authority) = &self.by_authority else {
+            return Err(CertificateError::UnknownIssuer.into());
+        };
+        let Shown { certificate, intermediates, name, ocsp, now } = *shown;
+        authority.verify_server_cert(certificate, intermediates, name, ocsp, now).map(drop)
     }
 }

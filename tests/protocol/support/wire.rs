@@ -31,6 +31,15 @@ impl Answer {
     }
 }
 
+/// 4xx or 5xx fires `onFailed`; the body says why.
+#[track_caller]
+pub fn assert_failed(answer: &Answer, statuses: &[u16]) {
+    assert!(statuses.contains(&answer.status.as_u16()), "{} {}", answer.status, answer.body);
+    assert!(!answer.body.trim().is_empty(), "no reason given with {}", answer.status);
+    let content_type = answer.header("content-type").unwrap_or_default();
+    assert!(content_type.starts_with("text/plain"), "a text body, not {content_type:?}");
+}
+
 /// A base URL and a connection pool such as a browser's.
 #[derive(Debug, Clone)]
 pub struct Wire {

@@ -1,16 +1,14 @@
-import type { Call, EndReason, Outstanding, SessionOptions } from "./call";
+import type { Call, EndReason, SessionOptions } from "./call";
 import type { Client } from "./client";
 import type { Delivery } from "./connection";
 import { GrtcError, INVALID_STATE_ERROR, messageOf, NOT_READY_ERROR } from "./errors";
 import { Emitter, Event } from "./events";
 import { log } from "./logger";
 import { IceKeeper } from "./ice_keeper";
-import { Peer, type Flow, type PeerOptions } from "./peer";
-import {
-  answerBody, errorBody, infoBody, newSessionId, offerBody, okBody,
-  type DataPair, type Incoming, type RoapDescription, type RoapIds,
-} from "./roap";
-import { holdsUs, offers } from "./sdp";
+import { Negotiation } from "./negotiation";
+import type { Flow } from "./peer";
+import { infoBody, newSessionId, type DataPair, type Incoming, type RoapDescription } from "./roap";
+import { offers } from "./sdp";
 
 interface SessionEmits {
   /** Our offer, as it is sent. */
@@ -30,16 +28,24 @@ export class MediaSession extends Emitter<SessionEmits> {
 
   readonly #client: Client;
   readonly #options: SessionOptions;
+  readonly #negotiation: Negotiation;
   #call: Call | null = null;
-  /** Steps of the negotiation, one after the other. */
-  #steps: Promise<void> = Promise.resolve();
-  #dataOut: DataPair[] = [];
-  #dataIn: DataPair[] = [];
 
   constructor(client: Client, options: SessionOptions = {}) {
     super();
     this.#client = client;
     this.#options = options;
+    this.#negotiation = new Negotiation(client, {
+      has: (call) => this.#call === call,
+      hangUp: (call, why) => this.#hangUp(call, why),
+      onOfferSent: (sdp) => this.emit("offer", sdp),
+      onAnswer: (sdp) => this.emit("answer", sdp),
+      onStream: (stream) => {
+        this.onRemoteStream.fire({ stream });
+        this.emit("stream", stream);
+      },
+      onHold: (held) => this.onSessionHold.fire(held),
+    });
     client.attach(this);
   }
 
@@ -95,7 +101,7 @@ export class MediaSession extends Emitter<SessionEmits> {
     if (typeof dn === "boolean") [dn, audio, video, hold] = [0, dn, audio, video];
     const call = this.#call;
     if (call?.phase === "established") {
-      this.#renegotiate(call, { audio, video, hold }, this.#client.renewSession);
+      this.#negotiation.renegotiate(call, { audio, video, hold }, this.#client.renewSession);
       return;
     }
     if (call) {
@@ -116,7 +122,7 @@ export class MediaSession extends Emitter<SessionEmits> {
       return;
     }
     const started = this.#begin(party, "dialling", this.#flow("offer", audio, video, hold));
-    this.#step(started, () => this.#firstOffer(started));
+    this.#negotiation.offer(started);
   }
 
   /** The older name of {@link makeOffer}. */
@@ -129,83 +135,6 @@ export class MediaSession extends Emitter<SessionEmits> {
     const { destination } = this.#options;
     if (destination === undefined) throw new GrtcError(INVALID_STATE_ERROR, "the session has no destination");
     void this.#withMedia(() => this.makeOffer(String(destination)));
-  }
-
-  async #firstOffer(call: Call): Promise<void> {
-    const peer = await this.#newPeer(call);
-    if (!peer) return;
-    call.peer = peer;
-    await this.#sendOffer(call, peer, true, false, call);
-  }
-
-  /** Renegotiates: hold, resume, other media, ICE restart, a whole new peer connection. */
-  #renegotiate(call: Call, wish: { audio?: boolean | undefined; video?: boolean | undefined; hold?: boolean | undefined }, renew: boolean): void {
-    this.#step(call, async () => {
-      if (call.outstanding) {
-        log.warn("an offer is on its way already");
-        return;
-      }
-      const { myId, theirId, seq, flow } = call;
-      const before = { myId, theirId, seq, flow };
-      call.flow = {
-        audio: wish.audio ?? call.flow.audio,
-        video: wish.video ?? call.flow.video,
-        hold: wish.hold ?? call.flow.hold,
-      };
-      const wait = !this.#client.settings.iceOptimization;
-      if (renew) {
-        const peer = await this.#newPeer(call);
-        if (!peer) return;
-        // The old connection carries the call until the answer to this offer is there.
-        call.myId = newSessionId();
-        call.theirId = null;
-        call.seq = 0;
-        await this.#sendOffer(call, peer, wait, false, before);
-      } else if (call.peer) {
-        const restart = call.peer.needsRestart;
-        await this.#sendOffer(call, call.peer, wait || restart, restart, before);
-        if (restart && this.#call === call) call.ice.handleRestart();
-      }
-    });
-  }
-
-  async #sendOffer(call: Call, peer: Peer, wait: boolean, iceRestart: boolean, before: Outstanding["before"]): Promise<void> {
-    peer.prepareOffer(this.#client.localStream, call.flow);
-    const { sdp, candidates } = await peer.offer(iceRestart, wait);
-    if (this.#call !== call) {
-      peer.close();
-      return;
-    }
-    call.seq += 1;
-    const ids: RoapIds = { offererSessionId: call.myId, answererSessionId: call.theirId, seq: call.seq };
-    const timer = setTimeout(() => this.#noAnswer(call), this.#client.settings.noanswerTimeout);
-    const outstanding: Outstanding = { ids, peer, timer, before };
-    call.outstanding = outstanding;
-    const list = this.#client.filterIceCandidates(candidates);
-    this.#send(call, offerBody(ids, sdp, list, this.#dataOut), () => call.outstanding === outstanding, true);
-    this.emit("offer", sdp);
-    this.#client.onCallEvent.fire({ event: "offer sent" });
-  }
-
-  #noAnswer(call: Call): void {
-    const outstanding = call.outstanding;
-    if (this.#call !== call || !outstanding) return;
-    this.#settle(call);
-    this.#client.onPeerNoanswer.fire();
-    if (this.#call !== call) return;
-    if (call.phase === "established") this.#takeBack(call, outstanding);
-    else this.#hangUp(call, { by: "noanswer", code: 0, reason: "" });
-  }
-
-  /** Our offer in an established call came to nothing: on with what was agreed before. */
-  #takeBack(call: Call, { peer, before }: Outstanding): void {
-    if (peer !== call.peer) peer.close();
-    this.#step(call, async () => {
-      const { myId, theirId, flow } = before;
-      // The sequence number is used up, unless a renewal counted from 1 again.
-      Object.assign(call, { myId, theirId, flow, seq: myId === call.myId ? call.seq : before.seq });
-      await call.peer?.rollback();
-    });
   }
 
   // ---------------------------------------------------------------- being called
@@ -226,21 +155,12 @@ export class MediaSession extends Emitter<SessionEmits> {
     if (waiting === "invite") {
       call.phase = "dialling";
       call.flow = this.#flow("offer", audio, video, hold);
-      this.#step(call, () => this.#firstOffer(call));
+      this.#negotiation.offer(call);
       return;
     }
     call.phase = "answering";
     call.flow = this.#flow("answer", audio, video, hold, waiting.sdp);
-    this.#step(call, async () => {
-      const newPeer = await this.#newPeer(call);
-      if (!newPeer) return;
-      call.peer = newPeer;
-      await newPeer.takeOffer(waiting.sdp, waiting.candidates);
-      await this.#sendAnswer(call, newPeer, waiting, true);
-      if (this.#call !== call) return;
-      call.phase = "established";
-      this.#showHold(call);
-    });
+    this.#negotiation.answer(call, waiting);
   }
 
   /** The short form: opens the media that the options ask for and accepts. */
@@ -258,16 +178,6 @@ export class MediaSession extends Emitter<SessionEmits> {
     this.#hangUp(call, { by: "local", code: 0, reason: "" });
   }
 
-  async #sendAnswer(call: Call, peer: Peer, offer: RoapDescription, wait: boolean): Promise<void> {
-    const { sdp, candidates } = await peer.answer(this.#client.localStream, call.flow, wait);
-    if (this.#call !== call) return;
-    const ids: RoapIds = { offererSessionId: offer.offererSessionId, answererSessionId: call.myId, seq: offer.seq };
-    const list = this.#client.filterIceCandidates(candidates);
-    this.#send(call, answerBody(ids, sdp, list, this.#dataOut), () => this.#call === call, true);
-    this.emit("answer", sdp);
-    this.#client.onCallEvent.fire({ event: "answer sent" });
-  }
-
   // ---------------------------------------------------------------- in a call
 
   /** Puts the call on hold with an OFFER whose media are inactive. */
@@ -280,7 +190,7 @@ export class MediaSession extends Emitter<SessionEmits> {
   }
 
   #restartIce(call: Call): void {
-    if (this.#call === call && call.peer?.needsRestart) this.#renegotiate(call, {}, false);
+    if (this.#call === call && call.peer?.needsRestart) this.#negotiation.renegotiate(call, {}, false);
     else call.ice.end();
   }
 
@@ -307,7 +217,7 @@ export class MediaSession extends Emitter<SessionEmits> {
 
   #changeHold(hold: boolean): void {
     const call = this.#call;
-    if (call?.phase === "established") this.#renegotiate(call, { hold }, false);
+    if (call?.phase === "established") this.#negotiation.renegotiate(call, { hold }, false);
     else log.error(`${hold ? "holdCall" : "resumeCall"}: there is no established call`);
   }
 
@@ -362,25 +272,25 @@ export class MediaSession extends Emitter<SessionEmits> {
 
   /** User data for the next OFFER or ANSWER. */
   setData(data: DataPair[]): void {
-    this.#dataOut = Array.isArray(data) ? data.map(({ key, value }) => ({ key: String(key), value: String(value) })) : [];
+    this.#negotiation.dataOut = Array.isArray(data) ? data.map(({ key, value }) => ({ key: String(key), value: String(value) })) : [];
   }
 
   /** User data that came with the newest OFFER or ANSWER. */
   getData(): DataPair[] {
-    return this.#dataIn.map((pair) => ({ ...pair }));
+    return this.#negotiation.dataIn.map((pair) => ({ ...pair }));
   }
 
   /** Data for the SIP server (`mapped`) or for the far end. */
   sendInfo(data: Record<string, unknown>, mapped = true): void {
     const call = this.#call;
-    if (call) this.#send(call, infoBody(data, mapped));
+    if (call) this.#negotiation.send(call, infoBody(data, mapped));
     else log.error("sendInfo: there is no call");
   }
 
   /** Asks the gateway for its statistics; `onStatsFromServer` brings them. */
   getServerStats(): void {
     const call = this.#call;
-    if (call) this.#send(call, "GET-STATS");
+    if (call) this.#negotiation.send(call, "GET-STATS");
     else log.error("getServerStats: there is no call");
   }
 
@@ -401,16 +311,16 @@ export class MediaSession extends Emitter<SessionEmits> {
         this.peerClosed(reason);
         return;
       case "OFFER":
-        if (call && call.phase !== "ringing") this.#step(call, () => this.#answerOffer(call, message));
+        if (call && call.phase !== "ringing") this.#negotiation.handleOffer(call, message);
         else this.#ring(delivery, message);
         return;
       case "INVITE":
-        if (call?.phase === "established") this.#renegotiate(call, {}, false);
+        if (call?.phase === "established") this.#negotiation.renegotiate(call, {}, false);
         else if (!call || call.phase === "ringing") this.#ring(delivery, "invite");
         else log.warn("an INVITE was ignored: a call is being set up");
         return;
       case "ANSWER":
-        if (call) this.#step(call, () => this.#takeAnswer(call, message));
+        if (call) this.#negotiation.handleAnswer(call, message);
         else log.warn("an ANSWER without a call was ignored");
         return;
       case "OK":
@@ -418,7 +328,7 @@ export class MediaSession extends Emitter<SessionEmits> {
         return;
       case "ERROR":
         this.#client.onGatewayError.fire({ error: message.errorType });
-        this.messageRefused();
+        if (this.#call) this.#negotiation.handleRefused(this.#call);
         return;
       case "TALK":
         this.#talk(call);
@@ -444,63 +354,10 @@ export class MediaSession extends Emitter<SessionEmits> {
     if (waiting !== "invite") {
       call.theirId = waiting.offererSessionId;
       call.seq = waiting.seq;
-      this.#dataIn = waiting.attachedData;
+      this.#negotiation.dataIn = waiting.attachedData;
     }
     this.#client.onCallEvent.fire({ event: waiting === "invite" ? "invite received" : "offer received" });
     if (!again && this.#call === call) this.#client.incoming(this, party, waiting === "invite" ? "invite" : "offer");
-  }
-
-  /** An OFFER in a call: the gateway renegotiates. */
-  async #answerOffer(call: Call, offer: RoapDescription): Promise<void> {
-    if (call.outstanding || !call.peer) {
-      log.warn("an OFFER was ignored: one of ours is outstanding");
-      return;
-    }
-    call.seq = Math.max(call.seq, offer.seq);
-    call.theirId = offer.offererSessionId;
-    this.#dataIn = offer.attachedData;
-    this.#client.onCallEvent.fire({ event: "offer received" });
-    try {
-      await call.peer.takeOffer(offer.sdp, offer.candidates);
-    } catch (thrown) {
-      const ids = { offererSessionId: offer.offererSessionId, answererSessionId: call.myId, seq: offer.seq };
-      this.#send(call, errorBody(ids, "FAILED"));
-      throw thrown;
-    }
-    await this.#sendAnswer(call, call.peer, offer, !this.#client.settings.iceOptimization);
-    if (this.#call === call) this.#showHold(call);
-  }
-
-  async #takeAnswer(call: Call, answer: RoapDescription): Promise<void> {
-    const outstanding = call.outstanding;
-    if (!outstanding || outstanding.ids.offererSessionId !== answer.offererSessionId || outstanding.ids.seq !== answer.seq) {
-      log.error("an ANSWER that belongs to no offer of ours was ignored");
-      return;
-    }
-    this.#settle(call);
-    const ids: RoapIds = {
-      offererSessionId: answer.offererSessionId, answererSessionId: answer.answererSessionId, seq: answer.seq,
-    };
-    try {
-      await outstanding.peer.takeAnswer(answer.sdp, answer.candidates);
-    } catch (thrown) {
-      if (this.#call !== call) return;
-      this.#send(call, errorBody(ids, "FAILED"));
-      if (outstanding.peer !== call.peer) outstanding.peer.close();
-      throw thrown;
-    }
-    if (this.#call !== call) return;
-    if (outstanding.peer !== call.peer) {
-      call.peer?.close();
-      call.peer = outstanding.peer;
-    }
-    call.theirId = answer.answererSessionId;
-    call.phase = "established";
-    if (answer.attachedData.length > 0) this.#dataIn = answer.attachedData;
-    this.#send(call, okBody(ids));
-    this.emit("answer", answer.sdp);
-    this.#client.onCallEvent.fire({ event: "answer received" });
-    if (this.#call === call) this.#showHold(call);
   }
 
   /** @internal The far end, or the gateway, ended the call. */
@@ -511,23 +368,10 @@ export class MediaSession extends Emitter<SessionEmits> {
     this.#client.onPeerClosing.fire();
   }
 
-  /** @internal The gateway could not use our last message. */
-  messageRefused(): void {
-    const call = this.#call;
-    if (!call) return;
-    const outstanding = call.outstanding;
-    if (outstanding && call.phase === "established") {
-      this.#settle(call);
-      this.#takeBack(call, outstanding);
-    } else if (outstanding || call.phase === "answering") {
-      this.#hangUp(call, { by: "error", code: 0, reason: "the gateway could not use our description" });
-    }
-  }
-
   // ---------------------------------------------------------------- common parts
 
   #begin(party: string, phase: Call["phase"], flow: Flow): Call {
-    this.#dataIn = [];
+    this.#negotiation.dataIn = [];
     const call: Call = {
       party, partyName: "", divertedFrom: "", uuid: "", phase, flow, waiting: null, peer: null, ice: new IceKeeper(() => this.#restartIce(call)), myId: newSessionId(), theirId: null, seq: 0, outstanding: null,
       heldHere: false, heldByPeer: false,
@@ -544,76 +388,6 @@ export class MediaSession extends Emitter<SessionEmits> {
     return { ...flow, audio: flow.audio && offers(remoteSdp, "audio"), video: flow.video && offers(remoteSdp, "video") };
   }
 
-  /** With the servers that the page has configured, or else with those of the gateway. */
-  async #peerOptions(): Promise<PeerOptions> {
-    const { iceServers, iceTimeout, useRsaCertificate } = this.#client.settings;
-    const options = { iceServers, iceTimeout, useRsaCertificate, videoBandwidth: this.#client.videoBandwidth };
-    if (iceServers.length > 0) return options;
-    const offered = await this.#client.connection?.iceServers.get() ?? [];
-    // A gateway that hands them out is found from wherever we are: it need not hear of a relay before it answers.
-    return offered.length > 0 ? { ...options, iceServers: offered, iceTimeout: 0 } : options;
-  }
-
-  async #newPeer(call: Call): Promise<Peer | null> {
-    const options = await this.#peerOptions();
-    if (this.#call !== call) return null;
-    const peer = await Peer.create(options, {
-      onStream: (stream) => {
-        if (this.#call !== call) return;
-        this.onRemoteStream.fire({ stream });
-        this.emit("stream", stream);
-      },
-      onIceLost: (state) => {
-        if (this.#call === call && call.peer === peer) this.#client.onIceDisconnected.fire({ state });
-      },
-      onIceState: (state) => {
-        if (this.#call === call && call.peer === peer && call.phase === "established") call.ice.handleState(state);
-      },
-    });
-    if (this.#call === call) return peer;
-    peer.close();
-    return null;
-  }
-
-  /** Runs a step of the negotiation after the ones before it, unless the call is over by then. */
-  #step(call: Call, step: () => Promise<void>): void {
-    this.#steps = this.#steps.then(async () => {
-      if (this.#call !== call) return;
-      try {
-        await step();
-      } catch (thrown) {
-        if (this.#call !== call) return;
-        this.#client.onWebrtcError.fire({ error: messageOf(thrown) });
-        if (this.#call === call && call.phase !== "established") {
-          this.#hangUp(call, { by: "error", code: 0, reason: messageOf(thrown) });
-        }
-      }
-    });
-  }
-
-  #settle(call: Call): void {
-    if (call.outstanding) clearTimeout(call.outstanding.timer);
-    call.outstanding = null;
-  }
-
-  #showHold(call: Call): void {
-    const heldHere = call.flow.hold;
-    const heldByPeer = !heldHere && holdsUs(call.peer?.remoteSdp ?? "");
-    if (heldHere === call.heldHere && heldByPeer === call.heldByPeer) return;
-    Object.assign(call, { heldHere, heldByPeer });
-    this.onSessionHold.fire(heldHere || heldByPeer);
-  }
-
-  #send(call: Call, body: string, wanted: () => boolean = () => this.#call === call, description = false): void {
-    const refused = (status: number, message: string) => {
-      log.error(`the gateway refused a message with ${status}: ${message}`);
-      if (!wanted()) return;
-      this.#client.onGatewayError.fire({ error: message || `the gateway answered ${status}` });
-      if (description && wanted()) this.messageRefused();
-    };
-    this.#client.connection?.send(call.party, body, { wanted, refused });
-  }
-
   #hangUp(call: Call, why: EndReason): void {
     const party = call.party;
     this.#end(call, why);
@@ -622,13 +396,8 @@ export class MediaSession extends Emitter<SessionEmits> {
 
   #end(call: Call, why: EndReason): void {
     if (this.#call !== call) return;
-    const renewed = call.outstanding?.peer;
-    this.#settle(call);
-    call.ice.end();
     this.#call = null;
-    renewed?.close();
-    call.peer?.close();
-    this.#dataOut = [];
+    this.#negotiation.end(call);
     this.emit("end", why);
   }
 

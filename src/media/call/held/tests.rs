@@ -48,7 +48,7 @@ fn remote(target: SocketAddr) -> SipRemote {
         rtcp: RtcpTarget::NextPort,
         srtp: None,
         payloads: PayloadMap {
-            formats: vec![Format { codec: Codec::Pcmu, payload: 0 }],
+            formats: smallvec::smallvec![Format { codec: Codec::Pcmu, payload: 0 }],
             ..PayloadMap::default()
         },
         ptime: FRAME,
