@@ -67,7 +67,8 @@ impl Line {
         // Only a change is the agent's word: an ICE restart of a held call resumes nothing. A call that
         // is being retrieved is held by itself where the browser was with another one meanwhile.
         let word = received != receives || (receives && self.legs[i].retrieving);
-        if word && !self.is_echo(receives, now) {
+        let echo = word && self.is_echo(receives, now);
+        if word && !echo {
             self.legs[i].held = !receives;
             if receives && self.legs[i].is_established() {
                 self.activate(i);
@@ -82,7 +83,8 @@ impl Line {
         } else {
             self.answer_browser();
         }
-        if self.legs[i].retrieving {
+        // A server that holds and retrieves at once has its answer when the browser has followed the second.
+        if self.legs[i].retrieving && !echo {
             self.answer_retrieve(i);
         }
         self.reconcile();

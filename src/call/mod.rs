@@ -103,6 +103,8 @@ pub struct Line {
     /// The tone of a second call that failed, and until when.
     failed: Option<(Signal, Instant)>,
     flow: Flow,
+    /// Whose far end the media plane was told of last.
+    heard: Option<SessionId>,
     /// What the media plane was told of the calls beside the active one.
     aside: Vec<HeldLeg>,
     outputs: VecDeque<Output>,
@@ -127,6 +129,7 @@ impl Line {
             echo_hold: None,
             failed: None,
             flow: Flow::default(),
+            heard: None,
             aside: Vec::new(),
             outputs: VecDeque::new(),
         }
@@ -155,7 +158,8 @@ impl Line {
         self.legs.is_empty()
     }
 
-    /// Calls by the agent's count: those that a transfer makes or leaves behind are not among them.
+    /// Calls by the agent's count, for the limit of them: those that a transfer makes or leaves behind are
+    /// not among them, for either takes another's place.
     pub fn calls(&self) -> usize {
         self.legs.iter().filter(|leg| leg.role == Role::Own).count()
     }
@@ -210,9 +214,9 @@ impl Line {
         leg.map_or((false, false), |leg| (leg.held, leg.peer_held))
     }
 
-    /// The codec spoken toward SIP in the active call.
+    /// The codec spoken toward SIP in the call that the browser hears.
     pub fn codec(&self) -> Option<Codec> {
-        self.legs.get(self.active_index()?)?.sip.codec()
+        self.legs.get(self.heard_index()?)?.sip.codec()
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {

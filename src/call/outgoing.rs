@@ -87,13 +87,11 @@ impl Line {
         }
         // What cannot be used is no reason to give up: the 200 may bring something better.
         let Some(Ok(answer)) = sdp.map(|text| self.parse_answer(i, text)) else { return };
-        if !matches!(self.legs[i].role, Role::Own) {
-            // The browser is with the call that is transferred.
-            return;
-        }
         self.legs[i].sip.settle(answer);
         self.legs[i].early = true;
-        self.answer_browser();
+        if matches!(self.legs[i].role, Role::Own) {
+            self.answer_browser();
+        }
         self.update_media(i);
         self.check_codecs();
         self.reconcile();

@@ -28,7 +28,7 @@ pub(super) enum Ringback {
 impl Leg {
     /// The far end rings: told so (180), or because an answer waits for its ACK.
     pub(super) fn ring_soon(&mut self, now: Instant) {
-        if self.role == Role::Own && self.ringback == Ringback::No {
+        if self.role != Role::Replaced && self.ringback == Ringback::No {
             self.ringback = Ringback::At(now + RING_AFTER);
         }
     }
@@ -65,8 +65,12 @@ impl Line {
         if !self.browser.direction.receives() {
             return None;
         }
-        match self.active_index().map(|i| &self.legs[i]) {
-            Some(leg) => (leg.ringback == Ringback::Rings && !leg.held).then_some(Signal::Ringback),
+        match self.active_index() {
+            Some(i) => {
+                let rings = |i: usize| self.legs[i].ringback == Ringback::Rings;
+                let rings = rings(i) || self.successor(i).is_some_and(rings);
+                (rings && !self.legs[i].held).then_some(Signal::Ringback)
+            }
             None => self.failed.map(|(signal, _)| signal),
         }
     }

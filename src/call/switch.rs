@@ -138,7 +138,7 @@ impl Line {
         for i in 0..self.legs.len() {
             self.reconcile_leg(i);
         }
-        let up = self.active_index().filter(|i| self.legs[*i].is_up());
+        let up = self.heard_index().filter(|i| self.legs[*i].is_up());
         if let Some(i) = up
             && (self.reoffer_browser || self.opens_video(i))
             && matches!(self.browser.exchange, Exchange::Idle)
@@ -207,16 +207,50 @@ impl Line {
         self.check_codecs();
     }
 
-    /// The media plane follows the active call.
+    /// The call that is made to take the place of `i` (REFER), until it is answered.
+    pub(super) fn successor(&self, i: usize) -> Option<usize> {
+        let session = self.legs[i].sip.session;
+        let follows = |leg: &Leg| {
+            leg.phase == Phase::Calling
+                && matches!(leg.role, Role::Successor { of, .. } if of == session)
+        };
+        self.legs.iter().position(follows)
+    }
+
+    /// The call whose far end the browser hears: the active one, or what is to take its place and has
+    /// something to say before it is answered.
+    pub(super) fn heard_index(&self) -> Option<usize> {
+        let active = self.active_index()?;
+        let early = |i: &usize| self.legs[*i].early && !self.legs[active].held;
+        Some(self.successor(active).filter(early).unwrap_or(active))
+    }
+
+    /// The media plane follows the call that is heard.
     pub(super) fn update_media(&mut self, i: usize) {
         self.update_held();
-        if self.active == Some(self.legs[i].sip.session)
-            && self.legs[i].is_up()
-            && let Some(remote) = self.legs[i].sip.media()
-        {
-            self.tell_media(MediaCommand::SetSip(remote));
+        if self.heard_index() == Some(i) {
+            self.connect(i);
         }
         self.update_flow();
+    }
+
+    fn connect(&mut self, i: usize) {
+        if self.legs[i].is_up()
+            && let Some(remote) = self.legs[i].sip.media()
+        {
+            self.heard = Some(self.legs[i].sip.session);
+            self.tell_media(MediaCommand::SetSip(remote));
+        }
+    }
+
+    /// Early media of a call that a REFER asked for begins, or comes to nothing.
+    fn follow_heard(&mut self) {
+        if let Some(i) = self.heard_index()
+            && self.heard != Some(self.legs[i].sip.session)
+        {
+            self.connect(i);
+            self.check_codecs();
+        }
     }
 
     /// And keeps the way open to the far ends of the others.
@@ -224,10 +258,11 @@ impl Line {
         if self.legs.len() < 2 && self.active.is_some() && self.aside.is_empty() {
             return;
         }
-        let active = self.active_index().map(|i| &self.legs[i]).filter(|leg| leg.is_up());
-        let taken = active.and_then(|leg| leg.sip.remote.as_ref()?.target);
+        let heard = self.heard_index().map(|i| &self.legs[i]);
+        let taken = heard.filter(|leg| leg.is_up()).and_then(|leg| leg.sip.remote.as_ref()?.target);
+        let heard = heard.map(|leg| leg.sip.session);
         let aside = |leg: &&Leg| {
-            Some(leg.sip.session) != self.active
+            Some(leg.sip.session) != heard
                 && leg.phase == Phase::Established
                 && leg.role == Role::Own
         };
@@ -246,13 +281,18 @@ impl Line {
 
     pub(super) fn update_flow(&mut self) {
         self.update_held();
-        let active = self.active_index().map(|i| &self.legs[i]).filter(|leg| leg.is_up());
+        self.follow_heard();
+        let heard = self.heard_index().filter(|i| self.legs[*i].is_up());
         let browser = self.browser.direction;
         let tone = self.tone();
         let silent = Flow { tone, ..Flow::NONE };
-        let flow = active.map_or(silent, |leg| Flow {
+        // Whoever refers us has us on hold, as a rule: that its successor rings tells more than its music.
+        let flow = heard.map(|i| &self.legs[i]).map_or(silent, |leg| Flow {
             to_sip: !leg.held && leg.sip.agreed.sends() && browser.sends(),
-            to_browser: !leg.held && leg.sip.agreed.receives() && browser.receives(),
+            to_browser: !leg.held
+                && leg.sip.agreed.receives()
+                && browser.receives()
+                && !(leg.peer_held && tone.is_some()),
             keep_alive: leg.sip.agreed.sends(),
             tone,
             music: leg.held && leg.sip.agreed.sends(),

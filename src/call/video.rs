@@ -358,7 +358,7 @@ impl Line {
         if self.video.is_none() {
             return;
         }
-        let sip = self.active_index().filter(|i| self.legs[*i].is_up());
+        let sip = self.heard_index().filter(|i| self.legs[*i].is_up());
         let sip = sip.and_then(|i| self.legs[i].sip.video.agreed.as_ref());
         let browser = &self.browser.video;
         let wanted = match (sip, &browser.agreed) {

@@ -231,13 +231,21 @@ impl Legs {
             }
             Transmit::Cancel { invite, mut request, to } => {
                 set_reason(&mut request, reason);
-                let theirs = (id, invite);
-                let ours = self.transactions.iter().find(|(_, known)| **known == theirs);
-                let invite = ours.map_or(invite, |(ours, _)| *ours);
-                Transmit::Cancel { invite, request, to }
+                Transmit::Cancel { invite: self.number_of(id, invite), request, to }
+            }
+            Transmit::Abandon { tx } => {
+                let tx = self.number_of(id, tx);
+                self.transactions.remove(&tx);
+                Transmit::Abandon { tx }
             }
             other => other,
         }
+    }
+
+    /// The number here of a transaction that a leg has begun.
+    fn number_of(&self, id: LegId, tx: ClientTx) -> ClientTx {
+        let ours = self.transactions.iter().find(|(_, known)| **known == (id, tx));
+        ours.map_or(tx, |(ours, _)| *ours)
     }
 }
 

@@ -97,6 +97,12 @@ pub(crate) struct Core {
     pub transmits: VecDeque<Transmit>,
     pub events: VecDeque<Event>,
     next_tx: u64,
+    /// Somebody watches the servers and says which is to be used.
+    pub watched: bool,
+    /// That one is down, and no other is to be had.
+    pub unreachable: bool,
+    /// A binding is wanted there, and a REGISTER is due or under way.
+    pub registering: bool,
     /// Boxed, for a node of the map has room for eleven and stays.
     pub pending: BTreeMap<ClientTx, Box<Pending>>,
     /// What was met at a server last, until it is told.
@@ -114,6 +120,9 @@ impl Core {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             next_tx: 0,
+            watched: false,
+            unreachable: false,
+            registering: false,
             pending: BTreeMap::new(),
             news: None,
             taken: Taken::default(),
@@ -279,6 +288,18 @@ impl Core {
         let pending = Pending { purpose, request, to, auth, done: None };
         self.pending.insert(tx, Box::new(pending));
         tx
+    }
+
+    /// Gives up what is under way for that purpose; true if something was.
+    pub(crate) fn abandon(&mut self, purpose: Purpose) -> bool {
+        let meant = |pending: &Pending| pending.purpose == purpose && pending.done.is_none();
+        let under_way = self.pending.iter().filter(|(_, pending)| meant(pending));
+        let given_up: Vec<ClientTx> = under_way.map(|(tx, _)| *tx).collect();
+        for tx in &given_up {
+            self.pending.remove(tx);
+            self.transmits.push_back(Transmit::Abandon { tx: *tx });
+        }
+        !given_up.is_empty()
     }
 
     /// A request as it went out, credentials and all.

@@ -125,6 +125,7 @@ impl Shared {
             Transmit::Cancel { invite, request, to } => {
                 state.transactions.cancel(owner, invite, request, to, now);
             }
+            Transmit::Abandon { tx } => state.transactions.abandon(owner, tx),
             Transmit::Ack { mut request, to } => {
                 let to = match self.is_over_mtu(state, &request, to, now) {
                     true => Hop::new(Transport::Tcp, to.addr),
@@ -285,6 +286,11 @@ impl Shared {
                     }
                 }
                 Output::Deliver { owner, incoming } => self.deliver(state, owner, incoming),
+                Output::UnheardByTcp { to } => {
+                    count(&self.counters.over_mtu_udp);
+                    let now = Instant::now();
+                    state.streams.set_refuses_tcp(to, now + self.limits.refusal, now);
+                }
             }
         }
     }

@@ -96,13 +96,20 @@ impl Session {
         }
     }
 
-    /// No answer to anything but an INVITE or BYE.
+    /// No answer to anything but an INVITE or an offer.
     pub(crate) fn handle_other_failure(
         &mut self,
         core: &mut Core,
-        pending: &Pending,
+        pending: Pending,
         why: TxFailure,
     ) {
+        let bye = matches!(pending.purpose, Purpose::Bye(_)) && why == TxFailure::Transport;
+        if bye && !std::mem::replace(&mut self.bye_again, true) {
+            // By another connection, or the far end would be left in a call with nobody.
+            let auth = pending.auth.carry_over();
+            self.send_again(core, pending, auth);
+            return;
+        }
         if matches!(pending.purpose, Purpose::Info(_)) {
             let code = match why {
                 TxFailure::Timeout => 408,

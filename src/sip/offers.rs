@@ -18,7 +18,10 @@ use super::types::{EndedBy, Event};
 
 /// Offers that may wait in one dialog. Hold and resume make two; more than this is a loop.
 const MAX_QUEUE: usize = 16;
-/// Times one offer is refused with 491 or 500 before the application hears of it.
+/// Answers of ours to re-INVITEs that may want for their ACK. It is sent at once, and overtaken by the next
+/// re-INVITE at most; who sends none at all is not to have us repeat hundreds of answers.
+const MAX_UNACKED: usize = 4;
+/// Times one offer is refused with 491 or 500, or cannot be sent, before the application hears of it.
 const MAX_TRIES: u32 = 8;
 /// Longest Retry-After of a 500 that is waited for (RFC 3261 14.2 chooses from 0 to 10 s).
 const LONGEST_RETRY_AFTER: u64 = 10;
@@ -271,6 +274,11 @@ impl Session {
             return;
         }
         let Some(dialog) = &mut self.dialog else { return };
+        let awaited = matches!(&self.ours, Ours::Flying { tx: flying, .. } if *flying == tx);
+        if !awaited && message::tag_of(response, "To") != dialog.remote_tag.as_deref() {
+            // It has been answered, and nobody else is in this dialog.
+            return;
+        }
         dialog.refresh_target(response);
         let dialog = dialog.clone();
         let ours = sdp_of(&pending.request, &pending.request.body).ok().flatten();
@@ -346,6 +354,13 @@ impl Session {
             TxFailure::Timeout => {
                 self.offer_refused(core, &offer, 408, "Request Timeout".to_owned());
             }
+            // The connection is gone: soon there is another, and nobody else would say again that the agent
+            // holds or does so no more.
+            TxFailure::Transport if offer.tries < MAX_TRIES => {
+                let pause = Duration::from_secs(1 << offer.tries.min(3));
+                let offer = Offer { tries: offer.tries + 1, ..offer };
+                self.ours = Ours::Waiting { until: now + pause, offer };
+            }
             TxFailure::Transport => {
                 self.offer_refused(core, &offer, 503, "Service Unavailable".to_owned());
             }
@@ -386,17 +401,22 @@ impl Session {
             // 14.2, and RFC 3311 5.2: theirs before is not answered yet.
             return retry_later(core, tx, &request, &self.tag());
         }
-        let our_offer_waits =
-            self.awaited.iter().any(|awaited| awaited.holds_offer) && sdp.is_some();
+        // What it asks for or offers would be a second one beside ours, whose answer comes in the ACK (RFC
+        // 3264 4): as pending as an INVITE of ours (14.2, RFC 5407 3.1.5).
+        let our_offer_waits = self.awaited.iter().any(|awaited| awaited.holds_offer);
         let our_invite_flies = matches!(self.ours, Ours::Flying { .. })
             || self.ack_due()
             || (matches!(self.phase, Phase::Calling(_)) && !(update && settled));
         if our_invite_flies || our_offer_waits || self.ended {
             return self.respond(core, tx, &request, 491);
         }
+        if !update && self.awaited.len() >= MAX_UNACKED {
+            return retry_later(core, tx, &request, &self.tag());
+        }
         if let Some(ours) = self.unchanged(&request, sdp.as_deref()) {
             return self.repeat_answer(core, tx, &request, &ours, now);
         }
+        self.withdrawn = false;
         self.theirs = Some(Theirs { tx, offer: sdp.clone(), request, until: now + GUARD });
         self.emit(core, Event::Reinvited { session: self.id, sdp });
     }
@@ -444,7 +464,14 @@ impl Session {
 
     /// [`super::Command::AcceptReinvite`].
     pub(crate) fn accept_offer(&mut self, core: &mut Core, sdp: &str, now: Instant) {
-        let Some(theirs) = self.theirs.take() else { return };
+        let Some(theirs) = self.theirs.take() else {
+            // They have asked for an offer and taken that back; what it would have said, that the agent holds no
+            // more, is news to them still.
+            if std::mem::take(&mut self.withdrawn) {
+                self.offer(core, Some(sdp.to_owned()));
+            }
+            return;
+        };
         let holds_offer = theirs.offer.is_none();
         if let Some(dialog) = self.dialog_for(&theirs.request) {
             dialog.refresh_target(&theirs.request);
@@ -466,7 +493,7 @@ impl Session {
     pub(crate) fn give_theirs_up(&mut self, core: &mut Core, now: Instant) {
         if self.theirs.as_ref().is_some_and(|theirs| theirs.until <= now) {
             tracing::warn!(session = self.id.0, "an offer of the peer's was never answered: 500");
-            self.answer_theirs(core, 500);
+            self.withdraw_theirs(core, 500);
             self.try_next_offer(core);
         }
     }
@@ -478,10 +505,15 @@ impl Session {
             theirs.request.method == Method::Invite && branch(&theirs.request) == branch(cancel)
         });
         if hit {
-            self.answer_theirs(core, 487);
+            self.withdraw_theirs(core, 487);
             self.try_next_offer(core);
         }
         hit
+    }
+
+    fn withdraw_theirs(&mut self, core: &mut Core, code: u16) {
+        self.withdrawn = self.theirs.as_ref().is_some_and(|theirs| theirs.offer.is_none());
+        self.answer_theirs(core, code);
     }
 
     pub(crate) fn answer_theirs(&mut self, core: &mut Core, code: u16) {

@@ -25,6 +25,8 @@ pub enum Transmit {
     Cancel { invite: ClientTx, request: Request, to: Hop },
     /// ACK for a 2xx: outside any transaction, sent again for each repeated 2xx (RFC 3261 13.2.2.4).
     Ack { request: Request, to: Hop },
+    /// A request that nobody waits for any more: it is not sent again, and its answer goes nowhere.
+    Abandon { tx: ClientTx },
     /// An answer. A 2xx to INVITE comes again with growing pauses until its ACK arrives: the
     /// dialog asks for each repetition itself (RFC 3261 13.3.1.4).
     Response { tx: ServerTx, response: Response },

@@ -6,7 +6,7 @@ use rsipstack::sip::{Method, Request, Response};
 
 use super::core::{AuthState, Core, Pending, Purpose, renew};
 use super::extra;
-use super::message::{self, NameAddr, get_list, header, number, parse_uri, status_text};
+use super::message::{self, NameAddr, get_list, header, hop_of, number, parse_uri, status_text};
 use super::pacer::Urgency;
 use super::port::TxFailure;
 use super::servers::News;
@@ -168,9 +168,7 @@ impl Registration {
         }
         match &mut self.state {
             State::InFlight => {
-                let under_way = core.pending.len();
-                core.pending.retain(|_, pending| pending.purpose != Purpose::Register);
-                if core.pending.len() < under_way {
+                if core.abandon(Purpose::Register) {
                     self.want(core, Purpose::Register, self.urgency(now), now);
                 }
             }
@@ -236,6 +234,11 @@ impl Registration {
         {
             self.go(core, queued, now);
         }
+    }
+
+    /// A REGISTER is due or under way that is wanted.
+    pub(crate) fn is_due(&self) -> bool {
+        self.wanted && matches!(self.state, State::Queued(_) | State::InFlight)
     }
 
     pub(crate) fn is_under_way(&self) -> bool {
@@ -491,7 +494,12 @@ fn granted(core: &Core, response: &Response) -> Option<u64> {
         let (Some(theirs), Some(ours)) = (parse_uri(&contact.uri), &ours) else { return false };
         theirs.user() == ours.user() && theirs.host_with_port == ours.host_with_port
     };
-    let contact = contacts.iter().find(same).or(match contacts.as_slice() {
+    // By another transport it is another binding: one of before, that is about to run out.
+    let way = |uri: &str| parse_uri(uri).as_ref().and_then(hop_of);
+    let exact =
+        |contact: &&NameAddr| same(contact) && way(&contact.uri) == ours.as_ref().and_then(hop_of);
+    let contact = contacts.iter().find(exact).or_else(|| contacts.iter().find(same));
+    let contact = contact.or(match contacts.as_slice() {
         // A registrar that rewrites the one contact it keeps.
         [only] => Some(only),
         _ => None,

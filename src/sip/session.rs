@@ -46,9 +46,13 @@ pub(crate) struct Session {
     pub acks: Vec<SentAck>,
     pub ours: Ours,
     pub theirs: Option<Theirs>,
+    /// They asked for an offer, and took that back before the application had one.
+    pub withdrawn: bool,
     pub offers: VecDeque<Offer>,
     /// Via branch of the INVITE that came in: CANCEL has the same.
     pub invite_branch: Option<String>,
+    /// Its number.
+    pub invite_number: Option<u32>,
     /// The challenges this session's requests have answered: the next one answers them unasked, with
     /// the counts rising.
     pub auth: AuthState,
@@ -66,6 +70,8 @@ pub(crate) struct Session {
     /// For INFO and sipfrags.
     pub allowance: Allowance,
     bye_due: Option<ByeDue>,
+    /// A BYE went out once more.
+    pub bye_again: bool,
 }
 
 /// A BYE that waits for the ACK of our 2xx, as RFC 3261 15 wants.
@@ -91,8 +97,10 @@ impl Session {
             acks: Vec::new(),
             ours: Ours::Idle,
             theirs: None,
+            withdrawn: false,
             offers: VecDeque::new(),
             invite_branch: None,
+            invite_number: None,
             auth: AuthState::default(),
             timer: Timer::default(),
             reliably: None,
@@ -102,6 +110,7 @@ impl Session {
             was_referred: false,
             allowance: Allowance::default(),
             bye_due: None,
+            bye_again: false,
         }
     }
 
@@ -300,8 +309,12 @@ impl Session {
         let tag = self.tag();
         match &mut self.phase {
             Phase::Calling(outgoing) => {
+                let under_way = !outgoing.waits();
                 outgoing.cancel(core, code, text);
                 self.tell_end(core, EndedBy::Us, 487, text, None);
+                if !under_way {
+                    self.over(core, now);
+                }
             }
             Phase::Ringing(invite) => {
                 let code = if (300..700).contains(&code) { code } else { 480 };
@@ -434,6 +447,7 @@ impl Session {
         };
         let bye = self.bye_due.as_ref().and_then(|due| due.at);
         let ringing = match &self.phase {
+            Phase::Calling(outgoing) => outgoing.timeout(),
             Phase::Ringing(invite) => invite.next_progress(),
             _ => None,
         };
@@ -454,6 +468,7 @@ impl Session {
         if self.bye_due.as_ref().is_some_and(|due| due.at.is_some_and(|at| at <= now)) {
             self.send_due_bye(core, now);
         }
+        self.check_calling(core, now);
         self.repeat_oks(core, now);
         self.check_refer(core, now);
         self.check_reliably(core, now);

@@ -431,6 +431,6 @@ pub struct Faults {
     pub bad_refers: u64,
     /// NOTIFYs of a REFER without a status line.
     pub bad_sipfrags: u64,
-    /// INFOs, sipfrags and REFERs beyond what one dialog or user agent takes.
+    /// INFOs, sipfrags, REFERs and branches of a forked call beyond what one dialog or user agent takes.
     pub floods: u64,
 }

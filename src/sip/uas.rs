@@ -71,8 +71,10 @@ pub(crate) fn invited(
     let reliably = Reliably::wanted(core, &request);
     let incoming = IncomingInvite { tx, offer: sdp, request, progress: None };
     let branch = message::top_via(&incoming.request).and_then(message::branch).map(str::to_owned);
+    let number = message::cseq(&incoming.request).map(|(number, _)| number);
     let mut session = Session::new(id, Phase::Ringing(Box::new(incoming)), Some(dialog), false);
     session.invite_branch = branch;
+    session.invite_number = number;
     session.party = party;
     session.reliably = reliably;
     core.events.push_back(Event::Invited { session: id, invite });
@@ -185,7 +187,7 @@ impl Session {
         now: Instant,
     ) -> bool {
         let branch = message::top_via(cancel).and_then(message::branch);
-        if self.is_merged(cancel) && self.invite_branch.as_deref() == branch {
+        if self.opened_by(cancel) && self.invite_branch.as_deref() == branch {
             self.respond(core, tx, cancel, 200);
             // After a final answer it has no effect.
             if let Phase::Ringing(invite) = &self.phase {
@@ -204,8 +206,15 @@ impl Session {
         hit
     }
 
-    /// The same INVITE by another way (RFC 3261 8.2.2.2).
+    /// The same INVITE by another way (RFC 3261 8.2.2.2). With another number it is another try, as after
+    /// a refusal.
     pub(crate) fn is_merged(&self, invite: &Request) -> bool {
+        let number = message::cseq(invite).map(|(number, _)| number);
+        self.opened_by(invite) && number == self.invite_number
+    }
+
+    /// Of the Call-ID and the sender of the INVITE that opened this session.
+    fn opened_by(&self, invite: &Request) -> bool {
         !self.owns_call_id
             && self.dialog.as_ref().is_some_and(|dialog| {
                 message::call_id(invite) == Some(dialog.call_id.as_str())

@@ -62,6 +62,26 @@ fn an_offerless_reinvite_retrieves_through_the_browser() {
     assert!(bench.flow().to_sip);
 }
 
+/// NOTIFY hold, and the retrieving re-INVITE while the browser's own hold is still on its way: that OFFER is
+/// none that could go into the 200.
+#[test]
+fn a_retrieve_right_behind_a_hold_waits_for_the_offer_that_is_its_own() {
+    let mut bench = Bench::established();
+    bench.notified(NotifyEvent::Hold);
+    bench.reinvite_answered(&sip_sdp(FAR, "0 101", "recvonly", 2));
+    bench.clear();
+    bench.reinvited(None);
+    assert_eq!(bench.heard(), ["invite"]);
+    bench.offer(ids(103, 2), &browser_offer("u0", 1, "inactive"));
+    assert!(bench.to_sip.is_empty(), "the echo of the hold: {:?}", bench.sip_heard());
+    bench.offer(ids(103, 3), &browser_offer("u0", 1, "sendrecv"));
+    assert_eq!(bench.sip_heard(), ["accept-reinvite"], "and no re-INVITE behind it");
+    assert_eq!(bench.sip_sdp().direction, Direction::SendRecv);
+    bench.acked(Some(&sip_sdp(FAR, "0 101", "sendrecv", 3)));
+    assert!(bench.flow().to_sip && bench.flow().to_browser);
+    assert_eq!(bench.line.state(SESSION), "established");
+}
+
 #[test]
 fn a_browser_that_does_not_retrieve_stays_on_hold() {
     let mut bench = Bench::established();

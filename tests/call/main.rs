@@ -15,6 +15,7 @@ mod incoming_with_offer;
 mod offerless_invite;
 mod one_offer_at_a_time;
 mod outgoing_first_party;
+mod referred_early_media;
 mod reinvite_leaves_browser_alone;
 mod renewed_peer_connection;
 mod replaced;

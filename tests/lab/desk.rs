@@ -252,6 +252,7 @@ impl Desk {
                     transaction::Output::Send { datagram, .. } => {
                         self.returns(&datagram);
                     }
+                    transaction::Output::UnheardByTcp { .. } => {}
                     transaction::Output::Deliver { incoming, .. } => {
                         self.ua.handle_incoming(incoming, self.now);
                     }
@@ -277,6 +278,7 @@ impl Desk {
             Transmit::Cancel { invite, request, to } => {
                 self.transactions.cancel(0, invite, request, to, now);
             }
+            Transmit::Abandon { tx } => self.transactions.abandon(0, tx),
             Transmit::Ack { request, .. } => {
                 self.returns(&request.to_bytes());
             }

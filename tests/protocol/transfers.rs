@@ -165,6 +165,37 @@ async fn a_refer_to_one_who_is_busy_leaves_the_call_as_it_was() {
     demo.idle().await;
 }
 
+/// And whoever looks on sees it, and can end it alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_target_of_a_refer_is_heard_and_seen_before_it_has_answered() {
+    let demo = Demo::start().await;
+    let wire = Wire::new(&demo.base);
+    let mut legs = demo.take("7000").await;
+    let (mut phone, mut far) = talking(&demo).await;
+    far.leg.refer("7000").await.expect("REFER");
+    let mut second = dialled(&mut legs).await;
+    second.play(tone(700.0));
+    second.leg.progress(183, true).await.expect("183");
+    hear_each_other(&phone.browser, &second, 700.0).await;
+    let told = wire.get("/api/calls/active").await.body;
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let calls = told["calls"].as_array().expect("a list");
+    let new = calls.iter().find(|call| call["remote"] == "7000").expect("the new call");
+    assert_eq!((calls.len(), &new["state"]), (2, &serde_json::json!("calling")), "{told}");
+    let id = new["call_id"].as_str().expect("an id");
+    let ended = wire.post(&format!("/api/calls/{id}/hangup"), "").await;
+    assert_eq!(ended.status, 200, "{}", ended.body);
+    second.ended().await;
+    assert_eq!(transferred(&mut far).await, 487);
+    hear_each_other(&phone.browser, &far, 1000.0).await;
+    phone.browser.heard().assert_one_unbroken_stream();
+    assert!(phone.within(QUIET).await.is_none(), "the browser is told nothing");
+    far.hang_up().await;
+    phone.expect("BYE").await;
+    demo.idle().await;
+    demo.until_no_media().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invite_with_replaces_takes_the_sound_and_not_the_browsers_time() {
     let demo = Demo::start().await;

@@ -92,6 +92,57 @@ fn later_answers_of_other_branches_are_acked_and_hung_up() {
     assert_eq!(bench.ua.live_sessions(), 1);
 }
 
+/// A peer that makes up branches without end costs as many ACKs and BYEs as a hunt group does.
+#[test]
+fn branches_have_an_end() {
+    let (mut bench, tx, invite) = calling();
+    bench.answer_as(tx, &invite, "200 OK", ";tag=a", CONTACT, ANSWER);
+    bench.ack();
+    bench.events();
+    let sent: usize = (0..500)
+        .map(|n| {
+            bench.answer_as(tx, &invite, "200 OK", &format!(";tag=x{n}"), CONTACT, ANSWER);
+            bench.sent().len()
+        })
+        .sum();
+    assert_eq!(sent, 32, "ACK and BYE for 16");
+    assert_eq!(bench.ua.faults().floods, 484);
+    assert_eq!(bench.ua.live_sessions(), 1);
+}
+
+/// In a dialog there is one peer: who else answers a re-INVITE is not thanked.
+#[test]
+fn a_reinvite_is_answered_once() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.call_out();
+    bench.command(Command::Reinvite { session, sdp: Some(OFFER_2.into()) });
+    let (tx, request, _) = bench.request();
+    bench.answer(tx, &request, "200 OK", CONTACT, ANSWER);
+    bench.ack();
+    bench.events();
+    let mut stranger = request.clone();
+    stranger.headers.retain(|h| h.name() != "To");
+    stranger
+        .headers
+        .push(rsipstack::sip::headers::make_header("To", "<sip:1003@example.org>".to_string()));
+    for n in 0..100 {
+        let tag = format!(";tag=x{n}");
+        bench.answer_as(
+            tx,
+            &stranger,
+            "200 OK",
+            &tag,
+            "Contact: <sip:evil@192.0.2.66>\r\n",
+            ANSWER,
+        );
+        assert!(bench.sent().is_empty() && bench.events().is_empty());
+    }
+    bench.answer(tx, &request, "200 OK", CONTACT, ANSWER);
+    assert_eq!(bench.ack().method, Method::Ack, "the peer's own again");
+    bench.command(Command::End { session, code: 200, text: String::new() });
+    assert!(bench.request().1.uri.to_string().contains("192.0.2.9"), "the target stands");
+}
+
 /// A branch that hangs up before it was answered ends itself, and no more.
 #[test]
 fn a_bye_in_an_early_dialog_leaves_the_call() {

@@ -90,6 +90,7 @@ impl Dn {
                     Transmit::Cancel { invite, request, to } => {
                         self.transactions.cancel(0, invite, request, to, self.now);
                     }
+                    Transmit::Abandon { tx } => self.transactions.abandon(0, tx),
                     Transmit::Ack { request, .. } => self.heard.push(SipMessage::Request(request)),
                     Transmit::Response { tx, response } => {
                         self.transactions.respond(tx, &response, self.now);
@@ -102,6 +103,7 @@ impl Dn {
                     Output::Send { datagram, .. } => {
                         self.heard.push(wire::parse(&datagram).expect("what we send"));
                     }
+                    Output::UnheardByTcp { .. } => {}
                     Output::Deliver { incoming, .. } => self.ua.handle_incoming(incoming, self.now),
                 }
             }

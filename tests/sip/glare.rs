@@ -132,6 +132,48 @@ fn their_offer_meets_491_while_ours_is_out() {
     assert_eq!(bench.request().1.body, b"mine");
 }
 
+/// Our offer in a 200 is out until its ACK: a re-INVITE that asks for one would be given a second (RFC 3264
+/// 4, RFC 5407 3.1.5). An UPDATE that offers nothing may pass.
+#[test]
+fn what_comes_while_our_offer_waits_for_its_ack_meets_491() {
+    let mut bench = Bench::new();
+    let (session, mut peer) = bench.ring("");
+    bench.command(Command::Accept { session, sdp: OFFER.into() });
+    bench.sent();
+    for (method, sdp) in
+        [(Method::Invite, ""), (Method::Invite, OFFER_2), (Method::Update, OFFER_2)]
+    {
+        bench.receive(&peer.request(method, "", sdp));
+        assert_eq!(bench.codes().last(), Some(&491), "{method} {sdp}");
+    }
+    bench.receive(&peer.request(Method::Update, "", ""));
+    assert_eq!(bench.codes(), [200]);
+    assert!(bench.events().is_empty());
+    bench.receive(&peer.request_numbered(Method::Ack, 101, "", ANSWER));
+    assert_eq!(bench.event(), Event::Acked { session, sdp: Some(ANSWER.into()) });
+    bench.receive(&peer.request(Method::Invite, "", ""));
+    assert_eq!(bench.event(), Event::Reinvited { session, sdp: None });
+}
+
+/// An answer of ours settles its offer without the ACK, so that a re-INVITE may overtake that (RFC 5407
+/// 3.1.4); a peer that never sends one does not have us repeat answers without end.
+#[test]
+fn answers_that_are_never_acknowledged_have_an_end() {
+    let mut bench = Bench::new();
+    let (_, mut peer) = bench.call_in();
+    let codes: Vec<u16> = (0..20)
+        .map(|_| {
+            bench.receive(&peer.request(Method::Invite, "", OFFER));
+            *bench.codes().last().unwrap()
+        })
+        .collect();
+    assert_eq!(codes[..4], [200; 4], "refreshes");
+    assert_eq!(codes[4..], [500; 16]);
+    bench.receive(&peer.request_numbered(Method::Ack, 102, "", ""));
+    bench.receive(&peer.request(Method::Invite, "", OFFER));
+    assert_eq!(bench.codes().last(), Some(&200));
+}
+
 #[test]
 fn a_second_offer_of_theirs_before_the_first_is_answered_is_put_off() {
     let mut bench = Bench::new();

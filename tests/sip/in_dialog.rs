@@ -75,6 +75,84 @@ fn a_cancelled_reinvite_ends_nothing() {
     assert!(bench.sent().is_empty() && bench.events().is_empty());
 }
 
+/// They ask for the agent's offer, to retrieve the call, and have no patience: it goes out all the same, for
+/// they would otherwise believe the agent to hold the call still.
+#[test]
+fn an_offer_that_was_asked_for_and_not_waited_for_is_made() {
+    for patient in [true, false] {
+        let mut bench = Bench::new();
+        let (session, mut peer) = bench.call_in();
+        bench.receive(&peer.request(Method::Invite, "", ""));
+        assert_eq!(bench.event(), Event::Reinvited { session, sdp: None });
+        assert_eq!(bench.codes(), [100]);
+        if patient {
+            bench.advance(Duration::from_secs(25));
+            assert_eq!(bench.codes(), [500]);
+        } else {
+            bench.receive(&peer.request(Method::Cancel, "", ""));
+            assert_eq!(bench.codes(), [487, 200]);
+        }
+        bench.command(Command::AcceptReinvite { session, sdp: OFFER_2.into() });
+        let (tx, offer, _) = bench.request();
+        assert_eq!((offer.method, &offer.body[..]), (Method::Invite, OFFER_2.as_bytes()));
+        bench.answer(tx, &offer, "200 OK", "", ANSWER);
+        bench.ack();
+        assert_eq!(bench.event(), Event::ReinviteAnswered { session, sdp: Some(ANSWER.into()) });
+        bench.command(Command::AcceptReinvite { session, sdp: OFFER_2.into() });
+        assert!(bench.sent().is_empty(), "once");
+    }
+}
+
+/// A resume that finds the connection broken comes again, or the far end would stay on hold for good.
+#[test]
+fn an_offer_that_cannot_be_sent_comes_again() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.call_out();
+    bench.command(Command::Reinvite { session, sdp: Some(OFFER_2.into()) });
+    for pause in [1, 2, 4] {
+        let (tx, request, _) = bench.request();
+        assert_eq!(request.body, OFFER_2.as_bytes());
+        bench.fail(tx, TxFailure::Transport);
+        bench.advance(Duration::from_secs(pause) - Duration::from_millis(1));
+        assert!(bench.sent().is_empty() && bench.events().is_empty());
+        bench.advance(Duration::from_millis(1));
+    }
+    let (tx, request, _) = bench.request();
+    bench.answer(tx, &request, "200 OK", "", ANSWER);
+    bench.ack();
+    assert!(matches!(bench.event(), Event::ReinviteAnswered { .. }));
+    // Not for ever.
+    bench.command(Command::Reinvite { session, sdp: Some(OFFER.into()) });
+    let mut tries = 0;
+    let refused = loop {
+        let (tx, _, _) = bench.request();
+        tries += 1;
+        bench.fail(tx, TxFailure::Transport);
+        if let Some(event) = bench.events().pop() {
+            break event;
+        }
+        bench.advance(Duration::from_secs(8));
+    };
+    assert!(matches!(refused, Event::ReinviteRefused { code: 503, .. }) && tries == 9, "{tries}");
+}
+
+/// The far end is not left in a call with nobody for a connection that broke.
+#[test]
+fn a_bye_that_cannot_be_sent_is_sent_once_more() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.call_out();
+    bench.command(Command::End { session, code: 200, text: String::new() });
+    let (tx, bye, _) = bench.request();
+    bench.fail(tx, TxFailure::Transport);
+    let (tx, again, _) = bench.request();
+    assert_eq!((again.method, header(&again, "To")), (Method::Bye, header(&bye, "To")));
+    assert_ne!(header(&again, "CSeq"), header(&bye, "CSeq"));
+    assert_ne!(header(&again, "Via"), header(&bye, "Via"));
+    assert!(!bench.ua.is_idle());
+    bench.fail(tx, TxFailure::Transport);
+    assert!(bench.sent().is_empty() && bench.ua.is_idle());
+}
+
 #[test]
 fn update_with_an_offer_is_an_offer_and_without_one_a_refresh() {
     let mut bench = Bench::new();

@@ -237,6 +237,25 @@ fn a_merged_invite_and_one_too_many_are_refused() {
     assert_eq!(bench.events().len(), 8);
 }
 
+/// RFC 3261 8.1.3.5: with the next number, but the Call-ID and the tag of the first. Not a loop.
+#[test]
+fn whoever_was_refused_may_try_again() {
+    let mut bench = Bench::new();
+    let mut caller = peer();
+    bench.receive(&caller.request(Method::Invite, "", OFFER));
+    let Event::Invited { session, .. } = bench.event() else { panic!("Invited") };
+    bench.command(Command::End { session, code: 488, text: String::new() });
+    assert_eq!(bench.codes(), [100, 488]);
+    bench.events();
+    bench.receive(&caller.request(Method::Invite, "", OFFER_2));
+    let Event::Invited { invite, .. } = bench.event() else { panic!("Invited") };
+    assert_eq!(invite.sdp.as_deref(), Some(OFFER_2));
+    assert_eq!(bench.codes(), [100]);
+    // The CANCEL is the second one's.
+    bench.receive(&caller.request(Method::Cancel, "", ""));
+    assert_eq!(bench.codes(), [200, 487]);
+}
+
 /// BYE carries Reason.
 #[test]
 fn the_caller_may_hang_up_while_it_rings() {

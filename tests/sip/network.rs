@@ -86,6 +86,7 @@ impl Net {
                     Transmit::Cancel { invite, request, to } => {
                         node.transactions.cancel(0, invite, request, to, now);
                     }
+                    Transmit::Abandon { tx } => node.transactions.abandon(0, tx),
                     Transmit::Ack { request, to } => {
                         let datagram = request.to_bytes();
                         fly(
@@ -120,6 +121,7 @@ impl Net {
                             datagram,
                         );
                     }
+                    Output::UnheardByTcp { .. } => {}
                     Output::Deliver { incoming, .. } => node.ua.handle_incoming(incoming, now),
                 }
             }

@@ -87,6 +87,31 @@ async fn where_tcp_is_refused_it_goes_by_udp_in_fragments() {
     assert_eq!((stats.over_mtu_tcp, stats.over_mtu_udp, stats.connects_failed), (1, 1, 1));
 }
 
+/// It costs a call two seconds once, and not each call 32.
+#[tokio::test]
+async fn where_tcp_is_taken_and_goes_nowhere_it_goes_by_udp() {
+    let (listener, tcp) = listener().await;
+    let udp = UdpSocket::bind(tcp.addr).await.unwrap();
+    let endpoint = open(|_| {});
+    let mut ua = driven(&endpoint, "1001", Hop::udp(tcp.addr));
+    call(&mut ua, 1, large());
+    let _silent = accept(&listener).await;
+    let (invite, from) = datagram(&udp).await;
+    assert!(invite.starts_with("INVITE ") && value(&invite, "Via").starts_with("SIP/2.0/UDP "));
+    udp.send_to(answer(&invite, "180 Ringing", "").as_bytes(), from).await.unwrap();
+    assert!(matches!(next(&mut ua).await, Event::Progressed { code: 180, .. }));
+    let stats = endpoint.stats();
+    assert_eq!((stats.over_mtu_tcp, stats.over_mtu_udp), (1, 1));
+    call(&mut ua, 2, large());
+    loop {
+        let (text, _) = datagram(&udp).await;
+        if text.starts_with("INVITE ") && value(&text, "Call-ID") != value(&invite, "Call-ID") {
+            break;
+        }
+    }
+    assert_eq!(endpoint.stats().over_mtu_tcp, 1, "not tried there again for a while");
+}
+
 #[tokio::test]
 async fn a_refusal_is_forgotten_after_a_while() {
     let (first, tcp) = listener().await;

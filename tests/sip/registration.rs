@@ -5,9 +5,9 @@ use std::time::Duration;
 use rsipstack::sip::Request;
 use wrtc_gateway::sip::digest::{Algorithm, Verdict, Verifier};
 use wrtc_gateway::sip::pacer::Urgency;
-use wrtc_gateway::sip::port::{ClientTx, TxFailure};
+use wrtc_gateway::sip::port::{ClientTx, Transmit, TxFailure};
 use wrtc_gateway::sip::servers::News;
-use wrtc_gateway::sip::{Command, Event, RegistrationState, UaConfig, UserAgent};
+use wrtc_gateway::sip::{Command, Event, Hop, RegistrationState, Transport, UaConfig, UserAgent};
 
 use super::support::*;
 
@@ -422,6 +422,28 @@ fn somebody_who_signs_in_to_a_server_that_is_down_is_told_at_once() {
     assert!(bench.sent().is_empty());
 }
 
+/// A registrar lists every binding of the DN: a desk phone's, another gateway's, ours of before by another
+/// transport.
+#[test]
+fn of_several_bindings_our_own_decides() {
+    for (transport, ours) in [("", 600), (";transport=tcp", 1200)] {
+        let mut bench = Bench::new();
+        if !transport.is_empty() {
+            let server = Hop::new(Transport::Tcp, addr(PEER).addr);
+            bench.ua.set_server(server, bench.ua.config().advertise, bench.now);
+        }
+        bench.command(Command::Register);
+        let (tx, request, _) = bench.request();
+        let contacts = "Contact: <sip:5001@192.0.2.77:5060>;expires=20, \
+                        <sip:5002@192.0.2.1:5070>;expires=30\r\n\
+                        Contact: <sip:5001@192.0.2.1:5070>;q=0.5;expires=600, \
+                        <sip:5001@192.0.2.1:5070;transport=TCP>;expires=1200\r\n\
+                        Expires: 40\r\n";
+        bench.answer(tx, &request, "200 OK", contacts, "");
+        assert_eq!(bench.event(), Event::Registered { expires: Duration::from_secs(ours) });
+    }
+}
+
 #[test]
 fn a_pause_after_a_refusal_is_kept_when_the_server_is_back_one_after_an_outage_is_not() {
     for (status, extra, waits) in
@@ -442,7 +464,15 @@ fn a_register_under_way_is_given_up_for_another_server() {
     let (tx, request) = register(&mut bench);
     let (other, contact) = (addr("192.0.2.10:5060"), addr("192.0.2.1:5072").addr);
     bench.ua.set_server(other, contact, bench.now);
-    let (new_tx, new, to) = bench.request();
+    let mut sent = bench.sent().into_iter();
+    assert!(
+        matches!(sent.next(), Some(Transmit::Abandon { tx: old }) if old == tx),
+        "not repeated to the old one for 32 s"
+    );
+    let Some(Transmit::Request { tx: new_tx, request: new, to }) = sent.next() else {
+        panic!("a REGISTER")
+    };
+    assert!(sent.next().is_none());
     assert_eq!(to, other);
     assert_eq!(header(&new, "CSeq").as_deref(), Some("2 REGISTER"));
     assert_eq!(header(&new, "Call-ID"), header(&request, "Call-ID"));

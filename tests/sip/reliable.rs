@@ -48,6 +48,7 @@ fn pass(
                     sent.push((to, String::from_utf8_lossy(&datagram).into_owned()));
                 }
                 Output::Deliver { incoming, .. } => delivered.push(incoming),
+                Output::UnheardByTcp { .. } => {}
             }
         }
         match it.poll_timeout().filter(|at| *at <= end) {

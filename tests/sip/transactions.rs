@@ -37,6 +37,7 @@ impl Rig {
                         assert_eq!(owner, OWNER);
                         delivered.push(incoming);
                     }
+                    Output::UnheardByTcp { .. } => {}
                 }
             }
             match self.it.poll_timeout().filter(|at| *at <= end) {
@@ -57,6 +58,10 @@ impl Rig {
             }
         }
         sent
+    }
+
+    fn abandon(&mut self) {
+        self.it.abandon(OWNER, TX);
     }
 
     fn start(&mut self, method: &str) {
@@ -133,6 +138,63 @@ fn an_unanswered_request_is_repeated_every_4_s_at_most() {
 }
 
 #[test]
+fn an_abandoned_request_is_not_repeated_and_nobody_hears_of_it() {
+    let mut rig = Rig::new();
+    rig.start("REGISTER");
+    assert_eq!(rig.pass(1).0, [0, 500]);
+    rig.abandon();
+    let (sent, delivered) = rig.pass(40);
+    assert!(sent.is_empty() && delivered.is_empty(), "{sent:?} {delivered:?}");
+    assert!(!rig.answer("REGISTER", "200 OK"), "a late answer belongs to nothing");
+    assert_eq!(rig.it.counts(), (0, 0));
+}
+
+fn large(rig: &mut Rig, method: &str) -> std::net::SocketAddr {
+    let (by_tcp, by_udp) =
+        (request(method, "z9hG4bKmine", ";by=tcp"), request(method, "z9hG4bKmine", ";by=udp"));
+    let to = addr(PEER).addr;
+    rig.it.large_request(Some(OWNER), TX, by_tcp, by_udp, to, rig.now);
+    to
+}
+
+/// There are middleboxes that take a connection and pass nothing on.
+#[test]
+fn a_large_request_without_a_word_by_tcp_goes_by_udp_after_2_s() {
+    for method in ["INVITE", "REFER"] {
+        let mut rig = Rig::new();
+        let to = large(&mut rig, method);
+        let first = rig.sent();
+        assert_eq!(first.len(), 1);
+        assert_eq!(first[0].0, Hop::new(wrtc_gateway::sip::Transport::Tcp, to));
+        rig.now += Duration::from_millis(1999);
+        rig.it.handle_timeout(rig.now);
+        assert!(rig.it.poll().is_none());
+        rig.now += Duration::from_millis(1);
+        rig.it.handle_timeout(rig.now);
+        assert!(matches!(rig.it.poll(), Some(Output::UnheardByTcp { to: told }) if told == to));
+        let again = rig.sent();
+        assert_eq!(again.len(), 1);
+        assert!(again[0].0 == addr(PEER) && again[0].1.contains("by=udp"), "{again:?}");
+        // It is one like any other from now on, with the time that it had.
+        let (sent, delivered) = rig.pass(29);
+        assert_eq!(sent[..3], [2500, 3500, 5500], "{method}");
+        assert!(delivered.is_empty());
+        assert_eq!(failures(&rig.pass(2).1), 1);
+    }
+}
+
+#[test]
+fn a_large_request_that_has_had_a_word_stays_on_tcp() {
+    for method in ["INVITE", "REFER"] {
+        let mut rig = Rig::new();
+        large(&mut rig, method);
+        rig.sent();
+        assert!(rig.answer(method, "100 Trying"));
+        assert!(rig.pass(30).0.is_empty(), "{method}");
+    }
+}
+
+#[test]
 fn a_ringing_invite_is_not_repeated_and_rings_for_as_long_as_it_takes() {
     let mut rig = Rig::new();
     rig.start("INVITE");
@@ -164,6 +226,7 @@ fn a_refusal_is_acked_each_time_and_told_once() {
                     acks.push(String::from_utf8_lossy(&datagram).into_owned());
                 }
                 Output::Deliver { .. } => told += 1,
+                Output::UnheardByTcp { .. } => {}
             }
         }
         assert_eq!((acks.len(), told), (1, usize::from(round == 0)));

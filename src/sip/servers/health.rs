@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     COMPLAINTS, Change, FORGIVEN, GOOD_PINGS, HOLD_DOWN, MISSED_PINGS, MOST_GOOD_PINGS,
-    NEXT_AFTER_MISS, News, Target,
+    NEXT_AFTER_MISS, News, PONG_LIMIT, Target,
 };
 use crate::sip::hop::Hop;
 
@@ -62,6 +62,8 @@ pub(super) struct Server {
     pub next_ping: Option<Instant>,
     /// The ping under way: when it counts as missed, and when the next one is due in any case.
     waiting: Option<(Instant, Instant)>,
+    /// When a connection to it was lost last, and a ping was due for that.
+    lost: Option<Instant>,
     /// When it may be tried again though no ping has told.
     retry: Option<Instant>,
     rtt: Option<Duration>,
@@ -89,6 +91,7 @@ impl Server {
             failed: None,
             next_ping: first_ping,
             waiting: None,
+            lost: None,
             retry: None,
             rtt: None,
             rtt_average: None,
@@ -173,7 +176,7 @@ impl Server {
     }
 
     pub fn handle_news(&mut self, news: News, now: Instant) {
-        if news != News::Answered {
+        if !matches!(news, News::Answered | News::Slow) {
             self.failed = Some(now);
         }
         match news {
@@ -189,6 +192,14 @@ impl Server {
             // A connection that broke is made again; the ping tells whether that works.
             News::Unsent if self.is_worth_another_ping() => self.ping_now(now),
             News::Unsent => self.unsent(now),
+            News::Slow if self.answered && self.state == ServerState::Up => {
+                // By TCP nothing gets lost: that is as much as a missed ping says.
+                if self.target.hop.transport.is_reliable() {
+                    self.misses = self.misses.max(1);
+                }
+                self.ping_now(now);
+            }
+            News::Slow => {}
             News::Unavailable => self.complaint("it answers REGISTER with 503", now),
             News::Silent if !self.answered => self.complaint("it does not answer", now),
             News::Silent => {}
@@ -198,6 +209,15 @@ impl Server {
     /// Nothing could be sent: a connection that is gone, or none to be had.
     fn is_worth_another_ping(&self) -> bool {
         self.answered && self.state == ServerState::Up && self.target.hop.transport.is_reliable()
+    }
+
+    /// Not each time where connections come and go: there are servers that close one after each answer.
+    pub fn connection_lost(&mut self, now: Instant) {
+        let often = self.lost.is_some_and(|at| now.saturating_duration_since(at) < PONG_LIMIT);
+        if self.is_worth_another_ping() && !often {
+            self.lost = Some(now);
+            self.ping_now(now);
+        }
     }
 
     fn ping_now(&mut self, now: Instant) {

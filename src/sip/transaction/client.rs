@@ -13,6 +13,10 @@ use crate::sip::message::{self, branch, get_all, get_list, header, top_via};
 use crate::sip::port::{ClientTx, Incoming, TxFailure};
 use crate::sip::timers::{T1, T1X64, T2, T4};
 
+/// How long a request that goes by TCP for its size alone waits for a word before it goes by UDP as well.
+/// There are middleboxes that take every connection and pass nothing on.
+const NO_WORD_BY_TCP: Duration = T1.saturating_mul(4);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ClientState {
     /// Calling or Trying: nothing heard.
@@ -39,7 +43,8 @@ pub(super) struct Client {
     armed: Option<Instant>,
     cancelled: bool,
     ack: Option<Bytes>,
-    /// The request as it goes by UDP, where it goes by TCP only for its size (18.1.1).
+    /// The request as it goes by UDP, where it goes by TCP only for its size (18.1.1). While it is here,
+    /// `resend` is when that is done.
     by_udp: Option<Box<Request>>,
 }
 
@@ -71,8 +76,9 @@ impl Transactions {
         self.start(owner, tx, request, None, to, now);
     }
 
-    /// Starts one that goes to `to` by TCP for its size alone; where no connection can be made it goes
-    /// to the same address by UDP, as `by_udp` (18.1.1). Both have the same branch.
+    /// Starts one that goes to `to` by TCP for its size alone; where no connection can be made, or nothing
+    /// is heard by one for 2 s, it goes to the same address by UDP, as `by_udp` (18.1.1). Both have the
+    /// same branch: to one that has read it, it is a repetition.
     pub fn large_request(
         &mut self,
         owner: Option<Owner>,
@@ -103,6 +109,11 @@ impl Transactions {
         let datagram = Bytes::from(request.to_bytes());
         let client = Some(key.clone());
         self.out.push_back(Output::Send { to, datagram: datagram.clone(), client, instead: None });
+        let resend = match (&by_udp, to.transport.is_reliable()) {
+            (Some(_), _) => Some(now + NO_WORD_BY_TCP),
+            (None, true) => None,
+            (None, false) => Some(now + T1),
+        };
         let client = Client {
             owner,
             tx,
@@ -110,7 +121,7 @@ impl Transactions {
             datagram,
             to,
             state: ClientState::Calling,
-            resend: (!to.transport.is_reliable()).then_some(now + T1),
+            resend,
             pause: T1,
             deadline: now + T1X64,
             armed: None,
@@ -153,6 +164,13 @@ impl Transactions {
             }
         }
         self.request(None, invite, request, to, now);
+    }
+
+    /// Ends a transaction without a word to its owner.
+    pub fn abandon(&mut self, owner: Owner, tx: ClientTx) {
+        if let Some(key) = self.client_keys.get(&(owner, tx)).cloned() {
+            self.drop_client(&key, None);
+        }
     }
 
     /// No connection to `hop` could be made. What goes by TCP for its size goes by UDP now; the rest of
@@ -306,6 +324,17 @@ impl Transactions {
         if client.deadline <= now {
             let failure = client.waits().then_some(TxFailure::Timeout);
             self.drop_client(&key, failure);
+            return;
+        }
+        if client.by_udp.is_some() {
+            client.resend = None;
+            let (to, unheard) = (client.to.addr, client.state == ClientState::Calling);
+            if unheard {
+                self.out.push_back(Output::UnheardByTcp { to });
+                self.go_by_udp(&key, now);
+            } else {
+                self.arm_client(&key);
+            }
             return;
         }
         client.pause *= 2;

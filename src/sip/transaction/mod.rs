@@ -14,6 +14,7 @@ mod server;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -48,6 +49,10 @@ pub enum Output {
     Deliver {
         owner: Owner,
         incoming: Incoming,
+    },
+    /// A request that went there by TCP for its size had no word, and goes by UDP now.
+    UnheardByTcp {
+        to: SocketAddr,
     },
 }
 
