@@ -112,26 +112,6 @@ async fn a_call_outlives_the_move_to_another_server() {
     assert_eq!(far.ended().await.code, 200);
 }
 
-/// A list of SIP servers is tried in order, for a call as well, and long before its INVITE is given up.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_finds_its_server_gone_goes_by_the_next_one() {
-    for transport in ["udp", "tcp"] {
-        let (first, second) = (lab(any_port()).await, lab(any_port()).await);
-        let [a, b] = [first.sip_addr(), second.sip_addr()];
-        let servers =
-            format!("sip.servers=sip:{a};transport={transport},sip:{b};transport={transport}");
-        let demo = Demo::with_servers(&[&servers, "sip.ping_seconds=1"]).await;
-        let mut phone = demo.phone("5001").await;
-        assert!(knows(&first, "5001"), "{transport}");
-        drop(first);
-        phone.connect("601").await;
-        phone.browser.hears(1000.0, 0.3).await;
-        assert!(knows(&second, "5001"), "{transport}: registered before it called");
-        phone.hang_up().await;
-        demo.idle().await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_sip_server_is_down_a_sign_in_is_told_at_once_and_dns_return_after() {
     let server = lab(any_port()).await;

@@ -2,6 +2,7 @@
 //! what they like.
 
 mod reports;
+mod sound;
 mod world;
 
 use std::sync::Arc;

@@ -13,6 +13,7 @@ use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, Message, Setter};
 
+use super::sound::Voice;
 use crate::media::call::{Call, Order, Sink};
 use crate::media::dtls::{Dtls, Event, Identity};
 use crate::media::handshake::Job;
@@ -104,6 +105,8 @@ pub struct Heard {
     pub sequence: u16,
     pub timestamp: u32,
     pub is_speech: bool,
+    /// Empty unless the world [keeps](World::keeps) it.
+    pub payload: Vec<u8>,
 }
 
 /// What one end sends.
@@ -114,6 +117,10 @@ pub struct Speaker {
     pub payload_type: u8,
     pub silent: bool,
     pub said: u32,
+    /// None: always the same.
+    pub voice: Option<Voice>,
+    /// What was said, by its number.
+    pub words: BTreeMap<u16, Vec<u8>>,
 }
 
 impl Speaker {
@@ -123,7 +130,13 @@ impl Speaker {
             return None;
         }
         self.said += 1;
-        Some(self.packet(self.payload_type, &[SPEECH; 160]))
+        let Some(voice) = &mut self.voice else {
+            return Some(self.packet(self.payload_type, &[SPEECH; 160]));
+        };
+        let word = voice.packet();
+        let packet = self.packet(self.payload_type, &word);
+        self.words.insert(self.sequence, word);
+        Some(packet)
     }
 
     fn packet(&mut self, payload_type: u8, payload: &[u8]) -> Vec<u8> {
@@ -151,6 +164,14 @@ pub struct World {
     pub at_phone: Vec<Heard>,
     /// RTCP for the phone: when it left, and where it went.
     pub reports: Vec<(Instant, SocketAddr, Vec<u8>)>,
+    /// Payloads are kept, and when the phone's packets came in.
+    pub keeps: bool,
+    /// When the phone's packets reached the gateway, with their timestamps.
+    pub arrived: Vec<(Instant, u32)>,
+    /// The browser's packets that the network has taken.
+    pub lost_of_browser: u64,
+    browser_formats: Vec<(Codec, u8)>,
+    phone_formats: Vec<(Codec, u8)>,
     /// Of the phone's packets: those that the network has taken, and those that are not passed on, whose number
     /// is skipped where the next overtakes them.
     pub lost: u64,
@@ -182,13 +203,22 @@ fn map(codecs: &[(Codec, u8)], telephone_event: u8) -> PayloadMap {
     }
 }
 
-fn is_negotiated_at_phone(payload_type: u8) -> bool {
-    [0, 8, EVENT_AT_PHONE].contains(&payload_type)
-}
-
 impl World {
     /// A call that stands, PCMU at the browser, PCMU and PCMA at the phone.
     pub fn new(seed: u64, sounds: Sounds, silence_alarm: Option<Duration>) -> World {
+        let phone = [(Codec::Pcmu, 0), (Codec::Pcma, 8)];
+        Self::between(&[(Codec::Pcmu, 0)], &phone, seed, sounds, silence_alarm)
+    }
+
+    /// A call that stands, with these codecs at the browser and at the phone; all of 8 kHz by their clock.
+    pub fn between(
+        browser: &[(Codec, u8)],
+        phone: &[(Codec, u8)],
+        seed: u64,
+        sounds: Sounds,
+        silence_alarm: Option<Duration>,
+    ) -> World {
+        let (browser_formats, phone_formats) = (browser.to_vec(), phone.to_vec());
         let now = Instant::now();
         let clock = Clock::new(now, SystemTime::now());
         let [ours, theirs] = &*IDENTITIES;
@@ -196,13 +226,15 @@ impl World {
             .with(sounds, silence_alarm);
         let mut dtls = Dtls::new(theirs.clone());
         dtls.set_remote(Some(ours.fingerprint()), Setup::Active);
-        let speaker = |ssrc, sequence| Speaker {
+        let speaker = |ssrc, sequence, payload_type| Speaker {
             ssrc,
             sequence,
             timestamp: u32::MAX - 100_000,
-            payload_type: 0,
+            payload_type,
             silent: false,
             said: 0,
+            voice: None,
+            words: BTreeMap::new(),
         };
         let mut world = World {
             start: now,
@@ -211,8 +243,8 @@ impl World {
             dtls,
             srtp: None,
             // Below 2^15, as browsers do: the first packet to arrive may not be the first (RFC 3711 3.3.1).
-            browser: speaker(0xB0B0, 30_000),
-            phone: speaker(0x5050, 65_000),
+            browser: speaker(0xB0B0, 30_000, browser_formats[0].1),
+            phone: speaker(0x5050, 65_000, phone_formats[0].1),
             phone_address: address(5),
             to_gateway: Network::default(),
             from_phone: Network::default(),
@@ -221,6 +253,11 @@ impl World {
             at_browser: Vec::new(),
             at_phone: Vec::new(),
             reports: Vec::new(),
+            keeps: false,
+            arrived: Vec::new(),
+            lost_of_browser: 0,
+            browser_formats,
+            phone_formats,
             lost: 0,
             late: 0,
             dice: StdRng::seed_from_u64(seed),
@@ -235,7 +272,7 @@ impl World {
             ice: Some(ice),
             fingerprint: Some(theirs.fingerprint()),
             setup: Setup::Passive,
-            payloads: map(&[(Codec::Pcmu, 0)], EVENT_AT_BROWSER),
+            payloads: map(&world.browser_formats, EVENT_AT_BROWSER),
         })));
         world.connect();
         world.described();
@@ -264,7 +301,7 @@ impl World {
             target: Some(self.phone_address),
             rtcp: RtcpTarget::NextPort,
             srtp: None,
-            payloads: map(&[(Codec::Pcmu, 0), (Codec::Pcma, 8)], EVENT_AT_PHONE),
+            payloads: map(&self.phone_formats, EVENT_AT_PHONE),
         })));
     }
 
@@ -360,6 +397,7 @@ impl World {
     fn send(&mut self, network: Network, datagram: Datagram) {
         if network.dead || self.dice.random_bool(network.lost) {
             self.lost += u64::from(matches!(datagram, Datagram::FromPhone(..)));
+            self.lost_of_browser += u64::from(matches!(datagram, Datagram::FromBrowser(..)));
             return;
         }
         let delay = if self.dice.random_bool(network.late) {
@@ -392,12 +430,18 @@ impl World {
                 call.handle_browser(now, Path::Udp(address(BROWSER)), &mut data, out);
             }),
             Datagram::FromPhone(from, mut data) => {
+                if self.keeps {
+                    self.arrived.push((self.now, Packet::parse(&data).unwrap().timestamp));
+                }
                 self.with(|call, now, out| call.handle_rtp(now, from, &mut data, out));
             }
             Datagram::ToBrowser(data) => self.browser_hears(data),
             Datagram::ToPhone(data) => {
                 let heard = self.heard(&data);
-                assert!(is_negotiated_at_phone(heard.payload_type), "{heard:?}");
+                let mut known = self.phone_formats.iter().map(|format| format.1);
+                let negotiated = heard.payload_type == EVENT_AT_PHONE
+                    || known.any(|payload| payload == heard.payload_type);
+                assert!(negotiated, "{heard:?}");
                 self.at_phone.push(heard);
             }
         }
@@ -422,7 +466,8 @@ impl World {
                 // A number that comes twice is refused here.
                 let plain = srtp.open_rtp(&mut data).expect("an authentic, fresh packet").to_vec();
                 let heard = self.heard(&plain);
-                assert!([0, EVENT_AT_BROWSER].contains(&heard.payload_type), "{heard:?}");
+                let known = [self.browser_formats[0].1, EVENT_AT_BROWSER];
+                assert!(known.contains(&heard.payload_type), "{heard:?}");
                 self.at_browser.push(heard);
             }
         }
@@ -439,6 +484,7 @@ impl World {
             sequence: packet.sequence,
             timestamp: packet.timestamp,
             is_speech: !silent && packet.payload.len() == 160,
+            payload: if self.keeps { packet.payload.to_vec() } else { Vec::new() },
         }
     }
 
