@@ -6,6 +6,9 @@
 //! of the two clocks as well as the network's jitter: a packet that is not there in time makes the depth
 //! grow, one that stands there needlessly long makes it shrink in a moment of silence.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, Instant};
 
 use crate::media::stream::units;
@@ -373,6 +376,3 @@ impl Jitter {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

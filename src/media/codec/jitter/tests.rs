@@ -1,3 +1,5 @@
+//! Order, depth and loss, packet by packet.
+
 use super::*;
 
 const FRAME: Duration = Duration::from_millis(20);
