@@ -17,8 +17,8 @@ for file in deploy/container/gw.toml deploy/compose/gw.toml deploy/debian/gw.tom
 done
 
 echo "shell scripts"
-"$venv/bin/shellcheck" --severity warning deploy/debian/postinst deploy/debian/postrm deploy/debian/prerm deploy/compose/asterisk/start.sh \
-  tests/deploy/*.sh
+"$venv/bin/shellcheck" --external-sources --severity warning deploy/debian/postinst deploy/debian/postrm deploy/debian/prerm deploy/compose/asterisk/start.sh \
+  tests/deploy/*.sh tests/wrote/keep.sh
 
 mkdir -p target/deploy
 echo "logrotate"

@@ -4,6 +4,7 @@
 #   tests/ops/run.sh GATEWAY     the path of the binary; promtool is Debian's `prometheus`
 set -euo pipefail
 gateway=$(realpath "$1")
+# shellcheck source=tests/wrote/keep.sh
 . "$(dirname "$0")/../wrote/keep.sh"
 cd "$(dirname "$0")/../../deploy/prometheus"
 

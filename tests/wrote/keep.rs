@@ -137,7 +137,7 @@ pub fn settings<'a>(settings: impl IntoIterator<Item = &'a str>) {
     for set in settings {
         let Some((key, value)) = set.split_once('=') else { continue };
         let pairs = |text: &str| {
-            for token in text.split(|c: char| c == ',' || c == '\n') {
+            for token in text.split([',', '\n']) {
                 secret(key, token.split('=').next().unwrap_or_default().trim());
             }
         };

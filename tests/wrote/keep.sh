@@ -4,6 +4,7 @@
 
 # The log's level of a gateway that is looked through.
 kept_log=log.level=info
+# shellcheck disable=SC2034 # by who reads this file
 [ -z "${GATEWAYS_WROTE:-}" ] || kept_log=log.level=wrtc_gateway=trace,hyper=trace,info
 
 # kept_secret KIND SECRET: no gateway may write or show it.
