@@ -143,6 +143,7 @@ impl Demo {
             if password.is_empty() { "no password" } else { &format!("password {password}") };
         let mut text = String::new();
         let _ = writeln!(text, "open      {url}/");
+        let _ = writeln!(text, "watch     {url}/dashboard");
         let certificate = self.running.http_control.certificate().filter(|it| it.self_signed);
         let insecure = if certificate.is_some() { "-k " } else { "" };
         if let Some(certificate) = certificate {

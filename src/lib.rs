@@ -51,3 +51,5 @@ pub mod turn;
 #[cfg(not(packets_only))]
 pub mod watch;
 pub mod wire;
+#[cfg(not(packets_only))]
+pub mod words;

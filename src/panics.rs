@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Characters of a panic's words: more is somebody's data.
 const MAX_WORDS: usize = 300;
@@ -23,6 +23,37 @@ pub const PAUSE: Duration = Duration::from_millis(100);
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 static LOST: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+
+/// The longest of [`Pauses`]: of the log no more than a line a minute.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// What has gone well for so long has its panics forgiven.
+const FORGIVEN: Duration = Duration::from_secs(600);
+
+/// Pauses before something that only looks on begins anew, each twice as long as the one before. It is never given
+/// up: a part that is gone for good ends calls, by way of `/livez`, and no trace of a call is worth one.
+#[derive(Debug)]
+pub struct Pauses {
+    next: Duration,
+    begun: Instant,
+}
+
+impl Pauses {
+    pub fn new(now: Instant) -> Self {
+        Self { next: PAUSE, begun: now }
+    }
+
+    /// It has panicked now: how long to wait.
+    pub fn after(&mut self, now: Instant) -> Duration {
+        if now.saturating_duration_since(self.begun) >= FORGIVEN {
+            self.next = PAUSE;
+        }
+        let pause = self.next;
+        self.next = (pause * 2).min(LONGEST);
+        self.begun = now + pause;
+        pause
+    }
+}
 
 /// Whatever ran here has panicked. The hook has told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +142,16 @@ pub async fn keep_running<F: Future<Output = ()>>(what: &'static str, begin: imp
     }
 }
 
+/// The same of what has a state of its own and only looks on: see [`Pauses`].
+pub async fn keep_looking_on<S>(what: &'static str, state: &mut S, run: impl AsyncFn(&mut S)) {
+    let mut pauses = Pauses::new(Instant::now());
+    while caught(pin!(run(state))).await.is_err() {
+        let pause = pauses.after(Instant::now());
+        tracing::error!(what, ?pause, "it panicked and begins anew");
+        tokio::time::sleep(pause).await;
+    }
+}
+
 /// What cannot be begun anew.
 pub async fn vital<F: Future<Output = ()>>(what: &'static str, task: F) {
     if caught(pin!(task)).await.is_err() {
@@ -172,6 +213,34 @@ mod tests {
         };
         assert_eq!(caught(std::pin::pin!(wild)).await.map(|()| 0), Err(Panicked));
         assert_eq!(spared(|| 1), Ok(1));
+    }
+
+    #[test]
+    fn pauses_grow_up_to_a_bound_and_are_forgiven() {
+        let mut now = Instant::now();
+        let mut pauses = Pauses::new(now);
+        let mut all = Vec::new();
+        for _ in 0..12 {
+            let pause = pauses.after(now);
+            now += pause;
+            all.push(pause);
+        }
+        assert_eq!(all[..3], [PAUSE, 2 * PAUSE, 4 * PAUSE]);
+        assert_eq!(all[10..], [LONGEST; 2]);
+        assert_eq!(pauses.after(now + FORGIVEN / 2), LONGEST);
+        assert_eq!(pauses.after(now + 2 * FORGIVEN), PAUSE);
+    }
+
+    #[tokio::test]
+    async fn who_looks_on_begins_anew_with_what_it_has() {
+        let mut left = vec![1, 2, 3];
+        keep_looking_on("somebody", &mut left, async |left: &mut Vec<i32>| {
+            tokio::task::yield_now().await;
+            assert!(left.pop().is_none(), "as it was told to");
+        })
+        .await;
+        assert!(left.is_empty());
+        assert!(!lost().contains(&"somebody"));
     }
 
     #[tokio::test]

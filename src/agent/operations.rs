@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Answer;
@@ -104,6 +104,38 @@ pub struct LiveQuality {
     pub sip_jitter_ms: Option<f64>,
     pub browser_rtt_ms: Option<f64>,
     pub sip_rtt_ms: Option<f64>,
+    /// Null for a call without video.
+    pub video: Option<VideoFigures>,
+}
+
+/// What was counted of a call's video, from its beginning on.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct VideoFigures {
+    pub browser: VideoLeg,
+    pub sip: VideoLeg,
+}
+
+/// One side of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct VideoLeg {
+    /// What came of it.
+    pub rx: VideoStream,
+    /// What it was sent, and lost as it reports.
+    pub tx: VideoStream,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct VideoStream {
+    pub packets: u64,
+    pub bytes: u64,
+    pub lost: u64,
+    /// Packets that its receiver asked for again (NACK).
+    pub nacks: u64,
+    /// Whole pictures that its receiver asked for (PLI, FIR, or by INFO).
+    pub pictures: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -111,9 +143,9 @@ pub struct LiveQuality {
 pub struct SipServerStatus {
     /// As configured.
     pub name: String,
-    /// Where it is, as in `udp:192.0.2.1:5060`.
-    pub address: String,
-    /// False when it is known to be down; null when nothing is known yet, or not since it failed.
+    /// Where it is, as in `udp:192.0.2.1:5060`; null when its name does not resolve, and never did.
+    pub address: Option<String>,
+    /// False when it is known to be down or has no address; null when nothing is known yet, or not since it failed.
     pub up: Option<bool>,
     /// All DNs are there.
     pub current: bool,
@@ -121,6 +153,8 @@ pub struct SipServerStatus {
     pub rtt_ms: Option<u64>,
     /// Why it was down last, even if it is up by now.
     pub reason: Option<String>,
+    /// Why its name did not resolve when it was looked up last. Addresses that it stood for before stay in use.
+    pub name_fault: Option<String>,
     /// In this state since then.
     pub since: u64,
     pub pings: u64,

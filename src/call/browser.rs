@@ -44,6 +44,8 @@ pub(super) struct BrowserLeg {
     /// The direction we last wrote toward the browser, as the browser sees its own side.
     pub direction: Direction,
     pub video: BrowserVideo,
+    /// What the SIP side has and wishes, as far as it has said so.
+    pub across: PayloadMap,
     our_id: u64,
     their_id: Option<u64>,
     seq: u64,
@@ -62,6 +64,7 @@ impl BrowserLeg {
             payloads: PayloadMap::default(),
             direction: Direction::SendRecv,
             video: BrowserVideo::default(),
+            across: PayloadMap::default(),
             our_id: u64::from(our_id),
             their_id: None,
             seq: 0,
@@ -142,16 +145,18 @@ impl BrowserLeg {
         let codec = codec
             .filter(|codec| sdp.payloads.payload_of(*codec).is_some())
             .or_else(|| sdp.payloads.preferred().map(|format| format.codec))?;
-        self.payloads = negotiate::only(&sdp.payloads, codec);
+        let mut written = negotiate::only(&sdp.payloads, codec);
+        written.wishes = negotiate::wishes(Some(codec), &self.across);
         let ours = sdp.direction.reversed();
         let role = our_role(&sdp);
         self.direction = sdp.direction;
         let video = self.video.answer(&sdp);
         let text = write::browser(
             &mut self.origin,
-            side(&self.local, role, ours, &self.payloads, video.as_ref()),
+            side(&self.local, role, ours, &written, video.as_ref()),
             Shape::Like(&sdp),
         );
+        self.payloads = PayloadMap { wishes: sdp.payloads.wishes, ..written };
         let remote = self.remote_of(&sdp, role);
         self.remote = Some(sdp);
         let ids = RoapIds { answerer: Some(self.our_id), ..ids };
@@ -164,6 +169,7 @@ impl BrowserLeg {
         let ids = RoapIds { offerer: self.our_id, answerer: self.their_id, seq: self.seq };
         let mut payloads = write::offered(codecs);
         payloads.telephone_event = payloads.telephone_event.map(|_| TELEPHONE_EVENT);
+        payloads.wishes = negotiate::wishes(codecs.first().copied(), &self.across);
         if let Some(remote) = &self.remote {
             // Numbers once given must not change their meaning within a session.
             for format in &mut payloads.formats {

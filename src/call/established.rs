@@ -136,7 +136,7 @@ impl Line {
         };
         let held = !offer.direction.receives();
         let wanted = self.wanted_direction(i);
-        self.plan_sip_video(i);
+        self.plan_sip(i);
         let sdp = self.legs[i].sip.answer(offer, codec, wanted);
         // Ready before the answer says so: what it allows may come the moment it is there.
         self.update_media(i);
@@ -169,7 +169,7 @@ impl Line {
             codecs = negotiate::preferring(&codecs, codec);
         }
         let wanted = self.wanted_direction(i);
-        self.plan_sip_video(i);
+        self.plan_sip(i);
         let sdp = self.legs[i].sip.offer(&codecs, wanted);
         let session = self.legs[i].sip.session;
         self.tell_sip(sip::Command::AcceptReinvite { session, sdp });

@@ -169,7 +169,7 @@ impl Line {
     pub(super) fn take_up(&mut self, i: usize, now: Instant) {
         let session = self.legs[i].sip.session;
         let wanted = self.wanted_direction(i);
-        self.plan_sip_video(i);
+        self.plan_sip(i);
         self.legs[i].deadline = None;
         match self.legs[i].sip.remote.take() {
             Some(offer) => {

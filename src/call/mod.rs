@@ -20,6 +20,7 @@ mod established;
 mod incoming;
 mod leg;
 mod outgoing;
+mod passage;
 mod ringback;
 mod sip_leg;
 mod switch;

@@ -56,7 +56,7 @@ impl Line {
         let codecs = line.sip_codecs();
         let i = line.add(session, CallDirection::Outgoing, Phase::Calling, now);
         line.active = Some(session);
-        line.plan_sip_video(i);
+        line.plan_sip(i);
         let sdp = Some(line.legs[i].sip.offer(&codecs, Direction::SendRecv));
         let headers = offer.headers;
         line.tell_sip(sip::Command::Invite { session, to: to.to_owned(), sdp, headers });

@@ -25,6 +25,8 @@ pub(super) struct SipLeg {
     /// A re-INVITE of ours is out.
     pub reinviting: bool,
     pub video: SipVideo,
+    /// What the browser has and wishes, as far as it has said so.
+    pub across: PayloadMap,
     /// Is telephone-event negotiated at all?
     events: bool,
     srtp: SrtpPolicy,
@@ -54,6 +56,7 @@ impl SipLeg {
             agreed: Direction::Inactive,
             reinviting: false,
             video: SipVideo::default(),
+            across: PayloadMap::default(),
             events,
             srtp,
             keys,
@@ -124,6 +127,7 @@ impl SipLeg {
         if !self.events {
             payloads = payloads.without_events();
         }
+        payloads.wishes = negotiate::wishes(codecs.first().copied(), &self.across);
         self.local = payloads;
         self.crypto = match self.srtp {
             SrtpPolicy::Off => Vec::new(),
@@ -152,6 +156,7 @@ impl SipLeg {
         if !self.events {
             self.local = std::mem::take(&mut self.local).without_events();
         }
+        self.local.wishes = negotiate::wishes(Some(codec), &self.across);
         self.wanted = wanted;
         self.agreed = negotiate::answer_direction(offer.direction, wanted);
         self.take_key(&offer);
@@ -164,7 +169,7 @@ impl SipLeg {
             ..SipSide::plain(self.rtp, &self.local)
         };
         let text = write::sip(&mut self.origin, side, Some((&offer.lines, offer.audio)));
-        let payloads = self.local.clone();
+        let payloads = PayloadMap { wishes: offer.payloads.wishes, ..self.local.clone() };
         self.remote = Some(SipSdp { payloads, ..offer });
         text
     }
@@ -232,7 +237,6 @@ impl SipLeg {
             rtcp: remote.rtcp,
             srtp: self.pair.clone().map(Box::new),
             payloads: remote.payloads.clone(),
-            ptime: remote.ptime,
         })
     }
 }

@@ -179,7 +179,7 @@ impl Line {
         codecs: &[Codec],
         attached: Vec<crate::wire::DataPair>,
     ) {
-        self.plan_browser_video(i);
+        self.plan_browser(i);
         let (ids, sdp) = self.browser.offer(codecs);
         let tiebreaker = self.browser.tiebreaker();
         self.say(i, ToBrowser::Offer { ids, tiebreaker, sdp, attached });
@@ -189,7 +189,7 @@ impl Line {
     pub(super) fn answer_browser(&mut self) {
         let Some(i) = self.active_index().or_else(|| self.chosen(None)) else { return };
         let first = self.browser.remote.is_none();
-        self.plan_browser_video(i);
+        self.plan_browser(i);
         // Before the far end has said its own (3pcc), what the browser sends already: anything else
         // would have to be changed by another OFFER.
         let first_offered = || self.browser.codecs(&self.config.codecs).first().copied();

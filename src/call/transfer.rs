@@ -119,7 +119,7 @@ impl Line {
 
     fn invite(&mut self, i: usize, to: &str, headers: Vec<sip::HeaderPair>) {
         let codecs = self.browser.codecs(&self.config.codecs);
-        self.plan_sip_video(i);
+        self.plan_sip(i);
         let sdp = Some(self.legs[i].sip.offer(&codecs, Direction::SendRecv));
         let session = self.legs[i].sip.session;
         self.tell_sip(sip::Command::Invite { session, to: to.to_owned(), sdp, headers });

@@ -257,7 +257,7 @@ impl Loader {
         let http = self.http();
         let sip = self.sip();
         let media = self.media();
-        let turn = self.turn(&http, &media);
+        let turn = self.turn(&http);
         let agents = Agents {
             lease: self
                 .take("agents.lease_seconds", |raw| parse::seconds(raw, LEASE))
@@ -267,15 +267,14 @@ impl Loader {
                 .and_then(|calls| usize::try_from(calls).ok())
                 .unwrap_or(2),
         };
-        let (log, metrics, tracing) = (self.log(), self.metrics(&http), self.tracing());
+        let (log, metrics, tracing) = (self.log(), self.metrics(), self.tracing());
         let journal = self.journal();
         let operations = self.operations();
         let lifecycle = self.lifecycle();
         let sip = sip?;
-        self.check_ports(&sip, &media);
-        self.check_candidates(&http, &sip, &media, &turn);
+        self.check_candidates(&media);
         self.check_video(&media);
-        Some(Config {
+        let config = Config {
             http,
             sip,
             media,
@@ -287,7 +286,9 @@ impl Loader {
             log,
             metrics,
             tracing,
-        })
+        };
+        self.check_ports(&config);
+        Some(config)
     }
 
     fn http(&mut self) -> Http {
@@ -470,8 +471,8 @@ impl Loader {
         }
     }
 
-    /// Candidates that no browser could reach, and TCP ports that meet.
-    fn check_candidates(&mut self, http: &Http, sip: &Sip, media: &Media, turn: &Turn) {
+    /// Candidates that no browser could reach.
+    fn check_candidates(&mut self, media: &Media) {
         let listen = media.listen.ip();
         let reached = |ip: &IpAddr| {
             ip.is_ipv4() == listen.is_ipv4() || listen == IpAddr::from(Ipv6Addr::UNSPECIFIED)
@@ -481,61 +482,9 @@ impl Loader {
             let remedy = "listen on both families, as in media.listen = \"[::]:30000\"";
             self.clash("media.advertise", reason, remedy);
         }
-        let Some(tcp) = media.tcp_listen else { return };
-        for (key, other) in [
-            ("http.listen", Some(http.listen)),
-            ("sip.listen", Some(sip.listen)),
-            ("sip.tls_listen", sip.tls_listen),
-            ("turn.listen", turn.listen),
-            ("turn.tls_listen", turn.tls_listen),
-        ] {
-            if other.is_some_and(|other| meet(tcp, other)) {
-                let reason = format!("{key} has that port already");
-                self.clash("media.tcp_listen", reason, "move one of the two");
-            }
-        }
-    }
-
-    /// UDP ports that meet.
-    fn check_ports(&mut self, sip: &Sip, media: &Media) {
-        let (rtp_first, rtp_last) = (*media.rtp_ports.start(), *media.rtp_ports.end());
-        let rtp = format!("media.rtp_ports = {rtp_first}-{rtp_last}");
-        let first = media.listen.port();
-        if first != 0 {
-            let last = usize::from(first) + media.workers - 1;
-            if last > usize::from(u16::MAX) {
-                self.clash(
-                    "media.listen",
-                    format!("{} workers take the ports from {first} to {last}", media.workers),
-                    "begin lower, or take fewer workers",
-                );
-            } else if usize::from(rtp_first) <= last && first <= rtp_last {
-                self.clash(
-                    "media.listen",
-                    format!("the workers' ports {first} to {last} overlap {rtp}"),
-                    "move one of the two",
-                );
-            }
-            let port = usize::from(sip.listen.port());
-            if (usize::from(first)..=last).contains(&port) {
-                self.clash(
-                    "sip.listen",
-                    format!("its port is among the media workers' {first} to {last}"),
-                    "move one of the two",
-                );
-            }
-        }
-        if media.rtp_ports.contains(&sip.listen.port()) {
-            self.clash("sip.listen", format!("its port is within {rtp}"), "move one of the two");
-        }
     }
 }
 
-/// Whether two sockets would want the same port of the same address.
-pub(super) fn meet(one: SocketAddr, other: SocketAddr) -> bool {
-    let anywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() != 0 && one.port() == other.port() && (anywhere || one.ip() == other.ip())
-}
 /// A parser shows the line that it stumbled over, and a secret may stand in it.
 fn without_source(error: &str) -> String {
     let quoted = |line: &&str| {

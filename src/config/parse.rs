@@ -503,8 +503,10 @@ pub(super) fn seconds_or_none(
     raw: &Raw,
     bounds: RangeInclusive<u64>,
 ) -> Result<Option<Duration>, Wrong> {
-    if count(raw, 0..=*bounds.end(), " s; 0 turns it off")? == 0 {
+    if raw.number()? == 0 {
         return Ok(None);
     }
-    seconds(raw, bounds).map(Some)
+    let (low, high) = bounds.into_inner();
+    let seconds = count(raw, low..=high, " seconds, or 0 to turn it off")?;
+    Ok(Some(Duration::from_secs(seconds)))
 }

@@ -7,9 +7,8 @@ use std::path::PathBuf;
 
 use figment::value::Value;
 
-use super::load::{Loader, meet};
+use super::load::Loader;
 use super::parse::{self, Raw, Wrong, wrong};
-use super::types::Http;
 
 /// A file beyond this is no file that anybody opens.
 const ROTATE_MB: RangeInclusive<u64> = 0..=10_000;
@@ -113,12 +112,8 @@ impl Loader {
         }
     }
 
-    pub(super) fn metrics(&mut self, http: &Http) -> Metrics {
+    pub(super) fn metrics(&mut self) -> Metrics {
         let listen = self.take("metrics.listen", parse::socket_address);
-        if listen.is_some_and(|listen| meet(listen, http.listen)) {
-            let remedy = "move one of the two, or set metrics.open instead";
-            self.clash("metrics.listen", "http.listen has that port already", remedy);
-        }
         Metrics { listen, open: self.take("metrics.open", flag).unwrap_or(false) }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::load::Loader;
 use super::parse::{self, Raw, Wrong, wrong};
-use super::types::{Http, Media, TlsFiles, Turn, TurnSecret};
+use super::types::{Http, TlsFiles, Turn, TurnSecret};
 use crate::secret::Secret;
 
 /// A week at most: what is stolen should not be of use for ever.
@@ -18,7 +18,7 @@ const ALLOCATIONS: RangeInclusive<u64> = 1..=20_000;
 const MIN_SECRET: usize = 16;
 
 impl Loader {
-    pub(super) fn turn(&mut self, http: &Http, media: &Media) -> Turn {
+    pub(super) fn turn(&mut self, http: &Http) -> Turn {
         let cert = self.take("turn.tls_cert", parse::path);
         let key = self.take("turn.tls_key", parse::path);
         self.both_or_neither("turn.tls_cert", "turn.tls_key");
@@ -39,7 +39,7 @@ impl Loader {
                 .unwrap_or(2000),
             external: self.take("turn.external", uris).unwrap_or_default(),
         };
-        self.check_turn(&turn, media);
+        self.check_turn(&turn);
         turn
     }
 
@@ -56,7 +56,7 @@ impl Loader {
         }
     }
 
-    fn check_turn(&mut self, turn: &Turn, media: &Media) {
+    fn check_turn(&mut self, turn: &Turn) {
         if turn.tls_listen.is_some() && turn.tls.is_none() {
             let remedy = "give turn.tls_cert and turn.tls_key or those of [http], or leave \
                           turn.tls_listen out";
@@ -67,20 +67,6 @@ impl Loader {
         if foreign && !shared {
             let remedy = "give turn.secret or turn.secret_file, the same as that server's";
             self.clash("turn.external", "a TURN server in it has to know our secret", remedy);
-        }
-        let Some(port) = turn.listen.map(|listen| listen.port()).filter(|port| *port != 0) else {
-            return;
-        };
-        if turn.tls_listen.is_some_and(|tls| tls.port() == port) {
-            self.clash("turn.tls_listen", "turn.listen has the same port", "move one of the two");
-        }
-        let first = usize::from(media.listen.port());
-        let workers = first..first + media.workers;
-        if media.rtp_ports.contains(&port) {
-            self.clash("turn.listen", "its port is within media.rtp_ports", "move one of the two");
-        } else if first != 0 && workers.contains(&usize::from(port)) {
-            let reason = "its port is among the media workers', see media.listen";
-            self.clash("turn.listen", reason, "move one of the two");
         }
     }
 }

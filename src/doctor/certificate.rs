@@ -13,6 +13,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::report::Report;
 use crate::config::{Config, TlsFiles};
+use crate::words::counted;
 
 const AREA: &str = "certificates";
 
@@ -160,12 +161,16 @@ fn life(key: &str, certificate: &X509Certificate<'_>, now: SystemTime, report: &
     } else if left < SOON.as_secs().cast_signed() {
         report.warn(
             AREA,
-            format!("{key}: it expires in {} days", left / 86_400),
+            format!("{key}: it expires in {}", days(left)),
             "see why it was not renewed",
         );
     } else {
-        report.ok(AREA, format!("{key}: it is valid for {} more days", left / 86_400));
+        report.ok(AREA, format!("{key}: it is valid for {} more", days(left)));
     }
+}
+
+fn days(seconds: i64) -> String {
+    counted(seconds.unsigned_abs() / 86_400, "day")
 }
 
 /// As a browser with this host's authorities sees it.

@@ -8,6 +8,7 @@ use nix::sys::statvfs::statvfs;
 use super::report::Report;
 use crate::config::Config;
 use crate::journal::Target;
+use crate::words::{counted, counted_len};
 
 const AREA: &str = "host";
 
@@ -34,7 +35,10 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
 fn files(report: &mut Report) {
     let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let agents = most.saturating_sub(100) / (FILES_OF_AN_AGENT + FILES_OF_A_CALL);
-    let text = format!("{most} open files are allowed: room for {agents} agents, all in a call");
+    let text = format!(
+        "{most} open files are allowed: room for {}, all in a call",
+        counted(agents, "agent")
+    );
     if most < 4096 {
         report.warn(
             AREA,
@@ -81,7 +85,7 @@ fn number(path: &str) -> Option<u64> {
 fn cores(config: &Config, report: &mut Report) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = config.media.workers;
-    let text = format!("{cores} cores, {workers} media workers");
+    let text = format!("{}, {}", counted_len(cores, "core"), counted_len(workers, "media worker"));
     if workers > cores {
         report.warn(AREA, text, "more workers than cores only take turns: lower media.workers");
     } else {

@@ -5,68 +5,43 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use super::report::Report;
-use crate::config::Config;
+use crate::config::{Config, Protocol, Wanted, wanted};
+use crate::gateway::operations::port_pairs;
+use crate::words::counted;
 
 const AREA: &str = "ports";
 
+const RTP: &str = "media.rtp_ports";
+
 /// As the kernel's tables have it.
 const LISTENING: &str = "0A";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Udp,
-    Tcp,
-}
-
-impl Kind {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Kind::Udp => "UDP",
-            Kind::Tcp => "TCP",
-        }
-    }
-}
 
 /// A socket that the configuration asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Need {
     pub key: &'static str,
-    pub kind: Kind,
+    pub kind: Protocol,
     pub address: SocketAddr,
 }
 
 /// But for the RTP ports, which come and go with calls.
 pub(super) fn needs(config: &Config) -> Vec<Need> {
-    let mut needs = Vec::new();
-    let mut need = |key, kind, address: Option<SocketAddr>| {
-        needs.extend(address.map(|address| Need { key, kind, address }));
+    let sockets = |Wanted { key, protocol: kind, ip, ports }: Wanted| {
+        let need = move |port| Some(Need { key, kind, address: SocketAddr::new(ip?, port) });
+        ports.filter_map(need).collect::<Vec<_>>()
     };
-    need("http.listen", Kind::Tcp, Some(config.http.listen));
-    need("sip.listen", Kind::Udp, Some(config.sip.listen));
-    need("sip.listen", Kind::Tcp, Some(config.sip.listen));
-    need("sip.tls_listen", Kind::Tcp, config.sip.tls_listen);
-    for worker in 0..config.media.workers {
-        let first = config.media.listen;
-        let nth = u16::try_from(worker).ok().and_then(|nth| first.port().checked_add(nth));
-        let port = if first.port() == 0 { Some(0) } else { nth };
-        need("media.listen", Kind::Udp, port.map(|port| SocketAddr::new(first.ip(), port)));
-    }
-    need("media.tcp_listen", Kind::Tcp, config.media.tcp_listen);
-    need("turn.listen", Kind::Udp, config.turn.listen);
-    need("turn.listen", Kind::Tcp, config.turn.listen);
-    need("turn.tls_listen", Kind::Tcp, config.turn.tls_listen);
-    need("metrics.listen", Kind::Tcp, config.metrics.listen);
-    needs
+    let lasting = wanted(config).into_iter().filter(|wanted| wanted.key != RTP);
+    lasting.flat_map(sockets).collect()
 }
 
 /// As the gateway binds it, and gone at once.
-pub(super) fn try_bind(kind: Kind, address: SocketAddr) -> io::Result<()> {
+pub(super) fn try_bind(kind: Protocol, address: SocketAddr) -> io::Result<()> {
     let (kind, protocol) = match kind {
-        Kind::Udp => (Type::DGRAM, Protocol::UDP),
-        Kind::Tcp => (Type::STREAM, Protocol::TCP),
+        Protocol::Udp => (Type::DGRAM, socket2::Protocol::UDP),
+        Protocol::Tcp => (Type::STREAM, socket2::Protocol::TCP),
     };
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if kind == Type::STREAM {
@@ -93,10 +68,10 @@ impl Owner {
 }
 
 /// As far as this user may see: another user's sockets are known by their port only.
-pub(super) fn owner(kind: Kind, address: SocketAddr) -> Option<Owner> {
+pub(super) fn owner(kind: Protocol, address: SocketAddr) -> Option<Owner> {
     let tables = match kind {
-        Kind::Udp => ["/proc/net/udp", "/proc/net/udp6"],
-        Kind::Tcp => ["/proc/net/tcp", "/proc/net/tcp6"],
+        Protocol::Udp => ["/proc/net/udp", "/proc/net/udp6"],
+        Protocol::Tcp => ["/proc/net/tcp", "/proc/net/tcp6"],
     };
     let inodes: Vec<String> = tables
         .iter()
@@ -109,13 +84,13 @@ pub(super) fn owner(kind: Kind, address: SocketAddr) -> Option<Owner> {
 }
 
 /// Of the rows of a table with that local port.
-fn inodes(table: &str, kind: Kind, port: u16) -> Vec<String> {
+fn inodes(table: &str, kind: Protocol, port: u16) -> Vec<String> {
     let row = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
         let (_, known) = local.split_once(':')?;
         let matches = u16::from_str_radix(known, 16).ok()? == port
-            && (kind == Kind::Udp || *state == LISTENING);
+            && (kind == Protocol::Udp || *state == LISTENING);
         matches.then(|| (*inode).to_owned())
     };
     table.lines().skip(1).filter_map(row).collect()
@@ -134,10 +109,10 @@ fn holder(process: &Path, wanted: &[String]) -> Option<Owner> {
 /// The process that has the HTTP port, if it is a gateway.
 pub(super) fn running_gateway(config: &Config) -> Option<Owner> {
     let http = config.http.listen;
-    if http.port() == 0 || try_bind(Kind::Tcp, http).is_ok() {
+    if http.port() == 0 || try_bind(Protocol::Tcp, http).is_ok() {
         return None;
     }
-    owner(Kind::Tcp, http).filter(Owner::is_gateway)
+    owner(Protocol::Tcp, http).filter(Owner::is_gateway)
 }
 
 pub(super) fn examine(config: &Config, running: Option<&Owner>, report: &mut Report) {
@@ -150,7 +125,7 @@ pub(super) fn examine(config: &Config, running: Option<&Owner>, report: &mut Rep
 
 fn examine_one(need: &Need, running: Option<&Owner>, report: &mut Report) {
     let Need { key, kind, address } = *need;
-    let what = format!("{key} {address} ({})", kind.name());
+    let what = format!("{key} {address} ({kind})");
     let Err(error) = try_bind(kind, address) else {
         return report.ok(AREA, format!("{what} is free"));
     };
@@ -192,21 +167,23 @@ fn rtp(config: &Config, running: Option<&Owner>, report: &mut Report) {
     let taken: Vec<u16> = range
         .clone()
         .filter(|port| {
-            try_bind(Kind::Udp, SocketAddr::new(ip, *port))
+            try_bind(Protocol::Udp, SocketAddr::new(ip, *port))
                 .is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
         })
         .collect();
     let (first, last) = (*range.start(), *range.end());
-    let calls = range.len() / 2;
+    let calls = port_pairs(&range);
     let what = format!("media.rtp_ports {first}-{last} (UDP)");
     match (taken.first(), running) {
-        (None, _) => report.ok(AREA, format!("{what} are free: room for {calls} calls")),
+        (None, _) => {
+            report.ok(AREA, format!("{what} are free: room for {}", counted(calls, "call")))
+        }
         (Some(_), Some(_)) => {
             let count = taken.len();
             report.ok(AREA, format!("{what}: {count} in use, by calls of the gateway that runs"));
         }
         (Some(port), None) => {
-            let whose = owner(Kind::Udp, SocketAddr::new(ip, *port));
+            let whose = owner(Protocol::Udp, SocketAddr::new(ip, *port));
             let whose = whose.map_or("somebody".into(), |owner| owner.name);
             report.warn(
                 AREA,
@@ -226,7 +203,7 @@ fn ephemeral(config: &Config, report: &mut Report) {
     let range = low..=high;
     let mut inside: Vec<&str> = needs(config)
         .iter()
-        .filter(|need| need.kind == Kind::Udp && range.contains(&need.address.port()))
+        .filter(|need| need.kind == Protocol::Udp && range.contains(&need.address.port()))
         .map(|need| need.key)
         .collect();
     let rtp = &config.media.rtp_ports;
@@ -255,13 +232,13 @@ mod tests {
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         for (kind, at) in
-            [(Kind::Udp, udp.local_addr().unwrap()), (Kind::Tcp, tcp.local_addr().unwrap())]
+            [(Protocol::Udp, udp.local_addr().unwrap()), (Protocol::Tcp, tcp.local_addr().unwrap())]
         {
             assert_eq!(try_bind(kind, at).unwrap_err().kind(), io::ErrorKind::AddrInUse);
             assert_eq!(owner(kind, at).unwrap().pid, std::process::id());
         }
-        assert!(try_bind(Kind::Udp, "127.0.0.1:0".parse().unwrap()).is_ok());
-        let foreign = try_bind(Kind::Udp, "192.0.2.1:0".parse().unwrap()).unwrap_err();
+        assert!(try_bind(Protocol::Udp, "127.0.0.1:0".parse().unwrap()).is_ok());
+        let foreign = try_bind(Protocol::Udp, "192.0.2.1:0".parse().unwrap()).unwrap_err();
         assert_eq!(foreign.kind(), io::ErrorKind::AddrNotAvailable);
     }
 
@@ -270,8 +247,8 @@ mod tests {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
              0: 0100007F:1F96 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1\n\
              1: 0100007F:1F96 0100007F:C001 01 00000000:00000000 00:00000000 00000000  1000        0 4712 1\n";
-        assert_eq!(inodes(table, Kind::Tcp, 8086), ["4711"]);
-        assert_eq!(inodes(table, Kind::Udp, 8086), ["4711", "4712"]);
-        assert!(inodes(table, Kind::Tcp, 8087).is_empty());
+        assert_eq!(inodes(table, Protocol::Tcp, 8086), ["4711"]);
+        assert_eq!(inodes(table, Protocol::Udp, 8086), ["4711", "4712"]);
+        assert!(inodes(table, Protocol::Tcp, 8087).is_empty());
     }
 }

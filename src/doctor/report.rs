@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::words::counted_len;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -134,7 +136,13 @@ impl Report {
         }
         let [oks, notes, warns, fails] =
             [Mark::Ok, Mark::Note, Mark::Warn, Mark::Fail].map(|mark| self.count(mark));
-        let _ = writeln!(text, "\n{oks} ok, {notes} notes, {warns} warnings, {fails} failures");
+        let _ = writeln!(
+            text,
+            "\n{oks} ok, {}, {}, {}",
+            counted_len(notes, "note"),
+            counted_len(warns, "warning"),
+            counted_len(fails, "failure")
+        );
         text
     }
 }
@@ -157,7 +165,7 @@ mod tests {
         let plain = report.text(false);
         assert!(!plain.contains('\x1b') && report.text(true).contains('\x1b'));
         assert!(plain.contains("  FAIL  no\n        -> mend it\n"), "{plain}");
-        assert!(plain.ends_with("1 ok, 1 notes, 1 warnings, 1 failures\n"), "{plain}");
+        assert!(plain.ends_with("1 ok, 1 note, 1 warning, 1 failure\n"), "{plain}");
         assert!(report.json().contains("\"mark\": \"fail\""));
     }
 }

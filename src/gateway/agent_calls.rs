@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 
 use crate::agent::{Dialect, MessageError};
 use crate::call::{CallDirection, CallEnd, FirstOffer, InviteOffer, Line, MediaLocal, Output};
+use crate::journal::watch::BrowserPath;
 use crate::journal::{About, What};
 use crate::media::{Bridge, CallStats, Flow, MediaEvent, MediaId};
 use crate::sip::{Command, Invited, ReferId, Referred, SessionId};
@@ -178,6 +179,7 @@ impl AgentTask {
             known: Vec::new(),
             cadence: Cadence::new(Instant::now()),
             flow: Flow::NONE,
+            path: BrowserPath::default(),
         };
         self.line = Some(Box::new(line));
     }
@@ -266,6 +268,11 @@ impl AgentTask {
             let about = About::call(user, call);
             self.shared.journal.note(about, What::Media(without_digit(event.clone())));
         }
+        let path = line.path.after(&event);
+        if std::mem::replace(&mut line.path, path) != path {
+            self.show_calls();
+        }
+        let Some(line) = &mut self.line else { return };
         if let MediaEvent::Silent { from_sip, .. } = event {
             line.silent(if from_sip { "sip" } else { "browser" });
         }

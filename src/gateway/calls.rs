@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 
 use crate::agent::Session;
 use crate::call::{CallDirection, CallEnd, Line, MediaCommand, Seed};
-use crate::journal::{CallRecord, LegRecord, What, unix_ms};
+use crate::journal::watch::BrowserPath;
+use crate::journal::{CallRecord, LegRecord, What, unix_ms, video_figures};
 use crate::media::{
     Bridge, BrowserLocal, CallStats, Flow, MediaEvent, MediaId, RoundTrips, StreamStats,
 };
@@ -33,6 +34,8 @@ pub(super) struct ActiveLine {
     pub cadence: Cadence,
     /// What the media plane was told last.
     pub flow: Flow,
+    /// Of the peer connection there is now.
+    pub path: BrowserPath,
 }
 
 /// What is known of one of its calls beyond the core's business.
@@ -147,6 +150,7 @@ impl CallInfo {
             browser: LegRecord::new(stats.browser_rtt, &stats.from_browser, &stats.to_browser),
             sip: LegRecord::new(stats.sip_rtt, &stats.from_sip, &stats.to_sip),
             concealed: stats.from_sip.concealed + stats.from_browser.concealed,
+            video: stats.video.as_ref().map(video_figures),
         }
     }
 
@@ -246,7 +250,10 @@ impl ActiveLine {
             MediaCommand::SendDigits(digits) => self.bridge.send_digits(&digits),
             MediaCommand::PlayDigit(digit) => self.bridge.play_digit(digit),
             MediaCommand::RestartIce => return Some(self.bridge.restart_ice()),
-            MediaCommand::RenewBrowser => return Some(self.bridge.renew_browser()),
+            MediaCommand::RenewBrowser => {
+                self.path = BrowserPath::default();
+                return Some(self.bridge.renew_browser());
+            }
         }
         None
     }

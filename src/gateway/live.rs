@@ -6,7 +6,7 @@ use dashmap::DashMap;
 use tokio::sync::mpsc;
 
 use crate::agent::Identity;
-use crate::journal::watch::{CallLook, Share, SideLook, Tracker};
+use crate::journal::watch::{BrowserPath, CallLook, Share, SideLook, Tracker};
 use crate::media::{Counters, Flow};
 
 use super::Request;
@@ -34,6 +34,7 @@ pub(super) struct LiveCall {
     /// The browser is with it.
     active: bool,
     flow: Flow,
+    path: BrowserPath,
 }
 
 impl LiveCall {
@@ -53,6 +54,7 @@ impl LiveCall {
         let look = up.then(|| CallLook {
             call: call.to_owned(),
             dn: self.identity.user().to_owned(),
+            path: self.path,
             browser: SideLook { expected: self.flow.to_sip, packets: stats.from_browser.packets },
             sip: SideLook {
                 expected: self.flow.to_browser && self.flow.tone.is_none(),
@@ -87,6 +89,7 @@ impl AgentTask {
                     counters: line.bridge.counters(),
                     active: false,
                     flow: Flow::NONE,
+                    path: line.path,
                 }),
             };
             if live.remote != call.peer || live.remote_name != call.peer_name {
@@ -96,6 +99,7 @@ impl AgentTask {
             live.state = line.line.state(call.session);
             live.active = active == Some(call.session);
             live.flow = line.flow;
+            live.path = line.path;
             let answered = line.line.answered_at(call.session);
             if let (None, Some(at)) = (live.answered, answered) {
                 self.shared.watch.call_answered(at.saturating_duration_since(call.started));

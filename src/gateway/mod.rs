@@ -18,7 +18,7 @@ mod journaling;
 mod live;
 pub(crate) mod names;
 pub(crate) mod network;
-mod operations;
+pub(crate) mod operations;
 mod reload;
 mod servers;
 mod standing;
@@ -165,7 +165,7 @@ pub(crate) struct Shared {
     ice: Ice,
     /// To the SIP servers and the pacer.
     link: Link,
-    servers: Arc<ArcSwap<Vec<ServerStatus>>>,
+    servers: Arc<ArcSwap<servers::Known>>,
     /// How the DN of each session is registered, by SSID.
     registrations: DashMap<String, Registration>,
     sessions: Sessions,
@@ -224,7 +224,7 @@ impl Gateway {
                 ports,
                 ice,
                 link: watched.link,
-                servers: watched.status,
+                servers: watched.known,
                 registrations: DashMap::new(),
                 sessions: Sessions::new(),
                 agents: DashMap::new(),
@@ -281,9 +281,9 @@ impl Gateway {
         self.shared.endpoint.stats()
     }
 
-    /// The SIP servers in the order to be tried, with their health.
+    /// The SIP servers in the order to be tried, with their health; those whose name resolves.
     pub fn servers(&self) -> Vec<ServerStatus> {
-        self.shared.servers.load().as_ref().clone()
+        self.shared.servers.load().servers.clone()
     }
 
     /// How each signed-in DN is registered, sorted by DN.

@@ -25,8 +25,21 @@ struct Name {
     due: Option<Instant>,
     asked: Option<Instant>,
     failures: u32,
-    /// Why the last look-up failed.
-    fault: Option<ResolveError>,
+    /// Why the last look-up failed, and since when they do.
+    fault: Option<(ResolveError, Instant)>,
+}
+
+/// A name that does not resolve, for operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unresolved {
+    /// As configured.
+    pub name: String,
+    /// As that of its addresses: see [`Target::tier`].
+    pub tier: u32,
+    pub reason: String,
+    pub since: Instant,
+    /// It stood for some before, and those are used.
+    pub has_addresses: bool,
 }
 
 impl Name {
@@ -71,22 +84,36 @@ impl Names {
     /// All servers in the order of the list.
     pub fn targets(&self) -> Vec<Target> {
         let of = |(index, name): (usize, &Name)| {
-            let index = u32::try_from(index).unwrap_or(u32::MAX >> 16);
             let target = |hop: &Ranked<Hop>| Target {
                 hop: hop.value,
                 name: name.uri.to_string(),
                 host: name.uri.host.clone(),
-                tier: index << 16 | u32::from(hop.rank),
+                tier: tier(index) | u32::from(hop.rank),
             };
             name.hops.iter().map(target).collect::<Vec<_>>()
         };
         self.names.iter().enumerate().flat_map(of).collect()
     }
 
+    /// The names whose last look-up failed, in the order of the list.
+    pub fn unresolved(&self) -> Vec<Unresolved> {
+        let of = |(index, name): (usize, &Name)| {
+            let (fault, since) = name.fault.as_ref()?;
+            Some(Unresolved {
+                name: name.uri.to_string(),
+                tier: tier(index),
+                reason: fault.reason(),
+                since: *since,
+                has_addresses: !name.hops.is_empty(),
+            })
+        };
+        self.names.iter().enumerate().filter_map(of).collect()
+    }
+
     /// Why there is nothing to be found, for a person.
     pub fn fault(&self) -> Option<String> {
         let faults = self.names.iter().filter_map(|name| name.fault.as_ref());
-        let faults: Vec<String> = faults.map(ToString::to_string).collect();
+        let faults: Vec<String> = faults.map(|(fault, _)| fault.to_string()).collect();
         (!faults.is_empty()).then(|| format!("sip.servers: {}", faults.join("; ")))
     }
 
@@ -167,11 +194,17 @@ impl Names {
                 }
                 let pause = SHORTEST.saturating_mul(1 << name.failures.min(6));
                 name.failures = name.failures.saturating_add(1);
-                name.fault = Some(fault);
+                let since = name.fault.take().map_or(now, |(_, since)| since);
+                name.fault = Some((fault, since));
                 name.due = Some(now + pause.min(LONGEST_RETRY));
             }
         }
     }
+}
+
+/// Of a name's first address; the others' follow.
+fn tier(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX >> 16) << 16
 }
 
 pub(crate) fn uri_of(server: &SipServer) -> ServerUri {
@@ -255,5 +288,13 @@ mod tests {
         assert_eq!(addresses(&names), ["udp:192.0.2.2:5060", "udp:192.0.2.99:5070"]);
         let fault = names.fault().unwrap();
         assert_eq!(fault, "sip.servers: sip:sip.example: DNS did not answer: silence");
+        let unresolved = names.unresolved();
+        assert_eq!(unresolved.len(), 1, "the other is an address");
+        let name = &unresolved[0];
+        assert_eq!(
+            (&*name.name, &*name.reason),
+            ("sip:sip.example", "DNS did not answer: silence")
+        );
+        assert!(name.has_addresses && name.tier == first);
     }
 }

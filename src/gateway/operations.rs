@@ -20,6 +20,7 @@ use crate::journal::watch::{Look, Share, Unregistered};
 use crate::journal::{About, What};
 use crate::sip::servers::ServerState;
 use crate::sip::{RegistrationState, RegistrationStatus};
+use crate::words::counted_len;
 
 use super::{Gateway, Life, Registration, Request, SIGN_OUT_LIMIT, Shared};
 
@@ -50,7 +51,7 @@ pub(super) async fn watch_over(shared: Arc<Shared>) {
 }
 
 /// Pairs of ports in the range: an even one, and the odd one after it.
-pub(super) fn port_pairs(range: &RangeInclusive<u16>) -> u64 {
+pub(crate) fn port_pairs(range: &RangeInclusive<u16>) -> u64 {
     range.clone().filter(|port| port % 2 == 0 && *port > 0 && port < range.end()).count() as u64
 }
 
@@ -99,7 +100,7 @@ impl Shared {
     /// All are down. One that has never been heard of is tried nevertheless by those who sign in, for
     /// some never answer a ping; nobody is to be sent here for that.
     fn none_answers(&self) -> Option<String> {
-        let servers = self.servers.load();
+        let servers = &self.servers.load().servers;
         let all_down = servers.iter().all(|server| server.state == ServerState::Down);
         // Without a name: everybody may ask.
         let text =
@@ -108,12 +109,12 @@ impl Shared {
     }
 
     fn server_statuses(&self) -> Vec<SipServerStatus> {
-        let servers = self.servers.load();
-        servers
-            .iter()
-            .map(|server| SipServerStatus {
+        let known = self.servers.load();
+        let fault = |name: &str| known.unresolved.iter().find(|fault| fault.name == name);
+        let addresses = known.servers.iter().map(|server| {
+            let status = SipServerStatus {
                 name: server.name.clone(),
-                address: server.hop.to_string(),
+                address: Some(server.hop.to_string()),
                 up: match server.state {
                     ServerState::Unknown => None,
                     ServerState::Up => Some(true),
@@ -122,11 +123,31 @@ impl Shared {
                 current: server.current,
                 rtt_ms: server.rtt.and_then(|rtt| u64::try_from(rtt.as_millis()).ok()),
                 reason: server.reason.clone(),
+                name_fault: fault(&server.name).map(|fault| fault.reason.clone()),
                 since: self.watch.unix_ms(server.since),
                 pings: server.pings,
                 pings_missed: server.pings_missed,
-            })
-            .collect()
+            };
+            (server.tier, status)
+        });
+        let names = known.unresolved.iter().filter(|name| !name.has_addresses).map(|name| {
+            let status = SipServerStatus {
+                name: name.name.clone(),
+                address: None,
+                up: Some(false),
+                current: false,
+                rtt_ms: None,
+                reason: Some(name.reason.clone()),
+                name_fault: Some(name.reason.clone()),
+                since: self.watch.unix_ms(name.since),
+                pings: 0,
+                pings_missed: 0,
+            };
+            (name.tier, status)
+        });
+        let mut all: Vec<(u32, SipServerStatus)> = addresses.chain(names).collect();
+        all.sort_by_key(|(tier, _)| *tier);
+        all.into_iter().map(|(_, status)| status).collect()
     }
 
     /// By identity: the state of its call, of the one that the browser is with rather than of another;
@@ -289,13 +310,15 @@ impl Operations for Gateway {
         let draining = match self.life() {
             Life::Serving => None,
             Life::Draining { calls, .. } => {
-                Some(format!("the gateway drains: {calls} calls go on"))
+                let go_on = if calls == 1 { "goes on" } else { "go on" };
+                Some(format!("the gateway drains: {} {go_on}", counted_len(calls, "call")))
             }
             Life::Stopping => Some("the gateway is stopping".to_owned()),
         };
         reasons.extend(draining.map(|text| NotReady { code: "draining", text }));
         let no_server = match self.shared.no_server() {
-            Some(why) => Some(format!("no SIP server can be reached: {why}")),
+            // Without the reason, which may have a name: everybody may ask.
+            Some(_) => Some("no SIP server can be reached; the alerts say why".to_owned()),
             None => self.shared.none_answers(),
         };
         reasons.extend(no_server.map(|text| NotReady { code: "no_sip_server", text }));

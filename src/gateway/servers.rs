@@ -21,7 +21,7 @@ use crate::sip::servers::{
 };
 use crate::sip::{Claim, ConnectionEvent, Endpoint, Hop, Port, Transport};
 
-use super::names::Names;
+use super::names::{Names, Unresolved};
 use super::network;
 
 /// How long the names of a new list may take before it is used as far as it is known.
@@ -39,7 +39,14 @@ const MAX_PEERS: usize = 256;
 /// What the gateway keeps of it.
 pub(super) struct Watched {
     pub link: Link,
-    pub status: Arc<ArcSwap<Vec<ServerStatus>>>,
+    pub known: Arc<ArcSwap<Known>>,
+}
+
+/// What is known of the servers, for operators.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub servers: Vec<ServerStatus>,
+    pub unresolved: Vec<Unresolved>,
 }
 
 /// The task's own.
@@ -53,7 +60,7 @@ pub(super) struct Watcher {
     inbox: mpsc::Receiver<Box<Incoming>>,
     news: mpsc::Receiver<(Hop, News)>,
     current: watch::Sender<Result<Current, Arc<str>>>,
-    status: Arc<ArcSwap<Vec<ServerStatus>>>,
+    known: Arc<ArcSwap<Known>>,
     connections: broadcast::Receiver<ConnectionEvent>,
     /// See [`Current::epoch`].
     epoch: u64,
@@ -78,7 +85,7 @@ impl Watcher {
         let (current, receiver) = watch::channel(Err(Arc::from("no SIP server is known yet")));
         let pacing = Pacing::new(sip.register_rate);
         let link = Link { current: receiver, news: news_sender, pacing };
-        let status = Arc::new(ArcSwap::default());
+        let known = Arc::new(ArcSwap::default());
         let mut watcher = Self {
             sip: sip.clone(),
             endpoint: endpoint.clone(),
@@ -89,7 +96,7 @@ impl Watcher {
             inbox,
             news,
             current,
-            status: Arc::clone(&status),
+            known: Arc::clone(&known),
             connections: endpoint.connection_events(),
             epoch: 0,
             list,
@@ -98,7 +105,7 @@ impl Watcher {
         };
         watcher.renamed();
         watcher.publish();
-        (watcher, Watched { link, status })
+        (watcher, Watched { link, known })
     }
 
     pub async fn run(&mut self, shutdown: CancellationToken) {
@@ -224,7 +231,8 @@ impl Watcher {
             *current = new;
             changed
         });
-        self.status.store(Arc::new(self.servers.status()));
+        let (servers, unresolved) = (self.servers.status(), self.names.unresolved());
+        self.known.store(Arc::new(Known { servers, unresolved }));
     }
 
     fn note(&self, name: String, up: bool, reason: Option<String>) {

@@ -19,18 +19,26 @@ impl Source for Standing {
         let gateway = &self.gateway;
         let health = gateway.health();
         let pinged = gateway.shared.settings.load().config.sip.ping.is_some();
-        let servers = gateway.servers().into_iter().map(|server| ServerSnapshot {
+        let known = gateway.shared.servers.load();
+        let servers = known.servers.iter().map(|server| ServerSnapshot {
+            unresolved: known.unresolved.iter().any(|name| name.name == server.name),
             // Who is never asked is not known to be away.
             up: match server.state {
                 ServerState::Up => true,
                 ServerState::Unknown => !pinged,
                 ServerState::Down => false,
             },
-            name: server.name,
+            name: server.name.clone(),
             current: server.current,
             rtt: server.rtt,
             pings: server.pings,
             pings_missed: server.pings_missed,
+        });
+        let nowhere = known.unresolved.iter().filter(|name| !name.has_addresses);
+        let nowhere = nowhere.map(|name| ServerSnapshot {
+            name: name.name.clone(),
+            unresolved: true,
+            ..ServerSnapshot::default()
         });
         Snapshot {
             agents_registered: health.registered_agents,
@@ -39,7 +47,7 @@ impl Source for Standing {
             media: gateway.media_stats(),
             sip: gateway.sip_stats(),
             turn: gateway.turn_stats(),
-            servers: servers.collect(),
+            servers: servers.chain(nowhere).collect(),
             journal: gateway.journal_losses(),
             store: gateway.shared.store.get().map(|store| store.stats()).unwrap_or_default(),
             hep: gateway.hep_stats(),

@@ -6,6 +6,7 @@ use crate::agent::{Session, Tap};
 use crate::journal::{About, Journal, What};
 use crate::sip::trace::redact;
 use crate::wire::{DataPair, Envelope, FromBrowser, ToBrowser};
+use crate::words::counted_len;
 
 /// A message by its name, with what may be shown of it.
 pub(super) struct Said {
@@ -37,7 +38,7 @@ impl Said {
             FromBrowser::Hold => Self::new("HOLD", ""),
             FromBrowser::Resume => Self::new("RESUME", ""),
             FromBrowser::Dtmf(digits) => {
-                Self::new("DTMF", format!("{} digits", digits.chars().count()))
+                Self::new("DTMF", counted_len(digits.chars().count(), "digit"))
             }
             FromBrowser::Accept => Self::new("ACCEPT", ""),
             FromBrowser::Call { to } => Self::new("CALL", to.as_str()),
@@ -101,7 +102,7 @@ fn description(sdp: &str, attached: &[DataPair]) -> String {
 
 /// User data is somebody's; that there was some has to do.
 fn bytes(data: &str) -> String {
-    format!("{} bytes", data.len())
+    counted_len(data.len(), "byte")
 }
 
 /// Notes when a poll takes a message.

@@ -1,5 +1,7 @@
 //! What an operator asks of the gateway as a process: to let go, to read its configuration again.
 
+use std::time::SystemTime;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -42,6 +44,8 @@ pub(super) struct ReloadFaults {
     code: &'static str,
     /// Each with its source, its key, and what to do.
     faults: Vec<String>,
+    /// RFC 3339.
+    timestamp: String,
 }
 
 /// Lets go of everybody, then ends.
@@ -81,7 +85,8 @@ pub(super) async fn reload(State(app): Shared, Actor(operator): Actor) -> Respon
         }
         Err(ReloadError::Faults(faults)) => {
             let error = "the configuration has faults; the one in use stays";
-            let reply = ReloadFaults { error, code: "bad_configuration", faults };
+            let timestamp = reply::rfc3339(SystemTime::now());
+            let reply = ReloadFaults { error, code: "bad_configuration", faults, timestamp };
             json(StatusCode::UNPROCESSABLE_ENTITY, &reply)
         }
     }

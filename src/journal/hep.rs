@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use super::{Entry, Observer, What};
 use crate::config;
+use crate::panics::keep_looking_on;
 use crate::secret::Secret;
 
 /// Messages on their way to the task: a second of a large gateway's SIP.
@@ -88,7 +89,12 @@ impl Hep {
             counters: Arc::clone(&counters),
             collector: None,
         };
-        tokio::spawn(link.run(receiver));
+        tokio::spawn(async move {
+            let run = async |(link, messages): &mut (Link, Receiver<Message>)| {
+                link.run(messages).await;
+            };
+            keep_looking_on("HEP", &mut (link, receiver), run).await;
+        });
         Ok(Self { sender, counters })
     }
 
@@ -143,7 +149,7 @@ struct Link {
 }
 
 impl Link {
-    async fn run(mut self, mut messages: Receiver<Message>) {
+    async fn run(&mut self, messages: &mut Receiver<Message>) {
         let mut next = Instant::now();
         let mut looking: Option<JoinHandle<io::Result<SocketAddr>>> = None;
         loop {
@@ -192,6 +198,8 @@ impl Link {
     }
 
     async fn send(&self, message: &Message) {
+        #[cfg(test)]
+        assert!(message.call_id != tests::STUMBLE, "as the test has told it to");
         let password = self.password.as_ref().map(Secret::expose);
         let sent = match &self.collector {
             Some((socket, _)) => {
@@ -255,4 +263,54 @@ fn encode(message: &Message, capture_id: u32, password: Option<&str>) -> Vec<u8>
     let length = (packet.len() as u16).to_be_bytes();
     packet.splice(4..6, length);
     packet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::About;
+
+    /// The Call-ID of a message that ends the task.
+    pub(super) const STUMBLE: &str = "stumble";
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_panic_costs_one_message() {
+        let collector = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let config = config::Hep {
+            host: "127.0.0.1".into(),
+            port: collector.local_addr().unwrap().port(),
+            capture_id: 1,
+            password_file: None,
+        };
+        let hep = Hep::start(&config).unwrap();
+        let entry = |call_id: &str| Entry {
+            at: SystemTime::now(),
+            about: About::default(),
+            what: What::Sip {
+                inbound: true,
+                transport: "udp",
+                local: "127.0.0.1:5060".parse().unwrap(),
+                peer: "127.0.0.1:5061".parse().unwrap(),
+                call_id: call_id.to_owned(),
+                text: "OPTIONS sip:a@b SIP/2.0\r\n\r\n".into(),
+            },
+        };
+        hep.observe(&entry(STUMBLE));
+        let mut packet = [0; 2048];
+        let told = async {
+            // What comes before the collector's name is looked up is lost.
+            loop {
+                hep.observe(&entry("c1"));
+                let wait = Duration::from_millis(100);
+                let received = collector.recv_from(&mut packet);
+                if tokio::time::timeout(wait, received).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, told).await.expect("it begins anew");
+        assert!(packet.starts_with(b"HEP3"));
+    }
 }

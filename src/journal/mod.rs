@@ -32,7 +32,7 @@ pub use event::{
     Way,
 };
 pub use finished::{FinishedCall, History, HistoryError, Keeper};
-pub use record::{CallRecord, LegRecord, StreamRecord, unix_ms};
+pub use record::{CallRecord, LegRecord, StreamRecord, unix_ms, video_figures};
 pub use sip::{Glance, tap};
 pub use timelines::Timelines;
 pub use trace::{LONGEST as LONGEST_TRACE, TooMany as TooManyTraces, Traces};

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use utoipa::ToSchema;
 
-use crate::media::{RoundTrips, StreamStats};
+use crate::agent::{VideoFigures, VideoLeg, VideoStream};
+use crate::media::{Asked, RoundTrips, StreamStats, VideoStats};
 
 /// A finished call. Times are Unix milliseconds or milliseconds; names are stable, fields are added only.
 /// A record of an older version is read too: what it does not have is nothing.
@@ -61,6 +62,8 @@ pub struct CallRecord {
     pub sip: LegRecord,
     /// Packets that concealment made up, both directions.
     pub concealed: u64,
+    /// `None` for a call without video.
+    pub video: Option<VideoFigures>,
 }
 
 /// One side of a call.
@@ -132,6 +135,10 @@ impl CallRecord {
             sip_tx_mos = sip.tx.mos,
             sip_tx_mos_worst = sip.tx.mos_worst,
             concealed = self.concealed,
+            video_browser_rx = self.video.map(|video| video.browser.rx.packets),
+            video_browser_lost = self.video.map(|video| video.browser.rx.lost),
+            video_sip_rx = self.video.map(|video| video.sip.rx.packets),
+            video_sip_lost = self.video.map(|video| video.sip.rx.lost),
             "call ended"
         );
     }
@@ -158,6 +165,27 @@ impl StreamRecord {
             mos: stream.mos.average().map(hundredths),
             mos_worst: stream.mos.worst.map(hundredths),
         }
+    }
+}
+
+/// The figures of a call's video, as they are told.
+pub fn video_figures(stats: &VideoStats) -> VideoFigures {
+    let stream = |stream: &StreamStats, asked: Asked| VideoStream {
+        packets: stream.packets,
+        bytes: stream.bytes,
+        lost: stream.lost,
+        nacks: asked.packets,
+        pictures: asked.pictures,
+    };
+    VideoFigures {
+        browser: VideoLeg {
+            rx: stream(&stats.from_browser, stats.asked_browser),
+            tx: stream(&stats.to_browser, stats.browser_asked),
+        },
+        sip: VideoLeg {
+            rx: stream(&stats.from_sip, stats.asked_sip),
+            tx: stream(&stats.to_sip, stats.sip_asked),
+        },
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
+use crate::panics::spared;
 use crate::sip::{Direction, Trace, Traced};
 
 use super::trace::Traces;
@@ -30,6 +31,7 @@ pub fn tap(
     local: impl Fn(IpAddr) -> Option<IpAddr> + Send + 'static,
 ) -> (Trace, impl Future<Output = ()> + Send + 'static) {
     let (sender, mut receiver) = mpsc::channel::<Traced>(QUEUE);
+    let unread = Arc::clone(&lost);
     let hook: Trace = Box::new(move |traced| {
         if sender.try_send(traced).is_err() {
             lost.fetch_add(1, Ordering::Relaxed);
@@ -50,7 +52,10 @@ pub fn tap(
                 });
                 address.set_ip(found.unwrap_or(address.ip()));
             }
-            note(&journal, &traces, &traced, address);
+            // One that panics is one message of the journal less.
+            if spared(|| note(&journal, &traces, &traced, address)).is_err() {
+                unread.fetch_add(1, Ordering::Relaxed);
+            }
         }
     };
     (hook, task)

@@ -240,7 +240,7 @@ mod tests {
 
     fn payloads() -> PayloadMap {
         PayloadMap {
-            formats: vec![Format { codec: Codec::Pcma, payload: 8 }],
+            formats: smallvec::smallvec![Format { codec: Codec::Pcma, payload: 8 }],
             telephone_event: Some(101),
             ..PayloadMap::default()
         }

@@ -343,7 +343,7 @@ impl State {
 
     fn answer(&mut self, offer: &str) -> Result<String, SdpError> {
         let offer = Described::parse(offer)?;
-        let formats: Vec<_> = offer
+        let formats: smallvec::SmallVec<_> = offer
             .payloads
             .formats
             .iter()

@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_the_same() {
         let payloads = PayloadMap {
-            formats: vec![
+            formats: smallvec::smallvec![
                 Format { codec: Codec::Pcma, payload: 8 },
                 Format { codec: Codec::G722, payload: 97 },
             ],
@@ -261,7 +261,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(offer.target, Some("10.0.0.2:4000".parse().unwrap()));
-        assert_eq!(offer.payloads.formats, [Format { codec: Codec::Pcmu, payload: 0 }]);
+        assert_eq!(offer.payloads.formats[..], [Format { codec: Codec::Pcmu, payload: 0 }]);
         assert_eq!(offer.payloads.telephone_event, Some(96));
         assert_eq!(offer.direction, Direction::Inactive);
         let local = Local {

@@ -245,7 +245,7 @@ mod tests {
     fn voice(sound: Sound) -> Voice {
         let mut voice = Voice::new(sound);
         voice.set_payloads(PayloadMap {
-            formats: vec![Format { codec: Codec::Pcmu, payload: 0 }],
+            formats: smallvec::smallvec![Format { codec: Codec::Pcmu, payload: 0 }],
             telephone_event: Some(101),
             ..PayloadMap::default()
         });

@@ -1,6 +1,8 @@
 //! What a receiver of video asks its sender for: packets again (generic NACK), a whole picture (PLI, FIR).
 //! RFC 4585 6.2 and 6.3, RFC 5104 4.3.1.
 
+use super::types;
+
 const RECEIVER_REPORT: u8 = 201;
 const TRANSPORT: u8 = 205;
 const PAYLOAD: u8 = 206;
@@ -33,6 +35,17 @@ impl Asked {
     pub fn missing(&self) -> &[Missing] {
         self.missing.get(..self.count).unwrap_or_default()
     }
+
+    /// For what is counted of it.
+    pub fn counted(&self) -> types::Asked {
+        let packets = self.missing().iter().map(|(_, mask)| packets(*mask)).sum();
+        types::Asked { packets, pictures: self.picture.into() }
+    }
+}
+
+/// How many packets an entry with that mask asks for.
+pub fn packets(mask: u16) -> u64 {
+    1 + u64::from(mask.count_ones())
 }
 
 /// Reads a compound packet as far as it can be read. `ours`: the stream that it has to be about.

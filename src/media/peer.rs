@@ -102,6 +102,13 @@ impl Peer {
         self.srtp.as_mut().map(|srtp| srtp.open_rtp(data))
     }
 
+    /// See [`Srtp::age`].
+    pub fn age(&mut self) {
+        if let Some(srtp) = &mut self.srtp {
+            srtp.age();
+        }
+    }
+
     pub fn open_rtcp<'a>(&mut self, data: &'a mut [u8]) -> Option<Result<&'a [u8], Refused>> {
         self.srtp.as_mut().map(|srtp| srtp.open_rtcp(data))
     }

@@ -3,6 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::rtcp::Sent;
+use super::rtp::HEADER;
+
 /// Sequence numbers may run ahead by this much within a source (RFC 3550 A.1, MAX_DROPOUT).
 const MAX_AHEAD: i32 = 3000;
 
@@ -95,7 +98,7 @@ impl Followed {
 }
 
 /// What was sent last.
-struct Sent {
+struct Newest {
     timestamp: u32,
     at: Instant,
     samples: u32,
@@ -110,7 +113,7 @@ pub struct Stream {
     highest: u16,
     window: u64,
     first_timestamp: u32,
-    sent: Option<Sent>,
+    sent: Option<Newest>,
     /// A timestamp and when its time was, for [`Stream::lead`].
     agreed: Option<(Instant, u32)>,
     followed: Option<Followed>,
@@ -118,6 +121,16 @@ pub struct Stream {
     last_source: Option<u32>,
     /// A new source is a new SSRC.
     fresh_ssrc: bool,
+    counted: Counted,
+}
+
+/// What has left under the SSRC, for sender reports (RFC 3550 6.4.1): from zero when that changes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counted {
+    packets: u32,
+    octets: u32,
+    /// Packets of the last report.
+    reported: u32,
 }
 
 impl Stream {
@@ -133,6 +146,7 @@ impl Stream {
             followed: None,
             last_source: None,
             fresh_ssrc: false,
+            counted: Counted::default(),
         }
     }
 
@@ -148,10 +162,29 @@ impl Stream {
     /// Begins another stream under a new SSRC, whose numbers stay clear of a rollover for ten minutes: the
     /// packets of the one before went, meanwhile, to somebody else.
     pub fn renew(&mut self) {
-        self.ssrc = rand::random();
+        self.change_ssrc();
         self.highest = first_sequence();
         self.window = 0;
         self.followed = None;
+    }
+
+    fn change_ssrc(&mut self) {
+        self.ssrc = rand::random();
+        self.counted = Counted::default();
+    }
+
+    /// A packet has left, header and all of that length.
+    pub fn count(&mut self, len: usize) {
+        self.counted.packets = self.counted.packets.wrapping_add(1);
+        self.counted.octets = self.counted.octets.wrapping_add(len.saturating_sub(HEADER) as u32);
+    }
+
+    /// What a report of now says of the stream; `None` where it has not sent since the last one.
+    pub fn report(&mut self, now: Instant) -> Option<Sent> {
+        let Counted { packets, octets, .. } = self.counted;
+        let before = std::mem::replace(&mut self.counted.reported, packets);
+        let timestamp = self.timestamp_at(now)?;
+        (packets != before).then_some(Sent { timestamp, packets, octets })
     }
 
     /// RTP units per second of what was sent last; `None` before the first packet.
@@ -159,7 +192,7 @@ impl Stream {
         self.sent.as_ref().map(|sent| sent.clock)
     }
 
-    /// The timestamp that belongs to `now`, for sender reports; `None` before the first packet.
+    /// The timestamp that belongs to `now`; `None` before the first packet.
     pub fn timestamp_at(&self, now: Instant) -> Option<u32> {
         let sent = self.sent.as_ref()?;
         let since = units(now.saturating_duration_since(sent.at), sent.clock);
@@ -312,7 +345,7 @@ impl Stream {
     fn anchor(&mut self, now: Instant, packet: Source) -> Place {
         let changed = self.last_source.replace(packet.ssrc).is_some_and(|s| s != packet.ssrc);
         if self.fresh_ssrc && changed {
-            self.ssrc = rand::random();
+            self.change_ssrc();
             if self.highest >= FIRST_LIMIT {
                 self.highest = first_sequence();
                 self.window = 0;
@@ -349,7 +382,7 @@ impl Stream {
         let newer =
             self.sent.as_ref().is_none_or(|s| (timestamp.wrapping_sub(s.timestamp) as i32) > 0);
         if newer {
-            self.sent = Some(Sent { timestamp, at: now, samples, clock });
+            self.sent = Some(Newest { timestamp, at: now, samples, clock });
         }
     }
 

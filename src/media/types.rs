@@ -91,8 +91,6 @@ pub struct SipRemote {
     pub srtp: Option<Box<SrtpPair>>,
     /// The codec in use is the preferred one.
     pub payloads: PayloadMap,
-    /// `a=ptime`, 20 ms by default.
-    pub ptime: Duration,
 }
 
 /// Calls of a line that are held beside the one that is not: `agents.max_calls` is 8 at most.
@@ -295,13 +293,14 @@ pub struct CallStats {
 }
 
 impl CallStats {
-    /// The same with the sound of after `before` only: of one of the calls that a line has had.
+    /// The same with the sound and the video of after `before` only: of one of the calls that a line has had.
     pub fn since(&self, before: &CallStats) -> CallStats {
         CallStats {
             from_browser: self.from_browser.since(&before.from_browser),
             to_browser: self.to_browser.since(&before.to_browser),
             from_sip: self.from_sip.since(&before.from_sip),
             to_sip: self.to_sip.since(&before.to_sip),
+            video: self.video.map(|video| video.since(&before.video.unwrap_or_default())),
             ..*self
         }
     }
@@ -314,9 +313,52 @@ pub struct VideoStats {
     pub to_browser: StreamStats,
     pub from_sip: StreamStats,
     pub to_sip: StreamStats,
-    /// Whole pictures that the browser was asked for, and the SIP side.
-    pub asked_browser: u64,
-    pub asked_sip: u64,
+    /// What the receiver of each stream has asked its sender for: we the browser and the SIP side, and they us.
+    pub asked_browser: Asked,
+    pub browser_asked: Asked,
+    pub asked_sip: Asked,
+    pub sip_asked: Asked,
+}
+
+impl VideoStats {
+    /// What was counted after `before`.
+    pub fn since(&self, before: &VideoStats) -> VideoStats {
+        VideoStats {
+            from_browser: self.from_browser.since(&before.from_browser),
+            to_browser: self.to_browser.since(&before.to_browser),
+            from_sip: self.from_sip.since(&before.from_sip),
+            to_sip: self.to_sip.since(&before.to_sip),
+            asked_browser: self.asked_browser.since(before.asked_browser),
+            browser_asked: self.browser_asked.since(before.browser_asked),
+            asked_sip: self.asked_sip.since(before.asked_sip),
+            sip_asked: self.sip_asked.since(before.sip_asked),
+        }
+    }
+}
+
+/// What the receiver of a video asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// Packets again (NACK).
+    pub packets: u64,
+    /// Whole pictures (PLI, FIR).
+    pub pictures: u64,
+}
+
+impl std::ops::AddAssign for Asked {
+    fn add_assign(&mut self, other: Asked) {
+        self.packets += other.packets;
+        self.pictures += other.pictures;
+    }
+}
+
+impl Asked {
+    fn since(self, before: Asked) -> Asked {
+        Asked {
+            packets: self.packets.saturating_sub(before.packets),
+            pictures: self.pictures.saturating_sub(before.pictures),
+        }
+    }
 }
 
 /// Whole-process counters of the media plane.

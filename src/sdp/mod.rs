@@ -6,6 +6,7 @@
 mod candidate;
 mod crypto;
 pub mod negotiate;
+mod opus;
 mod parse;
 mod types;
 mod video;
@@ -15,6 +16,7 @@ pub use candidate::{Candidate, Transport};
 pub use crypto::{
     Crypto, CryptoFault, CryptoSuite, KeySource, SrtpKey, SrtpPair, SrtpPolicy, choose,
 };
+pub use opus::OpusWishes;
 pub use parse::{BrowserSdp, Line, MAX_SDP_BYTES, SdpError, SipSdp};
 pub use types::*;
 pub use video::{Feedback, UnknownVideo, VideoCodec, VideoFormat, VideoLine};

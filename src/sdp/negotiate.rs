@@ -1,12 +1,13 @@
 //! Choosing codecs and directions (RFC 3264 6 and 8).
 
-use super::{Codec, Direction, PayloadMap};
+use super::{Codec, Direction, PTIME, PayloadMap, Wishes};
 
 /// Our side of an answer: the offer's payload numbers, in the offer's order, of the codecs in `ours`.
 /// telephone-event is taken where it was offered.
 pub fn common(offer: &PayloadMap, ours: &[Codec]) -> PayloadMap {
     PayloadMap {
         formats: offer.formats.iter().copied().filter(|f| ours.contains(&f.codec)).collect(),
+        wishes: Wishes::default(),
         ..offer.clone()
     }
 }
@@ -46,6 +47,15 @@ pub fn nearest(codecs: impl IntoIterator<Item = Codec>, other: Codec) -> Option<
         Codec::Opus => 4,
         _ => 3,
     })
+}
+
+/// What a description of ours that has `first` first says of our wishes: those of the side across, where its
+/// packets are passed on as they are and whoever sends them is who has to follow; our own where we decode.
+pub fn wishes(first: Option<Codec>, across: &PayloadMap) -> Wishes {
+    let passed = |codec: &Codec| across.formats.iter().any(|f| bridgeable(f.codec, *codec));
+    let ptime = first.filter(passed).map(|codec| codec.frame_within(across.wishes.ptime));
+    let opus = across.payload_of(Codec::Opus).map(|_| across.wishes.opus);
+    Wishes { ptime: ptime.unwrap_or(PTIME), opus: opus.unwrap_or_default() }
 }
 
 /// What two codecs may be bridged without leaving their payload form: the same one, or G.711 to G.711.

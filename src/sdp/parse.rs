@@ -8,7 +8,8 @@ use sdp_types::{Attribute, Media, Session};
 
 use super::{
     Codec, Crypto, CryptoFault, Direction, Feedback, Fingerprint, Format, IceCredentials,
-    PayloadMap, RtcpTarget, RtpTarget, Setup, SrtpPolicy, VideoCodec, VideoFormat, VideoLine,
+    OpusWishes, PTIME, PayloadMap, RtcpTarget, RtpTarget, Setup, SrtpPolicy, VideoCodec,
+    VideoFormat, VideoLine,
 };
 
 /// Larger bodies than this are refused before they are parsed. The HTTP surface has the same limit.
@@ -91,7 +92,6 @@ pub struct SipSdp {
     /// The direction written in it, or `SendOnly` read out of a black hole (RFC 2543 hold).
     pub direction: Direction,
     pub payloads: PayloadMap,
-    pub ptime: Duration,
     /// Video over plain RTP.
     pub video: Option<VideoLine>,
     /// `o=`: session id and version. The same pair again means nothing has changed.
@@ -172,12 +172,6 @@ impl SipSdp {
                 Some(_) => written,
             },
             payloads,
-            ptime: {
-                let millis = |name| attribute(&session, media, name)?.trim().parse::<u64>().ok();
-                let most = millis("maxptime").unwrap_or(120).max(10);
-                let usual = millis("ptime").filter(|ms| (10..=120).contains(ms)).unwrap_or(20);
-                Duration::from_millis(usual.min(most))
-            },
             video: find_video(&session, |media| {
                 let plain = ["RTP/AVP", "RTP/AVPF"];
                 media.port != 0 && plain.iter().any(|name| media.proto.eq_ignore_ascii_case(name))
@@ -259,7 +253,8 @@ fn find_audio<T>(
                 continue;
             }
         };
-        let payloads = payloads(media, codecs);
+        let mut payloads = payloads(media, codecs);
+        payloads.wishes.ptime = ptime(session, media);
         if payloads.formats.is_empty() {
             fault = SdpError::NoCommonCodec;
             continue;
@@ -387,9 +382,32 @@ fn payloads(media: &Media, codecs: &[Codec]) -> PayloadMap {
         if clock == codec.clock_rate() && codecs.contains(&codec) && map.payload_of(codec).is_none()
         {
             map.formats.push(Format { codec, payload });
+            if codec == Codec::Opus {
+                let parameters = parameters(media, payload);
+                map.wishes.opus = parameters.map_or(OpusWishes::NONE, OpusWishes::parse);
+            }
         }
     }
     map
+}
+
+/// What `a=fmtp` says of a payload type.
+fn parameters(media: &Media, payload: u8) -> Option<&str> {
+    attribute_values(&media.attributes, "fmtp").find_map(|value| {
+        let (number, rest) = value.trim().split_once(' ')?;
+        (number.parse() == Ok(payload)).then_some(rest)
+    })
+}
+
+/// Some write a fraction, or `ptime:0`.
+fn ptime(session: &Session, media: &Media) -> Duration {
+    let millis = |name| {
+        let whole = attribute(session, media, name)?.split('.').next()?;
+        whole.trim().parse::<u64>().ok().filter(|millis| *millis > 0)
+    };
+    let most = millis("maxptime").unwrap_or(120).max(10);
+    let usual = millis("ptime").filter(|millis| (10..=120).contains(millis));
+    usual.map_or(PTIME, Duration::from_millis).min(Duration::from_millis(most))
 }
 
 /// Encoding name and clock rate: from `a=rtpmap`, or by the static numbers of RFC 3551.

@@ -3,6 +3,14 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::time::Duration;
+
+use super::opus::OpusWishes;
+
+/// What a packet holds where nobody asks for anything else (RFC 3551 4.2).
+pub const PTIME: Duration = Duration::from_millis(20);
+
+use smallvec::SmallVec;
 
 /// An audio codec the gateway passes through, and turns into any other where it has to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,14 +68,22 @@ impl Codec {
         }
     }
 
+    /// The longest packet that the codec and who sends it have within `ptime`, 10 ms at least: a multiple of
+    /// 10 ms up to 60, of Opus 10, 20, 40 or 60 ms (RFC 6716 2.1.4).
+    pub fn frame_within(self, ptime: Duration) -> Duration {
+        let millis = u64::try_from(ptime.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(match (self, millis) {
+            (Codec::Opus, 60..) => 60,
+            (Codec::Opus, 40..) => 40,
+            (Codec::Opus, 20..) => 20,
+            (Codec::Opus, _) => 10,
+            _ => (millis / 10 * 10).clamp(10, 60),
+        })
+    }
+
     /// What `a=rtpmap` says after the name and the clock: Opus always says two channels (RFC 7587 7).
     pub fn rtpmap_channels(self) -> &'static str {
         if self == Codec::Opus { "/2" } else { "" }
-    }
-
-    /// The parameters of `a=fmtp` that we write. What stands on one side holds for that side's receiver.
-    pub fn fmtp(self) -> Option<&'static str> {
-        (self == Codec::Opus).then_some("minptime=10;useinbandfec=1")
     }
 
     /// One byte of silence where each byte of a frame may be the same, 160 of them 20 ms. Opus has no such
@@ -227,12 +243,29 @@ pub struct Format {
 /// What a media worker needs of a negotiated side: the payload types of that side, the preferred first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PayloadMap {
-    /// Never empty in a usable description.
-    pub formats: Vec<Format>,
+    /// Never empty in a usable description. Looked at for each packet, so it stands here as long as it is
+    /// as short as sides have it: a list elsewhere is memory to be waited for.
+    pub formats: SmallVec<[Format; 8]>,
     /// telephone-event at 8 kHz (RFC 4733).
     pub telephone_event: Option<u8>,
     /// The same at 48 kHz, which goes with Opus.
     pub telephone_event_48k: Option<u8>,
+    pub wishes: Wishes,
+}
+
+/// How a side would have sent to it what it takes. A sender follows where it can (RFC 8866 6.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Wishes {
+    /// What a packet is to hold: `a=ptime`, or `a=maxptime` where that is less; 10 to 120 ms.
+    pub ptime: Duration,
+    pub opus: OpusWishes,
+}
+
+impl Default for Wishes {
+    /// Our own.
+    fn default() -> Self {
+        Wishes { ptime: PTIME, opus: OpusWishes::default() }
+    }
 }
 
 impl PayloadMap {
@@ -294,4 +327,17 @@ pub enum RtcpTarget {
     Mux,
     /// What `a=rtcp` says (RFC 3605).
     At(SocketAddr),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_what_the_codec_has() {
+        let of = |codec: Codec, millis| codec.frame_within(Duration::from_millis(millis));
+        let all = |codec| [5, 20, 30, 59, 120].map(|ms| of(codec, ms).as_millis());
+        assert_eq!(all(Codec::Pcma), [10, 20, 30, 50, 60]);
+        assert_eq!(all(Codec::Opus), [10, 20, 20, 40, 60]);
+    }
 }

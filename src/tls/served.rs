@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::config::TlsFiles;
+use crate::words::counted;
 
 /// Whoever renews certificates does so a month before their end, or every day in their last week.
 pub const WARN_BEFORE: Duration = Duration::from_secs(14 * 86_400);
@@ -83,7 +84,7 @@ impl CertificateFacts {
         match self.days_left(now) {
             None => Some("the certificate has run out".to_owned()),
             Some(days) if days < WARN_BEFORE.as_secs() / 86_400 => {
-                Some(format!("the certificate runs out in {days} days"))
+                Some(format!("the certificate runs out in {}", counted(days, "day")))
             }
             Some(_) => None,
         }

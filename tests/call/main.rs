@@ -24,3 +24,4 @@ mod sdes;
 mod second_call;
 mod transfers;
 mod video;
+mod wishes;

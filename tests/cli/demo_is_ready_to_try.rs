@@ -51,6 +51,7 @@ impl Demo {
 fn the_walk_through_of_the_examples() {
     let demo = Demo::start(&["--password", "p:a&s%s+"]);
     let url = demo.told("open ");
+    assert_eq!(demo.told("watch "), format!("{url}dashboard"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/curl/walkthrough.sh");
     let output = Command::new("bash")
         .arg(script)

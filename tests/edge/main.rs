@@ -22,6 +22,7 @@ mod operations_lists;
 mod operations_probes;
 mod operator_tokens;
 mod operators_are_named;
+mod ports_given_twice;
 mod proxies_are_not_this_machine;
 mod reload_beside_the_watcher;
 mod security_headers;

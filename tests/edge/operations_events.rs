@@ -41,7 +41,7 @@ async fn a_snapshot_comes_first_and_has_everything() {
         "direction": "outgoing", "state": "established", "call_uuid": null,
         "started": 1_700_000_000_000u64, "answered": 1_700_000_002_000u64, "mos": 4.38,
         "browser_loss_percent": null, "sip_loss_percent": 0.4, "browser_jitter_ms": null,
-        "sip_jitter_ms": null, "browser_rtt_ms": null, "sip_rtt_ms": null,
+        "sip_jitter_ms": null, "browser_rtt_ms": null, "sip_rtt_ms": null, "video": null,
     });
     assert_eq!(snapshot["calls"], json!([call]));
     let item = json!({

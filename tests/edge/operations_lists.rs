@@ -113,11 +113,12 @@ async fn servers_alerts_figures_and_history() {
     gateway.backend.operations.change(|shown| {
         shown.servers.push(SipServerStatus {
             name: "sip.example".into(),
-            address: "udp:192.0.2.9:5060".into(),
+            address: Some("udp:192.0.2.9:5060".into()),
             up: None,
             current: true,
             rtt_ms: Some(7),
             reason: None,
+            name_fault: None,
             since: 5,
             pings: 3,
             pings_missed: 1,
@@ -145,7 +146,7 @@ async fn servers_alerts_figures_and_history() {
     let told = get(&gateway, "/api/servers").await;
     let server = json!({
         "name": "sip.example", "address": "udp:192.0.2.9:5060", "up": null, "current": true,
-        "rtt_ms": 7, "reason": null, "since": 5, "pings": 3, "pings_missed": 1,
+        "rtt_ms": 7, "reason": null, "name_fault": null, "since": 5, "pings": 3, "pings_missed": 1,
     });
     assert_eq!(told, json!({"servers": [server], "count": 1}));
     let told = get(&gateway, "/api/alerts").await;

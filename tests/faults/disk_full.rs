@@ -1,54 +1,15 @@
 //! The disk with the store, the call records and the log has no room left: calls go on, it is told, and when
 //! there is room again everything is as it was.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use serde_json::Value;
 use wrtc_gateway::lab::{Lab, LabConfig};
 use wrtc_gateway::secret::Secret;
 
-use crate::gateway::{Dir, Gateway, PASSWORD, set};
+use crate::disk::Disk;
+use crate::gateway::{Gateway, PASSWORD, set};
 use crate::support::jsapi::Jsapi;
-
-/// A disk of two megabytes.
-struct Disk(Dir);
-
-impl Disk {
-    fn new() -> Self {
-        let dir = Dir::new();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m,mode=0700", "wrtc-faults"])
-            .arg(&dir.0)
-            .status();
-        assert!(mounted.is_ok_and(|status| status.success()), "no tmpfs here");
-        Self(dir)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.file(name)
-    }
-
-    /// Takes what room there is.
-    fn fill(&self) {
-        let mut file = File::create(self.file("filler")).unwrap();
-        for size in [4096, 1] {
-            while file.write_all(&vec![b'x'; size]).is_ok() {}
-        }
-    }
-
-    fn empty(&self) {
-        std::fs::remove_file(self.file("filler")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0.0).status();
-    }
-}
 
 async fn calls(phone: &mut Jsapi, times: usize) {
     for _ in 0..times {
@@ -72,7 +33,7 @@ fn records(path: &Path) -> (Vec<String>, usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "root, for a small disk: tests/run.sh faults"]
 async fn calls_go_on_without_a_disk_and_nothing_stays_wrong() {
-    let disk = Disk::new();
+    let disk = Disk::new(2);
     let lab = Lab::start(LabConfig::new(Secret::new(PASSWORD))).await.unwrap();
     let paths = [
         set("journal.store", &disk.file("calls.db")),

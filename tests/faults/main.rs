@@ -4,6 +4,9 @@
 //! What wants root or a package is `#[ignore]`d; `bash tests/run.sh faults` installs it, runs those too, and
 //! says what this machine cannot have.
 
+#[path = "../journal/made.rs"]
+#[allow(dead_code)]
+mod made;
 #[path = "../cli/served.rs"]
 #[allow(dead_code)]
 mod served;
@@ -11,12 +14,14 @@ mod served;
 mod support;
 
 mod between;
+mod disk;
 mod gateway;
 mod net;
 
 mod bad_network;
 mod clock_step;
 mod disk_full;
+mod full_disk_lets_old_calls_go;
 mod network_cut;
 mod restarted_sip_server;
 mod slow_sip_server;

@@ -13,6 +13,7 @@ use crate::support::far::{Far, tone};
 use crate::support::gateway::{Demo, dialled};
 use crate::support::jsapi::Jsapi;
 use crate::support::sse::Events;
+use crate::support::wire::Wire;
 
 async fn ask(demo: &Demo, method: Method, path: &str) -> (u16, Value) {
     let request = Client::new().request(method, format!("{}{path}", demo.base));
@@ -179,6 +180,57 @@ async fn a_gateway_whose_sip_server_is_gone_says_so() {
     assert_eq!((status, &told["reasons"][0]["code"]), (503, &json!("no_sip_server")), "{told}");
     events.until("alerts", |alerts| alerts[0]["kind"] == "sip_server").await;
     assert_eq!(get(&alone, "/livez").await["status"], "ok");
+}
+
+/// Asks until it is told what is wanted.
+async fn until(demo: &Demo, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let end = std::time::Instant::now() + 3 * LIMIT;
+    loop {
+        let told = get(demo, path).await;
+        if wanted(&told) {
+            return told;
+        }
+        assert!(std::time::Instant::now() < end, "{path} has {told}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_does_not_resolve_is_seen_by_who_looks() {
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = nobody.local_addr().expect("bound");
+    let servers = format!("sip.servers=sip:{address},sip:nowhere.invalid");
+    let demo = Demo::with_servers(&[&servers, "sip.ping_seconds=0"]).await;
+    let told = until(&demo, "/api/servers", |told| told["count"] == 2).await;
+    let (there, nowhere) = (&told["servers"][0], &told["servers"][1]);
+    assert_eq!((&nowhere["name"], &nowhere["up"]), (&json!("sip:nowhere.invalid"), &json!(false)));
+    assert_eq!(nowhere["address"], json!(null), "{told}");
+    assert!(nowhere["reason"].is_string() && nowhere["reason"] == nowhere["name_fault"], "{told}");
+    assert!(there["address"].is_string() && there["name_fault"].is_null(), "{told}");
+    let (_, snapshot) = events(&demo).await;
+    assert_eq!(snapshot["servers"][1], *nowhere);
+    let told = until(&demo, "/api/alerts", |told| told["count"] == 1).await;
+    let (kind, severity) = (&told["alerts"][0]["kind"], &told["alerts"][0]["severity"]);
+    assert_eq!((kind, severity), (&json!("sip_server"), &json!("warning")), "{told}");
+    let text = told["alerts"][0]["text"].as_str().unwrap_or_default();
+    assert!(
+        text.contains("the name sip:nowhere.invalid in sip.servers does not resolve"),
+        "{text}"
+    );
+    let metrics = Wire::new(&demo.base).get("/metrics").await.body;
+    for metric in ["wrtc_sip_server_up", "wrtc_sip_server_resolved"] {
+        for (server, value) in [(format!("sip:{address}"), 1), ("sip:nowhere.invalid".into(), 0)] {
+            let line = format!("{metric}{{server=\"{server}\"}} {value}");
+            assert!(metrics.lines().any(|one| one == line), "{line} in\n{metrics}");
+        }
+    }
+
+    // The only one: nobody can call, and who asks without a token does not learn its name.
+    let alone = Demo::with_servers(&["sip.servers=sip:nowhere.invalid"]).await;
+    until(&alone, "/api/alerts", |told| told["alerts"][0]["severity"] == "critical").await;
+    let (status, told) = ask(&alone, Method::GET, "/readyz").await;
+    assert_eq!((status, &told["reasons"][0]["code"]), (503, &json!("no_sip_server")), "{told}");
+    assert!(!told.to_string().contains("nowhere"), "{told}");
 }
 
 /// With the name of the token, in the history that the dashboard shows.

@@ -132,6 +132,8 @@ async fn a_fault_anywhere_changes_nothing() {
     ] {
         let (status, told) = filed.reload(&format!("{good}{bad}")).await;
         assert_eq!((status, &told["code"]), (422, &json!("bad_configuration")), "{told}");
+        // As every fault has it.
+        assert!(told["timestamp"].as_str().is_some_and(|at| at.ends_with('Z')), "{told}");
         let faults = told["faults"].to_string();
         for word in words {
             assert!(faults.contains(word), "{word} in {faults}");

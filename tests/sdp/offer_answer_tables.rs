@@ -43,6 +43,7 @@ proptest! {
                 .collect(),
             telephone_event: Some(121),
             telephone_event_48k: None,
+            wishes: Default::default(),
         };
         let answer = negotiate::common(&offer, &ours);
         let expected: Vec<Codec> = offered.iter().copied().filter(|c| ours.contains(c)).collect();

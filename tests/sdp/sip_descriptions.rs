@@ -18,7 +18,7 @@ fn lower_case_codecs_static_numbers_and_unknown_ones() {
     let codecs: Vec<Codec> = sdp.payloads.formats.iter().map(|f| f.codec).collect();
     assert_eq!(codecs, [Codec::Pcma, Codec::Pcmu, Codec::G722]);
     assert_eq!(sdp.payloads.telephone_event, Some(101));
-    assert_eq!(sdp.ptime.as_millis(), 30);
+    assert_eq!(sdp.payloads.wishes.ptime.as_millis(), 30);
     assert_eq!(sdp.target, Some("10.0.0.9:6000".parse().unwrap()));
     assert_eq!(sdp.direction, Direction::SendRecv);
 }

@@ -8,7 +8,7 @@ use wrtc_gateway::journal::hep::HepStats;
 use wrtc_gateway::journal::store::StoreStats;
 use wrtc_gateway::journal::{Losses, What};
 use wrtc_gateway::media::{DtlsFailure, EngineStats, MediaEvent};
-use wrtc_gateway::telemetry::metrics::{Format, Metrics, Snapshot};
+use wrtc_gateway::telemetry::metrics::{Format, Metrics, ServerSnapshot, Snapshot};
 
 use crate::support::*;
 
@@ -83,6 +83,18 @@ fn a_call_from_its_beginning_to_its_end() {
     assert_eq!(bucket("wrtc_call_mos", &reported, "2.0"), 1.0);
     assert_eq!(value(&text, "wrtc_call_loss_ratio_sum", &reported), 0.3);
     assert_eq!(value(&text, "wrtc_call_loss_ratio_sum", &heard), 0.01);
+    for (name, figures) in [
+        ("wrtc_call_video_packets_total", [1000.0, 500.0, 900.0, 450.0]),
+        ("wrtc_call_video_lost_total", [7.0, 0.0, 0.0, 0.0]),
+        ("wrtc_call_video_nacks_total", [5.0, 1.0, 5.0, 1.0]),
+        ("wrtc_call_video_pictures_total", [2.0, 0.0, 2.0, 0.0]),
+    ] {
+        let streams = [("browser", "rx"), ("browser", "tx"), ("sip", "rx"), ("sip", "tx")];
+        for ((leg, direction), figure) in streams.into_iter().zip(figures) {
+            let labels = [("leg", leg), ("direction", direction)];
+            assert_eq!(value(&text, name, &labels), figure, "{name} {labels:?}");
+        }
+    }
     assert_eq!(value(&text, "wrtc_media_events_total", &[("event", "dtls_failed")]), 1.0);
     assert_eq!(value(&text, "wrtc_media_events_total", &[("event", "silent_sip")]), 1.0);
 }
@@ -132,6 +144,11 @@ fn what_stands() {
             down("sip:pair.example"),
             server("sip:pair.example"),
             down("sip:other.example"),
+            ServerSnapshot {
+                name: "sip:nowhere.example".into(),
+                unresolved: true,
+                ..ServerSnapshot::default()
+            },
         ],
         journal: Losses { sip: 5, timelines: 6, records: 7 },
         store: StoreStats {
@@ -158,6 +175,15 @@ fn what_stands() {
     assert_eq!(value(&text, "wrtc_sip_server_rtt_seconds", &[pair]), 0.004);
     assert_eq!(value(&text, "wrtc_sip_server_pings_total", &[pair]), 20.0);
     assert_eq!(value(&text, "wrtc_sip_server_up", &[("server", "sip:other.example")]), 0.0);
+    let nowhere = ("server", "sip:nowhere.example");
+    for (metric, found, lost) in
+        [("wrtc_sip_server_up", 1.0, 0.0), ("wrtc_sip_server_resolved", 1.0, 0.0)]
+    {
+        assert_eq!(
+            (value(&text, metric, &[pair]), value(&text, metric, &[nowhere])),
+            (found, lost)
+        );
+    }
     assert_eq!(value(&text, "wrtc_log_lines_dropped_total", &[]), 2.0);
     for (what, lost) in [("sip", 5.0), ("timeline", 6.0), ("call_record", 7.0)] {
         assert_eq!(value(&text, "wrtc_journal_losses_total", &[("what", what)]), lost);

@@ -1,10 +1,11 @@
 // Scales, grades, words and places of the dashboard.
 
 import { expect, test, vi } from "vitest";
-import { clock, gradeLoss, gradeMos, party, percent, span, stateWord } from "../src/dashboard/format";
-import { moment, readLiveCall, readSeries } from "../src/dashboard/model";
+import { alertWord, clock, gradeLoss, gradeMos, party, percent, span, stateWord, totalWord } from "../src/dashboard/format";
+import { moment, readLiveCall, readSeries, readServer } from "../src/dashboard/model";
 import { parsePlace } from "../src/dashboard/place";
 import { areaPath, linePath, nearest, stretches, ticks } from "../src/dashboard/scale";
+import { serverWords } from "../src/dashboard/server_words";
 
 vi.stubGlobal("document", { getElementById: () => null });
 const { cells, standing } = await import("../src/dashboard/agents_panel");
@@ -82,4 +83,29 @@ test("addresses name pages", () => {
   expect(parsePlace("#/calls/%zz")).toEqual({ page: "call", id: "%zz" });
   const search = parsePlace("#/calls?q=600&hours=1");
   expect(search.page === "search" && [search.query.get("q"), search.query.get("hours")]).toEqual(["600", "1"]);
+});
+
+test("a SIP server's row tells a name without an address from a server that is down", () => {
+  const row = (more: object) => serverWords(readServer({ name: "sip:sip.example:5060", address: "udp:192.0.2.1:5060", up: true, current: true, rtt_ms: 4, reason: null, name_fault: null, ...more }));
+  expect(row({})).toMatchObject({ grade: "good", name: "sip.example", told: "4.0 ms", label: "sip.example:5060: up, in use, 4.0 ms" });
+  expect(row({ up: false, rtt_ms: null, current: false, reason: "silence" })).toMatchObject({ grade: "poor", told: "down", label: "sip.example:5060: down: silence" });
+  expect(row({ up: null, rtt_ms: null })).toMatchObject({ grade: "none", told: "not asked" });
+  const fault = "DNS knows no such name";
+  expect(row({ address: null, up: false, rtt_ms: null, current: false, reason: fault, name_fault: fault }))
+    .toMatchObject({ grade: "poor", told: "no address", label: `sip.example:5060: the name does not resolve: ${fault}` });
+  const old = row({ name_fault: fault });
+  expect(old.grade).toBe("fair");
+  expect(old.label).toContain(`its name does not resolve any more: ${fault}`);
+  // Of a gateway that does not tell addresses.
+  expect(row({ address: undefined })).toMatchObject({ told: "4.0 ms" });
+});
+
+test("every kind of alert that api-spec/events.md names is one for people", () => {
+  for (const kind of ["registration", "no_rtp", "ports", "sip_server", "store", "clock", "sign_in"]) expect(alertWord(kind)).toMatch(/^[A-Z]/);
+  expect(alertWord("of_tomorrow")).toBe("of tomorrow");
+});
+
+test("one of a kind is no plural", () => {
+  expect([0, 1, 2].map((value) => `${value} ${totalWord("calls_started", value)}`)).toEqual(["0 calls", "1 call", "2 calls"]);
+  expect(totalWord("sign_ins_refused", 1)).toBe("sign-in refused");
 });

@@ -57,6 +57,14 @@ const COLUMNS: &[&str] = &[
     "sip_tx_jitter_ms",
     "sip_tx_mos",
     "sip_tx_mos_worst",
+    "video_browser_rx_packets",
+    "video_browser_rx_lost",
+    "video_browser_tx_packets",
+    "video_browser_tx_lost",
+    "video_sip_rx_packets",
+    "video_sip_rx_lost",
+    "video_sip_tx_packets",
+    "video_sip_tx_lost",
 ];
 
 /// The first line.
@@ -88,16 +96,11 @@ fn text(record: &Value, column: &str) -> String {
 
 /// `sip_rx_mos` is in `sip`, there in `rx`; `sip_encrypted` is not.
 fn member<'a>(record: &'a Value, column: &str) -> Option<&'a Value> {
-    let of_leg = || {
-        let (leg, rest) = column.split_once('_')?;
-        let leg = record.get(leg)?;
-        let of_stream = || {
-            let (stream, name) = rest.split_once('_')?;
-            leg.get(stream)?.get(name)
-        };
-        leg.get(rest).or_else(of_stream)
+    let within = || {
+        let (part, rest) = column.split_once('_')?;
+        member(record.get(part)?, rest)
     };
-    record.get(column).or_else(of_leg)
+    record.get(column).or_else(within)
 }
 
 /// Quoted where need be. What a spreadsheet would take for a formula gets an apostrophe: a caller's name
@@ -118,6 +121,7 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::VideoFigures;
     use crate::journal::{CallRecord, LegRecord, StreamRecord};
 
     #[test]
@@ -147,7 +151,8 @@ mod tests {
         let stream =
             StreamRecord { mos: Some(4.0), mos_worst: Some(3.0), ..StreamRecord::default() };
         let leg = LegRecord { rtt_ms: Some(1.0), rx: stream, tx: stream };
-        let record = CallRecord { browser: leg, sip: leg, ..CallRecord::default() };
+        let video = Some(VideoFigures::default());
+        let record = CallRecord { browser: leg, sip: leg, video, ..CallRecord::default() };
         let record = serde_json::to_value(record).unwrap();
         for column in COLUMNS {
             assert!(member(&record, column).is_some(), "{column}");

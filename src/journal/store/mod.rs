@@ -11,6 +11,7 @@
 
 mod calendar;
 mod open;
+mod reserve;
 mod retention;
 mod rows;
 mod search;
@@ -68,7 +69,7 @@ impl StoreError {
         match self {
             StoreError::Sql(error) => open::fault(error),
             StoreError::File { error, .. } if error.kind() == io::ErrorKind::StorageFull => {
-                Fault::Passing
+                Fault::Full
             }
             StoreError::Row(_) => Fault::Passing,
             _ => Fault::Denied,
@@ -161,7 +162,7 @@ impl Store {
             Some(path) => {
                 let connection = match open_telling(path) {
                     Ok(connection) => Some(connection),
-                    Err(error) if error.fault() == Fault::Passing => {
+                    Err(error) if matches!(error.fault(), Fault::Passing | Fault::Full) => {
                         warn!(%error, "the store of finished calls cannot be opened; trying again");
                         None
                     }
@@ -250,4 +251,44 @@ impl Drop for Store {
 /// Nothing is left half done behind these locks.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::CallRecord;
+
+    #[allow(clippy::disallowed_methods)]
+    fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !holds() {
+            assert!(std::time::Instant::now() < end, "never: {what}");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn its_thread_begins_anew_after_a_panic() {
+        let config = CallStore {
+            file: None,
+            keep: std::time::Duration::from_secs(86_400),
+            max_bytes: MEMORY,
+            bodies: true,
+        };
+        let store = Store::open(&config).unwrap();
+        let keep = |call: &str| {
+            let record = CallRecord { call: call.into(), ..CallRecord::default() };
+            store.keep(Arc::new(FinishedCall { record, timeline: Default::default() }));
+        };
+        for round in 1..=3 {
+            store.sender.send(Message::Stumble).unwrap();
+            keep(&format!("c{round}"));
+            eventually("it keeps calls again", || store.stats().kept == round);
+            eventually("it is well", || !store.stats().failing);
+        }
+        assert_eq!(store.stats().dropped, 0);
+        // The thread is there to be closed.
+        store.sender.send(Message::Stumble).unwrap();
+        store.close();
+    }
 }

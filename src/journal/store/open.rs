@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::StoreError;
 
@@ -19,6 +19,10 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// What the write-ahead log is cut back to.
 pub(super) const LOG_BYTES: u32 = 4_000_000;
+
+/// Pages of the log after which they are written to the file, 1 MB: so much at most the file may have to grow by when
+/// the disk is full.
+const LOG_PAGES: u32 = 250;
 
 /// Each is run once, in order; `user_version` counts those that were. Never changed, only added to.
 const MIGRATIONS: &[&str] = &[
@@ -64,7 +68,9 @@ const MIGRATIONS: &[&str] = &[
 pub(super) enum Fault {
     /// The file is not what it was: a new one has to be begun.
     Damaged,
-    /// It may pass: no room, a failing disk, another process.
+    /// No room.
+    Full,
+    /// It may pass: a failing disk, another process.
     Passing,
     /// Nobody but the operator can help: permissions, a directory that is not there.
     Denied,
@@ -73,7 +79,12 @@ pub(super) enum Fault {
 }
 
 pub(super) fn fault(error: &rusqlite::Error) -> Fault {
+    // The index of the log is a file too, and is made with its room.
+    if error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE) {
+        return Fault::Full;
+    }
     match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Fault::Full,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Fault::Damaged,
         Some(ErrorCode::OperationInterrupted) => Fault::TooLong,
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
@@ -122,6 +133,7 @@ fn open_file(path: &Path) -> Result<Connection, StoreError> {
     prepare(&mut connection, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
         .map_err(|error| error.at(path))?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     Ok(connection)
 }
 

@@ -6,10 +6,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::open::LOG_BYTES;
+use super::reserve;
 use super::rows::signed;
 
 /// Calls in a step.
 const CALLS: i64 = 200;
+
+/// The same on a full disk: each step has to fit into what room its log has.
+const FEW_CALLS: i64 = 20;
 
 /// What a call may end ahead of the clock by, in milliseconds: a day. It goes by the wall's time when it
 /// began, which may have been set since.
@@ -17,12 +21,13 @@ const FUTURE: u64 = 86_400_000;
 
 /// Pages that a step gives back to the file system.
 const PAGES: u32 = 1000;
+const FEW_PAGES: u32 = 50;
 
 /// Free pages that new calls may have: below it the file would shrink and grow all day.
 const SLACK: u64 = 256;
 
-/// What the log beside the file has at most, and a batch besides.
-const LOG: u64 = LOG_BYTES as u64 + 1_000_000;
+/// What the log beside the file has at most, a batch besides, and what is kept for a full disk.
+const LOG: u64 = LOG_BYTES as u64 + 1_000_000 + reserve::BYTES;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -31,14 +36,14 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// What the database may have, so that it and its log have no more than they may together.
+    /// What the database may have, so that it and what is beside it have no more than they may together.
     pub(super) fn most(&self) -> u64 {
         self.max_bytes.saturating_sub(LOG)
     }
 }
 
 /// Between steps.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Retention {
     limits: Limits,
     /// It was too large, and goes down to some way below the limit.
@@ -48,6 +53,10 @@ pub(super) struct Retention {
 impl Retention {
     pub(super) fn new(limits: Limits) -> Self {
         Self { limits, shrinking: false }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Whether a database of this size has to be looked at soon.
@@ -61,22 +70,14 @@ impl Retention {
         connection: &mut Connection,
         now: u64,
     ) -> Result<bool, rusqlite::Error> {
-        let age = u64::try_from(self.limits.keep.as_millis()).unwrap_or(u64::MAX);
-        if delete(connection, |transaction| too_old(transaction, now.saturating_sub(age), now))? > 0
-        {
+        if self.delete(connection, now, CALLS)? {
             return Ok(true);
         }
         let pages = Pages::of(connection)?;
-        let most = self.limits.most();
-        let bound = if self.shrinking { most - most / 20 } else { most };
-        self.shrinking = pages.used() > bound && delete(connection, first)? > 0;
-        if self.shrinking {
-            return Ok(true);
-        }
         if pages.free <= SLACK {
             return Ok(false);
         }
-        give_back(connection)?;
+        give_back(connection, PAGES)?;
         if Pages::of(connection)?.free > SLACK {
             return Ok(true);
         }
@@ -84,11 +85,52 @@ impl Retention {
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(false)
     }
+
+    /// The same where the disk is full. What is deleted stays with the file, for the calls that wait; the log is
+    /// not cut off, for its room would be somebody else's. Nothing is written unless there is something to do.
+    pub(super) fn step_on_full_disk(
+        &mut self,
+        connection: &mut Connection,
+        now: u64,
+    ) -> Result<bool, rusqlite::Error> {
+        // What lies in the log is written to the file, where that need not grow; then the log begins at its front
+        // again, within the room that it has.
+        let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
+        let written = connection.query_row(checkpoint, [], |_| Ok(())).is_ok();
+        if self.delete(connection, now, FEW_CALLS)? {
+            return Ok(true);
+        }
+        // A file that is to become smaller need not grow.
+        if !written && Pages::of(connection)?.free > 0 {
+            give_back(connection, FEW_PAGES)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Calls that have to go, the too old ones first. Whether there were some.
+    fn delete(
+        &mut self,
+        connection: &mut Connection,
+        now: u64,
+        most: i64,
+    ) -> Result<bool, rusqlite::Error> {
+        let age = u64::try_from(self.limits.keep.as_millis()).unwrap_or(u64::MAX);
+        let before = now.saturating_sub(age);
+        if delete(connection, |connection| too_old(connection, before, now, most))? > 0 {
+            return Ok(true);
+        }
+        let limit = self.limits.most();
+        let bound = if self.shrinking { limit - limit / 20 } else { limit };
+        let too_much = Pages::of(connection)?.used() > bound;
+        self.shrinking = too_much && delete(connection, |connection| first(connection, most))? > 0;
+        Ok(self.shrinking)
+    }
 }
 
-/// Gives free pages back to the file system, [`PAGES`] at most. The statement has a row for each.
-fn give_back(connection: &Connection) -> Result<(), rusqlite::Error> {
-    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+/// Gives free pages back to the file system, so many at most. The statement has a row for each.
+fn give_back(connection: &Connection, pages: u32) -> Result<(), rusqlite::Error> {
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
     Ok(())
@@ -97,7 +139,12 @@ fn give_back(connection: &Connection) -> Result<(), rusqlite::Error> {
 /// The first of the calls that had ended before. Calls stand in the order in which they ended: one that
 /// comes after a call which is not too old is not too old itself, though a wrong clock dated it so; and
 /// one from the future goes with those around it.
-fn too_old(connection: &Connection, before: u64, now: u64) -> Result<Vec<i64>, rusqlite::Error> {
+fn too_old(
+    connection: &Connection,
+    before: u64,
+    now: u64,
+    most: i64,
+) -> Result<Vec<i64>, rusqlite::Error> {
     let (before, future) = (signed(before), signed(now.saturating_add(FUTURE)));
     let young = connection
         .query_row(
@@ -115,14 +162,14 @@ fn too_old(connection: &Connection, before: u64, now: u64) -> Result<Vec<i64>, r
         "SELECT id FROM calls WHERE ended < ?1 AND id < ?2
          UNION ALL SELECT id FROM calls WHERE ended > ?3 AND id < ?2 LIMIT ?4",
     )?;
-    let ids = old.query_map(params![before, end, after, CALLS], |row| row.get(0))?;
+    let ids = old.query_map(params![before, end, after, most], |row| row.get(0))?;
     ids.collect()
 }
 
 /// The first of all.
-fn first(connection: &Connection) -> Result<Vec<i64>, rusqlite::Error> {
+fn first(connection: &Connection, most: i64) -> Result<Vec<i64>, rusqlite::Error> {
     let mut first = connection.prepare("SELECT id FROM calls ORDER BY id LIMIT ?1")?;
-    let ids = first.query_map([CALLS], |row| row.get(0))?;
+    let ids = first.query_map([most], |row| row.get(0))?;
     ids.collect()
 }
 
@@ -133,6 +180,9 @@ fn delete(
 ) -> Result<usize, rusqlite::Error> {
     let transaction = connection.transaction()?;
     let ids = which(&transaction)?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
     for sql in [
         "DELETE FROM details WHERE id = ?1",
         "DELETE FROM sip_ids WHERE id = ?1",

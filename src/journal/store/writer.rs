@@ -12,15 +12,21 @@ use tracing::{info, warn};
 
 use super::calendar::{Calendar, Change};
 use super::open::{self, Fault};
+use super::reserve::Reserve;
 use super::retention::{Limits, Pages, Retention};
 use super::rows::{Encoded, Inserts, signed};
 use super::{Place, Shared, StoreError, locked};
 use crate::journal::{About, FinishedCall, What};
+use crate::words::counted;
 
 /// Calls that wait for the disk to have room again, and what they may take of memory: five hundred
 /// agents' calls of some minutes.
 const MAX_WAITING: usize = 5000;
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// What is written together. A disk that has room for a part of what waits takes that.
+const PIECE: usize = 500;
+const PIECE_BYTES: usize = 1_000_000;
 
 /// Between two notes of what is known of the time, in milliseconds.
 const NOTE_CLOCK: u64 = 10 * 60 * 1000;
@@ -34,6 +40,7 @@ pub(super) struct Writer {
     /// Device and number of the file that is open, where there is one.
     opened: Option<(u64, u64)>,
     retention: Retention,
+    reserve: Reserve,
     calendar: Calendar,
     /// What is the matter with the clock, and what was told of it.
     clock: (Option<String>, Option<String>),
@@ -42,6 +49,8 @@ pub(super) struct Writer {
     /// Encoded, not yet written. The oldest is let go first.
     waiting: VecDeque<Encoded>,
     waiting_bytes: usize,
+    /// Taken out of those to be written: lost if that never comes to an end.
+    under_way: usize,
     /// [`MAX_WAITING_BYTES`].
     most_bytes: usize,
     /// The last try failed.
@@ -60,7 +69,12 @@ impl Writer {
         bodies: bool,
     ) -> Self {
         let opened = shared.identity();
+        let file = match &shared.place {
+            Place::File(path) => Some(path.as_path()),
+            Place::Memory(_) => None,
+        };
         Self {
+            reserve: Reserve::beside(file),
             shared,
             bodies,
             connection,
@@ -71,6 +85,7 @@ impl Writer {
             known: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            under_way: 0,
             most_bytes: MAX_WAITING_BYTES,
             failing: false,
             alerted: false,
@@ -96,6 +111,21 @@ impl Writer {
         }
     }
 
+    /// Whatever it did last has panicked: that and the connection are let go, what waits is kept.
+    pub(super) fn stumbled(self) -> Self {
+        let Self {
+            shared, bodies, waiting, waiting_bytes, clock, alerted, told, most_bytes, ..
+        } = self;
+        shared.dropped.fetch_add(self.under_way as u64, Relaxed);
+        let limits = self.retention.limits();
+        let new = Self::new(shared, None, limits, bodies);
+        let mut new =
+            Self { waiting, waiting_bytes, clock, alerted, told, most_bytes, failing: true, ..new };
+        new.shared.failing.store(true, Relaxed);
+        new.alert(true, "its writer stumbled over a fault of the program; see the log".to_owned());
+        new
+    }
+
     /// Whether the last try to write has failed.
     pub(super) fn is_failing(&self) -> bool {
         self.failing
@@ -110,25 +140,48 @@ impl Writer {
         self.waiting.is_empty()
     }
 
-    /// Writes what waits, all or nothing. It goes on waiting where that fails.
+    /// Writes what waits, in pieces, each all or nothing. What fails goes on waiting.
     pub(super) fn flush(&mut self) {
         if self.waiting.is_empty() && !self.failing {
             return;
         }
-        let waiting = std::mem::take(&mut self.waiting);
-        let written = self.with_connection(|connection| write(connection, &waiting));
-        match written {
-            Some(refused) => {
-                self.waiting_bytes = 0;
-                for _ in 0..refused {
-                    self.shared.drop_one();
+        loop {
+            let piece = self.piece();
+            self.under_way = piece.len();
+            let written = self.with_connection(|connection| write(connection, &piece));
+            self.under_way = 0;
+            let Some(refused) = written else {
+                for row in piece.into_iter().rev() {
+                    self.waiting_bytes += row.size();
+                    self.waiting.push_front(row);
                 }
-                let written = (waiting.len() - refused) as u64;
-                self.shared.kept.fetch_add(written, Relaxed);
-                self.shared.rows.fetch_add(written, Relaxed);
+                return;
+            };
+            for _ in 0..refused {
+                self.shared.drop_one();
             }
-            None => self.waiting = waiting,
+            let written = (piece.len() - refused) as u64;
+            self.shared.kept.fetch_add(written, Relaxed);
+            self.shared.rows.fetch_add(written, Relaxed);
+            if self.waiting.is_empty() {
+                return self.recovered();
+            }
         }
+    }
+
+    /// The first of those that wait. One at least, however large.
+    fn piece(&mut self) -> Vec<Encoded> {
+        let (mut piece, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = self.waiting.front() {
+            if piece.len() >= PIECE || !piece.is_empty() && bytes + row.size() > PIECE_BYTES {
+                break;
+            }
+            let Some(row) = self.waiting.pop_front() else { break };
+            bytes += row.size();
+            piece.push(row);
+        }
+        self.waiting_bytes -= bytes;
+        piece
     }
 
     /// The time by which calls are too old, in Unix milliseconds; `wall` is what the clock says. `None`
@@ -170,9 +223,23 @@ impl Writer {
     /// A step of what deletes old calls, `now` in Unix milliseconds. Whether there is more to do.
     pub(super) fn maintain(&mut self, now: u64) -> bool {
         self.look_for_the_file();
-        let mut retention = std::mem::replace(&mut self.retention, Retention::new(NEVER));
-        let more = self.with_connection(|connection| retention.step(connection, now));
+        let full = self.failing;
+        let mut retention = self.retention.clone();
+        let mut step = |connection: &mut Connection| match full {
+            true => retention.step_on_full_disk(connection, now),
+            false => retention.step(connection, now),
+        };
+        let mut more = self.attempt(&mut step);
+        // Where nothing has to go, nothing was written.
+        if more.as_ref().is_err_and(|error| error.fault() == Fault::Full) && self.reserve.release()
+        {
+            more = self.attempt(&mut step);
+        }
+        let more = self.settled(more, &mut step);
         self.retention = retention;
+        if more == Some(false) && !full {
+            self.reserve.keep();
+        }
         if more == Some(false) {
             // One that came twice is one, and what was deleted is gone.
             if let Some(rows) = self.with_connection(|connection| count(connection)) {
@@ -201,7 +268,8 @@ impl Writer {
         self.told = dropped;
         if lost > 0 {
             warn!(lost, "finished calls were not kept");
-            self.alert(true, format!("{lost} finished calls were not kept"));
+            let were = if lost == 1 { "was" } else { "were" };
+            self.alert(true, format!("{} {were} not kept", counted(lost, "finished call")));
         } else if !self.failing {
             self.alert(false, "finished calls are kept again".to_owned());
         }
@@ -210,20 +278,27 @@ impl Writer {
     /// Something with the database. `None`: it failed, which is told.
     fn with_connection<T>(&mut self, work: impl Work<T>) -> Option<T> {
         let mut work = work;
-        let mut result = self.attempt(&mut work);
+        let result = self.attempt(&mut work);
+        self.settled(result, &mut work)
+    }
+
+    /// What came of it, tried again on a new file where this one is damaged.
+    fn settled<T>(
+        &mut self,
+        mut result: Result<T, StoreError>,
+        work: &mut impl Work<T>,
+    ) -> Option<T> {
         if let Err(error) = &result
             && error.fault() == Fault::Damaged
             && let Place::File(_) = self.shared.place
         {
             // Opening it again finds the damage where it is in the schema; it is put aside anyway.
             warn!(%error, "the store of finished calls is damaged");
-            result = self.begin_anew().and_then(|()| self.attempt(&mut work));
+            result = self.begin_anew().and_then(|()| self.attempt(work));
         }
         match result {
-            Ok(value) => {
-                self.recovered();
-                Some(value)
-            }
+            // That something can be read is no sign that something can be written.
+            Ok(value) => Some(value),
             Err(error) => {
                 self.failed(&error);
                 None
@@ -244,7 +319,16 @@ impl Writer {
                 let connection = match &mut self.connection {
                     Some(connection) => connection,
                     none => {
-                        let opened = none.insert(open_telling(path)?);
+                        let opened = match open_telling(path) {
+                            // Its log and the log's index want room before anything can go.
+                            Err(error)
+                                if error.fault() == Fault::Full && self.reserve.release() =>
+                            {
+                                open_telling(path)?
+                            }
+                            opened => opened?,
+                        };
+                        let opened = none.insert(opened);
                         self.opened = shared.identity();
                         opened
                     }
@@ -307,9 +391,6 @@ impl Writer {
 trait Work<T>: FnMut(&mut Connection) -> Result<T, rusqlite::Error> {}
 impl<T, F: FnMut(&mut Connection) -> Result<T, rusqlite::Error>> Work<T> for F {}
 
-/// In place of limits that are in use.
-const NEVER: Limits = Limits { keep: std::time::Duration::MAX, max_bytes: u64::MAX };
-
 /// Opens the file; says so where an old one was damaged.
 pub(super) fn open_telling(path: &Path) -> Result<Connection, StoreError> {
     let (connection, aside) = open::file(path)?;
@@ -346,7 +427,7 @@ fn count(connection: &Connection) -> Result<u64, rusqlite::Error> {
 }
 
 /// How many of them the database did not want, by themselves: the others are written.
-fn write(connection: &mut Connection, rows: &VecDeque<Encoded>) -> Result<usize, rusqlite::Error> {
+fn write(connection: &mut Connection, rows: &[Encoded]) -> Result<usize, rusqlite::Error> {
     let transaction = connection.transaction()?;
     if rows.is_empty() {
         // Is there room again? An empty transaction would not ask the disk.

@@ -7,6 +7,7 @@ use super::super::{Entry, What};
 use super::clock::since_epoch;
 use crate::agent::{EndReason, HistoryItem};
 use crate::media::{DtlsFailure, MediaEvent};
+use crate::words::counted_len;
 
 /// Items that are kept: some 300 bytes each.
 const ITEMS: usize = 1000;
@@ -150,7 +151,8 @@ fn tell(what: &What) -> Option<(&'static str, String)> {
         }
         What::Store { fault: None } => ("store", "finished calls are kept again".to_owned()),
         What::Draining { calls } => {
-            let text = format!("no new sign-ins are taken; {calls} calls may end");
+            let text =
+                format!("no new sign-ins are taken; {} may end", counted_len(*calls, "call"));
             ("draining", text)
         }
         What::Reloaded { changed } if changed.is_empty() => {

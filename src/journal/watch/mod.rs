@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{CallRecord, Entry, Observer, What};
 use crate::agent::{Alert, EndReason, HistoryItem, RegistrationTotals, SeriesPoint, Totals};
 
-pub use alerts::{CallLook, Change, Look, SideLook, Unregistered};
+pub use alerts::{BrowserPath, CallLook, Change, Look, SideLook, Unregistered};
 pub use quality::{Share, Tracker};
 
 use alerts::Alerts;

@@ -1,6 +1,7 @@
 //! How a call sounds now, from its counters. Pure.
 
 use crate::agent::LiveQuality;
+use crate::journal::video_figures;
 use crate::media::{CallStats, Mos, RoundTrips, StreamStats};
 
 /// Fewer packets than a second of sound has say nothing of loss.
@@ -77,6 +78,7 @@ impl Tracker {
             sip_jitter_ms: heard(&stats.from_sip),
             browser_rtt_ms: rtt(stats.browser_rtt),
             sip_rtt_ms: rtt(stats.sip_rtt),
+            video: stats.video.as_ref().map(video_figures),
         };
         share
     }

@@ -125,7 +125,7 @@ impl Rig {
         let mut call = Call::new(now, clock, identity.clone(), ours.clone(), 7, "bench".to_owned());
         let mut exit = Exit::default();
         let payloads = PayloadMap {
-            formats: vec![Format { codec: Codec::Pcmu, payload: 0 }],
+            formats: smallvec::smallvec![Format { codec: Codec::Pcmu, payload: 0 }],
             ..PayloadMap::default()
         };
         let remote = BrowserRemote {
@@ -134,13 +134,8 @@ impl Rig {
             setup: Setup::Passive,
             payloads: payloads.clone(),
         };
-        let sip = SipRemote {
-            target: Some(phone),
-            payloads,
-            ptime: MS20,
-            rtcp: RtcpTarget::default(),
-            srtp: None,
-        };
+        let sip =
+            SipRemote { target: Some(phone), payloads, rtcp: RtcpTarget::default(), srtp: None };
         let flow = Flow { to_sip: true, to_browser: true, keep_alive: true, ..Flow::default() };
         for order in [
             Order::SetBrowser(Box::new(remote)),

@@ -95,7 +95,6 @@ impl Bench {
         let sip = SipRemote {
             target: Some(phone(0)),
             payloads: sip,
-            ptime: Duration::from_millis(20),
             rtcp: RtcpTarget::default(),
             srtp: None,
         };

@@ -7,9 +7,11 @@ mod tests;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::report::RtcpRoute;
 use super::{Call, Sink};
 use crate::media::latch::Latch;
 use crate::media::relay::{Idle, Outlet, PACKET};
+use crate::media::rtcp::{self, Last};
 use crate::media::srtp::OVERHEAD;
 use crate::media::types::{HeldLeg, MAX_HELD};
 use crate::sdp::{RtcpTarget, RtpTarget};
@@ -19,17 +21,25 @@ use crate::sdp::{RtcpTarget, RtpTarget};
 struct Aside {
     told: HeldLeg,
     latch: Latch,
+    rtcp: RtcpRoute,
     outlet: Outlet,
     /// `None` where nothing may be sent.
     idle: Option<Idle>,
 }
 
 impl Aside {
-    fn new(now: Instant, told: HeldLeg, latch: Latch, mut outlet: Outlet) -> Self {
+    fn new(
+        now: Instant,
+        told: HeldLeg,
+        latch: Latch,
+        mut rtcp: RtcpRoute,
+        mut outlet: Outlet,
+    ) -> Self {
         let remote = &told.remote;
-        let idle = Idle::new(now, &remote.payloads, remote.ptime, &mut outlet);
+        rtcp.set(remote);
+        let idle = Idle::new(now, &remote.payloads, &mut outlet);
         let idle = idle.filter(|_| told.sends);
-        Aside { told, latch, outlet, idle }
+        Aside { told, latch, rtcp, outlet, idle }
     }
 
     fn target(&self) -> RtpTarget {
@@ -41,13 +51,14 @@ impl Aside {
     }
 
     fn reports_from(&self, from: SocketAddr) -> bool {
+        let remote = self.latch.destination();
         match self.told.remote.rtcp {
             RtcpTarget::Mux => self.expects(from),
             RtcpTarget::At(at) if at == from => true,
+            RtcpTarget::At(_) | RtcpTarget::NextPort if self.rtcp.comes_from(from, remote) => true,
             RtcpTarget::At(_) | RtcpTarget::NextPort => {
                 let next = |rtp: SocketAddr| rtp.port().checked_add(1) == Some(from.port());
-                let rtp = self.latch.destination().filter(|rtp| rtp.ip() == from.ip());
-                rtp.is_some_and(next)
+                remote.filter(|rtp| rtp.ip() == from.ip()).is_some_and(next)
             }
         }
     }
@@ -94,16 +105,17 @@ impl Call {
             let at = before.iter().position(|leg| leg.target() == Some(target));
             legs.push(match at.map(|at| before.swap_remove(at)) {
                 Some(leg) if leg.told == told => leg,
-                Some(leg) => Aside::new(now, told, leg.latch, leg.outlet),
+                Some(leg) => Aside::new(now, told, leg.latch, leg.rtcp, leg.outlet),
                 None if self.latch.target() == Some(target) => {
                     let outlet = self.relay.exchange(Outlet::new());
                     // A packet that comes before the next description has nowhere to go.
-                    Aside::new(now, told, self.latch.leave(now), outlet)
+                    let rtcp = std::mem::take(&mut self.rtcp);
+                    Aside::new(now, told, self.latch.leave(now), rtcp, outlet)
                 }
                 None => {
                     let mut latch = Latch::new(now);
                     latch.set_target(now, Some(target));
-                    Aside::new(now, told, latch, Outlet::new())
+                    Aside::new(now, told, latch, RtcpRoute::default(), Outlet::new())
                 }
             });
         }
@@ -121,8 +133,9 @@ impl Call {
         if held.legs.is_empty() {
             self.held = None;
         }
-        let Some(Aside { latch, outlet, .. }) = back else { return false };
+        let Some(Aside { latch, rtcp, outlet, .. }) = back else { return false };
         self.latch = latch;
+        self.rtcp = rtcp;
         self.relay.exchange(outlet);
         true
     }
@@ -143,8 +156,38 @@ impl Call {
                     (Some(_), None) => None,
                 };
                 if let Some(packet) = packet {
+                    leg.outlet.stream.count(len);
                     sink.rtp(to, packet);
                 }
+            }
+        }
+    }
+
+    /// RTCP goes on while RTP does not (RFC 3264 8.4), and says of our stream what there is to say. What
+    /// comes from there is not listened to, so that there is nothing to say of it.
+    pub(super) fn report_held(&mut self, now: Instant, last: Last, sink: &mut dyn Sink) {
+        let Some(held) = &mut self.held else { return };
+        let ntp = self.clock.ntp(now);
+        let mut buffer = [0; PACKET + OVERHEAD];
+        for leg in &mut held.legs {
+            let rtp = leg.latch.destination();
+            let Some(to) = rtp.and_then(|rtp| leg.rtcp.destination(rtp)) else { continue };
+            let stream = &mut leg.outlet.stream;
+            let sent = stream.report(now);
+            let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, None, last);
+            let Some(plain) = buffer.get_mut(..data.len()) else { continue };
+            plain.copy_from_slice(&data);
+            let packet = match (&leg.told.remote.srtp, &mut self.secure) {
+                (None, _) => buffer.get(..data.len()),
+                (Some(pair), Some(secure)) => {
+                    secure.seal_rtcp_aside(&pair.local, &mut buffer, data.len())
+                }
+                (Some(_), None) => None,
+            };
+            match packet {
+                Some(packet) if leg.rtcp.is_mux() => sink.rtp(to, packet),
+                Some(packet) => sink.rtcp(to, packet),
+                None => {}
             }
         }
     }

@@ -259,7 +259,7 @@ impl Call {
                     self.to_sip.set_codec(format.codec);
                 }
                 self.latch.set_target(now, remote.target);
-                self.relay.set_sip(now, remote.payloads, remote.ptime);
+                self.relay.set_sip(now, remote.payloads);
             }
             Order::SetFlow(flow) => {
                 if flow.to_browser && !self.flow.to_browser {
@@ -386,6 +386,7 @@ impl Call {
         };
         if let Some(packet) = packet {
             self.to_sip.count(len);
+            self.relay.count_to_sip(len);
             sink.rtp(to, packet);
         }
     }
@@ -408,6 +409,7 @@ impl Call {
     fn send_browser(&mut self, buffer: &mut [u8], len: usize, sink: &mut dyn Sink) {
         if let Some((to, sealed)) = self.peer.seal_rtp(buffer, len) {
             self.to_browser.count(len);
+            self.relay.count_to_browser(len);
             sink.to_browser(to, sealed);
         }
     }

@@ -48,8 +48,6 @@ impl Incoming {
 pub(super) struct Outgoing {
     pub packets: u64,
     bytes: u64,
-    /// Packets of the last report.
-    reported: u64,
     codec: Option<Codec>,
     /// What the receiver last said, of which SSRC of ours.
     heard: Option<(u32, Block)>,
@@ -115,15 +113,6 @@ impl Outgoing {
         let way = |loss| Way { codec, rtt, jitter, loss };
         self.meter.interval(u64::from(block.highest), lost, way);
     }
-
-    pub fn sent(&mut self, timestamp: Option<u32>) -> Option<rtcp::Sent> {
-        let before = std::mem::replace(&mut self.reported, self.packets);
-        (self.packets > before).then_some(rtcp::Sent {
-            timestamp: timestamp?,
-            packets: self.packets as u32,
-            octets: self.bytes as u32,
-        })
-    }
 }
 
 #[derive(Default)]
@@ -169,6 +158,11 @@ impl RtcpRoute {
         }
     }
 
+    /// Reports go where RTP goes, and by the same port of ours.
+    pub fn is_mux(&self) -> bool {
+        self.target == RtcpTarget::Mux
+    }
+
     /// May a report from there be the far end's, whose RTP goes to `rtp`?
     pub fn may_come(&self, from: SocketAddr, rtp: SocketAddr) -> bool {
         let announced = match self.target {
@@ -209,12 +203,15 @@ impl Call {
         self.to_browser.interval(browser);
         self.from_sip.interval(sip);
         self.to_sip.interval(sip);
+        self.peer.age();
         self.report(now, Last::No, sink);
+        self.report_held(now, Last::No, sink);
     }
 
     /// The call is over: both sides hear it from RTCP too (RFC 3550 6.6).
     pub fn say_goodbye(&mut self, now: Instant, sink: &mut dyn Sink) {
         self.report(now, Last::Yes, sink);
+        self.report_held(now, Last::Yes, sink);
         self.report_video(now, Last::Yes, sink);
     }
 
@@ -222,11 +219,10 @@ impl Call {
         let ntp = self.clock.ntp(now);
         let mut buffer = [0; PACKET + OVERHEAD];
         if self.peer.is_secure() {
-            let stream = self.relay.to_browser();
-            let sent = self.to_browser.sent(stream.timestamp_at(now));
+            let (ssrc, sent) = self.relay.report_to_browser(now);
             let report = self.from_browser.reception.report();
             let report = rtcp::block(now, report, self.browser_report);
-            let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report, last);
+            let data = rtcp::write(ntp, ssrc, &self.cname, sent, report, last);
             if let Some(plain) = buffer.get_mut(..data.len()) {
                 plain.copy_from_slice(&data);
                 if let Some((to, sealed)) = self.peer.seal_rtcp(&mut buffer, data.len()) {
@@ -234,13 +230,11 @@ impl Call {
                 }
             }
         }
-        let quiet = self.to_sip.packets == 0 && self.from_sip.reception.ssrc().is_none();
-        let Some(rtp) = self.latch.destination().filter(|_| !quiet) else { return };
+        let Some(rtp) = self.latch.destination() else { return };
         let Some(to) = self.rtcp.destination(rtp) else { return };
-        let stream = self.relay.to_sip();
-        let sent = self.to_sip.sent(stream.timestamp_at(now));
+        let (ssrc, sent) = self.relay.report_to_sip(now);
         let report = rtcp::block(now, self.from_sip.reception.report(), self.sip_report);
-        let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report, last);
+        let data = rtcp::write(ntp, ssrc, &self.cname, sent, report, last);
         let Some(plain) = buffer.get_mut(..data.len()) else { return };
         plain.copy_from_slice(&data);
         let packet = match &mut self.secure {
@@ -248,7 +242,7 @@ impl Call {
             Some(secure) => secure.seal_rtcp(&mut buffer, data.len()),
         };
         match packet {
-            Some(packet) if self.rtcp.target == RtcpTarget::Mux => sink.rtp(to, packet),
+            Some(packet) if self.rtcp.is_mux() => sink.rtp(to, packet),
             Some(packet) => sink.rtcp(to, packet),
             None => {}
         }

@@ -88,8 +88,21 @@ impl Secure {
         buffer: &'a mut [u8],
         len: usize,
     ) -> Option<&'a [u8]> {
-        let (_, sealer) = self.sealers.iter_mut().find(|(known, _)| known == key)?;
-        sealer.seal_rtp(buffer, len)
+        self.kept(key)?.seal_rtp(buffer, len)
+    }
+
+    /// The same for RTCP.
+    pub fn seal_rtcp_aside<'a>(
+        &mut self,
+        key: &SrtpKey,
+        buffer: &'a mut [u8],
+        len: usize,
+    ) -> Option<&'a [u8]> {
+        self.kept(key)?.seal_rtcp(buffer, len)
+    }
+
+    fn kept(&mut self, key: &SrtpKey) -> Option<&mut Sealer> {
+        self.sealers.iter_mut().find(|(known, _)| known == key).map(|(_, sealer)| sealer)
     }
 
     /// Opens a packet in place, or leaves it as it is where the audio is plain.

@@ -177,6 +177,7 @@ impl Call {
         let out = follow(&mut video.to_sip, now, packet, remote.sip_payload, &mut buffer);
         let Some((len, is_new)) = out else { return };
         video.sent_sip.count(len);
+        video.to_sip.count(len);
         if let Some(packet) = buffer.get(..len) {
             sink.video_rtp(to, packet);
         }
@@ -229,6 +230,7 @@ impl Call {
             is_new = new;
             if let Some((to, sealed)) = self.peer.seal_rtp(&mut buffer, len) {
                 video.sent_browser.count(len);
+                video.to_browser.count(len);
                 sink.to_browser(to, sealed);
             }
         }
@@ -269,6 +271,7 @@ impl Call {
             video.sent_sip.heard(ours, block);
         }
         let asked = feedback::read(ours, data);
+        video.stats.sip_asked += asked.counted();
         if asked.picture {
             self.ask_browser(now, sink);
         }
@@ -288,6 +291,7 @@ impl Call {
             video.sent_browser.heard(ours, block);
         }
         let asked = feedback::read(ours, plain);
+        video.stats.browser_asked += asked.counted();
         if asked.picture {
             self.ask_sip(now, sink);
         }
@@ -307,7 +311,7 @@ impl Call {
         if let Some(len) = feedback::write_pli(&mut buffer, sender, source)
             && let Some((to, sealed)) = self.peer.seal_rtcp(&mut buffer, len)
         {
-            video.stats.asked_browser += 1;
+            video.stats.asked_browser.pictures += 1;
             sink.to_browser(to, sealed);
         }
     }
@@ -319,7 +323,7 @@ impl Call {
         if !remote.feedback.pli && !remote.feedback.fir {
             if video.told.is_none_or(|at| now >= at + TELL_AGAIN) {
                 video.told = Some(now);
-                video.stats.asked_sip += 1;
+                video.stats.asked_sip.pictures += 1;
                 sink.event(MediaEvent::PictureWanted);
             }
             return;
@@ -341,7 +345,7 @@ impl Call {
             feedback::write_fir(&mut buffer, sender, source, video.firs)
         };
         if let Some(packet) = len.and_then(|len| buffer.get(..len)) {
-            video.stats.asked_sip += 1;
+            video.stats.asked_sip.pictures += 1;
             let is_mux = remote.rtcp == RtcpTarget::Mux;
             send_rtcp(is_mux, to, packet, sink);
         }
@@ -353,11 +357,13 @@ impl Call {
         let stream = &video.to_sip;
         let theirs =
             missing.iter().filter_map(|(first, mask)| Some((stream.unmap(*first)?, *mask)));
+        let packets = theirs.clone().map(|(_, mask)| feedback::packets(mask)).sum::<u64>();
         let mut buffer = [0; MESSAGE + OVERHEAD];
         if let Some(len) =
             feedback::write_nack(&mut buffer, video.to_browser.ssrc(), source, theirs)
             && let Some((to, sealed)) = self.peer.seal_rtcp(&mut buffer, len)
         {
+            video.stats.asked_browser.packets += packets;
             sink.to_browser(to, sealed);
         }
     }
@@ -374,9 +380,11 @@ impl Call {
         let stream = &video.to_browser;
         let theirs =
             missing.iter().filter_map(|(first, mask)| Some((stream.unmap(*first)?, *mask)));
+        let packets = theirs.clone().map(|(_, mask)| feedback::packets(mask)).sum::<u64>();
         let mut buffer = [0; MESSAGE];
         let len = feedback::write_nack(&mut buffer, video.to_sip.ssrc(), source, theirs);
         if let Some(packet) = len.and_then(|len| buffer.get(..len)) {
+            video.stats.asked_sip.packets += packets;
             send_rtcp(remote.rtcp == RtcpTarget::Mux, to, packet, sink);
         }
     }
@@ -389,11 +397,10 @@ impl Call {
         let ntp = self.clock.ntp(now);
         let mut buffer = [0; PACKET + OVERHEAD];
         if self.peer.is_secure() {
-            let stream = &video.to_browser;
-            let sent = video.sent_browser.sent(stream.timestamp_at(now));
+            let sent = video.to_browser.report(now);
             let report = video.from_browser.reception.report();
             let report = rtcp::block(now, report, video.browser_report);
-            let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report, last);
+            let data = rtcp::write(ntp, video.to_browser.ssrc(), &self.cname, sent, report, last);
             if let Some(plain) = buffer.get_mut(..data.len()) {
                 plain.copy_from_slice(&data);
                 if let Some((to, sealed)) = self.peer.seal_rtcp(&mut buffer, data.len()) {
@@ -404,10 +411,9 @@ impl Call {
         let quiet = video.sent_sip.packets == 0 && video.from_sip.reception.ssrc().is_none();
         let rtp = video.latch.destination().filter(|_| !quiet);
         let Some(to) = rtp.and_then(|rtp| video.rtcp.destination(rtp)) else { return };
-        let stream = &video.to_sip;
-        let sent = video.sent_sip.sent(stream.timestamp_at(now));
+        let sent = video.to_sip.report(now);
         let report = rtcp::block(now, video.from_sip.reception.report(), video.sip_report);
-        let data = rtcp::write(ntp, stream.ssrc(), &self.cname, sent, report, last);
+        let data = rtcp::write(ntp, video.to_sip.ssrc(), &self.cname, sent, report, last);
         send_rtcp(remote.rtcp == RtcpTarget::Mux, to, &data, sink);
     }
 }

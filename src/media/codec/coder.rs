@@ -7,7 +7,7 @@ use super::conceal::Concealer;
 use super::halfband::{Down, MAX_BLOCK, Up};
 use super::opus::{OpusDecoder, OpusEncoder};
 use crate::media::g711;
-use crate::sdp::Codec;
+use crate::sdp::{Codec, OpusWishes};
 
 /// Of Opus, where nothing else is asked for.
 pub const COMPLEXITY: u8 = 5;
@@ -32,6 +32,11 @@ impl Encoder {
 
     /// `complexity` of Opus: 0 to 10.
     pub fn with_complexity(codec: Codec, rate: u32, complexity: u8) -> Self {
+        Encoder::wished(codec, rate, complexity, OpusWishes::default())
+    }
+
+    /// Opus as its receiver wishes.
+    pub fn wished(codec: Codec, rate: u32, complexity: u8, opus: OpusWishes) -> Self {
         let down = || (rate > 8000).then(Down::new);
         Encoder(match codec {
             Codec::Pcmu => Encoding::Ulaw(down()),
@@ -39,7 +44,7 @@ impl Encoder {
             Codec::G722 => {
                 Encoding::G722(Box::new(G722Encoder::new()), (rate <= 8000).then(Up::new))
             }
-            Codec::Opus => Encoding::Opus(OpusEncoder::new(rate, complexity)),
+            Codec::Opus => Encoding::Opus(OpusEncoder::new(rate, complexity, opus)),
         })
     }
 

@@ -14,4 +14,4 @@ mod transcoder;
 pub use coder::{COMPLEXITY, Decoder, Encoder};
 pub use frame::{samples, silence};
 pub use jitter::Stamp;
-pub use transcoder::{Transcoder, frame_time};
+pub use transcoder::Transcoder;

@@ -1,5 +1,7 @@
 //! Opus by ropus, or by libopus with the feature of that name. The rest of the gateway sees neither.
 
+use crate::sdp::OpusWishes;
+
 /// Bit rate of voice: with redundancy for lost packets, narrow band needs no more.
 const BITS_8K: u32 = 24_000;
 const BITS_16K: u32 = 32_000;
@@ -7,20 +9,32 @@ const BITS_16K: u32 = 32_000;
 /// Redundancy costs bits; before the far end has told of its losses some are taken for granted.
 const LOSS: u8 = 5;
 
+/// What an encoder is made for.
+struct Made {
+    rate: u32,
+    bits: u32,
+    complexity: u8,
+    fec: bool,
+    vbr: bool,
+}
+
 #[cfg(not(feature = "libopus"))]
 mod imp {
+    use super::{LOSS, Made};
     use ropus::{Application, Bitrate, Channels, DecodeMode, Decoder, Encoder, InbandFec, Signal};
 
     pub struct Coder(Encoder);
 
     impl Coder {
-        pub fn new(rate: u32, bits: u32, complexity: u8, loss: u8) -> Option<Self> {
-            let built = Encoder::builder(rate, Channels::Mono, Application::Voip)
-                .bitrate(Bitrate::Bits(bits))
-                .complexity(complexity)
+        pub fn new(made: &Made) -> Option<Self> {
+            let fec = if made.fec { InbandFec::Enabled } else { InbandFec::Disabled };
+            let built = Encoder::builder(made.rate, Channels::Mono, Application::Voip)
+                .bitrate(Bitrate::Bits(made.bits))
+                .vbr(made.vbr)
+                .complexity(made.complexity)
                 .signal(Signal::Voice)
-                .inband_fec(InbandFec::Enabled)
-                .packet_loss_perc(loss)
+                .inband_fec(fec)
+                .packet_loss_perc(LOSS)
                 .build();
             built.ok().map(Coder)
         }
@@ -50,18 +64,20 @@ mod imp {
 
 #[cfg(feature = "libopus")]
 mod imp {
+    use super::{LOSS, Made};
     use opus::{Application, Bitrate, Channels, Decoder, Encoder, Signal};
 
     pub struct Coder(Encoder);
 
     impl Coder {
-        pub fn new(rate: u32, bits: u32, complexity: u8, loss: u8) -> Option<Self> {
-            let mut encoder = Encoder::new(rate, Channels::Mono, Application::Voip).ok()?;
-            encoder.set_bitrate(Bitrate::Bits(bits as i32)).ok()?;
-            encoder.set_complexity(i32::from(complexity)).ok()?;
+        pub fn new(made: &Made) -> Option<Self> {
+            let mut encoder = Encoder::new(made.rate, Channels::Mono, Application::Voip).ok()?;
+            encoder.set_bitrate(Bitrate::Bits(made.bits as i32)).ok()?;
+            encoder.set_vbr(made.vbr).ok()?;
+            encoder.set_complexity(i32::from(made.complexity)).ok()?;
             encoder.set_signal(Signal::Voice).ok()?;
-            encoder.set_inband_fec(true).ok()?;
-            encoder.set_packet_loss_perc(i32::from(loss)).ok()?;
+            encoder.set_inband_fec(made.fec).ok()?;
+            encoder.set_packet_loss_perc(i32::from(LOSS)).ok()?;
             Some(Coder(encoder))
         }
 
@@ -87,7 +103,8 @@ mod imp {
     }
 }
 
-/// Encodes one channel of 8 or 16 kHz as voice, with redundancy for lost packets.
+/// Encodes one channel of 8 or 16 kHz as voice, with redundancy for lost packets where the receiver makes use
+/// of it.
 pub struct OpusEncoder {
     coder: Option<imp::Coder>,
     loss: u8,
@@ -95,9 +112,11 @@ pub struct OpusEncoder {
 
 impl OpusEncoder {
     /// `rate`: 8000 or 16000 Hz. `complexity`: 0 to 10.
-    pub fn new(rate: u32, complexity: u8) -> Self {
+    pub fn new(rate: u32, complexity: u8, wishes: OpusWishes) -> Self {
         let bits = if rate <= 8000 { BITS_8K } else { BITS_16K };
-        OpusEncoder { coder: imp::Coder::new(rate, bits, complexity, LOSS), loss: LOSS }
+        let bits = wishes.max_bits.map_or(bits, |most| bits.min(most));
+        let made = Made { rate, bits, complexity, fec: wishes.fec, vbr: !wishes.cbr };
+        OpusEncoder { coder: imp::Coder::new(&made), loss: LOSS }
     }
 
     /// A frame of 10, 20, 40 or 60 ms; 0 where it cannot be encoded.

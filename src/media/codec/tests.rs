@@ -1,5 +1,8 @@
 //! Every coder with every rate, heard by its tone.
 
+mod frames;
+mod wishes;
+
 use super::{Decoder, Encoder};
 use crate::sdp::Codec;
 

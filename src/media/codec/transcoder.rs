@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::coder::{Decoder, Encoder};
 use super::jitter::{Jitter, Next, Stamp};
 use crate::media::stream::units;
-use crate::sdp::Codec;
+use crate::sdp::{Codec, OpusWishes, PTIME, Wishes};
 
 /// The most that a packet may hold, 120 ms at 16 kHz.
 const LONGEST: usize = 1920;
@@ -37,6 +37,7 @@ pub struct Transcoder {
     from: Codec,
     to: Codec,
     rate: u32,
+    wishes: Wishes,
     frame: Duration,
     jitter: Jitter,
     decoder: Decoder,
@@ -49,18 +50,19 @@ pub struct Transcoder {
 }
 
 impl Transcoder {
-    /// `ptime`: what a packet is to hold, from 10 to 60 ms; the next shorter that the codec has.
+    /// `wishes` are the receiver's: packets as long as it asks for, or the next shorter that the codec has.
     /// `complexity` of Opus: 0 to 10.
-    pub fn new(from: Codec, to: Codec, ptime: Duration, complexity: u8) -> Self {
-        let rate = common_rate(from, to);
+    pub fn new(from: Codec, to: Codec, wishes: Wishes, complexity: u8) -> Self {
+        let rate = common_rate(from, to, wishes.opus);
         Transcoder {
             from,
             to,
             rate,
-            frame: frame_time(to, ptime),
+            wishes,
+            frame: to.frame_within(wishes.ptime),
             jitter: Jitter::new(from.clock_rate()),
             decoder: Decoder::new(from, rate),
-            encoder: Encoder::with_complexity(to, rate, complexity),
+            encoder: Encoder::wished(to, rate, complexity, wishes.opus),
             pcm: Vec::with_capacity(2 * LONGEST),
             next_at: None,
             first: true,
@@ -74,6 +76,11 @@ impl Transcoder {
 
     pub fn to(&self) -> Codec {
         self.to
+    }
+
+    /// Of the receiver that it was made for.
+    pub fn wishes(&self) -> Wishes {
+        self.wishes
     }
 
     /// What stands in the buffer.
@@ -106,13 +113,18 @@ impl Transcoder {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_at.or_else(|| self.jitter.starts_at())
+        self.next_at.or_else(|| self.starts_at())
+    }
+
+    /// The buffer starts as it does for packets of 20 ms: what a longer one holds more has to come first.
+    fn starts_at(&self) -> Option<Instant> {
+        self.jitter.starts_at().map(|at| at + self.frame.saturating_sub(PTIME))
     }
 
     /// Writes the payload that is due into `out`. To be asked until there is none.
     pub fn poll(&mut self, now: Instant, out: &mut [u8]) -> Option<Due> {
         if self.next_at.is_none() {
-            self.next_at = self.jitter.starts_at();
+            self.next_at = self.starts_at();
             self.first = true;
         }
         let mut at = self.next_at.filter(|at| *at <= now)?;
@@ -194,22 +206,11 @@ impl Transcoder {
     }
 }
 
-/// Where neither side is narrow band, 16 kHz.
-fn common_rate(from: Codec, to: Codec) -> u32 {
+/// Where neither side is narrow band, 16 kHz. A receiver of Opus may play no more than narrow band.
+fn common_rate(from: Codec, to: Codec, opus: OpusWishes) -> u32 {
     let narrow = |codec| matches!(codec, Codec::Pcmu | Codec::Pcma);
-    if narrow(from) || narrow(to) { 8000 } else { 16_000 }
-}
-
-/// The longest frame that the codec has within `ptime`.
-pub fn frame_time(codec: Codec, ptime: Duration) -> Duration {
-    let millis = ptime.as_millis() as u64;
-    Duration::from_millis(match (codec, millis) {
-        (Codec::Opus, 60..) => 60,
-        (Codec::Opus, 40..) => 40,
-        (Codec::Opus, 20..) => 20,
-        (Codec::Opus, _) => 10,
-        _ => (millis / 10 * 10).clamp(10, 60),
-    })
+    let plays_narrow = to == Codec::Opus && opus.max_rate.is_some_and(|rate| rate < 12_000);
+    if narrow(from) || narrow(to) || plays_narrow { 8000 } else { 16_000 }
 }
 
 #[cfg(test)]
@@ -220,7 +221,7 @@ mod tests {
     #[test]
     fn a_stall_is_not_caught_up_with() {
         let frame = Duration::from_millis(20);
-        let mut coder = Transcoder::new(Codec::Pcmu, Codec::Pcma, frame, 5);
+        let mut coder = Transcoder::new(Codec::Pcmu, Codec::Pcma, Wishes::default(), 5);
         let (mut now, mut out) = (Instant::now(), [0; 200]);
         for n in 0..40u16 {
             let stamp = Stamp { ssrc: 1, sequence: n, timestamp: u32::from(n) * 160, samples: 160 };
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn the_first_packet_of_another_source_is_heard() {
         let frame = Duration::from_millis(20);
-        let mut coder = Transcoder::new(Codec::Pcmu, Codec::Pcma, frame, 5);
+        let mut coder = Transcoder::new(Codec::Pcmu, Codec::Pcma, Wishes::default(), 5);
         let (mut now, mut loud) = (Instant::now(), 0);
         for n in 0..40u16 {
             let ssrc = 1 + u32::from(n >= 20);
@@ -251,12 +252,5 @@ mod tests {
             }
         }
         assert!(loud > 120, "{loud} of 160 samples");
-    }
-
-    #[test]
-    fn frames_are_what_the_codec_has() {
-        let of = |codec, millis| frame_time(codec, Duration::from_millis(millis)).as_millis();
-        assert_eq!([5, 20, 30, 60, 120].map(|ms| of(Codec::Pcma, ms)), [10, 20, 30, 60, 60]);
-        assert_eq!([5, 20, 30, 59, 120].map(|ms| of(Codec::Opus, ms)), [10, 20, 20, 40, 60]);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{MAX_LAG, PACKET, PTIME, Relay, write};
-use crate::media::codec::{frame_time, silence};
+use super::{MAX_LAG, PACKET, Relay, write};
+use crate::media::codec::silence;
 use crate::media::music::Music;
 use crate::media::stream::{Stream, first_sequence, units};
 use crate::sdp::{Codec, Format, PayloadMap};
@@ -35,13 +35,8 @@ pub struct Idle {
 
 impl Idle {
     /// From where the stream stands; `None` where no codec is agreed.
-    pub fn new(
-        now: Instant,
-        payloads: &PayloadMap,
-        ptime: Duration,
-        outlet: &mut Outlet,
-    ) -> Option<Self> {
-        let ptime = ptime.clamp(*PTIME.start(), *PTIME.end());
+    pub fn new(now: Instant, payloads: &PayloadMap, outlet: &mut Outlet) -> Option<Self> {
+        let ptime = payloads.wishes.ptime;
         let at = now + outlet.stream.lead(now).min(ptime);
         Some(Idle { format: payloads.preferred()?, ptime, at })
     }
@@ -63,7 +58,7 @@ impl Idle {
             return None;
         }
         let Format { codec, payload } = self.format;
-        let time = frame_time(codec, self.ptime);
+        let time = codec.frame_within(self.ptime);
         self.at = after(at, time, now);
         let mut frame = [0; MAX_PAYLOAD];
         let len = fill(codec, time, music, &mut outlet.position, &mut frame);

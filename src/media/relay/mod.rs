@@ -17,6 +17,7 @@ use crate::sdp::{Codec, PayloadMap};
 
 use crate::media::codec::COMPLEXITY;
 use crate::media::dtmf::{self, Event, Keypad, Listener};
+use crate::media::rtcp::Sent;
 use crate::media::rtp::{HEADER, Packet};
 use crate::media::stream::{Place, Stream};
 use crate::media::types::{Flow, MediaEvent, Sounds};
@@ -35,10 +36,6 @@ const COMFORT_NOISE: u8 = 13;
 /// jitter sets it off.
 const COVER_AFTER: Duration = Duration::from_millis(200);
 
-/// What a silence frame may span: what phones take, and what fits the buffer.
-const PTIME: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(10)..=Duration::from_millis(100);
-
 /// Late by more than this, silence goes on from now instead of catching up.
 const MAX_LAG: Duration = Duration::from_millis(200);
 
@@ -52,7 +49,6 @@ pub const PACKET: usize = 1500;
 pub struct Relay {
     browser: PayloadMap,
     sip: PayloadMap,
-    ptime: Duration,
     flow: Flow,
     to_browser: Stream,
     to_sip: Stream,
@@ -87,7 +83,6 @@ impl Relay {
         Relay {
             browser: PayloadMap::default(),
             sip: PayloadMap::default(),
-            ptime: Duration::from_millis(20),
             flow: Flow::default(),
             to_browser,
             to_sip,
@@ -129,6 +124,24 @@ impl Relay {
         &self.to_sip
     }
 
+    /// See [`Stream::count`].
+    pub fn count_to_browser(&mut self, len: usize) {
+        self.to_browser.count(len);
+    }
+
+    pub fn count_to_sip(&mut self, len: usize) {
+        self.to_sip.count(len);
+    }
+
+    /// The SSRC, and [`Stream::report`].
+    pub fn report_to_browser(&mut self, now: Instant) -> (u32, Option<Sent>) {
+        (self.to_browser.ssrc(), self.to_browser.report(now))
+    }
+
+    pub fn report_to_sip(&mut self, now: Instant) -> (u32, Option<Sent>) {
+        (self.to_sip.ssrc(), self.to_sip.report(now))
+    }
+
     /// See [`Stream::renew`].
     pub fn renew_to_sip(&mut self) {
         self.to_sip.renew();
@@ -147,13 +160,12 @@ impl Relay {
         }
     }
 
-    pub fn set_sip(&mut self, now: Instant, payloads: PayloadMap, ptime: Duration) {
+    pub fn set_sip(&mut self, now: Instant, payloads: PayloadMap) {
         self.sip = payloads;
         self.drop_coders();
         if !self.sip.has_events() {
             self.keypad.clear();
         }
-        self.ptime = ptime.clamp(*PTIME.start(), *PTIME.end());
         self.arm_silence(now);
     }
 

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use super::idle::{MAX_PAYLOAD, after, fill};
 use super::{COVER_AFTER, PACKET, Relay, write};
-use crate::media::codec::frame_time;
 use crate::media::dtmf::CLOCK;
 use crate::media::stream::{Place, units};
 use crate::sdp::Format;
@@ -36,12 +35,12 @@ impl Relay {
         }
         if self.keypad.is_sounding() {
             // Nothing is made up for when the digit is over.
-            self.silence_at = self.silence_at.map(|at| at.max(now + self.ptime));
+            self.silence_at = self.silence_at.map(|at| at.max(now + self.sip.wishes.ptime));
             return None;
         }
         let at = self.silence_at.filter(|at| *at <= now)?;
         let Format { codec, payload } = self.sip.preferred()?;
-        let ptime = frame_time(codec, self.ptime);
+        let ptime = codec.frame_within(self.sip.wishes.ptime);
         self.silence_at = Some(after(at, ptime, now));
         let mut frame = [0; MAX_PAYLOAD];
         let music = self.sounds.music.as_deref().filter(|_| self.flow.music);

@@ -96,7 +96,7 @@ impl Bench {
         let mut relay =
             Relay::new(Stream::fixed(7, 65_530, u32::MAX - 500), Stream::following(8, 10, 1000));
         relay.set_browser(browser);
-        relay.set_sip(now, sip, FRAME);
+        relay.set_sip(now, sip);
         relay.set_flow(now, BOTH);
         Bench { now, relay, to_browser: Vec::new(), to_sip: Vec::new() }
     }
@@ -478,7 +478,7 @@ fn a_digit_ends_when_the_sip_side_loses_its_telephone_event() {
     bench.relay.press(bench.now, "12");
     bench.wait(FRAME);
     let now = bench.now;
-    bench.relay.set_sip(now, map(&[(Codec::Pcmu, 0)], None), FRAME);
+    bench.relay.set_sip(now, map(&[(Codec::Pcmu, 0)], None));
     assert!(bench.relay.poll_timeout().is_none_or(|at| at > now), "a deadline without an end");
     let sent = bench.to_sip.len();
     let mut browser = Speaker::new(1, 1, 1);

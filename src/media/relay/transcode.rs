@@ -1,15 +1,12 @@
 //! Where the two sides have no codec in common.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{PACKET, Relay, write};
 use crate::media::codec::{Stamp, Transcoder, samples};
 use crate::media::rtp::Packet;
 use crate::media::stream::{Place, Stream};
-use crate::sdp::{Codec, Format};
-
-/// What browsers take and send, whatever the SIP side does.
-const BROWSER_PTIME: Duration = Duration::from_millis(20);
+use crate::sdp::{Codec, Format, PayloadMap};
 
 /// The most that any codec makes of 60 ms.
 const PAYLOAD: usize = 1275;
@@ -57,7 +54,7 @@ impl Relay {
     /// A packet of the browser's in a codec that the SIP side does not have.
     pub(super) fn transcode_to_sip(&mut self, now: Instant, from: Codec, packet: &Packet<'_>) {
         if let Some(Format { codec: to, .. }) = self.sip.preferred() {
-            let make = || Transcoder::new(from, to, self.ptime, self.complexity);
+            let make = || Transcoder::new(from, to, self.sip.wishes, self.complexity);
             insert(&mut self.coder_to_sip, now, (from, to), packet, make);
         }
     }
@@ -65,7 +62,7 @@ impl Relay {
     /// A packet of the SIP side's in a codec that the browser does not have.
     pub(super) fn transcode_to_browser(&mut self, now: Instant, from: Codec, packet: &Packet<'_>) {
         if let Some(Format { codec: to, .. }) = self.browser.preferred() {
-            let make = || Transcoder::new(from, to, BROWSER_PTIME, self.complexity);
+            let make = || Transcoder::new(from, to, self.browser.wishes, self.complexity);
             insert(&mut self.coder_to_browser, now, (from, to), packet, make);
         }
     }
@@ -127,9 +124,11 @@ impl Relay {
 
     /// Lets go of coders that what was negotiated since, or what may flow, leaves without work.
     pub(super) fn drop_coders(&mut self) {
-        let (sip, browser) = (self.sip.preferred(), self.browser.preferred());
-        let makes =
-            |coder: &Transcoder, to: Option<Format>| to.is_some_and(|f| f.codec == coder.to());
+        let makes = |coder: &Transcoder, map: &PayloadMap| {
+            let to = map.preferred().map(|format| format.codec);
+            to == Some(coder.to()) && coder.wishes() == map.wishes
+        };
+        let (sip, browser) = (&self.sip, &self.browser);
         self.coder_to_sip.let_go_if(|coder| !self.flow.to_sip || !makes(coder, sip));
         self.coder_to_browser.let_go_if(|coder| !self.flow.to_browser || !makes(coder, browser));
     }

@@ -7,21 +7,18 @@
 mod cipher;
 mod derive;
 mod replay;
+mod streams;
 
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
 use crate::sdp::{CryptoSuite, SrtpKey};
 
 use cipher::Cipher;
-use replay::{Window, nearest_index};
+use replay::nearest_index;
+use streams::{Full, Streams};
 
-/// Streams a browser may send in one association: one is usual, a few after renegotiations. What we
-/// send has as many.
-const MAX_SSRCS: usize = 8;
-
-/// Streams of a SIP side that are remembered: a media server takes a new SSRC for each announcement. Of
-/// more than that, the first is forgotten.
-const MAX_SIP_SSRCS: usize = 32;
+/// Streams that we send whose numbers are remembered; of more, the first is forgotten.
+const MAX_SENT: usize = 8;
 
 /// What sealing puts behind a packet at most: the tag of AES-GCM and the SRTCP index.
 pub const OVERHEAD: usize = 16 + 4;
@@ -137,7 +134,7 @@ impl SrtpKeys {
 pub enum Refused {
     Authentication,
     Replay,
-    /// More streams than an honest browser has.
+    /// More streams at a time than an honest browser has.
     TooManyStreams,
     Malformed,
 }
@@ -184,7 +181,7 @@ impl Sealer {
         match highest {
             Some((_, highest)) => *highest = index.max(*highest),
             None => {
-                if self.sent.len() >= MAX_SSRCS {
+                if self.sent.len() >= MAX_SENT {
                     self.sent.remove(0);
                 }
                 self.sent.push((ssrc, index));
@@ -220,8 +217,13 @@ impl Opener {
     }
 
     fn with(keys: Keys, full: Full) -> Self {
-        let streams = || Streams { windows: Vec::new(), full };
-        Opener { keys, rtp: streams(), rtcp: streams() }
+        Opener { keys, rtp: Streams::new(full), rtcp: Streams::new(full) }
+    }
+
+    /// Some seconds have passed, see [`streams::QUIET`].
+    fn age(&mut self) {
+        self.rtp.age();
+        self.rtcp.age();
     }
 
     /// Opens a packet in place. What a failure leaves in `packet` is of no use.
@@ -266,8 +268,13 @@ impl Srtp {
         let keys_of = |(key, salt): &(Vec<u8>, Vec<u8>)| Keys::new(profile, key, salt);
         Some(Srtp {
             sealer: Sealer::with(keys_of(&keys.local)?),
-            opener: Opener::with(keys_of(&keys.remote)?, Full::Refuse),
+            opener: Opener::with(keys_of(&keys.remote)?, Full::AwaitQuiet),
         })
+    }
+
+    /// To be told every five seconds: what the other side has not sent for some of them makes room.
+    pub fn age(&mut self) {
+        self.opener.age();
     }
 
     /// See [`Sealer::seal_rtp`].
@@ -288,44 +295,6 @@ impl Srtp {
     /// See [`Opener::open_rtcp`].
     pub fn open_rtcp<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], Refused> {
         self.opener.open_rtcp(packet)
-    }
-}
-
-/// What becomes of one stream more than there is room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Full {
-    Refuse,
-    ForgetFirst,
-}
-
-/// The windows of the streams that one side sends.
-struct Streams {
-    windows: Vec<(u32, Window)>,
-    full: Full,
-}
-
-impl Streams {
-    /// A stream's window; a fresh one for a stream not known yet, as long as there is room for it.
-    fn window_of(&self, ssrc: u32) -> Result<Window, Refused> {
-        match self.windows.iter().find(|(known, _)| *known == ssrc) {
-            Some((_, window)) => Ok(*window),
-            None if self.full == Full::Refuse && self.windows.len() >= MAX_SSRCS => {
-                Err(Refused::TooManyStreams)
-            }
-            None => Ok(Window::default()),
-        }
-    }
-
-    /// After authentication only: a forged packet neither makes a stream nor moves a window.
-    fn keep(&mut self, ssrc: u32, window: Window) {
-        if let Some((_, kept)) = self.windows.iter_mut().find(|(known, _)| *known == ssrc) {
-            *kept = window;
-            return;
-        }
-        if self.windows.len() >= MAX_SIP_SSRCS {
-            self.windows.remove(0);
-        }
-        self.windows.push((ssrc, window));
     }
 }
 

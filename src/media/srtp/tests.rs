@@ -104,15 +104,101 @@ fn forged_packets_leave_the_stream_alone() {
     }
 }
 
+/// What is heard of a stream with that SSRC, by a packet of that number.
+fn heard(from: &mut Srtp, by: &mut Srtp, ssrc: u32, sequence: u16) -> Result<(), Refused> {
+    let sealed = seal(from, &rtp(ssrc, sequence));
+    open(by, &sealed).map(drop)
+}
+
 #[test]
 fn streams_are_bounded() {
     let (mut a, mut b) = pair(Profile::AeadAes128Gcm);
     for ssrc in 0..20 {
-        let sealed = seal(&mut a, &rtp(ssrc, 1));
-        assert_eq!(open(&mut b, &sealed).is_ok(), ssrc < MAX_SSRCS as u32);
+        assert_eq!(heard(&mut a, &mut b, ssrc, 1).is_ok(), ssrc < 8);
     }
-    let sealed = seal(&mut a, &rtp(0, 2));
-    assert!(open(&mut b, &sealed).is_ok());
+    assert_eq!(heard(&mut a, &mut b, 0, 2), Ok(()));
+}
+
+/// A page that renegotiates all day long, and has a stream or two at a time.
+#[test]
+fn streams_that_fell_silent_make_room() {
+    let (mut a, mut b) = pair(Profile::AeadAes128Gcm);
+    let mut refused = 0;
+    for n in 0..200 {
+        // Each speaks beside the next one for a while; one goes on all the time.
+        for ssrc in [7_000, n, n + 1] {
+            let sequence = 2 * n as u16 + u16::from(ssrc == n);
+            refused += u32::from(heard(&mut a, &mut b, ssrc, sequence).is_err());
+        }
+        let report = seal_report(&mut a, &rtcp(n));
+        refused += u32::from(open_report(&mut b, &report).is_err());
+        b.age();
+    }
+    assert_eq!(refused, 0);
+    assert_eq!(b.opener.rtp.counts(), (8, 32));
+    assert_eq!(b.opener.rtcp.counts(), (8, 32));
+}
+
+/// Eight that speak leave no room, however long: a flood costs what eight streams cost.
+#[test]
+fn streams_that_speak_make_no_room() {
+    let (mut a, mut b) = pair(Profile::Aes128CmSha1_80);
+    for sequence in 0..50 {
+        for ssrc in 0..8 {
+            assert_eq!(heard(&mut a, &mut b, ssrc, sequence), Ok(()));
+        }
+        let another = heard(&mut a, &mut b, 100 + u32::from(sequence), 1);
+        assert_eq!(another, Err(Refused::TooManyStreams));
+        b.age();
+    }
+}
+
+/// Neither does a packet without the keys: what is forged displaces nobody.
+#[test]
+fn forged_streams_displace_nobody() {
+    let (mut a, mut b) = pair(Profile::AeadAes128Gcm);
+    for ssrc in 0..8 {
+        assert_eq!(heard(&mut a, &mut b, ssrc, 1), Ok(()));
+    }
+    for _ in 0..100 {
+        b.age();
+    }
+    for ssrc in 100..200 {
+        let mut forged = rtp(ssrc, 5);
+        forged.extend([0; 16]);
+        assert_eq!(open(&mut b, &forged), Err(Refused::Authentication));
+    }
+    assert_eq!(b.opener.rtp.counts(), (8, 0));
+    assert_eq!(heard(&mut a, &mut b, 0, 2), Ok(()));
+}
+
+/// What was taken once is not taken again from a stream that has made room, and it goes on where it was, over
+/// a rollover, when it is heard again.
+#[test]
+fn a_stream_that_made_room_is_not_replayed() {
+    let (mut a, mut b) = pair(Profile::AeadAes128Gcm);
+    let mut taken = Vec::new();
+    for n in 65_500..65_600u32 {
+        let sealed = seal(&mut a, &rtp(1, n as u16));
+        assert!(open(&mut b, &sealed).is_ok());
+        taken.push(sealed);
+    }
+    // The other end has eight in its memory too.
+    let next = seal(&mut a, &rtp(1, 64));
+    for ssrc in 2..10 {
+        if ssrc == 9 {
+            for _ in 0..3 {
+                b.age();
+            }
+        }
+        assert_eq!(heard(&mut a, &mut b, ssrc, 1), Ok(()));
+    }
+    assert_eq!(b.opener.rtp.counts(), (8, 1));
+    for sealed in &taken {
+        assert_eq!(open(&mut b, sealed), Err(Refused::Replay));
+    }
+    assert_eq!(open(&mut b, &next), Ok(rtp(1, 64)));
+    assert_eq!(b.opener.rtp.counts(), (8, 1), "another one has made room for it");
 }
 
 /// A media server takes a new SSRC for each announcement, and none of them may be the last one heard.
@@ -131,7 +217,7 @@ fn a_sip_side_may_have_any_number_of_streams() {
         let sealed = sealer.seal_rtcp(&mut with_room(&report), report.len()).unwrap().to_vec();
         assert_eq!(sealed.len(), report.len() + 4 + 10, "the long one all the same");
     }
-    assert_eq!(opener.rtp.windows.len(), MAX_SIP_SSRCS);
+    assert_eq!(opener.rtp.counts(), (32, 0));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Origin, VideoSide, family, media_line, refused, rtpmaps};
+use super::{Origin, VideoSide, family, media_line, ptime, refused, rtpmaps};
 use crate::sdp::{
     BrowserSdp, Candidate, Direction, Fingerprint, IceCredentials, Line, PayloadMap, Setup,
 };
@@ -83,7 +83,7 @@ fn browser_audio(text: &mut String, line: &Line, side: BrowserSide<'_>) {
     transport(text, line, side, default);
     let _ = write!(text, "a={}\r\na=rtcp-mux\r\n", side.direction.attribute());
     rtpmaps(text, side.payloads);
-    text.push_str("a=ptime:20\r\n");
+    ptime(text, side.payloads);
     // On hold too: Chromium takes a stream apart whose SSRC is gone, and does not put it together again.
     let _ = write!(text, "a=msid:{0} audio\r\na=ssrc:{1} cname:{0}\r\n", side.cname, side.ssrc);
 }

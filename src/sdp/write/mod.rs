@@ -7,7 +7,7 @@ mod video;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::{Codec, Format, Line, PayloadMap};
+use super::{Codec, Format, Line, PayloadMap, Wishes};
 
 pub use browser::{BrowserSide, Shape, browser};
 pub use sip::{SipSide, sip};
@@ -67,14 +67,18 @@ fn rtpmaps(text: &mut String, payloads: &PayloadMap) {
     for Format { codec, payload } in &payloads.formats {
         let (clock, channels) = (codec.clock_rate(), codec.rtpmap_channels());
         let _ = write!(text, "a=rtpmap:{payload} {codec}/{clock}{channels}\r\n");
-        if let Some(parameters) = codec.fmtp() {
-            let _ = write!(text, "a=fmtp:{payload} {parameters}\r\n");
+        if *codec == Codec::Opus {
+            let _ = write!(text, "a=fmtp:{payload} {}\r\n", payloads.wishes.opus);
         }
     }
     for (payload, clock) in events(payloads) {
         let _ =
             write!(text, "a=rtpmap:{payload} telephone-event/{clock}\r\na=fmtp:{payload} 0-15\r\n");
     }
+}
+
+fn ptime(text: &mut String, payloads: &PayloadMap) {
+    let _ = write!(text, "a=ptime:{}\r\n", payloads.wishes.ptime.as_millis());
 }
 
 /// telephone-event's payload types with their clocks.
@@ -107,5 +111,6 @@ pub fn offered(codecs: &[Codec]) -> PayloadMap {
         // Not where Opus is all there is: an event has the clock of the audio it interrupts.
         telephone_event: codecs.iter().any(|c| c.clock_rate() == 8000).then_some(101),
         telephone_event_48k: codecs.contains(&Codec::Opus).then_some(110),
+        wishes: Wishes::default(),
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use super::{Origin, VideoSide, family, media_line, refused, rtpmaps};
+use super::{Origin, VideoSide, family, media_line, ptime, refused, rtpmaps};
 use crate::sdp::{Crypto, Direction, Line, PayloadMap};
 
 /// Our own side toward SIP.
@@ -75,7 +75,8 @@ pub fn sip(origin: &mut Origin, side: SipSide<'_>, like: Option<(&[Line], usize)
         if side.rtcp_mux {
             text.push_str("a=rtcp-mux\r\n");
         }
-        let _ = write!(text, "a=ptime:20\r\na={}\r\n", side.direction.attribute());
+        ptime(&mut text, side.payloads);
+        let _ = write!(text, "a={}\r\n", side.direction.attribute());
     }
     origin.finish(address, text)
 }

@@ -118,6 +118,19 @@ pub enum ResolveError {
     NoUsableAddress { server: String },
 }
 
+impl ResolveError {
+    /// Without the server.
+    pub fn reason(&self) -> String {
+        let (ResolveError::Dns { server, .. }
+        | ResolveError::NoSuchName { server }
+        | ResolveError::NoUsableAddress { server }) = self;
+        let text = self.to_string();
+        text.strip_prefix(server.as_str())
+            .map_or(text.as_str(), |rest| rest.trim_start_matches(": "))
+            .to_owned()
+    }
+}
+
 /// What a server has been resolved to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {

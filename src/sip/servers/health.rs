@@ -22,6 +22,8 @@ pub struct ServerStatus {
     /// As configured.
     pub name: String,
     pub hop: Hop,
+    /// See [`Target::tier`].
+    pub tier: u32,
     pub state: ServerState,
     /// In this state since then.
     pub since: Instant,
@@ -105,6 +107,7 @@ impl Server {
         ServerStatus {
             name: self.target.name.clone(),
             hop: self.target.hop,
+            tier: self.target.tier,
             state: self.state,
             since: self.since,
             current,

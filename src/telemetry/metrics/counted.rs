@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::agent::EndReason;
+use crate::agent::{EndReason, VideoFigures, VideoLeg};
 use crate::journal::{CallRecord, LegRecord, StreamRecord, What};
 use crate::media::MediaEvent;
 
@@ -98,6 +98,10 @@ pub(super) struct Counted {
     duration: Histograms<1>,
     mos: Histograms<2>,
     loss: Histograms<2>,
+    video_packets: Counters<2>,
+    video_lost: Counters<2>,
+    video_nacks: Counters<2>,
+    video_pictures: Counters<2>,
     media_events: Counters<1>,
     server_changes: Counters<1>,
     alerts: Counters<1>,
@@ -125,6 +129,10 @@ impl Default for Counted {
             duration: Family::new_with_constructor(duration_buckets),
             mos: Family::new_with_constructor(mos_buckets),
             loss: Family::new_with_constructor(loss_buckets),
+            video_packets: Family::default(),
+            video_lost: Family::default(),
+            video_nacks: Family::default(),
+            video_pictures: Family::default(),
             media_events: Family::default(),
             server_changes: Family::default(),
             alerts: Family::default(),
@@ -179,6 +187,11 @@ impl Counted {
                 let labels = [("leg", leg), ("direction", stream)];
                 drop(self.mos.get_or_create(&labels));
                 drop(self.loss.get_or_create(&labels));
+                for video in
+                    [&self.video_packets, &self.video_lost, &self.video_nacks, &self.video_pictures]
+                {
+                    drop(video.get_or_create(&labels));
+                }
             }
         }
         for event in MEDIA_EVENTS {
@@ -260,6 +273,26 @@ impl Counted {
             "Lost packets of each stream of a finished call",
             Unit::Other("ratio".to_owned()),
             self.loss.clone(),
+        );
+        r.register(
+            "wrtc_call_video_packets",
+            "Packets of video of finished calls; rx is what came from that leg, tx what it was sent",
+            self.video_packets.clone(),
+        );
+        r.register(
+            "wrtc_call_video_lost",
+            "Packets of video that were lost in finished calls; of tx as the other side reports",
+            self.video_lost.clone(),
+        );
+        r.register(
+            "wrtc_call_video_nacks",
+            "Packets of video that their receiver asked for again (NACK), of finished calls",
+            self.video_nacks.clone(),
+        );
+        r.register(
+            "wrtc_call_video_pictures",
+            "Whole pictures that the receiver of a video asked for (PLI, FIR, INFO), of finished calls",
+            self.video_pictures.clone(),
         );
         r.register(
             "wrtc_media_events",
@@ -389,6 +422,21 @@ impl Counted {
                 if all > 0 {
                     self.loss.get_or_create(&labels).observe(*lost as f64 / all as f64);
                 }
+            }
+        }
+        if let Some(video) = &record.video {
+            self.video(video);
+        }
+    }
+
+    fn video(&self, video: &VideoFigures) {
+        for (leg, VideoLeg { rx, tx }) in [("browser", &video.browser), ("sip", &video.sip)] {
+            for (stream, figures) in [("rx", rx), ("tx", tx)] {
+                let labels = [("leg", leg), ("direction", stream)];
+                self.video_packets.get_or_create(&labels).inc_by(figures.packets);
+                self.video_lost.get_or_create(&labels).inc_by(figures.lost);
+                self.video_nacks.get_or_create(&labels).inc_by(figures.nacks);
+                self.video_pictures.get_or_create(&labels).inc_by(figures.pictures);
             }
         }
     }

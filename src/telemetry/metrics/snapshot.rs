@@ -35,7 +35,7 @@ pub struct Snapshot {
     pub sip: EndpointStats,
     /// `None` without an embedded TURN server: its metrics stay at zero.
     pub turn: Option<TurnStats>,
-    /// One for each address that a configured name stands for.
+    /// One for each address that a configured name stands for, and one for a name that stands for none.
     pub servers: Vec<ServerSnapshot>,
     pub journal: Losses,
     pub store: StoreStats,
@@ -52,6 +52,8 @@ pub struct Snapshot {
 pub struct ServerSnapshot {
     /// As configured.
     pub name: String,
+    /// Its name did not resolve when it was looked up last.
+    pub unresolved: bool,
     pub up: bool,
     pub current: bool,
     pub rtt: Option<Duration>,
@@ -225,6 +227,7 @@ fn servers(into: &mut Families, now: &[ServerSnapshot]) -> fmt::Result {
         if server.rtt.is_some() && !all.current && (server.current || nearer) {
             all.rtt = server.rtt;
         }
+        all.unresolved |= server.unresolved;
         all.up |= server.up;
         all.current |= server.current;
         all.pings += server.pings;
@@ -239,6 +242,12 @@ fn servers(into: &mut Families, now: &[ServerSnapshot]) -> fmt::Result {
         "1 for a SIP server that answers",
         label,
         &of(|s| s.up.into()),
+    )?;
+    into.gauges(
+        "wrtc_sip_server_resolved",
+        "1 for a SIP server whose name resolved when it was looked up last",
+        label,
+        &of(|s| (!s.unresolved).into()),
     )?;
     into.gauges(
         "wrtc_sip_server_current",

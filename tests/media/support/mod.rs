@@ -160,11 +160,5 @@ impl Call {
 }
 
 pub fn sip_remote(target: Option<SocketAddr>, payloads: PayloadMap) -> SipRemote {
-    SipRemote {
-        target,
-        rtcp: RtcpTarget::NextPort,
-        srtp: None,
-        payloads,
-        ptime: Duration::from_millis(20),
-    }
+    SipRemote { target, rtcp: RtcpTarget::NextPort, srtp: None, payloads }
 }

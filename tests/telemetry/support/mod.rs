@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use wrtc_gateway::agent::{VideoFigures, VideoLeg, VideoStream};
 use wrtc_gateway::journal::{About, CallRecord, Entry, LegRecord, Observer, StreamRecord, What};
 use wrtc_gateway::telemetry::metrics::{
     Exporter, Format, Metrics, ServerSnapshot, Snapshot, Source,
@@ -22,6 +23,7 @@ impl Source for Still {
 pub fn server(name: &str) -> ServerSnapshot {
     ServerSnapshot {
         name: name.to_owned(),
+        unresolved: false,
         up: true,
         current: true,
         rtt: Some(Duration::from_millis(4)),
@@ -84,7 +86,14 @@ pub fn record() -> CallRecord {
         browser: LegRecord { rtt_ms: Some(20.0), rx: stream(10, 4.1), tx: stream(0, 4.4) },
         sip: LegRecord { rtt_ms: None, rx: stream(0, 4.4), tx: stream(300, 1.9) },
         concealed: 0,
+        video: Some(VideoFigures { browser: video(1000, 7), sip: video(900, 0) }),
     }
+}
+
+/// What came of that leg, and half as much that it was sent.
+fn video(packets: u64, lost: u64) -> VideoLeg {
+    let rx = VideoStream { packets, bytes: packets * 1000, lost, nacks: 5, pictures: 2 };
+    VideoLeg { rx, tx: VideoStream { packets: packets / 2, nacks: 1, ..VideoStream::default() } }
 }
 
 /// A family as the older text format tells it.

@@ -104,3 +104,23 @@ export function stateWord(state: string): string {
   const words = state.replaceAll("_", " ").trim();
   return words === "" ? NOTHING : words[0]!.toUpperCase() + words.slice(1);
 }
+
+const ALERTS: Record<string, string> = {
+  registration: "Registration", no_rtp: "No RTP", ports: "Ports", sip_server: "SIP server", store: "Store", clock: "Clock",
+  sign_in: "Sign-ins",
+};
+
+export function alertWord(kind: string): string {
+  return ALERTS[kind] ?? kind.replaceAll("_", " ");
+}
+
+/** For one, and for any other number. */
+const TOTALS = {
+  calls_started: ["call", "calls"], calls_answered: ["answered", "answered"], calls_failed: ["failed", "failed"],
+  sign_ins: ["sign-in", "sign-ins"], sign_ins_refused: ["sign-in refused", "sign-ins refused"],
+} as const;
+
+/** What stands beside a number of the foot. */
+export function totalWord(name: keyof typeof TOTALS, value: number): string {
+  return TOTALS[name][value === 1 ? 0 : 1];
+}

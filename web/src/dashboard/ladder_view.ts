@@ -41,7 +41,7 @@ export class LadderView {
   }
 
   show(timeline: readonly Step[], started: number, leftOut = 0): void {
-    text(this.#left, leftOut > 0 ? `${leftOut} lines of the middle were left out` : "");
+    text(this.#left, leftOut > 0 ? `${leftOut} ${leftOut === 1 ? "line of the middle was" : "lines of the middle were"} left out` : "");
     if (timeline.length !== this.#timeline.length) this.#bodies = null;
     this.#timeline = timeline;
     this.#started = started;

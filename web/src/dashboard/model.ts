@@ -33,6 +33,10 @@ export interface LogLevel {
 
 export interface Server {
   name: string;
+  /** `null` for a name that does not resolve. */
+  address: string | null;
+  /** Why it does not now; what it stood for before is used. */
+  nameFault: string;
   /** `null` while nothing is known of it. */
   up: boolean | null;
   current: boolean;
@@ -228,7 +232,7 @@ export function readLogLevel(value: unknown): LogLevel {
 
 export function readServer(item: Raw): Server {
   return {
-    name: word(item["name"]), up: typeof item["up"] === "boolean" ? item["up"] : null, current: item["current"] === true, rttMs: figure(item["rtt_ms"]),
+    name: word(item["name"]), address: item["address"] === null ? null : word(item["address"]), nameFault: word(item["name_fault"]), up: typeof item["up"] === "boolean" ? item["up"] : null, current: item["current"] === true, rttMs: figure(item["rtt_ms"]),
     reason: word(item["reason"]), since: moment(item["since"]),
   };
 }

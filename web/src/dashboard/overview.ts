@@ -4,9 +4,10 @@ import { AgentsPanel } from "./agents_panel";
 import { CallsPanel } from "./calls_panel";
 import { Chart, type ChartData } from "./chart";
 import { attribute, element, h, Rows, text } from "./dom";
-import { ago, count, dateTime, gradeLoss, gradeMos, millis, mosText, NOTHING, percent, timeOfDay, type Grade } from "./format";
+import { ago, alertWord, count, dateTime, gradeLoss, gradeMos, millis, mosText, NOTHING, percent, timeOfDay, totalWord, type Grade } from "./format";
 import type { Part, State } from "./live";
 import { moment, type Alert, type HistoryItem, type Series, type Server, type Traced } from "./model";
+import { serverWords } from "./server_words";
 
 const HOUR_MS = 59 * 60_000;
 
@@ -20,7 +21,7 @@ export class Overview {
   readonly #charts = {
     calls: new Chart(), setup: new Chart(), mos: new Chart(), loss: new Chart(),
   };
-  readonly #servers = new Rows<Server>(element("servers"), ({ name }) => name, serverRow);
+  readonly #servers = new Rows<Server>(element("servers"), ({ name, address }) => `${name} ${address ?? ""}`, serverRow);
   readonly #history = new Rows<HistoryItem>(element("history"), ({ id }) => String(id), historyRow);
   readonly #alerts: AlertBar;
   #series: Series = { stepSeconds: 60, points: [] };
@@ -122,15 +123,14 @@ function serverRow() {
   const name = h("span", { class: "name" });
   const told = h("span", { class: "told" });
   const node = h("li", {}, dot, name, told);
-  const update = ({ name: address, up, current, rttMs, reason, since }: Server) => {
-    attribute(node, "data-grade", up === null ? "none" : up ? "good" : "poor");
-    node.classList.toggle("current", current);
-    const plain = address.replace(/^sips?:/, "");
-    text(name, plain.replace(/:5060$/, ""));
-    text(told, up === null ? "not asked" : up ? (rttMs === null ? "up" : millis(rttMs)) : "down");
-    const words = `${plain}: ${up === null ? "not asked yet" : up ? "up" : "down"}${current ? ", in use" : ""}${rttMs !== null ? `, ${millis(rttMs)}` : ""}`;
-    attribute(node, "title", `${words}${since === null ? "" : ` since ${timeOfDay(since)}`}${reason ? `${up === true ? "; was down: " : ": "}${reason}` : ""}`);
-    attribute(node, "aria-label", `${words}${up === false && reason ? `: ${reason}` : ""}`);
+  const update = (server: Server) => {
+    const words = serverWords(server);
+    attribute(node, "data-grade", words.grade);
+    node.classList.toggle("current", server.current);
+    text(name, words.name);
+    text(told, words.told);
+    attribute(node, "title", words.title);
+    attribute(node, "aria-label", words.label);
   };
   return { node, update };
 }
@@ -211,7 +211,7 @@ class AlertBar {
     if (alert.since !== null) this.#since.push({ node: since, at: alert.since });
     const place = alert.call !== "" ? `#/calls/${encodeURIComponent(alert.call)}` : alert.dn !== "" ? `#/agents/${encodeURIComponent(alert.dn)}` : null;
     const words = h("span", { class: "words", title: alert.text }, alert.text);
-    return h("li", { class: alert.critical ? "alert" : "alert warning" }, h("b", {}, KINDS[alert.kind] ?? alert.kind.replaceAll("_", " ")),
+    return h("li", { class: alert.critical ? "alert" : "alert warning" }, h("b", {}, alertWord(alert.kind)),
       place === null ? words : h("a", { href: place, class: "words", title: alert.text }, alert.text), since);
   }
 
@@ -220,10 +220,6 @@ class AlertBar {
   }
 }
 
-const KINDS: Record<string, string> = {
-  registration: "Registration", no_rtp: "No RTP", ports: "Ports", sip_server: "SIP server", store: "Store", sign_in: "Sign-ins",
-};
-
 function traces(all: readonly Traced[]): void {
   const links = all.flatMap(({ dn, until }, at) =>
     [at > 0 ? ", " : "", h("a", { href: `#/agents/${encodeURIComponent(dn)}`, title: `until ${timeOfDay(until)}` }, dn)]);
@@ -231,17 +227,15 @@ function traces(all: readonly Traced[]): void {
   element("traced").replaceChildren("SIP trace of ", ...links);
 }
 
-const TOTALS: Record<string, string> = {
-  calls_started: "calls", calls_answered: "answered", calls_failed: "failed", sign_ins: "sign-ins", sign_ins_refused: "sign-ins refused",
-};
+const TOTALS = ["calls_started", "calls_answered", "calls_failed", "sign_ins", "sign_ins_refused"] as const;
 
 function totals(all: Readonly<Record<string, unknown>>, version: string): void {
   const row = (name: string, value: string) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
   const number = (name: string) => typeof all[name] === "number" ? all[name] : null;
   const rows: HTMLElement[] = [];
-  for (const [name, words] of Object.entries(TOTALS)) {
+  for (const name of TOTALS) {
     const value = number(name);
-    if (value !== null) rows.push(row(words, count(value)));
+    if (value !== null) rows.push(row(totalWord(name, value), count(value)));
   }
   const [free, ports] = [number("free_ports"), number("ports")];
   if (free !== null && ports !== null) rows.push(row("pairs of RTP ports free", `${count(free)} of ${count(ports)}`));

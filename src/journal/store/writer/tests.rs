@@ -27,6 +27,9 @@ impl Observer for Clocks {
     }
 }
 
+/// No limits.
+const NEVER: Limits = Limits { keep: std::time::Duration::MAX, max_bytes: u64::MAX };
+
 fn writer() -> (Writer, Arc<Shared>, Arc<Told>) {
     let shared = Arc::new(Shared::new(Place::Memory(Mutex::new(open::memory().unwrap()))));
     let told = Arc::new(Told::default());
@@ -178,6 +181,31 @@ fn a_clock_that_is_set_forward_deletes_nothing_and_is_told() {
     look(&mut writer, 300_000, wall + 300_000);
     look(&mut writer, 360_000 + DAY, wall + 360_000 + DAY);
     assert_eq!(rows(&shared), 0, "a day later that is what time it is");
+}
+
+/// The limits are what makes room again.
+#[test]
+fn old_calls_go_from_a_full_disk_too() {
+    let limits = Limits { keep: std::time::Duration::from_secs(1), max_bytes: u64::MAX };
+    let shared = Arc::new(Shared::new(Place::Memory(Mutex::new(open::memory().unwrap()))));
+    let mut writer = Writer::new(Arc::clone(&shared), None, limits, true);
+    for id in 1000..1100 {
+        writer.take(&call(id, 10_000));
+    }
+    writer.flush();
+    let (before, now) = (rows(&shared), 1_000_000);
+    let bytes = shared.bytes.load(Relaxed);
+    pages(&shared, 1);
+    for id in 1..=10 {
+        writer.take(&call(id, 10_000));
+    }
+    writer.flush();
+    assert!(writer.is_failing() && rows(&shared) == before, "there was room");
+    assert!(writer.maintain(now) && writer.is_failing(), "that it can delete is no recovery");
+    writer.flush();
+    assert!(!writer.is_failing(), "what went has made room");
+    assert_eq!((shared.kept.load(Relaxed), shared.dropped.load(Relaxed)), (110, 0));
+    assert!(shared.bytes.load(Relaxed) <= bytes, "the file has not grown");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::clock::millis;
 use crate::agent::{Alert, EndReason, SipServerStatus};
 
-pub use silence::{CallLook, SideLook};
+pub use silence::{BrowserPath, CallLook, SideLook};
 
 /// What the gateway looks like at an instant, as far as alerts go.
 #[derive(Debug, Default)]

@@ -24,14 +24,22 @@ impl Watcher {
         }
         let since = *self.since.get_or_insert(now);
         let text = match free {
-            0 => format!(
-                "none of {all} RTP ports is free: new calls are refused with 480 until one ends; widen \
-                 media.rtp_ports"
-            ),
-            _ => format!(
-                "{free} of {all} RTP ports are free; when none is, new calls are refused; widen \
-                 media.rtp_ports"
-            ),
+            0 => {
+                let none = match all {
+                    1 => "the only pair of RTP ports is taken".to_owned(),
+                    _ => format!("none of {all} pairs of RTP ports is free"),
+                };
+                format!(
+                    "{none}: new calls are refused with 480 until one ends; widen media.rtp_ports"
+                )
+            }
+            _ => {
+                let are = if free == 1 { "is" } else { "are" };
+                format!(
+                    "{free} of {all} pairs of RTP ports {are} free; when none is, new calls are refused; \
+                     widen media.rtp_ports"
+                )
+            }
         };
         let lasting = now.saturating_duration_since(since);
         Some(Condition { critical: free == 0, lasting, ..Condition::new("ports", "", text) })
@@ -60,6 +68,19 @@ mod tests {
                 None
             ]
         );
+    }
+
+    #[test]
+    fn a_call_takes_a_pair() {
+        let told = |free, all| Watcher::default().look(free, all, Instant::now()).unwrap().text;
+        for ((free, all), words) in [
+            ((0, 1), "the only pair of RTP ports is taken: new calls"),
+            ((0, 20), "none of 20 pairs of RTP ports is free: new calls"),
+            ((1, 20), "1 of 20 pairs of RTP ports is free; when none is"),
+            ((2, 40), "2 of 40 pairs of RTP ports are free; when none is"),
+        ] {
+            assert!(told(free, all).starts_with(words), "{}", told(free, all));
+        }
     }
 
     #[test]

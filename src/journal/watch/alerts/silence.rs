@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::{Condition, fold};
+use crate::media::MediaEvent;
 
 /// Looks in a row that have to hear it before it is over.
 const HEARD: u32 = 2;
@@ -11,11 +12,61 @@ const HEARD: u32 = 2;
 /// More than these are one alert.
 const FEW: usize = 5;
 
+/// How far the browser's connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BrowserPath {
+    /// No ICE check of the browser's has been nominated.
+    #[default]
+    Nothing,
+    Ice,
+    DtlsFailed,
+    /// ICE and DTLS stand.
+    Open,
+    /// There were no ICE checks for 30 s.
+    Lost,
+}
+
+impl BrowserPath {
+    /// What it is after this.
+    pub fn after(self, event: &MediaEvent) -> Self {
+        match event {
+            MediaEvent::IceConnected { .. } if self == BrowserPath::Open => self,
+            MediaEvent::IceConnected { .. } => BrowserPath::Ice,
+            MediaEvent::DtlsConnected { .. } => BrowserPath::Open,
+            MediaEvent::DtlsFailed { .. } => BrowserPath::DtlsFailed,
+            MediaEvent::IceLost => BrowserPath::Lost,
+            _ => self,
+        }
+    }
+
+    /// What is known of why nothing is heard.
+    fn why(self) -> &'static str {
+        match self {
+            BrowserPath::Nothing => {
+                "no ICE check of its has got through to media.listen; a firewall drops them, or \
+                 media.advertise names an address that it cannot reach"
+            }
+            BrowserPath::Ice => {
+                "ICE has come about and DTLS has not; the network drops its handshake, or the browser has \
+                 given up"
+            }
+            BrowserPath::DtlsFailed => "DTLS with it has failed; the call's timeline says why",
+            BrowserPath::Open => {
+                "ICE and DTLS stand; its microphone is gone or blocked, or the network drops what it sends"
+            }
+            BrowserPath::Lost => {
+                "its connection is lost: no ICE check came for 30 s; its network is gone or another one"
+            }
+        }
+    }
+}
+
 /// A call that is established and active.
 #[derive(Debug, Clone)]
 pub struct CallLook {
     pub call: String,
     pub dn: String,
+    pub path: BrowserPath,
     pub browser: SideLook,
     pub sip: SideLook,
 }
@@ -112,8 +163,8 @@ fn condition(call: &CallLook, from_sip: bool, quiet: Duration) -> Condition {
         false => (
             "browser",
             format!(
-                "{dn} is not heard: no media come from its browser, though the call is up; its network or a firewall in front of media.listen drops them, or its microphone \
-                 is gone; the call goes on"
+                "{dn} is not heard: no RTP comes from its browser, though the call is up; {}; the call goes on",
+                call.path.why()
             ),
         ),
     };
@@ -142,8 +193,13 @@ mod tests {
     use super::*;
 
     fn calls(count: usize, browser: SideLook, sip: SideLook) -> Vec<CallLook> {
-        let call =
-            |n| CallLook { call: format!("c{n}"), dn: format!("{}", 5000 + n), browser, sip };
+        let call = |n| CallLook {
+            call: format!("c{n}"),
+            dn: format!("{}", 5000 + n),
+            path: BrowserPath::Open,
+            browser,
+            sip,
+        };
         (0..count).map(call).collect()
     }
 
@@ -188,6 +244,35 @@ mod tests {
         assert!(told.iter().all(|told| told.call.as_deref() == Some("c0")));
         assert_eq!(watcher.look(&[], start + seconds(4)), []);
         assert!(watcher.calls.is_empty());
+    }
+
+    #[test]
+    fn who_is_not_heard_is_told_with_what_is_known() {
+        use crate::media::DtlsFailure::Handshake;
+        let remote = "192.0.2.1:9".parse().unwrap();
+        let ice = MediaEvent::IceConnected { remote };
+        let dtls = MediaEvent::DtlsConnected { profile: "x" };
+        let failed = MediaEvent::DtlsFailed { reason: Handshake };
+        let picture = MediaEvent::PictureWanted;
+        for (events, words) in [
+            (vec![], "no ICE check of its has got through to media.listen"),
+            (vec![&picture], "no ICE check of its has got through to media.listen"),
+            (vec![&ice], "ICE has come about and DTLS has not"),
+            (vec![&ice, &failed], "DTLS with it has failed"),
+            (vec![&ice, &dtls], "its microphone is gone"),
+            // A restart of ICE on a connection that stands.
+            (vec![&ice, &dtls, &ice], "its microphone is gone"),
+            (vec![&ice, &dtls, &MediaEvent::IceLost], "its connection is lost"),
+        ] {
+            let path = events.iter().fold(BrowserPath::default(), |path, event| path.after(event));
+            let call = CallLook { path, ..calls(1, side(0), HELD).remove(0) };
+            let (mut watcher, start) = (Watcher::new(seconds(3)), Instant::now());
+            watcher.look(std::slice::from_ref(&call), start);
+            let told = watcher.look(&[call], start + seconds(3));
+            assert!(told.len() == 1 && told[0].text.contains(words), "{told:?}");
+            let microphone = told[0].text.contains("microphone");
+            assert_eq!(microphone, path == BrowserPath::Open, "{told:?}");
+        }
     }
 
     #[test]

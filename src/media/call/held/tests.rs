@@ -3,14 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rtc_rtcp::goodbye::Goodbye;
+use rtc_rtcp::packet::unmarshal;
+use rtc_rtcp::receiver_report::ReceiverReport;
+use rtc_rtcp::sender_report::SenderReport;
+use rtc_rtcp::source_description::SourceDescription;
+
 use super::*;
 use crate::media::call::Order;
+use crate::media::call::report::REPORTS;
 use crate::media::dtls::Identity;
 use crate::media::handshake::Job;
 use crate::media::music::Music;
 use crate::media::path::Path;
 use crate::media::rtcp::Clock;
-use crate::media::rtp::Packet;
+use crate::media::rtp::{Class, Packet};
 use crate::media::srtp::Opener;
 use crate::media::types::{Flow, MediaEvent, SipRemote, Sounds};
 use crate::sdp::{Codec, CryptoSuite, Format, IceCredentials, KeySource, PayloadMap, SrtpPair};
@@ -19,16 +26,18 @@ const FRAME: Duration = Duration::from_millis(20);
 /// A report that cannot be read, and so is counted by whoever tries.
 const BROKEN: [u8; 4] = [0x80, 201, 0, 9];
 
-/// What left for SIP, and nothing else.
+/// What left for SIP, and nothing else: RTP, and what went out by the RTCP port.
 #[derive(Default)]
-struct Out(Vec<(SocketAddr, Vec<u8>)>);
+struct Out(Vec<(SocketAddr, Vec<u8>)>, Vec<(SocketAddr, Vec<u8>)>);
 
 impl Sink for Out {
     fn to_browser(&mut self, _: Path, _: &[u8]) {}
     fn rtp(&mut self, to: SocketAddr, data: &[u8]) {
         self.0.push((to, data.to_vec()));
     }
-    fn rtcp(&mut self, _: SocketAddr, _: &[u8]) {}
+    fn rtcp(&mut self, to: SocketAddr, data: &[u8]) {
+        self.1.push((to, data.to_vec()));
+    }
     fn event(&mut self, _: MediaEvent) {}
     fn learned(&mut self, _: Path) {}
     fn forgotten(&mut self, _: Path) {}
@@ -48,10 +57,9 @@ fn remote(target: SocketAddr) -> SipRemote {
         rtcp: RtcpTarget::NextPort,
         srtp: None,
         payloads: PayloadMap {
-            formats: vec![Format { codec: Codec::Pcmu, payload: 0 }],
+            formats: smallvec::smallvec![Format { codec: Codec::Pcmu, payload: 0 }],
             ..PayloadMap::default()
         },
-        ptime: FRAME,
     }
 }
 
@@ -118,7 +126,8 @@ impl Line {
 
     /// SSRC, number and whether there is something to hear, of what went there.
     fn heard_at(&self, to: SocketAddr) -> Vec<(u32, u16, bool)> {
-        let there = self.out.0.iter().filter(|(at, _)| *at == to);
+        let is_rtp = |data: &[u8]| Class::of(data) == Class::Rtp;
+        let there = self.out.0.iter().filter(|(at, data)| *at == to && is_rtp(data));
         let packets = there.map(|(_, data)| {
             let packet = Packet::parse(data).unwrap();
             (packet.ssrc, packet.sequence, packet.payload.iter().any(|byte| byte | 0x80 != 0xFF))
@@ -238,4 +247,97 @@ fn one_that_waits_hears_us_with_its_own_keys() {
     let there = line.out.0.iter_mut().filter(|(to, _)| *to == address(2, 4000));
     let opened = there.map(|(_, data)| opener.open_rtp(data).unwrap().len());
     assert!(opened.filter(|len| *len == 172).count() >= 10);
+}
+
+/// What a report says of our stream: its SSRC, and what was sent of it.
+fn read(data: &[u8]) -> (u32, Option<(u32, u32)>) {
+    let packets = unmarshal(&mut &*data).unwrap();
+    assert!(packets[1].as_any().is::<SourceDescription>());
+    match packets[0].as_any().downcast_ref::<SenderReport>() {
+        Some(report) => (report.ssrc, Some((report.packet_count, report.octet_count))),
+        None => (packets[0].as_any().downcast_ref::<ReceiverReport>().unwrap().ssrc, None),
+    }
+}
+
+/// RFC 3264 8.4, for those that the agent is not with too: who is sent music or silence is told how much,
+/// and who is entitled to nothing that we are there.
+#[test]
+fn one_that_is_held_gets_reports() {
+    let mut line = Line::new(remote(address(1, 4000)));
+    let (sends, mute, mux) = (address(2, 4000), address(3, 4000), address(4, 4000));
+    let mut muxed = held(mux);
+    muxed.remote.rtcp = RtcpTarget::Mux;
+    line.order(Order::SetHeld(vec![held(sends), HeldLeg { sends: false, ..held(mute) }, muxed]));
+    line.run(REPORTS * 4);
+    let at = |sent: &[(SocketAddr, Vec<u8>)], to: SocketAddr| -> Vec<(u32, Option<(u32, u32)>)> {
+        let there = sent.iter().filter(|(at, data)| *at == to && Class::of(data) == Class::Rtcp);
+        there.map(|(_, data)| read(data)).collect()
+    };
+    let heard = line.heard_at(sends);
+    for told in [at(&line.out.1, address(2, 4001)), at(&line.out.0, mux)] {
+        assert_eq!(told.len(), 4);
+        assert!(told.windows(2).all(|pair| pair[0].0 == pair[1].0 && pair[0].1 < pair[1].1));
+        let (packets, octets) = told[3].1.unwrap();
+        assert!((packets as usize).abs_diff(heard.len()) <= 1 && octets == packets * 160);
+    }
+    assert_eq!(at(&line.out.1, address(2, 4001))[0].0, heard[0].0, "of the stream that it hears");
+    let told = at(&line.out.1, address(3, 4001));
+    assert!(told.len() == 4 && told.iter().all(|(_, sent)| sent.is_none()), "{told:?}");
+    let before = line.out.1.len();
+    line.call.say_goodbye(line.now, &mut line.out);
+    let last: Vec<&Vec<u8>> = line.out.1[before..].iter().map(|(_, data)| data).collect();
+    assert!(last.len() >= 2);
+    for data in last {
+        assert!(unmarshal(&mut data.as_slice()).unwrap().last().unwrap().as_any().is::<Goodbye>());
+    }
+}
+
+/// There and back again: the same stream, counted on, and reports to the port that a NAT has made of theirs.
+#[test]
+fn reports_of_one_that_is_come_back_to_go_on() {
+    let mut line = Line::new(remote(address(1, 4000)));
+    let (first, nat) = (address(1, 4000), address(1, 60_123));
+    let report = rtcp::write(1 << 40, 5, "them", None, None, Last::No);
+    line.call.handle_rtcp(line.now, nat, &mut report.clone());
+    line.run(REPORTS);
+    line.order(Order::SetHeld(vec![held(first)]));
+    line.order(Order::SetSip(Box::new(remote(address(2, 4000)))));
+    line.run(REPORTS * 2);
+    line.order(Order::SetHeld(vec![]));
+    line.order(Order::SetSip(Box::new(remote(first))));
+    line.run(REPORTS * 2);
+    let there = line.out.1.iter().filter(|(to, _)| *to == nat);
+    let told: Vec<_> = there.map(|(_, data)| read(data)).collect();
+    assert_eq!(told.len(), 5);
+    let goes_on = told.windows(2).all(|pair| pair[0].0 == pair[1].0 && pair[0].1 < pair[1].1);
+    assert!(goes_on, "{told:?}");
+    let packets = told[4].1.unwrap().0 as usize;
+    assert!(packets.abs_diff(line.heard_at(first).len()) <= 1, "{told:?}");
+}
+
+#[test]
+fn reports_of_one_that_is_held_are_sealed_with_its_own_keys() {
+    let mut line = Line::new(remote(address(1, 4000)));
+    let mut keys = KeySource::new([9; 32]);
+    let mut key = || keys.key(CryptoSuite::AesCm128HmacSha1_80);
+    let pair = SrtpPair { local: key(), remote: key() };
+    let mut waiting = held(address(2, 4000));
+    waiting.remote.srtp = Some(Box::new(pair.clone()));
+    line.order(Order::SetHeld(vec![waiting]));
+    line.run(REPORTS * 2);
+    let mut opener = Opener::new(&pair.local).unwrap();
+    let there = line.out.1.iter_mut().filter(|(to, _)| *to == address(2, 4001));
+    let opened = there.map(|(_, data)| read(opener.open_rtcp(data).unwrap()).1.is_some());
+    assert_eq!(opened.collect::<Vec<_>>(), [true, true]);
+}
+
+/// A session that begins with `inactive`: nothing is sent or heard, and both are there.
+#[test]
+fn reports_are_sent_before_anything_else_is() {
+    let mut line = Line::new(remote(address(1, 4000)));
+    line.order(Order::SetFlow(Flow::NONE));
+    line.run(REPORTS * 2);
+    assert_eq!(line.out.0, []);
+    let told: Vec<_> = line.out.1.iter().map(|(to, data)| (*to, read(data).1)).collect();
+    assert_eq!(told, [(address(1, 4001), None); 2]);
 }

@@ -1,6 +1,7 @@
 //! Whole calls under virtual time: ICE, DTLS, SRTP and RTP as they are, a network and two ends that do
 //! what they like.
 
+mod reports;
 mod world;
 
 use std::sync::Arc;

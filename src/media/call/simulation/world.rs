@@ -63,6 +63,7 @@ enum Datagram {
 #[derive(Default)]
 struct Out {
     datagrams: Vec<Datagram>,
+    reports: Vec<(SocketAddr, Vec<u8>)>,
     events: Vec<MediaEvent>,
     jobs: Vec<Job>,
 }
@@ -76,7 +77,9 @@ impl Sink for Out {
         self.datagrams.push(Datagram::ToPhone(data.to_vec()));
     }
 
-    fn rtcp(&mut self, _: SocketAddr, _: &[u8]) {}
+    fn rtcp(&mut self, to: SocketAddr, data: &[u8]) {
+        self.reports.push((to, data.to_vec()));
+    }
 
     fn event(&mut self, event: MediaEvent) {
         self.events.push(event);
@@ -146,6 +149,8 @@ pub struct World {
     pub events: Vec<MediaEvent>,
     pub at_browser: Vec<Heard>,
     pub at_phone: Vec<Heard>,
+    /// RTCP for the phone: when it left, and where it went.
+    pub reports: Vec<(Instant, SocketAddr, Vec<u8>)>,
     /// Of the phone's packets: those that the network has taken, and those that are not passed on, whose number
     /// is skipped where the next overtakes them.
     pub lost: u64,
@@ -173,7 +178,7 @@ fn map(codecs: &[(Codec, u8)], telephone_event: u8) -> PayloadMap {
     PayloadMap {
         formats: codecs.iter().map(|&(codec, payload)| Format { codec, payload }).collect(),
         telephone_event: Some(telephone_event),
-        telephone_event_48k: None,
+        ..PayloadMap::default()
     }
 }
 
@@ -215,6 +220,7 @@ impl World {
             events: Vec::new(),
             at_browser: Vec::new(),
             at_phone: Vec::new(),
+            reports: Vec::new(),
             lost: 0,
             late: 0,
             dice: StdRng::seed_from_u64(seed),
@@ -259,7 +265,6 @@ impl World {
             rtcp: RtcpTarget::NextPort,
             srtp: None,
             payloads: map(&[(Codec::Pcmu, 0), (Codec::Pcma, 8)], EVENT_AT_PHONE),
-            ptime: FRAME,
         })));
     }
 
@@ -463,6 +468,8 @@ impl World {
             self.call.handle_handshaken(self.now, job.run(self.now), &mut out);
         }
         self.events.extend(out.events);
+        let now = self.now;
+        self.reports.extend(out.reports.into_iter().map(|(to, data)| (now, to, data)));
         for datagram in out.datagrams {
             // What the gateway sends arrives: its own way out is not what is tested.
             self.post(Duration::from_millis(1), datagram);

@@ -4,6 +4,7 @@ use super::*;
 use crate::media::call::bench::{Profile, Rig};
 use crate::media::handshake::Job;
 use crate::media::path::Path;
+use crate::media::types::Asked;
 use crate::sdp::Feedback;
 
 const AT_BROWSER: u8 = 96;
@@ -149,9 +150,9 @@ impl Stage {
 #[test]
 fn the_browser_is_asked_four_times_a_second_at_most() {
     let mut stage = Stage::new(Feedback::ALL);
-    let before = stage.stats().asked_browser;
+    let before = stage.stats().asked_browser.pictures;
     stage.again_and_again(|stage| stage.phone_asks(phone(6001)));
-    let asked = stage.stats().asked_browser - before;
+    let asked = stage.stats().asked_browser.pictures - before;
     assert!((7..=8).contains(&asked), "{asked}");
 }
 
@@ -201,8 +202,8 @@ fn nothing_is_shown_while_it_is_held_and_a_whole_picture_afterwards() {
     let asked = stage.stats();
     stage.describe(Feedback::ALL, true);
     let after = stage.stats();
-    assert_eq!(after.asked_browser, asked.asked_browser + 1);
-    assert_eq!(after.asked_sip, asked.asked_sip + 1);
+    assert_eq!(after.asked_browser.pictures, asked.asked_browser.pictures + 1);
+    assert_eq!(after.asked_sip.pictures, asked.asked_sip.pictures + 1);
     assert_eq!(stage.shown(phone(6000)), 1);
 }
 
@@ -214,4 +215,31 @@ fn a_far_end_that_repeats_nothing_is_not_asked_to() {
         stage.browser_lacks_the_last();
         assert_eq!(stage.out.rtcp.len(), usize::from(nack));
     }
+}
+
+/// Of each stream, whoever its receiver is: packets again, and whole pictures.
+#[test]
+fn what_is_asked_for_is_counted() {
+    let mut stage = Stage::new(Feedback::ALL);
+    let before = stage.stats();
+    stage.camera();
+    stage.shown(phone(6000));
+    stage.browser_lacks_the_last();
+    let ours = stage.call.video.as_ref().unwrap().to_sip.ssrc();
+    let (_, offset) = stage.call.video.as_ref().unwrap().to_sip.source().unwrap();
+    let last = (stage.sequence - 1).wrapping_add(offset);
+    let mut buffer = [0; MESSAGE];
+    let missing = [(last.wrapping_sub(2), 0b11)];
+    let len = feedback::write_nack(&mut buffer, PHONE, ours, missing.into_iter()).unwrap();
+    stage.call.handle_video_rtcp(stage.now, phone(6001), &buffer[..len], &mut stage.out);
+    stage.browser_asks();
+    stage.phone_asks(phone(6001));
+    stage.phone_asks(phone(6001));
+    let stats = stage.stats().since(&before);
+    let asked = |packets, pictures| Asked { packets, pictures };
+    assert_eq!(stats.browser_asked, asked(1, 1));
+    assert_eq!(stats.asked_sip, asked(1, 1));
+    assert_eq!(stats.sip_asked, asked(3, 2));
+    assert_eq!(stats.asked_browser, asked(3, 1), "a picture is asked for once in a while");
+    assert_eq!((stats.from_browser.packets, stats.to_browser.packets), (1, 1));
 }

@@ -21,7 +21,7 @@ fn with_sounds() -> Bench {
     let (to_browser, to_sip) = (Stream::fixed(7, 1, 1), Stream::following(8, 10, 1000));
     bench.relay = Relay::new(to_browser, to_sip).with_sounds(sounds);
     bench.relay.set_browser(map(&[(Codec::Pcma, 8)], Some(126)));
-    bench.relay.set_sip(now, map(&[(Codec::Pcmu, 0)], Some(101)), FRAME);
+    bench.relay.set_sip(now, map(&[(Codec::Pcmu, 0)], Some(101)));
     bench
 }
 

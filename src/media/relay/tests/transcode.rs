@@ -330,7 +330,7 @@ fn the_browser_sees_one_stream_over_changes_of_the_codec() {
     for codec in [Codec::Pcmu, Codec::Opus, Codec::G722, Codec::Pcmu] {
         source.switch(codec);
         let now = line.now;
-        line.relay.set_sip(now, one(codec), FRAME);
+        line.relay.set_sip(now, one(codec));
         line.hear(&mut source, 100, |_| false, on_time);
     }
     one_stream(&line.out);
@@ -517,4 +517,28 @@ fn nothing_is_transcoded_that_may_not_flow() {
     line.hear(&mut source, 20, |_| false, on_time);
     assert!(!line.relay.coder_to_sip.is_at_work());
     assert!(line.out[before..].iter().all(|(_, p)| p.payload == [0xFF; 160]), "silence only");
+}
+
+/// A peer that changes its mind in mid-call gets what it asks for from then on.
+#[test]
+fn packets_are_as_long_as_the_receiver_asks() {
+    let mut line = Line::new(Way::ToSip, one(Codec::Opus), one(Codec::Pcma));
+    let mut source = Source::new(Codec::Opus);
+    for millis in [20, 30, 10, 60] {
+        let mut sip = one(Codec::Pcma);
+        sip.wishes.ptime = Duration::from_millis(millis);
+        let now = line.now;
+        line.relay.set_sip(now, sip);
+        line.out.clear();
+        for _ in 0..25 {
+            let sent = source.next();
+            line.insert(number(Codec::Opus), &sent);
+            let next = line.now + FRAME;
+            line.until(next);
+        }
+        let long = millis as usize * 8;
+        let frames = line.out.iter().filter(|(_, out)| out.payload.len() == long).count();
+        assert_eq!(frames, line.out.len(), "all of {millis} ms");
+        assert!(frames * long >= 25 * 160 - 2 * long - 640, "{frames} of {millis} ms");
+    }
 }
