@@ -12,7 +12,8 @@ use super::rows::signed;
 /// Calls in a step.
 const CALLS: i64 = 200;
 
-/// The same on a full disk: each step has to fit into what room its log has.
+/// The same where the file is too large, so that no more go than have to, and on a full disk: each step has to
+/// fit into what room its log has.
 const FEW_CALLS: i64 = 20;
 
 /// What a call may end ahead of the clock by, in milliseconds: a day. It goes by the wall's time when it
@@ -123,7 +124,7 @@ impl Retention {
         let limit = self.limits.most();
         let bound = if self.shrinking { limit - limit / 20 } else { limit };
         let too_much = Pages::of(connection)?.used() > bound;
-        self.shrinking = too_much && delete(connection, |connection| first(connection, most))? > 0;
+        self.shrinking = too_much && delete(connection, first)? > 0;
         Ok(self.shrinking)
     }
 }
@@ -167,9 +168,9 @@ fn too_old(
 }
 
 /// The first of all.
-fn first(connection: &Connection, most: i64) -> Result<Vec<i64>, rusqlite::Error> {
+fn first(connection: &Connection) -> Result<Vec<i64>, rusqlite::Error> {
     let mut first = connection.prepare("SELECT id FROM calls ORDER BY id LIMIT ?1")?;
-    let ids = first.query_map([most], |row| row.get(0))?;
+    let ids = first.query_map([FEW_CALLS], |row| row.get(0))?;
     ids.collect()
 }
 
