@@ -350,6 +350,9 @@ impl Stream {
                 self.highest = first_sequence();
                 self.window = 0;
             }
+        } else if self.sent.is_some() {
+            // What comes late of before has no number that is not older than what was sent meanwhile.
+            self.window = u64::MAX;
         }
         let timestamp = self.next_timestamp(now);
         let place = self.place(now, timestamp, packet.samples, packet.clock, true);
@@ -399,5 +402,36 @@ impl Stream {
         let fresh = self.window & bit == 0;
         self.window |= bit;
         fresh
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After a pause the network turns the first packets round: none of them gets a number below
+    /// what was sent before the pause.
+    #[test]
+    fn what_comes_late_of_before_a_pause_is_over_has_no_place() {
+        let start = Instant::now();
+        let mut stream = Stream::fixed(7, 100, 0);
+        stream.insert(start, 160, 8000);
+        let packet = |sequence: u16| Source {
+            ssrc: 9,
+            sequence,
+            timestamp: 5000 + u32::from(sequence) * 160,
+            samples: 160,
+            clock: 8000,
+            marker: false,
+        };
+        let after = start + Duration::from_secs(3);
+        let first = stream.follow(after, packet(12)).unwrap();
+        for late in [11, 10, 9] {
+            assert_eq!(stream.follow(after, packet(late)), None);
+        }
+        let next = stream.follow(after + Duration::from_millis(20), packet(14)).unwrap();
+        assert_eq!(next.sequence, first.sequence + 2);
+        let late = stream.follow(after + Duration::from_millis(21), packet(13)).unwrap();
+        assert_eq!((late.sequence, late.timestamp), (first.sequence + 1, first.timestamp + 160));
     }
 }
