@@ -80,8 +80,8 @@ async fn a_calls_timeline_has_both_ladders_its_media_and_its_end() {
     phone.browser.connected().await;
     far.play(tone(1000.0));
     phone.browser.hears(1000.0, 0.3).await;
-    phone.browser.send_digits("1590").await;
-    far.hears_digits("1590").await;
+    phone.browser.send_digits("1*9#").await;
+    far.hears_digits("1*9#").await;
     // A digit is heard from its first packet on, and told of with its last.
     let pressed = |call: &Value| {
         let digits = events(call, "dtmf");
@@ -160,7 +160,7 @@ async fn a_calls_timeline_has_both_ladders_its_media_and_its_end() {
     for line in text.split("\\r\\n").filter(|line| line.contains("ice-pwd")) {
         assert!(line.ends_with("..."), "{line}");
     }
-    for secret in [phone.ssid.as_str(), demo.password.as_str(), "1590", "response="] {
+    for secret in [phone.ssid.as_str(), demo.password.as_str(), "1*9#", "response="] {
         assert!(!text.contains(secret), "{secret} is in {text}");
     }
 
