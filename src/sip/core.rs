@@ -101,8 +101,6 @@ pub(crate) struct Core {
     pub watched: bool,
     /// That one is down, and no other is to be had.
     pub unreachable: bool,
-    /// A binding is wanted there, and a REGISTER is due or under way.
-    pub registering: bool,
     /// Boxed, for a node of the map has room for eleven and stays.
     pub pending: BTreeMap<ClientTx, Box<Pending>>,
     /// What was met at a server last, until it is told.
@@ -122,7 +120,6 @@ impl Core {
             next_tx: 0,
             watched: false,
             unreachable: false,
-            registering: false,
             pending: BTreeMap::new(),
             news: None,
             taken: Taken::default(),

@@ -236,11 +236,6 @@ impl Registration {
         }
     }
 
-    /// A REGISTER is due or under way that is wanted.
-    pub(crate) fn is_due(&self) -> bool {
-        self.wanted && matches!(self.state, State::Queued(_) | State::InFlight)
-    }
-
     pub(crate) fn is_under_way(&self) -> bool {
         matches!(self.state, State::InFlight)
     }

@@ -309,7 +309,7 @@ impl Session {
         let tag = self.tag();
         match &mut self.phase {
             Phase::Calling(outgoing) => {
-                let under_way = !outgoing.waits();
+                let under_way = !outgoing.waits_for_server();
                 outgoing.cancel(core, code, text);
                 self.tell_end(core, EndedBy::Us, 487, text, None);
                 if !under_way {

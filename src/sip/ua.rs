@@ -73,14 +73,13 @@ impl UserAgent {
     }
 
     /// Another server from now on, or another address of ours toward it; a registration moves there at
-    /// once, and behind it an INVITE that has not had a word yet. `advertise` is the address for that
+    /// once, and so does an INVITE that has not had a word yet. `advertise` is the address for that
     /// server's transport.
     pub fn set_server(&mut self, server: Hop, advertise: SocketAddr, now: Instant) {
         let config = &mut self.core.config;
         if (config.server, config.advertise) != (server, advertise) {
             (config.server, config.advertise) = (server, advertise);
             self.registration.server_changed(&mut self.core, now);
-            self.core.registering = self.registration.is_due();
             for session in self.sessions.values_mut() {
                 session.server_changed(&mut self.core, now);
             }
@@ -348,11 +347,6 @@ impl UserAgent {
         }
         let Some(id) = pending.purpose.session() else {
             self.registration.handle_response(&mut self.core, pending, response, now);
-            if !self.registration.is_due() {
-                for session in self.sessions.values_mut() {
-                    session.bound(&mut self.core, now);
-                }
-            }
             return;
         };
         self.with(id, |session, core| match pending.purpose {
@@ -419,7 +413,6 @@ impl UserAgent {
     /// Lets go of what has lingered long enough.
     fn tidy(&mut self, now: Instant) {
         let core = &mut self.core;
-        core.registering = self.registration.is_due();
         refer::check(core, &mut self.sessions, now);
         self.sessions.retain(|id, session| {
             let stays = session.reap_at.is_none_or(|at| at > now);

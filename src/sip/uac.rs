@@ -33,25 +33,6 @@ const SLOW_RELIABLE: Duration = T1.saturating_mul(4);
 /// How long an INVITE that could not be sent waits for word of another server. One that is connected to
 /// in vain is known to be down after two tries, of 5 s each where nothing comes back.
 const WAIT_FOR_SERVER: Duration = Duration::from_secs(10);
-/// How long an INVITE for another server lets the REGISTER there go first, for there are servers that take
-/// calls of registered DNs only. Then it is tried all the same.
-const REGISTER_FIRST: Duration = Duration::from_secs(3);
-
-/// What an INVITE waits for that is under way nowhere.
-enum Waits {
-    /// Another server, until then.
-    Server(Instant),
-    /// The binding at the server it goes to, until then.
-    Binding(Instant),
-}
-
-impl Waits {
-    fn until(&self) -> Instant {
-        match self {
-            Waits::Server(at) | Waits::Binding(at) => *at,
-        }
-    }
-}
 
 enum Cancel {
     No,
@@ -77,7 +58,8 @@ pub(crate) struct Outgoing {
     slow_at: Option<Instant>,
     /// Sent once more to the server whose connection broke.
     resent: bool,
-    waits: Option<Waits>,
+    /// It could not be sent, and waits for another server until then.
+    waits_until: Option<Instant>,
     /// Times it went to another server.
     moves: u8,
     cancel: Cancel,
@@ -153,7 +135,7 @@ pub(crate) fn invite(
         provisional: false,
         slow_at: slow_at(core, now),
         resent: false,
-        waits: None,
+        waits_until: None,
         moves: 0,
         cancel: Cancel::No,
         why: (0, String::new()),
@@ -171,12 +153,12 @@ fn slow_at(core: &Core, now: Instant) -> Option<Instant> {
 
 impl Outgoing {
     pub(crate) fn timeout(&self) -> Option<Instant> {
-        self.slow_at.into_iter().chain(self.waits.as_ref().map(Waits::until)).min()
+        self.slow_at.into_iter().chain(self.waits_until).min()
     }
 
     /// Nothing of it is under way: there is nothing to cancel.
-    pub(crate) fn waits(&self) -> bool {
-        self.waits.is_some()
+    pub(crate) fn waits_for_server(&self) -> bool {
+        self.waits_until.is_some()
     }
 
     /// CANCEL now, or when the INVITE has had a provisional answer.
@@ -384,15 +366,6 @@ impl Session {
         }
         let Phase::Calling(outgoing) = &self.phase else { return };
         if outgoing.to != core.config.server && !outgoing.provisional {
-            self.move_on(core, now);
-        }
-    }
-
-    /// The DN has its binding at the server that is used now.
-    pub(crate) fn bound(&mut self, core: &mut Core, now: Instant) {
-        if let Phase::Calling(outgoing) = &self.phase
-            && matches!(outgoing.waits, Some(Waits::Binding(_)))
-        {
             self.go_to_server(core, now);
         }
     }
@@ -400,22 +373,10 @@ impl Session {
     /// There is none to be had.
     pub(crate) fn no_server(&mut self, core: &mut Core, now: Instant) {
         if let Phase::Calling(outgoing) = &self.phase
-            && outgoing.waits()
+            && outgoing.waits_for_server()
         {
             self.lost(core, TxFailure::Transport, now);
         }
-    }
-
-    /// To the current server, as soon as the DN is registered there.
-    fn move_on(&mut self, core: &mut Core, now: Instant) -> bool {
-        let Phase::Calling(outgoing) = &mut self.phase else { return false };
-        if !core.registering || outgoing.moves >= MAX_MOVES {
-            return self.go_to_server(core, now);
-        }
-        core.abandon(Purpose::Invite(self.id));
-        outgoing.waits = Some(Waits::Binding(now + REGISTER_FIRST));
-        outgoing.slow_at = None;
-        true
     }
 
     /// Sends an unheard INVITE to the current server, with our address toward it. A number of its own, and
@@ -431,7 +392,7 @@ impl Session {
         outgoing.moves += u8::from(outgoing.to != to);
         outgoing.to = to;
         outgoing.template.peer = to;
-        outgoing.waits = None;
+        outgoing.waits_until = None;
         let mut request = outgoing.invite.clone();
         request.headers.retain(|h| h.name() != "Contact");
         request.headers.push(header("Contact", core.contact()));
@@ -450,7 +411,7 @@ impl Session {
             return false;
         }
         if outgoing.to != core.config.server {
-            return self.move_on(core, now);
+            return self.go_to_server(core, now);
         }
         if why == TxFailure::Timeout || !core.watched || core.unreachable {
             return false;
@@ -459,7 +420,7 @@ impl Session {
             // A connection that broke says little of its server: by a new one.
             return self.go_to_server(core, now);
         }
-        outgoing.waits = Some(Waits::Server(now + WAIT_FOR_SERVER));
+        outgoing.waits_until = Some(now + WAIT_FOR_SERVER);
         outgoing.slow_at = None;
         true
     }
@@ -470,10 +431,9 @@ impl Session {
             outgoing.slow_at = None;
             core.tell_news(outgoing.to, News::Slow);
         }
-        match outgoing.waits {
-            Some(Waits::Server(at)) if at <= now => self.lost(core, TxFailure::Transport, now),
-            Some(Waits::Binding(at)) if at <= now => _ = self.go_to_server(core, now),
-            _ => {}
+        if outgoing.waits_until.is_some_and(|at| at <= now) {
+            outgoing.waits_until = None;
+            self.lost(core, TxFailure::Transport, now);
         }
     }
 

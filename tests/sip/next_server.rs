@@ -74,38 +74,6 @@ fn an_invite_without_a_word_goes_by_the_next_server() {
     }
 }
 
-/// There are servers that take calls of registered DNs only: REGISTER goes first, and not for ever.
-#[test]
-fn the_binding_goes_before_the_call() {
-    for answered in [true, false] {
-        let mut bench = Bench::with(config("5001", "192.0.2.1:5070", PEER));
-        bench.ua.set_watched();
-        bench.command(Command::Register);
-        let (tx, register, _) = bench.request();
-        bench.answer(tx, &register, "200 OK", "Expires: 600\r\n", "");
-        let (to, sdp) = ("1003".into(), Some(OFFER.into()));
-        bench.command(Command::Invite { session: ME, to, sdp, headers: vec![] });
-        bench.sent();
-        bench.events();
-        moved(&mut bench, second(Transport::Udp));
-        let sent = bench.sent();
-        let [Transmit::Request { tx, request: register, .. }, Transmit::Abandon { .. }] = &sent[..]
-        else {
-            panic!("REGISTER, and the INVITE given up: {sent:?}")
-        };
-        assert_eq!(register.method, Method::Register);
-        if answered {
-            bench.answer(*tx, register, "200 OK", "Expires: 600\r\n", "");
-        } else {
-            bench.advance(Duration::from_millis(2999));
-            assert!(bench.sent().is_empty());
-            bench.advance(Duration::from_millis(1));
-        }
-        let (_, invite, to) = bench.request();
-        assert_eq!((invite.method, to), (Method::Invite, second(Transport::Udp)));
-    }
-}
-
 /// A telephone may ring there.
 #[test]
 fn an_invite_that_has_had_a_word_stays() {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     COMPLAINTS, Change, FORGIVEN, GOOD_PINGS, HOLD_DOWN, MISSED_PINGS, MOST_GOOD_PINGS,
-    NEXT_AFTER_MISS, News, PONG_LIMIT, Target,
+    NEXT_AFTER_MISS, News, Target,
 };
 use crate::sip::hop::Hop;
 
@@ -62,8 +62,6 @@ pub(super) struct Server {
     pub next_ping: Option<Instant>,
     /// The ping under way: when it counts as missed, and when the next one is due in any case.
     waiting: Option<(Instant, Instant)>,
-    /// When a connection to it was lost last, and a ping was due for that.
-    lost: Option<Instant>,
     /// When it may be tried again though no ping has told.
     retry: Option<Instant>,
     rtt: Option<Duration>,
@@ -91,7 +89,6 @@ impl Server {
             failed: None,
             next_ping: first_ping,
             waiting: None,
-            lost: None,
             retry: None,
             rtt: None,
             rtt_average: None,
@@ -211,11 +208,8 @@ impl Server {
         self.answered && self.state == ServerState::Up && self.target.hop.transport.is_reliable()
     }
 
-    /// Not each time where connections come and go: there are servers that close one after each answer.
     pub fn connection_lost(&mut self, now: Instant) {
-        let often = self.lost.is_some_and(|at| now.saturating_duration_since(at) < PONG_LIMIT);
-        if self.is_worth_another_ping() && !often {
-            self.lost = Some(now);
+        if self.is_worth_another_ping() {
             self.ping_now(now);
         }
     }
