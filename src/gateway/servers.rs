@@ -134,9 +134,6 @@ impl Watcher {
                         || matches!(event, Ok(ConnectionEvent::Down { hop, incoming: false, .. })
                             if Some(hop) == self.servers.current());
                     self.epoch += u64::from(lost);
-                    if let Ok(ConnectionEvent::Down { hop, incoming: false, .. }) = event {
-                        self.servers.connection_lost(hop, Instant::now());
-                    }
                 }
                 Some((hop, news)) = self.news.recv() => {
                     self.explain(hop);

@@ -97,10 +97,6 @@ pub(crate) struct Core {
     pub transmits: VecDeque<Transmit>,
     pub events: VecDeque<Event>,
     next_tx: u64,
-    /// Somebody watches the servers and says which is to be used.
-    pub watched: bool,
-    /// That one is down, and no other is to be had.
-    pub unreachable: bool,
     /// Boxed, for a node of the map has room for eleven and stays.
     pub pending: BTreeMap<ClientTx, Box<Pending>>,
     /// What was met at a server last, until it is told.
@@ -118,8 +114,6 @@ impl Core {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             next_tx: 0,
-            watched: false,
-            unreachable: false,
             pending: BTreeMap::new(),
             news: None,
             taken: Taken::default(),

@@ -39,7 +39,6 @@ impl Driven {
     pub fn linked(endpoint: &Endpoint, claim: Claim, config: UaConfig, mut link: Link) -> Self {
         let mut ua = UserAgent::new(config, rand::random());
         ua.set_paced();
-        ua.set_watched();
         // What the configuration says may be a moment old.
         link.current.mark_changed();
         Self { link: Some(link), ..Self::with(endpoint, claim, ua) }

@@ -309,12 +309,8 @@ impl Session {
         let tag = self.tag();
         match &mut self.phase {
             Phase::Calling(outgoing) => {
-                let under_way = !outgoing.waits_for_server();
                 outgoing.cancel(core, code, text);
                 self.tell_end(core, EndedBy::Us, 487, text, None);
-                if !under_way {
-                    self.over(core, now);
-                }
             }
             Phase::Ringing(invite) => {
                 let code = if (300..700).contains(&code) { code } else { 480 };
@@ -447,7 +443,6 @@ impl Session {
         };
         let bye = self.bye_due.as_ref().and_then(|due| due.at);
         let ringing = match &self.phase {
-            Phase::Calling(outgoing) => outgoing.timeout(),
             Phase::Ringing(invite) => invite.next_progress(),
             _ => None,
         };
@@ -468,7 +463,6 @@ impl Session {
         if self.bye_due.as_ref().is_some_and(|due| due.at.is_some_and(|at| at <= now)) {
             self.send_due_bye(core, now);
         }
-        self.check_calling(core, now);
         self.repeat_oks(core, now);
         self.check_refer(core, now);
         self.check_reliably(core, now);

@@ -73,16 +73,12 @@ impl UserAgent {
     }
 
     /// Another server from now on, or another address of ours toward it; a registration moves there at
-    /// once, and so does an INVITE that has not had a word yet. `advertise` is the address for that
-    /// server's transport.
+    /// once. `advertise` is the address for that server's transport.
     pub fn set_server(&mut self, server: Hop, advertise: SocketAddr, now: Instant) {
         let config = &mut self.core.config;
         if (config.server, config.advertise) != (server, advertise) {
             (config.server, config.advertise) = (server, advertise);
             self.registration.server_changed(&mut self.core, now);
-            for session in self.sessions.values_mut() {
-                session.server_changed(&mut self.core, now);
-            }
         }
         self.tidy(now);
     }
@@ -91,12 +87,6 @@ impl UserAgent {
     /// REGISTER goes out but at sign-out; once it is back each DN registers, for the server may have
     /// lost what it knew.
     pub fn set_reachable(&mut self, reachable: Result<(), &str>, now: Instant) {
-        self.core.unreachable = reachable.is_err();
-        if reachable.is_err() {
-            for session in self.sessions.values_mut() {
-                session.no_server(&mut self.core, now);
-            }
-        }
         self.registration.set_reachable(&mut self.core, reachable, now);
         self.tidy(now);
     }
@@ -105,12 +95,6 @@ impl UserAgent {
     pub fn register_again(&mut self, now: Instant) {
         self.registration.register_again(&mut self.core, now);
         self.tidy(now);
-    }
-
-    /// Somebody reads [`UserAgent::poll_news`] and answers by [`UserAgent::set_server`] and
-    /// [`UserAgent::set_reachable`]: an INVITE that cannot be sent waits for that, some seconds.
-    pub fn set_watched(&mut self) {
-        self.core.watched = true;
     }
 
     // REGISTERs one after the other, for those who have many user agents at one server.
@@ -150,7 +134,7 @@ impl UserAgent {
             Command::Register => self.registration.register(core, now),
             Command::Unregister => self.registration.unregister(core, now),
             Command::Invite { session, to, sdp, headers } => {
-                self.invite(session, &to, sdp, &headers, now);
+                self.invite(session, &to, sdp, &headers);
             }
             Command::Progress { session, code, sdp } => {
                 self.with(session, |session, core| session.progress(core, code, sdp, now));
@@ -214,7 +198,6 @@ impl UserAgent {
         to: &str,
         sdp: Option<String>,
         headers: &[super::types::HeaderPair],
-        now: Instant,
     ) {
         if self.sessions.contains_key(&id) || id.0 & SessionId::INCOMING != 0 {
             // The caller numbers sessions; the session that has the number keeps it.
@@ -231,7 +214,7 @@ impl UserAgent {
             self.core.events.push_back(Event::Ended { session: id, end });
             return;
         }
-        if let Some(session) = uac::invite(&mut self.core, id, to, sdp, headers, now) {
+        if let Some(session) = uac::invite(&mut self.core, id, to, sdp, headers) {
             self.sessions.insert(id, Box::new(session));
         }
     }

@@ -1,7 +1,7 @@
 //! A call out (RFC 3261 9.1, 13.2).
 
 use super::hop::{Hop, Transport};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rsipstack::sip::{HasHeaders as _, Method, Request, Response, Uri};
 
@@ -13,26 +13,14 @@ use super::message::{
 };
 use super::port::{ClientTx, Transmit, TxFailure};
 use super::redirect::Targets;
-use super::servers::News;
 use super::session::{Phase, Session};
 use super::session_timer::Timer;
-use super::timers::T1;
 use super::types::{EndedBy, Event, HeaderPair, Party, SessionId};
 
 /// Branches a forking proxy may show us. Hunt groups ring a dozen phones at once.
 const MAX_EARLY: usize = 16;
 /// Times one INVITE is changed to a peer's taste (420, 422). Two proxies on the way may each want theirs.
 const MAX_TRIES: u8 = 4;
-/// Times one INVITE goes to another server. Lists have two or three; what goes round is going nowhere.
-const MAX_MOVES: u8 = 4;
-/// By then an INVITE has had a word, be it 100: a proxy owes it after 200 ms (RFC 3261 17.2.1). By UDP it
-/// has been sent four times.
-const SLOW: Duration = T1.saturating_mul(8);
-/// By TCP and TLS nothing is lost on the way.
-const SLOW_RELIABLE: Duration = T1.saturating_mul(4);
-/// How long an INVITE that could not be sent waits for word of another server. One that is connected to
-/// in vain is known to be down after two tries, of 5 s each where nothing comes back.
-const WAIT_FOR_SERVER: Duration = Duration::from_secs(10);
 
 enum Cancel {
     No,
@@ -54,14 +42,6 @@ pub(crate) struct Outgoing {
     /// Refusals of an extension or a timer that were met with less.
     tries: u8,
     provisional: bool,
-    /// When its silence is told to whoever watches the servers.
-    slow_at: Option<Instant>,
-    /// Sent once more to the server whose connection broke.
-    resent: bool,
-    /// It could not be sent, and waits for another server until then.
-    waits_until: Option<Instant>,
-    /// Times it went to another server.
-    moves: u8,
     cancel: Cancel,
     /// Code and text for Reason of CANCEL, or of the BYE where a 2xx crosses it.
     why: (u16, String),
@@ -92,7 +72,6 @@ pub(crate) fn invite(
     to: &str,
     sdp: Option<String>,
     headers: &[HeaderPair],
-    now: Instant,
 ) -> Option<Session> {
     let Some(uri) = target(to, &core.config.domain) else {
         let end = super::types::End {
@@ -133,10 +112,6 @@ pub(crate) fn invite(
         targets,
         tries: 0,
         provisional: false,
-        slow_at: slow_at(core, now),
-        resent: false,
-        waits_until: None,
-        moves: 0,
         cancel: Cancel::No,
         why: (0, String::new()),
     };
@@ -145,22 +120,7 @@ pub(crate) fn invite(
     Some(session)
 }
 
-/// When a server that says nothing is to be looked at, where somebody does that.
-fn slow_at(core: &Core, now: Instant) -> Option<Instant> {
-    let reliable = core.config.server.transport.is_reliable();
-    core.watched.then(|| now + if reliable { SLOW_RELIABLE } else { SLOW })
-}
-
 impl Outgoing {
-    pub(crate) fn timeout(&self) -> Option<Instant> {
-        self.slow_at.into_iter().chain(self.waits_until).min()
-    }
-
-    /// Nothing of it is under way: there is nothing to cancel.
-    pub(crate) fn waits_for_server(&self) -> bool {
-        self.waits_until.is_some()
-    }
-
     /// CANCEL now, or when the INVITE has had a provisional answer.
     pub(crate) fn cancel(&mut self, core: &mut Core, code: u16, text: &str) {
         self.why = (code, text.to_owned());
@@ -214,7 +174,6 @@ impl Session {
     pub(crate) fn handle_provisional(&mut self, core: &mut Core, response: &Response, from: Hop) {
         let Phase::Calling(outgoing) = &mut self.phase else { return };
         outgoing.provisional = true;
-        outgoing.slow_at = None;
         if matches!(outgoing.cancel, Cancel::Wanted) {
             outgoing.send_cancel(core);
         }
@@ -352,89 +311,7 @@ impl Session {
         outgoing.early_before += outgoing.early.len() as u32;
         outgoing.early.clear();
         outgoing.provisional = false;
-        outgoing.slow_at = None;
         self.keep_offer_for(core, None);
-    }
-
-    // Other servers (RFC 3263 4.3). An INVITE that has had a word, 100 even, stays where it is: a telephone
-    // may ring there already.
-
-    /// The calls go by another server from now on.
-    pub(crate) fn server_changed(&mut self, core: &mut Core, now: Instant) {
-        if self.ended {
-            return;
-        }
-        let Phase::Calling(outgoing) = &self.phase else { return };
-        if outgoing.to != core.config.server && !outgoing.provisional {
-            self.go_to_server(core, now);
-        }
-    }
-
-    /// There is none to be had.
-    pub(crate) fn no_server(&mut self, core: &mut Core, now: Instant) {
-        if let Phase::Calling(outgoing) = &self.phase
-            && outgoing.waits_for_server()
-        {
-            self.lost(core, TxFailure::Transport, now);
-        }
-    }
-
-    /// Sends an unheard INVITE to the current server, with our address toward it. A number of its own, and
-    /// not the same again: should the other one have taken it after all, whoever gets both would
-    /// otherwise refuse the one that somebody waits for (RFC 3261 8.2.2.2).
-    fn go_to_server(&mut self, core: &mut Core, now: Instant) -> bool {
-        let Phase::Calling(outgoing) = &mut self.phase else { return false };
-        if outgoing.moves >= MAX_MOVES {
-            return false;
-        }
-        core.abandon(Purpose::Invite(self.id));
-        let to = core.config.server;
-        outgoing.moves += u8::from(outgoing.to != to);
-        outgoing.to = to;
-        outgoing.template.peer = to;
-        outgoing.waits_until = None;
-        let mut request = outgoing.invite.clone();
-        request.headers.retain(|h| h.name() != "Contact");
-        request.headers.push(header("Contact", core.contact()));
-        let auth = self.auth.carry_over();
-        self.attempt(core, request, auth);
-        if let Phase::Calling(outgoing) = &mut self.phase {
-            outgoing.slow_at = slow_at(core, now);
-        }
-        true
-    }
-
-    /// The server has not answered, or could not be reached: is there another, or may there be one soon?
-    fn try_next_server(&mut self, core: &mut Core, why: TxFailure, now: Instant) -> bool {
-        let Phase::Calling(outgoing) = &mut self.phase else { return false };
-        if outgoing.provisional {
-            return false;
-        }
-        if outgoing.to != core.config.server {
-            return self.go_to_server(core, now);
-        }
-        if why == TxFailure::Timeout || !core.watched || core.unreachable {
-            return false;
-        }
-        if outgoing.to.transport.is_reliable() && !std::mem::replace(&mut outgoing.resent, true) {
-            // A connection that broke says little of its server: by a new one.
-            return self.go_to_server(core, now);
-        }
-        outgoing.waits_until = Some(now + WAIT_FOR_SERVER);
-        outgoing.slow_at = None;
-        true
-    }
-
-    pub(crate) fn check_calling(&mut self, core: &mut Core, now: Instant) {
-        let Phase::Calling(outgoing) = &mut self.phase else { return };
-        if outgoing.slow_at.is_some_and(|at| at <= now) {
-            outgoing.slow_at = None;
-            core.tell_news(outgoing.to, News::Slow);
-        }
-        if outgoing.waits_until.is_some_and(|at| at <= now) {
-            outgoing.waits_until = None;
-            self.lost(core, TxFailure::Transport, now);
-        }
     }
 
     fn handle_ok(
@@ -519,9 +396,7 @@ impl Session {
         if !matches!(self.phase, Phase::Calling(_)) {
             return;
         }
-        let elsewhere = !self.ended
-            && (self.try_next_server(core, why, now)
-                || self.try_next_target(core, pending).is_none());
+        let elsewhere = !self.ended && self.try_next_target(core, pending).is_none();
         if !elsewhere {
             self.lost(core, why, now);
         }

@@ -173,7 +173,7 @@ impl Server {
     }
 
     pub fn handle_news(&mut self, news: News, now: Instant) {
-        if !matches!(news, News::Answered | News::Slow) {
+        if news != News::Answered {
             self.failed = Some(now);
         }
         match news {
@@ -189,14 +189,6 @@ impl Server {
             // A connection that broke is made again; the ping tells whether that works.
             News::Unsent if self.is_worth_another_ping() => self.ping_now(now),
             News::Unsent => self.unsent(now),
-            News::Slow if self.answered && self.state == ServerState::Up => {
-                // By TCP nothing gets lost: that is as much as a missed ping says.
-                if self.target.hop.transport.is_reliable() {
-                    self.misses = self.misses.max(1);
-                }
-                self.ping_now(now);
-            }
-            News::Slow => {}
             News::Unavailable => self.complaint("it answers REGISTER with 503", now),
             News::Silent if !self.answered => self.complaint("it does not answer", now),
             News::Silent => {}
@@ -206,12 +198,6 @@ impl Server {
     /// Nothing could be sent: a connection that is gone, or none to be had.
     fn is_worth_another_ping(&self) -> bool {
         self.answered && self.state == ServerState::Up && self.target.hop.transport.is_reliable()
-    }
-
-    pub fn connection_lost(&mut self, now: Instant) {
-        if self.is_worth_another_ping() {
-            self.ping_now(now);
-        }
     }
 
     fn ping_now(&mut self, now: Instant) {

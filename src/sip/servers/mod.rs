@@ -72,8 +72,6 @@ pub enum News {
     Answered,
     /// 503 without Retry-After to a REGISTER.
     Unavailable,
-    /// An INVITE has had no word for seconds.
-    Slow,
     /// No answer for 32 s.
     Silent,
     /// The message could not be sent.
@@ -194,13 +192,6 @@ impl Servers {
         };
         server.handle_news(news, now);
         self.choose(now);
-    }
-
-    /// A connection to a server is gone: a ping tells at once whether the server is, too.
-    pub fn connection_lost(&mut self, hop: Hop, now: Instant) {
-        if let Some(server) = self.servers.iter_mut().find(|server| server.target.hop == hop) {
-            server.connection_lost(now);
-        }
     }
 
     /// Why nothing could be sent to a server, for what comes of it.

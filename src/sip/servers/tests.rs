@@ -288,65 +288,6 @@ fn no_more_servers_are_watched_than_there_is_room_for() {
     assert_eq!(servers.status().len(), MAX_SERVERS);
 }
 
-/// A server that takes connections and answers nothing is given up in 7 s by TCP, in 10 by UDP, from when a
-/// call has met its silence.
-#[test]
-fn an_invite_without_a_word_has_the_server_looked_at() {
-    for (transport, limit) in
-        [(crate::sip::Transport::Tcp, 7000), (crate::sip::Transport::Udp, 10_500)]
-    {
-        let (mut servers, mut now) = (Servers::new(Some(PING * 3), 3), Instant::now());
-        let at = |number| Hop::new(transport, hop(number).addr);
-        let of = |number: u8| Target { hop: at(number), ..target(number, number.into()) };
-        servers.set_targets(vec![of(1), of(2)], now);
-        let good = Outcome::Answered { code: 200, rtt: RTT };
-        let mut alive = vec![at(1), at(2)];
-        let mut told = None;
-        let start = now;
-        while servers.current() == Some(at(1)) {
-            while let Some(to) = servers.poll_ping(now) {
-                if alive.contains(&to) {
-                    servers.handle_ping(to, good, now);
-                }
-            }
-            if told.is_none() && now > start + PING {
-                // Slow, but there: one good ping, and all is as it was.
-                servers.handle_news(at(1), News::Slow, now);
-                assert_eq!(servers.poll_ping(now), Some(at(1)), "at once");
-                servers.handle_ping(at(1), good, now);
-                assert_eq!(servers.current(), Some(at(1)));
-                alive.remove(0);
-                servers.handle_news(at(1), News::Slow, now);
-                told = Some(now);
-            }
-            now += Duration::from_millis(100);
-            servers.handle_timeout(now);
-        }
-        let took = now - told.unwrap();
-        assert!(took <= Duration::from_millis(limit), "{took:?}");
-        assert_eq!(servers.current(), Some(at(2)));
-    }
-}
-
-/// Its process is gone: found out at once, though no REGISTER is due.
-#[test]
-fn a_lost_connection_has_the_server_looked_at() {
-    let (mut servers, now) = (Servers::new(Some(PING), 3), Instant::now());
-    let tcp = |number| Hop::new(crate::sip::Transport::Tcp, hop(number).addr);
-    let of = |number: u8| Target { hop: tcp(number), ..target(number, number.into()) };
-    servers.set_targets(vec![of(1), of(2)], now);
-    let good = Outcome::Answered { code: 200, rtt: RTT };
-    while let Some(to) = servers.poll_ping(now) {
-        servers.handle_ping(to, good, now);
-    }
-    servers.connection_lost(tcp(1), now);
-    assert_eq!(servers.poll_ping(now), Some(tcp(1)));
-    servers.handle_ping(tcp(1), Outcome::Unsent, now);
-    assert_eq!(servers.poll_ping(now), Some(tcp(1)));
-    servers.handle_ping(tcp(1), Outcome::Unsent, now);
-    assert_eq!(servers.current(), Some(tcp(2)));
-}
-
 /// "dead connections are noticed and replaced": a reset is no outage, and costs no fail-over.
 #[test]
 fn a_connection_that_breaks_is_no_server_that_is_down() {
