@@ -2,7 +2,7 @@
 
 use crate::media::{BrowserLocal, BrowserRemote};
 use crate::sdp::write::{self, BrowserSide, Shape};
-use crate::sdp::{BrowserSdp, Codec, Direction, Origin, PayloadMap, Setup, negotiate};
+use crate::sdp::{BrowserSdp, Codec, Direction, Origin, PayloadMap, Setup, Wishes, negotiate};
 use crate::wire::RoapIds;
 
 use super::video::{BrowserVideo, Written};
@@ -146,7 +146,7 @@ impl BrowserLeg {
             .filter(|codec| sdp.payloads.payload_of(*codec).is_some())
             .or_else(|| sdp.payloads.preferred().map(|format| format.codec))?;
         let mut written = negotiate::only(&sdp.payloads, codec);
-        written.wishes = negotiate::wishes(Some(codec), &self.across);
+        written.wishes = self.wishes(Some(codec));
         let ours = sdp.direction.reversed();
         let role = our_role(&sdp);
         self.direction = sdp.direction;
@@ -163,13 +163,20 @@ impl BrowserLeg {
         Some((ids, text, remote))
     }
 
+    /// Pauses are not among them: what keeps our direction toward SIP alive would fill them.
+    fn wishes(&self, first: Option<Codec>) -> Wishes {
+        let mut wishes = negotiate::wishes(first, &self.across);
+        wishes.opus.dtx = false;
+        wishes
+    }
+
     /// An offer of ours with these codecs, the preferred first.
     pub fn offer(&mut self, codecs: &[Codec]) -> (RoapIds, String) {
         self.seq += 1;
         let ids = RoapIds { offerer: self.our_id, answerer: self.their_id, seq: self.seq };
         let mut payloads = write::offered(codecs);
         payloads.telephone_event = payloads.telephone_event.map(|_| TELEPHONE_EVENT);
-        payloads.wishes = negotiate::wishes(codecs.first().copied(), &self.across);
+        payloads.wishes = self.wishes(codecs.first().copied());
         if let Some(remote) = &self.remote {
             // Numbers once given must not change their meaning within a session.
             for format in &mut payloads.formats {

@@ -53,6 +53,14 @@ impl Demo {
     }
 }
 
+impl Drop for Demo {
+    /// After a failure too: what reads its output ends with it.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn the_walk_through_of_the_examples() {
     let demo = Demo::start(&["--password", "p:a&s%s+"]);

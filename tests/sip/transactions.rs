@@ -1,7 +1,7 @@
 //! RFC 3261 17 with RFC 6026, timer by timer, on UDP.
 
 use std::time::{Duration, Instant};
-use wrtc_gateway::sip::Hop;
+use wrtc_gateway::sip::{Hop, Transport};
 
 use rsipstack::sip::{Request, Response, SipMessage};
 use wrtc_gateway::sip::port::{ClientTx, Incoming, ServerTx, TxFailure};
@@ -70,6 +70,10 @@ impl Rig {
     }
 
     fn answer(&mut self, method: &str, status: &str) -> bool {
+        self.answer_from(method, status, addr(PEER))
+    }
+
+    fn answer_from(&mut self, method: &str, status: &str, from: Hop) -> bool {
         let response = Response::try_from(
             format!(
                 "SIP/2.0 {status}\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKmine\r\n\
@@ -77,7 +81,7 @@ impl Rig {
             )
             .as_str(),
         );
-        self.it.response(response.unwrap(), addr(PEER), self.now)
+        self.it.response(response.unwrap(), from, self.now)
     }
 
     fn arrive(&mut self, request: Request) -> Option<(ServerTx, Option<u64>)> {
@@ -165,13 +169,12 @@ fn a_large_request_without_a_word_by_tcp_goes_by_udp_after_2_s() {
         let to = large(&mut rig, method);
         let first = rig.sent();
         assert_eq!(first.len(), 1);
-        assert_eq!(first[0].0, Hop::new(wrtc_gateway::sip::Transport::Tcp, to));
+        assert_eq!(first[0].0, Hop::new(Transport::Tcp, to));
         rig.now += Duration::from_millis(1999);
         rig.it.handle_timeout(rig.now);
         assert!(rig.it.poll().is_none());
         rig.now += Duration::from_millis(1);
         rig.it.handle_timeout(rig.now);
-        assert!(matches!(rig.it.poll(), Some(Output::UnheardByTcp { to: told }) if told == to));
         let again = rig.sent();
         assert_eq!(again.len(), 1);
         assert!(again[0].0 == addr(PEER) && again[0].1.contains("by=udp"), "{again:?}");
@@ -180,6 +183,24 @@ fn a_large_request_without_a_word_by_tcp_goes_by_udp_after_2_s() {
         assert_eq!(sent[..3], [2500, 3500, 5500], "{method}");
         assert!(delivered.is_empty());
         assert_eq!(failures(&rig.pass(2).1), 1);
+    }
+}
+
+/// A server that is slow, or whose network is: what it does not take is told by what it answers.
+#[test]
+fn that_tcp_goes_nowhere_is_told_by_an_answer_that_comes_by_udp() {
+    for (method, transport, is_told) in [
+        ("INVITE", Transport::Udp, true),
+        ("INVITE", Transport::Tcp, false),
+        ("REFER", Transport::Udp, false),
+    ] {
+        let mut rig = Rig::new();
+        let to = large(&mut rig, method);
+        rig.pass(3);
+        assert!(rig.answer_from(method, "100 Trying", Hop::new(transport, to)));
+        let told = std::iter::from_fn(|| rig.it.poll())
+            .filter(|output| matches!(output, Output::UnheardByTcp { to: told } if *told == to));
+        assert_eq!(told.count() == 1, is_told, "{method} {transport:?}");
     }
 }
 

@@ -71,8 +71,10 @@ fn percent(secret: &str) -> String {
 
 /// What only the two ends know is known by its looks: a digest can be attacked at leisure, a key opens the
 /// call. What takes their place has no digits of theirs.
-const MARKS: [(&str, &str); 4] = [
+const MARKS: [(&str, &str); 5] = [
     ("a digest", "response=\""),
+    // In JSON.
+    ("a digest", "response=\\\""),
     ("an SRTP key", "inline:"),
     ("an ICE password", "ice-pwd:"),
     ("a private key", "PRIVATE KEY-----"),

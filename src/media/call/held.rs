@@ -14,7 +14,7 @@ use crate::media::relay::{Idle, Outlet, PACKET};
 use crate::media::rtcp::{self, Last};
 use crate::media::srtp::OVERHEAD;
 use crate::media::types::{HeldLeg, MAX_HELD};
-use crate::sdp::{RtcpTarget, RtpTarget};
+use crate::sdp::{RtcpTarget, RtpTarget, SrtpPair};
 
 /// A far end that is held. It keeps what was learned of its address, and the stream that it hears: there
 /// the SSRC, the numbers and the times go on, held or not.
@@ -78,6 +78,11 @@ impl Held {
 
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.legs.iter().filter_map(|leg| leg.idle.as_ref()).map(Idle::poll_timeout).min()
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &SrtpPair> {
+        let legs = self.legs.iter().chain(&self.leaving);
+        legs.filter_map(|leg| leg.told.remote.srtp.as_deref())
     }
 
     fn take(&mut self, target: SocketAddr) -> Option<Aside> {

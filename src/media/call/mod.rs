@@ -397,6 +397,9 @@ impl Call {
         if remote.srtp.is_some() && self.secure.is_none() {
             self.secure = Some(Box::default());
         }
+        if let (Some(secure), Some(held)) = (&mut self.secure, &self.held) {
+            held.keys().for_each(|pair| secure.freshen(pair));
+        }
         if let Some(secure) = &mut self.secure
             && secure.set(now, remote.srtp.as_deref())
             && !is_back

@@ -80,6 +80,12 @@ impl Secure {
         }
     }
 
+    /// Keys of a call that is held are not to be forgotten for newer ones.
+    pub fn freshen(&mut self, pair: &SrtpPair) {
+        freshen(&mut self.sealers, &pair.local);
+        freshen(&mut self.openers, &pair.remote);
+    }
+
     /// Seals the plain packet `buffer[..len]` with a key that need not be the one in use; `None` where it
     /// is not [kept](Secure::keep) any more.
     pub fn seal_aside<'a>(
@@ -147,6 +153,15 @@ impl Secure {
 
 fn in_use<T>(keys: &[(SrtpKey, T)], key: &SrtpKey) -> bool {
     keys.first().is_some_and(|(first, _)| first == key)
+}
+
+/// Behind the one in use and the one before it.
+fn freshen<T>(keys: &mut [(SrtpKey, T)], key: &SrtpKey) {
+    if let Some(at) = keys.iter().position(|(known, _)| known == key)
+        && let Some(between) = keys.get_mut(2..=at)
+    {
+        between.rotate_right(1);
+    }
 }
 
 /// Makes `key` the first; true when it was there already.

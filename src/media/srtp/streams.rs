@@ -15,9 +15,10 @@ const MAX_SIP_SSRCS: usize = 32;
 /// reports of a living one come at least every 7.5 s (RFC 3550 6.2).
 pub const QUIET: u8 = 3;
 
-/// Windows of streams that have made room, so that nothing old is taken again: 2 KB. Who has the keys brings a
-/// new one at most whenever one has fallen silent.
-const MAX_PAST: usize = 32;
+/// Windows of streams that have made room, so that nothing old is taken again: 12 KB at most. Who has the keys
+/// brings a new one at most whenever one has fallen silent; none is forgotten for it, for what was recorded of
+/// that could be played again.
+pub const MAX_PAST: usize = 256;
 
 /// What becomes of one stream more than there is room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,9 @@ impl Streams {
             return Err(Refused::TooManyStreams);
         }
         let before = self.past.iter().find(|(past, _)| *past == ssrc);
+        if full && before.is_none() && self.past.len() >= MAX_PAST {
+            return Err(Refused::TooManyStreams);
+        }
         Ok(before.map(|(_, window)| *window).unwrap_or_default())
     }
 
@@ -87,19 +91,16 @@ impl Streams {
 
     #[cold]
     fn begin(&mut self, ssrc: u32, window: Window) {
+        self.past.retain(|(past, _)| *past != ssrc);
         match self.full {
             Full::AwaitQuiet if self.known.len() >= MAX_SSRCS => {
                 let Some(at) = self.longest_quiet() else { return };
                 let left = self.known.remove(at);
-                if self.past.len() >= MAX_PAST {
-                    self.past.remove(0);
-                }
                 self.past.push((left.ssrc, left.window));
             }
             Full::ForgetFirst if self.known.len() >= MAX_SIP_SSRCS => _ = self.known.remove(0),
             Full::AwaitQuiet | Full::ForgetFirst => {}
         }
-        self.past.retain(|(past, _)| *past != ssrc);
         self.known.push(Known { ssrc, window, quiet: 0 });
     }
 

@@ -135,8 +135,26 @@ fn streams_that_fell_silent_make_room() {
         b.age();
     }
     assert_eq!(refused, 0);
-    assert_eq!(b.opener.rtp.counts(), (8, 32));
-    assert_eq!(b.opener.rtcp.counts(), (8, 32));
+    assert_eq!(b.opener.rtp.counts(), (8, 194));
+    assert_eq!(b.opener.rtcp.counts(), (8, 192));
+}
+
+/// What was recorded of any of them cannot be played again: new ones are refused before one is forgotten.
+#[test]
+fn no_stream_that_made_room_is_forgotten() {
+    let (mut a, mut b) = pair(Profile::AeadAes128Gcm);
+    let recorded = seal(&mut a, &rtp(0, 1));
+    assert_eq!(open(&mut b, &recorded).err(), None);
+    let mut heard_of = 1;
+    for ssrc in 1..400 {
+        for _ in 0..streams::QUIET {
+            b.age();
+        }
+        heard_of += u32::from(heard(&mut a, &mut b, ssrc, 1).is_ok());
+    }
+    assert_eq!(heard_of, 8 + streams::MAX_PAST as u32);
+    assert_eq!(open(&mut b, &recorded).err(), Some(Refused::Replay));
+    assert_eq!(heard(&mut a, &mut b, 0, 2), Ok(()), "one of before is back");
 }
 
 /// Eight that speak leave no room, however long: a flood costs what eight streams cost.

@@ -46,6 +46,8 @@ pub(super) struct Client {
     /// The request as it goes by UDP, where it goes by TCP only for its size (18.1.1). While it is here,
     /// `resend` is when that is done.
     by_udp: Option<Box<Request>>,
+    /// It had no word by TCP, and goes by UDP too.
+    unheard_by_tcp: bool,
 }
 
 impl Client {
@@ -128,6 +130,7 @@ impl Transactions {
             cancelled: false,
             ack: None,
             by_udp,
+            unheard_by_tcp: false,
         };
         if let Some(owner) = owner {
             self.client_keys.insert((owner, tx), key.clone());
@@ -252,6 +255,14 @@ impl Transactions {
         let (tx, owner, to) = (client.tx, client.owner, client.to);
         let mut deliver = false;
         let mut ack = None;
+        // A server that was only slow has it twice by now, and has answered by the connection. Other requests
+        // have no 100 to tell.
+        if std::mem::take(&mut client.unheard_by_tcp)
+            && client.is_invite()
+            && from.transport == Transport::Udp
+        {
+            self.out.push_back(Output::UnheardByTcp { to: to.addr });
+        }
         match (client.state, code) {
             (ClientState::Calling | ClientState::Proceeding, ..200) => {
                 deliver = true;
@@ -328,9 +339,8 @@ impl Transactions {
         }
         if client.by_udp.is_some() {
             client.resend = None;
-            let (to, unheard) = (client.to.addr, client.state == ClientState::Calling);
-            if unheard {
-                self.out.push_back(Output::UnheardByTcp { to });
+            if client.state == ClientState::Calling {
+                client.unheard_by_tcp = true;
                 self.go_by_udp(&key, now);
             } else {
                 self.arm_client(&key);

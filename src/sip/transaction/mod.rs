@@ -50,7 +50,7 @@ pub enum Output {
         owner: Owner,
         incoming: Incoming,
     },
-    /// A request that went there by TCP for its size had no word, and goes by UDP now.
+    /// An INVITE that went there by TCP for its size had no word until it went by UDP too.
     UnheardByTcp {
         to: SocketAddr,
     },

@@ -124,7 +124,7 @@ export class Demo {
 
   async stop() {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    await this.#written.ask(this.url);
+    await this.#written.ask(this.url).catch(() => undefined);
     const exited = once(this.#child, "exit");
     this.#child.kill("SIGTERM");
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), LIMIT_MS);

@@ -78,7 +78,7 @@ function retried(name, begin, run) {
         retries += 1;
         console.log(`RETRY of '${name}': ${fault.stack}\n--- the server's side:\n${log}`);
       } finally {
-        for (const started of browsers) await connected(await started.pages()).catch(() => undefined);
+        for (const started of browsers) await started.pages().then(connected).catch(() => undefined);
         for (const started of browsers) await started.stop();
         await server.stop();
       }
