@@ -98,7 +98,7 @@ async fn stun_with_a_wrong_password() {
     phone.call("601").await;
     let answer = phone.expect_roap("ANSWER").await;
     let good = answer.sdp.clone().expect("sdp");
-    let wrong = sdp::with_attribute(&good, "ice-pwd", "0123456789012345678901");
+    let wrong = sdp::with_attribute(&good, "ice-pwd", "NobodysPasswordForThis22");
     phone.browser.set_answer(&wrong, &answer.candidates).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let heard = phone.browser.heard();
