@@ -344,4 +344,27 @@ mod tests {
         assert_eq!(us.sealers.len(), MAX_KEYS);
         assert!(in_use(&us.sealers, &pairs[0].local));
     }
+
+    /// A held call's, while the active one takes fresh keys again and again: beginning anew with one of
+    /// them would use key stream twice, and lose count of the far end's rollovers.
+    #[test]
+    fn keys_of_held_calls_outlive_any_number_of_fresh_ones() {
+        let now = Instant::now();
+        let mut us = Secure::default();
+        let pairs = pairs(40);
+        let (held, fresh) = pairs.split_at(8);
+        for pair in held {
+            us.set(now, Some(pair));
+        }
+        for pair in fresh {
+            held.iter().for_each(|pair| us.freshen(pair));
+            let current = us.sealers[0].0.clone();
+            us.set(now, Some(pair));
+            assert!(us.sealers[0].0 == pair.local && us.sealers[1].0 == current);
+        }
+        for pair in held {
+            assert!(us.sealers.iter().any(|(key, _)| *key == pair.local));
+            assert!(us.openers.iter().any(|(key, _)| *key == pair.remote));
+        }
+    }
 }
