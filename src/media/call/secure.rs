@@ -157,9 +157,8 @@ fn in_use<T>(keys: &[(SrtpKey, T)], key: &SrtpKey) -> bool {
 
 /// Behind the one in use and the one before it.
 fn freshen<T>(keys: &mut [(SrtpKey, T)], key: &SrtpKey) {
-    if let Some(at) = keys.iter().position(|(known, _)| known == key)
-        && let Some(between) = keys.get_mut(2..=at)
-    {
+    let at = keys.iter().position(|(known, _)| known == key);
+    if let Some(between) = at.filter(|at| *at > 2).and_then(|at| keys.get_mut(2..=at)) {
         between.rotate_right(1);
     }
 }
