@@ -99,12 +99,16 @@ fn filled_in(text: &str, other: u16) -> String {
         From: <sip:9001@peers.invalid>;tag=[call_number]u\n\
         To: <sip:[service]@peers.invalid>{TAG}\nCall-ID: [call_id]\nMax-Forwards: 70\n\
         Contact: <sip:9001@[local_ip]:[local_port]>";
+    // From the callee, by the way that its INVITE came.
+    const BACK: &str = "Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]\nRoute:[$route]\n\
+        From: [$us]\nTo:[$from]\nCall-ID: [call_id]\nMax-Forwards: 70";
     const SDP: &str = "Content-Type: application/sdp\nContent-Length: [len]\n\nv=0\n\
         o=- 1 1 IN IP4 [local_ip]\ns=-\nc=IN IP4 [local_ip]\nt=0 0\nm=audio [media_port] RTP/AVP 0 101\n\
         a=rtpmap:0 PCMU/8000\na=rtpmap:101 telephone-event/8000\na=fmtp:101 0-15\n";
     let mut text = text
         .replace("{HEAD}", &HEAD.replace("{TAG}", "[peer_tag_param]"))
         .replace("{HEAD2}", &HEAD.replace("{TAG}", ""))
+        .replace("{BACK}", BACK)
         .replace("{NOTHING}", "Content-Length: 0\n")
         .replace("{SDP}", SDP)
         .replace("{REPLY}", "[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]")
@@ -331,10 +335,13 @@ async fn reliable_provisional_answers_are_acknowledged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs SIPp and Kamailio: bash tests/run.sh peers"]
 async fn our_hold_gets_through_after_glare() {
-    let (_kamailio, gateway, _) = lab().await;
+    let (_kamailio, gateway, ports) = lab().await;
+    let sipp = Sipp::waits("out_glare", ports[0]);
     let mut phone = gateway.phone("5001").await;
-    let sipp = Sipp::calls("in_glare", &gateway, "5001");
-    answer(&mut phone).await;
+    phone.browser.play(440.0).await;
+    phone.call("7001").await;
+    phone.answered().await;
+    phone.browser.connected().await;
     phone.browser.hears(440.0, 0.5).await;
     let local = phone.browser.offer_with_direction("inactive").await;
     phone.offer(&local).await;
