@@ -84,6 +84,22 @@ async fn a_second_sigterm_and_ctrl_c_end_at_once() {
     }
 }
 
+/// Drained by an operator, and then stopped by systemd: the first SIGTERM still cuts nobody off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_sigterm_of_a_drain_by_the_api_leaves_calls_alone() {
+    let lab = lab().await;
+    let mut served = Served::start(&settings(lab.sip_addr(), &["gateway.drain_seconds=3600"]));
+    let ssid = in_a_call(&served, "5001").await;
+    let answer = post(format!("{}/api/drain", served.base), String::new()).await;
+    assert_eq!(answer.0, 200, "{}", answer.1);
+    served.signal("-TERM");
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(served.runs());
+    let url = format!("{}/message?from={ssid}&to=600", served.base);
+    assert_eq!(post(url, "BYE".to_owned()).await.0, 200);
+    assert!(served.ended().await.success());
+}
+
 /// Logrotate comes when it likes: here while a request that never gets whole holds the stop up, before the
 /// call has had its BYE.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
