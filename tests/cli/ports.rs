@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-/// Below the gateway's RTP ports and those that Linux gives to who asks for any: nobody comes by one of these by
+/// Above those that Linux gives to who asks for any, and no gateway's RTP ports: nobody comes by one of these by
 /// chance.
-const PORTS: Range<u16> = 10_000..20_000;
+const PORTS: Range<u16> = 61_000..65_000;
 
 /// A port for UDP and TCP on loopback, which no other test is given as long as this process lives, whether or not
 /// anybody is bound to it meanwhile.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use crate::wrote::{self, Written};
 
 #[path = "ports.rs"]
-pub mod ports;
+mod ports;
 
+#[allow(unused_imports)]
 pub use ports::free_port;
 
 /// Generous: nothing here is about speed.
