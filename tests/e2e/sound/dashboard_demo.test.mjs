@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 
-import { Dashboard } from "./lib/dashboard.mjs";
-import { Phone } from "./lib/phone.mjs";
-import { browserTest } from "./lib/retry.mjs";
+import { Dashboard } from "../lib/dashboard.mjs";
+import { Phone } from "../lib/phone.mjs";
+import { browserTest } from "../lib/tests.mjs";
 
 browserTest("an agent's call is seen with its quality, looked into, and hung up from the dashboard", async ({ demo, browser, note }) => {
   const chromium = await browser(440);

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 
-import { answered, credentials, LIBRARY_AUDIO as AUDIO, open, RAW } from "./lib/library.mjs";
-import { browserTest, everyBrowserTest } from "./lib/retry.mjs";
-import { assertQuiet, assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { answered, credentials, LIBRARY_AUDIO as AUDIO, open, RAW } from "../lib/library.mjs";
+import { browserTest, everyBrowserTest } from "../lib/tests.mjs";
+import { assertQuiet, assertReport, assertTone, hear } from "../lib/sound.mjs";
 
 everyBrowserTest("hold silences, resume brings the sound back, and mute silences one way", async ({ demo, start }) => {
   const [low, high] = await Promise.all([start(440), start(620)]);

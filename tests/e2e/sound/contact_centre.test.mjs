@@ -1,8 +1,8 @@
 // `demo --contact-centre` as a person tries it: the softphone page on one side, the console on the other.
 
-import { FAR_END, Phone } from "./lib/phone.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertQuiet, assertTone, hear } from "./lib/sound.mjs";
+import { FAR_END, Phone } from "../lib/phone.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertQuiet, assertTone, hear } from "../lib/sound.mjs";
 
 const SECONDS = 2;
 

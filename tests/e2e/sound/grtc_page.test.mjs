@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 
-import { serveExample } from "./lib/files.mjs";
-import { dial, OLD_STYLE_AUDIO as OLD, oldStyle, state } from "./lib/old_style.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { serveExample } from "../lib/files.mjs";
+import { dial, OLD_STYLE_AUDIO as OLD, oldStyle, state } from "../lib/old_style.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertReport, assertTone, hear } from "../lib/sound.mjs";
 
 const address = serveExample("grtc-page");
 

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 
-import { FAR_END, Phone } from "./lib/phone.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertLoss, assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { FAR_END, Phone } from "../lib/phone.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertLoss, assertReport, assertTone, hear } from "../lib/sound.mjs";
 
 const SECONDS = 10;
 

@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 
-import { serveExample } from "./lib/files.mjs";
-import { call, GADGET_AUDIO, openGadget, phase, text } from "./lib/gadget.mjs";
-import { dial, OLD_STYLE_AUDIO as AUDIO, oldStyle, state } from "./lib/old_style.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertLoss, assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { serveExample } from "../lib/files.mjs";
+import { call, GADGET_AUDIO, openGadget, phase, text } from "../lib/gadget.mjs";
+import { dial, OLD_STYLE_AUDIO as AUDIO, oldStyle, state } from "../lib/old_style.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertLoss, assertReport, assertTone, hear } from "../lib/sound.mjs";
 
 const address = serveExample("grtc-page");
 

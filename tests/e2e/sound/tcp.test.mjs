@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 
-import { serveExample } from "./lib/files.mjs";
-import { dial, OLD_STYLE_AUDIO, oldStyle, state } from "./lib/old_style.mjs";
-import { FAR_END, Phone } from "./lib/phone.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertLoss, assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { serveExample } from "../lib/files.mjs";
+import { dial, OLD_STYLE_AUDIO, oldStyle, state } from "../lib/old_style.mjs";
+import { FAR_END, Phone } from "../lib/phone.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertLoss, assertReport, assertTone, hear } from "../lib/sound.mjs";
 
 const SECONDS = 5;
 const LISTEN = ["--set", "media.tcp_listen=127.0.0.1:0"];

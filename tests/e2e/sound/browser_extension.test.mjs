@@ -6,12 +6,12 @@ import { once } from "node:events";
 import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { GADGET_AUDIO as AUDIO, openGadget, phase } from "./lib/gadget.mjs";
-import { LIMIT_MS } from "./lib/demo.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { GADGET_AUDIO as AUDIO, openGadget, phase } from "../lib/gadget.mjs";
+import { LIMIT_MS } from "../lib/demo.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertReport, assertTone, hear } from "../lib/sound.mjs";
 
-const EXTENSION = fileURLToPath(new URL("../../examples/browser-extension", import.meta.url));
+const EXTENSION = fileURLToPath(new URL("../../../examples/browser-extension", import.meta.url));
 
 let server;
 before(async () => {

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 
-import { call, openGadget, phase, signIn, text } from "./lib/gadget.mjs";
-import { browserTest } from "./lib/retry.mjs";
+import { call, openGadget, phase, signIn, text } from "../lib/gadget.mjs";
+import { browserTest } from "../lib/tests.mjs";
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const address = (demo) => `${demo.url}gadget?audio=raw&lang=en&dn=5018`;

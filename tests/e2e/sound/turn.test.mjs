@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
 
-import { selfSigned } from "./lib/certificate.mjs";
-import { serveExample } from "./lib/files.mjs";
-import { Phone } from "./lib/phone.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertLoss, assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { selfSigned } from "../lib/certificate.mjs";
+import { serveExample } from "../lib/files.mjs";
+import { Phone } from "../lib/phone.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertLoss, assertReport, assertTone, hear } from "../lib/sound.mjs";
 
 const SECONDS = 5;
 const LISTEN = ["--set", "turn.listen=127.0.0.1:0"];

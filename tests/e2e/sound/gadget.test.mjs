@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 
-import { serveExample } from "./lib/files.mjs";
-import { call, GADGET_AUDIO as AUDIO, openGadget, phase, signIn, text } from "./lib/gadget.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertReport, assertTone, hear } from "./lib/sound.mjs";
-import { secret } from "./lib/wrote.mjs";
+import { serveExample } from "../lib/files.mjs";
+import { call, GADGET_AUDIO as AUDIO, openGadget, phase, signIn, text } from "../lib/gadget.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertReport, assertTone, hear } from "../lib/sound.mjs";
+import { secret } from "../lib/wrote.mjs";
 
 const address = serveExample("embed-gadget");
 const own = (demo, dn) => `${demo.url}gadget?audio=raw&lang=en&dn=${dn}`;

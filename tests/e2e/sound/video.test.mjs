@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 
-import { LIMIT_MS } from "./lib/demo.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertTone, hear } from "./lib/sound.mjs";
+import { LIMIT_MS } from "../lib/demo.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertTone, hear } from "../lib/sound.mjs";
 
 const AUDIO = "#audio";
 const SIZE = { width: 320, height: 240 };

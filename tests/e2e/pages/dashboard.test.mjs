@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 
-import { Dashboard } from "./lib/dashboard.mjs";
-import { operationsTest } from "./lib/retry.mjs";
+import { Dashboard } from "../lib/dashboard.mjs";
+import { operationsTest } from "../lib/tests.mjs";
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 /** Nothing moves by itself: each test says when. */

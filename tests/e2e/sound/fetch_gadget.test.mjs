@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 
-import { LIMIT_MS } from "./lib/demo.mjs";
-import { serveExample } from "./lib/files.mjs";
-import { FAR_END, Phone } from "./lib/phone.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertLoss, assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { LIMIT_MS } from "../lib/demo.mjs";
+import { serveExample } from "../lib/files.mjs";
+import { FAR_END, Phone } from "../lib/phone.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertLoss, assertReport, assertTone, hear } from "../lib/sound.mjs";
 
 const SECONDS = 10;
 const AUDIO = "#audio";
