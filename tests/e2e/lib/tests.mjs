@@ -1,12 +1,16 @@
-// Browsers fail to start now and then on a loaded machine: a test may be tried once more. It is never silent.
+// Tests with a server and browsers. The server is each test's own; browsers are lent to it, see lend.mjs.
 
-import { after, test } from "node:test";
+import { test } from "node:test";
 
 import { Browser } from "./browser.mjs";
-import { Demo } from "./demo.mjs";
+import { Demo, LIMIT_MS } from "./demo.mjs";
 import { Firefox } from "./firefox.mjs";
+import { dismiss, dismissUnshared, endAfterTests, lend } from "./lend.mjs";
 import { Operations } from "./operations.mjs";
 import { connected } from "./wrote.mjs";
+
+/** Longer than any command to a browser may take. Node's own limit would leave the server behind, and counts for a file too. */
+const TEST_MS = 5 * LIMIT_MS;
 
 /** `E2E_BROWSER=chromium` leaves out the tests with Firefox, `firefox` all others. */
 function isWanted(name) {
@@ -14,21 +18,12 @@ function isWanted(name) {
   return only === undefined || /Firefox/.test(name) === (only === "firefox");
 }
 
-let retries = 0;
-let isCounted = false;
-
-/** With the first test: node waits for ever at a hook of a file without tests. */
-function countRetries() {
-  if (isCounted) return;
-  isCounted = true;
-  after(() => console.log(`retries: ${retries}`));
-}
-
 /** States and counters of every peer connection there is: what a call without sound is explained by. */
-async function connections(browsers) {
+async function connections(guests) {
   const lines = [];
-  for (const page of (await Promise.all(browsers.map((started) => started.pages()))).flat()) {
-    const states = await page.evaluate(async () => {
+  const pages = await Promise.all(guests.map((guest) => guest.pages().catch(() => [])));
+  for (const frame of pages.flat().flatMap((page) => page.frames())) {
+    const states = await within(LIMIT_MS, "asking the page", frame.evaluate(async () => {
       const found = [];
       for (const pc of window.e2e?.connections ?? []) {
         const counters = {};
@@ -41,52 +36,61 @@ async function connections(browsers) {
         found.push({ signaling: pc.signalingState, ice: pc.iceConnectionState, connection: pc.connectionState, dtls, counters });
       }
       return found;
-    }).catch((fault) => [String(fault)]);
-    lines.push(`${page.url()} ${JSON.stringify(states)}`);
+    })).catch((fault) => [String(fault)]);
+    lines.push(`${frame.url()} ${JSON.stringify(states)}`);
   }
   return lines.join("\n");
 }
 
-/** A fresh demo, started with `args` (or what a function of that name gives), and fresh browsers for each try; `run` gets what starts Chromium (`browser`) and Firefox. */
+async function within(limit, what, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what} takes longer than ${limit} ms`)), limit);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/** A fresh demo, started with `args` (or what a function of that name gives); `run` gets what lends Chromium (`browser`) and Firefox. */
 export function browserTest(name, run, args = []) {
-  retried(name, () => Demo.start(typeof args === "function" ? args() : args), (demo, tools) => run({ demo, ...tools }));
+  served(name, () => Demo.start(typeof args === "function" ? args() : args), (demo, tools) => run({ demo, ...tools }));
 }
 
 /** The same with a made-up contact centre in place of the demo: see operations.mjs. */
 export function operationsTest(name, run, options) {
-  retried(name, () => Operations.start(options), (operations, tools) => run({ operations, ...tools }));
+  served(name, () => Operations.start(options), (operations, tools) => run({ operations, ...tools }));
 }
 
-function retried(name, begin, run) {
+function served(name, begin, run) {
   if (!isWanted(name)) return;
-  countRetries();
+  endAfterTests();
   test(name, async (context) => {
-    for (let tries = 1; ; tries += 1) {
-      const browsers = [];
-      const server = await begin();
-      const starts = (Kind) => async (hz, options) => {
-        const started = await Kind.start(hz, options);
-        browsers.push(started);
-        return started;
-      };
-      try {
-        await run(server, { browser: starts(Browser), firefox: starts(Firefox), note: (text) => context.diagnostic(text) });
-        return;
-      } catch (fault) {
-        const log = `${server.log()}\n--- the pages' connections:\n${await connections(browsers)}`;
-        if (tries > 1) throw new Error(`${fault.message}\n--- the server's side:\n${log}`, { cause: fault });
-        retries += 1;
-        console.log(`RETRY of '${name}': ${fault.stack}\n--- the server's side:\n${log}`);
-      } finally {
-        for (const started of browsers) await started.pages().then(connected).catch(() => undefined);
-        for (const started of browsers) await started.stop();
-        await server.stop();
-      }
+    const server = await begin();
+    const guests = [];
+    const lends = (Kind) => async (hz, options) => {
+      const guest = await lend(Kind, hz, options);
+      guests.push(guest);
+      return guest;
+    };
+    let isWell = false;
+    try {
+      const tools = { browser: lends(Browser), firefox: lends(Firefox), note: (text) => context.diagnostic(text) };
+      await within(TEST_MS, "the test", run(server, tools));
+      isWell = true;
+    } catch (fault) {
+      const log = `${server.log()}\n--- the pages' connections:\n${await connections(guests)}`;
+      throw new Error(`${fault.message}\n--- the server's side:\n${log}`, { cause: fault });
+    } finally {
+      for (const guest of guests) await guest.pages().then(connected).catch(() => undefined);
+      if (isWell) for (const guest of guests) await guest.leave();
+      // What follows gets a browser to which nothing has happened.
+      else await dismiss();
+      await dismissUnshared();
+      await server.stop();
     }
   });
 }
 
-/** The same in Chromium and in Firefox: `start` starts the one that is meant. */
+/** The same in Chromium and in Firefox: `start` lends the one that is meant. */
 export function everyBrowserTest(name, run, args = []) {
   browserTest(name, (tools) => run({ ...tools, start: tools.browser }), args);
   browserTest(`${name} (Firefox)`, (tools) => run({ ...tools, start: tools.firefox }), args);
