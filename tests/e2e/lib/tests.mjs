@@ -81,9 +81,9 @@ function served(name, begin, run) {
       throw new Error(`${fault.message}\n--- the server's side:\n${log}`, { cause: fault });
     } finally {
       for (const guest of guests) await guest.pages().then(connected).catch(() => undefined);
-      if (isWell) for (const guest of guests) await guest.leave();
+      const hasLeft = isWell && await Promise.all(guests.map((guest) => guest.leave())).then(() => true, () => false);
       // What follows gets a browser to which nothing has happened.
-      else await dismiss();
+      if (!hasLeft) await dismiss();
       await dismissUnshared();
       await server.stop();
     }
