@@ -1,4 +1,4 @@
-// The browsers of a test file, each started when it is first asked for. A test is lent them: it gets cookies, storage and
+// The browsers of a process of tests, each started when it is first asked for. A test is lent them: it gets cookies, storage and
 // windows of its own. Only the start of a browser is tried once more where it fails, and that is never silent.
 
 import { after } from "node:test";
