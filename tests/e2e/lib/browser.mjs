@@ -1,12 +1,13 @@
 // Headless Chromium with a tone for a microphone.
 
+import "./clicks.mjs";
 import puppeteer from "puppeteer-core";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { LIMIT_MS } from "./demo.mjs";
-import { onPath } from "./programs.mjs";
+import { end, onPath, removed } from "./programs.mjs";
 import { SOUND, onlyCodec } from "./sound.mjs";
 import { listen } from "./wrote.mjs";
 
@@ -33,19 +34,34 @@ function tone(hz) {
 export class Browser {
   #browser;
   #profile;
+  #hasExtension = false;
+  /** The origin of the extension that it was started with. */
+  extension;
 
   /** `hz` is what its microphone hears; `extension` a folder; `switches` more of its command line. */
-  static async start(hz, { extension, switches = [] } = {}) {
+  static async start(hz, options = {}) {
     const browser = new Browser();
-    browser.#profile = await mkdtemp(join(tmpdir(), "wrtc-e2e-"));
-    const file = join(browser.#profile, "tone.wav");
+    try {
+      await browser.#start(hz, options);
+    } catch (fault) {
+      await browser.stop();
+      throw fault;
+    }
+    return browser;
+  }
+
+  async #start(hz, { extension, switches = [] }) {
+    this.#profile = await mkdtemp(join(tmpdir(), "wrtc-e2e-"));
+    this.#hasExtension = extension !== undefined;
+    const file = join(this.#profile, "tone.wav");
     await writeFile(file, tone(hz));
-    browser.#browser = await puppeteer.launch({
+    this.#browser = await puppeteer.launch({
       executablePath: onPath(["chromium", "chromium-browser", "google-chrome"], "chromium"),
-      userDataDir: join(browser.#profile, "profile"),
+      userDataDir: join(this.#profile, "profile"),
+      timeout: 2 * LIMIT_MS,
       // Several pages in a call at a time, on a machine that is busy with the rest of them.
       protocolTimeout: 3 * LIMIT_MS,
-      pipe: extension !== undefined,
+      pipe: this.#hasExtension,
       enableExtensions: extension ? [extension] : false,
       args: [
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -53,15 +69,37 @@ export class Browser {
         `--use-file-for-fake-audio-capture=${file}`, "--allow-loopback-in-peer-connection", ...switches,
       ],
     });
-    return browser;
+    if (this.#hasExtension) {
+      const worker = await this.#browser.waitForTarget((target) => target.type() === "service_worker", { timeout: LIMIT_MS });
+      // Node knows no origin of this scheme.
+      this.extension = `chrome-extension://${new URL(worker.url()).host}`;
+    }
+  }
+
+  /**
+   * One user of it: pages in windows of their own that share cookies and storage with each other and with nobody else's.
+   * Extensions are only where a browser's own profile is, so there the guest has that.
+   */
+  async guest() {
+    const context = this.#hasExtension ? this.#browser.defaultBrowserContext() : await this.#browser.createBrowserContext();
+    return {
+      extension: this.extension,
+      page: (url, options) => this.#open(context, url, options),
+      pages: () => context.pages(),
+      leave: async () => { if (!this.#hasExtension) await context.close(); },
+    };
   }
 
   /**
    * A new page with what the tests look at: see sound.mjs. Their audio worklet needs more than the page's own CSP allows.
    * `codec`: the only one that its connections offer or take, such as "opus".
    */
-  async page(url, { ownPolicy = false, codec } = {}) {
-    const page = await this.#browser.newPage();
+  page(url, options) {
+    return this.#open(this.#browser.defaultBrowserContext(), url, options);
+  }
+
+  async #open(context, url, { ownPolicy = false, codec } = {}) {
+    const page = await context.newPage();
     await page.setBypassCSP(!ownPolicy);
     page.setDefaultTimeout(LIMIT_MS);
     page.faults = [];
@@ -76,19 +114,8 @@ export class Browser {
     return page;
   }
 
-  pages() {
-    return this.#browser.pages();
-  }
-
-  /** The origin of the extension that it was started with. */
-  async extension() {
-    const worker = await this.#browser.waitForTarget((target) => target.type() === "service_worker", { timeout: LIMIT_MS });
-    // Node knows no origin of this scheme.
-    return `chrome-extension://${new URL(worker.url()).host}`;
-  }
-
   async stop() {
-    await this.#browser?.close();
-    await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
+    await end(this.#browser);
+    await removed(this.#profile);
   }
 }

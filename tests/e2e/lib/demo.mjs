@@ -43,9 +43,10 @@ export class Demo {
 
   /** Killed without a word, and started again at the same address. */
   async restart() {
-    const exited = once(this.#child, "exit");
+    // Until what it has printed is read, too: none of it is of the next one.
+    const closed = once(this.#child, "close");
     this.#child.kill("SIGKILL");
-    await exited;
+    await closed;
     this.#lines.length = 0;
     await this.#spawn(["--set", `http.listen=${new URL(this.url).host}`, "--password", this.password, ...this.#args]);
   }
@@ -120,6 +121,17 @@ export class Demo {
       const report = JSON.parse(line);
       return report.number === number && report.caller === caller ? report : null;
     }, `a report of a call from ${caller} to ${number}`);
+  }
+
+  /** Asks the gateway's API until it `holds`. */
+  async until(path, holds) {
+    let seen;
+    for (const deadline = performance.now() + LIMIT_MS; performance.now() < deadline;) {
+      seen = await (await fetch(new URL(path, this.url))).json();
+      if (holds(seen)) return seen;
+      await new Promise((resume) => setTimeout(resume, 50));
+    }
+    throw new Error(`${path} stays ${JSON.stringify(seen)}`);
   }
 
   async stop() {

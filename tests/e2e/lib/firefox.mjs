@@ -1,14 +1,15 @@
 // Headless Firefox over WebDriver BiDi. Its microphone is a tone of a PulseAudio of its own.
 
+import "./clicks.mjs";
 import puppeteer from "puppeteer-core";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, mkdtemp, rm } from "node:fs/promises";
+import { access, mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { LIMIT_MS } from "./demo.mjs";
-import { onPath } from "./programs.mjs";
+import { end, onPath, removed } from "./programs.mjs";
 import { SOUND } from "./sound.mjs";
 import { listen } from "./wrote.mjs";
 
@@ -39,9 +40,13 @@ async function soundServer(folder, hz) {
   ], { env: { ...process.env, HOME: folder, XDG_RUNTIME_DIR: folder }, stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.on("data", (data) => { said += data; });
+  child.once("error", (fault) => { said += fault; });
   for (const deadline = performance.now() + LIMIT_MS; ;) {
     if (await access(socket).then(() => true, () => false)) return { child, socket };
-    if (child.exitCode !== null || performance.now() > deadline) throw new Error(`pulseaudio did not start: ${said}`);
+    if (child.exitCode !== null || performance.now() > deadline) {
+      child.kill();
+      throw new Error(`pulseaudio did not start: ${said}`);
+    }
     await new Promise((resume) => setTimeout(resume, 50));
   }
 }
@@ -77,9 +82,15 @@ export class Firefox {
     });
   }
 
+  /** One user of it: pages that share cookies and storage with each other and with nobody else's. */
+  async guest() {
+    const context = await this.#browser.createBrowserContext();
+    return { page: (url) => this.#open(context, url), pages: () => context.pages(), leave: () => context.close() };
+  }
+
   /** A new page with what the tests look at: see sound.mjs. It has to be one without a policy against worklets of theirs. */
-  async page(url) {
-    const page = await this.#browser.newPage();
+  async #open(context, url) {
+    const page = await context.newPage();
     page.setDefaultTimeout(LIMIT_MS);
     page.faults = [];
     page.on("pageerror", (fault) => page.faults.push(String(fault)));
@@ -89,18 +100,14 @@ export class Firefox {
     return page;
   }
 
-  pages() {
-    return this.#browser.pages();
-  }
-
   async stop() {
-    await this.#browser?.close();
+    await end(this.#browser);
     const child = this.#pulse?.child;
     if (child && child.exitCode === null && child.signalCode === null) {
       const exited = once(child, "exit");
       child.kill();
       await exited;
     }
-    await rm(this.#folder, { recursive: true, force: true, maxRetries: 5 });
+    await removed(this.#folder);
   }
 }

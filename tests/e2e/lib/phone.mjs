@@ -1,5 +1,7 @@
 // Drives the softphone page the way a person does: by its labels, keys and buttons.
 
+import assert from "node:assert/strict";
+
 import { LIMIT_MS } from "./demo.mjs";
 
 export const FAR_END = "#far-end";
@@ -75,4 +77,24 @@ export class Phone {
     await this.click("hang-up");
     await this.phase("ready");
   }
+}
+
+/** Two of them, each in a browser with its own tone. */
+export async function pair({ demo, browser }) {
+  const [low, high] = await Promise.all([browser(440), browser(620)]);
+  return Promise.all([Phone.open(low, demo, "5001"), Phone.open(high, demo, "5002")]);
+}
+
+/** The first of them has called the second. */
+export async function talking(tools) {
+  const [caller, callee] = await pair(tools);
+  await caller.call("5002");
+  await callee.phase("ringing");
+  assert.equal(await callee.party(), "5001");
+  await callee.click("answer");
+  for (const phone of [caller, callee]) {
+    await phone.phase("talking");
+    await phone.hasSound();
+  }
+  return [caller, callee];
 }

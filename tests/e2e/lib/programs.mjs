@@ -1,6 +1,7 @@
-// Finds the programs that the tests start.
+// Finds the programs that the tests start, and lets go of browsers.
 
 import { accessSync, constants } from "node:fs";
+import { rm } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 
 /** The first of the names that is in the PATH. */
@@ -14,4 +15,14 @@ export function onPath(names, debianPackage) {
     }
   }
   throw new Error(`there is no ${names[0]} in the PATH: apt-get install ${debianPackage}`);
+}
+
+/** Ends a browser, whether it still answers or not. */
+export async function end(browser) {
+  await browser?.close().catch(() => browser.process()?.kill("SIGKILL"));
+}
+
+/** Removes a folder of its own. What is left of a browser may write there for a while: a folder that stays fails no test. */
+export async function removed(folder) {
+  if (folder) await rm(folder, { recursive: true, force: true, maxRetries: 10 }).catch((fault) => console.log(`left behind: ${fault.message}`));
 }

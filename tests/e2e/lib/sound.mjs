@@ -14,14 +14,25 @@ function install() {
     }
   };
 
+  // Digits that are asked for are played one after the other, and told of when the last one is over.
+  const playing = new Map();
+  const { insertDTMF } = RTCDTMFSender.prototype;
+  RTCDTMFSender.prototype.insertDTMF = function (...args) {
+    if (!playing.has(this)) this.addEventListener("tonechange", ({ tone }) => { if (tone === "") playing.set(this, false); });
+    insertDTMF.apply(this, args);
+    playing.set(this, true);
+  };
+
   // Frames of 20 ms; "tone" is one with most of its energy at the frequency (Goertzel).
   const worklet = `registerProcessor("tone", class extends AudioWorkletProcessor {
-    constructor({ processorOptions: { hz } }) {
+    constructor({ processorOptions: { hz, stretch } }) {
       super();
+      this.last = new Uint8Array(stretch);
+      this.lastTone = 0;
       this.coefficient = 2 * Math.cos((2 * Math.PI * hz) / sampleRate);
       this.size = Math.round(sampleRate / 50);
       this.nothing = 0;
-      this.heard = { frames: 0, tone: 0, silent: 0, before: 0, settling: 0, gap: 0, longestGap: 0, quiet: 0 };
+      this.heard = { frames: 0, tone: 0, silent: 0, before: 0, settling: 0, gap: 0, longestGap: 0, quiet: 0, best: 0 };
       this.start();
       this.port.onmessage = () => this.port.postMessage(this.heard);
     }
@@ -55,7 +66,11 @@ function install() {
       // The jitter buffer stretches and cuts while it learns: what counts begins half a second after the tone has.
       if (heard.settling === 0 && !tone) return void (heard.before += 1);
       if (heard.settling < 25) return void (heard.settling += 1);
+      const at = heard.frames % this.last.length;
+      this.lastTone += Number(tone) - this.last[at];
+      this.last[at] = Number(tone);
       heard.frames += 1;
+      if (heard.frames >= this.last.length) heard.best = Math.max(heard.best, this.lastTone);
       if (level < 1e-6) heard.silent += 1;
       if (tone) {
         heard.tone += 1;
@@ -70,18 +85,21 @@ function install() {
   let context;
   window.e2e = {
     connections,
+    isPlaying: () => [...playing.values()].includes(true),
     /**
      * Starts to measure `hz` in the stream of the element, or, on hold, when browsers take the track out of it, in the
-     * newest connection's own tracks. Waits for either: whoever has just asked for a call has neither yet.
+     * newest connection's own tracks; `stretch`: see hear(). Waits for either: whoever has just asked for a call has
+     * neither yet, and what the element has may be of the call before.
      */
-    async listen(selector, hz) {
+    async listen(selector, hz, stretch = 1) {
       const audible = () => {
-        const shown = document.querySelector(selector).srcObject;
-        if (shown?.getAudioTracks().length) return shown;
-        const tracks = (connections.at(-1)?.getReceivers() ?? []).map(({ track }) => track);
-        return tracks.some(({ kind }) => kind === "audio") ? new MediaStream(tracks) : null;
+        const tracks = (connections.at(-1)?.getReceivers() ?? []).map(({ track }) => track).filter(({ kind, readyState }) => kind === "audio" && readyState === "live");
+        if (tracks.length === 0) return null;
+        const shown = document.querySelector(selector)?.srcObject;
+        if (!shown?.getAudioTracks().length) return new MediaStream(tracks);
+        return shown.getAudioTracks().some(({ id }) => tracks.some((track) => track.id === id)) ? shown : null;
       };
-      const deadline = performance.now() + 30_000;
+      const deadline = performance.now() + 60_000;
       let stream;
       while (!(stream = audible())) {
         if (performance.now() > deadline) throw new Error(`nothing to listen to in ${selector}`);
@@ -93,7 +111,7 @@ function install() {
       }
       await context.resume();
       const source = context.createMediaStreamSource(stream);
-      const node = new AudioWorkletNode(context, "tone", { processorOptions: { hz } });
+      const node = new AudioWorkletNode(context, "tone", { processorOptions: { hz, stretch } });
       source.connect(node).connect(context.destination);
       return {
         read: () => new Promise((resolve) => {
@@ -150,29 +168,52 @@ export function onlyCodec(codec) {
   return `(${install})(${JSON.stringify(codec)});`;
 }
 
+/** Of the frames in a stretch of tone; the holes are those that the jitter buffer makes, and pauses of a machine that is busy. */
+const CLEAN = 0.97;
+
 /**
  * Listens until `seconds` of the tone were heard (20 ms frames are counted, so this is sound, not time), and gives
- * all that was heard. Fails when twice the time and some more has not brought it.
+ * all that was heard; `share` is that of the tone in the best stretch of that length. Where there is none without holes
+ * it listens on, and says so: a machine that stood still for a moment makes one hole, a fault of ours makes more.
  */
 export async function hear(page, selector, hz, seconds) {
-  return page.evaluate(async (selector, hz, seconds) => {
-    const ear = await window.e2e.listen(selector, hz);
+  const heard = await page.evaluate(async (selector, hz, seconds, clean) => {
+    const stretch = seconds * 50;
+    const ear = await window.e2e.listen(selector, hz, stretch);
     const deadline = performance.now() + 2000 * seconds + 20_000;
     for (;;) {
-      await new Promise((resume) => setTimeout(resume, 200));
+      await new Promise((resume) => setTimeout(resume, 100));
       const heard = await ear.read();
-      if (heard.tone < seconds * 50 && performance.now() < deadline) continue;
+      if ((heard.tone < stretch || heard.best <= clean * stretch) && performance.now() < deadline) continue;
       ear.stop();
-      return { ...heard, seconds: heard.tone / 50, share: heard.tone / Math.max(1, heard.frames) };
+      return { ...heard, seconds: heard.tone / 50, share: heard.best / stretch };
     }
-  }, selector, hz, seconds);
+  }, selector, hz, seconds, CLEAN);
+  if (heard.tone <= CLEAN * heard.frames) console.log(`HOLES: ${JSON.stringify(heard)}`);
+  return heard;
 }
 
-/** The tone was there for that long, and once it had begun there was nothing else for more than moments. */
+/** Until the digits that the page was asked for have been played. */
+export function digitsPlayed(page) {
+  return page.waitForFunction(() => !window.e2e.isPlaying());
+}
+
+/** Both candidates of the pair that the newest connection uses. */
+export function selectedPair(page) {
+  return page.evaluate(async () => {
+    const statistics = await window.e2e.connections.at(-1).getStats();
+    const all = [...statistics.values()];
+    const wanted = all.find(({ type }) => type === "transport")?.selectedCandidatePairId;
+    const { localCandidateId, remoteCandidateId } = all.find(({ type, id, selected }) => type === "candidate-pair" && (selected || id === wanted));
+    return { local: statistics.get(localCandidateId), remote: statistics.get(remoteCandidateId) };
+  });
+}
+
+/** The tone was there for that long, and in as long a stretch of it there was nothing else for more than moments. */
 export function assertTone(heard, seconds, what) {
   const text = `${what}: ${JSON.stringify(heard)}`;
   assert.ok(heard.seconds >= seconds, `not enough of the tone; ${text}`);
-  assert.ok(heard.share > 0.97, `the tone has holes; ${text}`);
+  assert.ok(heard.share > CLEAN, `the tone has holes; ${text}`);
 }
 
 /** So many seconds without a single frame of that tone; what is still in the jitter buffer may come before them. */

@@ -6,12 +6,12 @@ import { once } from "node:events";
 import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { GADGET_AUDIO as AUDIO, openGadget, phase } from "./lib/gadget.mjs";
-import { LIMIT_MS } from "./lib/demo.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { GADGET_AUDIO as AUDIO, openGadget, phase } from "../lib/gadget.mjs";
+import { LIMIT_MS } from "../lib/demo.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertReport, assertTone, hear } from "../lib/sound.mjs";
 
-const EXTENSION = fileURLToPath(new URL("../../examples/browser-extension", import.meta.url));
+const EXTENSION = fileURLToPath(new URL("../../../examples/browser-extension", import.meta.url));
 
 let server;
 before(async () => {
@@ -27,7 +27,7 @@ after(() => server.close());
 
 /** Writes the settings as a user does. */
 async function configure(started, gateway, pages) {
-  const options = await started.page(`${await started.extension()}/options.html`);
+  const options = await started.page(`${started.extension}/options.html`);
   await options.waitForFunction(() => document.getElementById("gateway").value !== "");
   await options.$eval("#gateway", (field, value) => { field.value = value; }, gateway);
   await options.$eval("#pages", (field, value) => { field.value = value; }, pages);
@@ -39,7 +39,7 @@ async function configure(started, gateway, pages) {
 const barSays = (page, wanted) => page.waitForFunction(
   (wanted) => document.querySelector("wrtc-phone")?.shadowRoot.getElementById("bar").textContent.includes(wanted), { timeout: LIMIT_MS }, wanted);
 const isOpen = (page) => page.evaluate(() => !document.querySelector("wrtc-phone").hasAttribute("closed"));
-const bar = async (page) => (await page.waitForSelector("wrtc-phone >>> #bar")).click();
+const bar = (page) => page.click("wrtc-phone >>> #bar");
 
 browserTest("the extension adds the phone to a page: click to call, sound, a call that opens it", async ({ demo, browser }) => {
   const started = await browser(440, { extension: EXTENSION });

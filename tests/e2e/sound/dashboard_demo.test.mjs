@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 
-import { Dashboard } from "./lib/dashboard.mjs";
-import { Phone } from "./lib/phone.mjs";
-import { browserTest } from "./lib/retry.mjs";
+import { Dashboard } from "../lib/dashboard.mjs";
+import { Phone } from "../lib/phone.mjs";
+import { browserTest } from "../lib/tests.mjs";
 
 browserTest("an agent's call is seen with its quality, looked into, and hung up from the dashboard", async ({ demo, browser, note }) => {
   const chromium = await browser(440);
@@ -51,39 +51,4 @@ browserTest("an agent's call is seen with its quality, looked into, and hung up 
   await dashboard.text("#live-count", "0");
   await dashboard.text("#history", "5001");
   assert.deepEqual(page.faults, []);
-});
-
-browserTest("a call that is refused says whose word that was", async ({ demo, browser }) => {
-  const chromium = await browser(440);
-  const phone = await Phone.open(chromium, demo, "5002");
-  await phone.call("603");
-  await phone.notice("busy");
-  const dashboard = await (await Dashboard.open(chromium, demo.url, "#/calls")).live();
-  const { page } = dashboard;
-  // It is found once the store has it.
-  await page.waitForFunction(() => {
-    const rows = document.querySelectorAll("#search tbody tr");
-    if (rows.length === 0) document.querySelector("#search form").requestSubmit();
-    return rows.length > 0;
-  }, { polling: 1000 });
-  await dashboard.text("#search tbody tr", "486");
-  await page.click("#search tbody a");
-  await dashboard.text("#call .sentence", "Not answered: the SIP side refused after");
-  await dashboard.text("#call .ends", "486 Busy Here");
-  await dashboard.text("#call .why", "486");
-});
-
-browserTest("sign-out of a DN ends the agent's session", async ({ demo, browser }) => {
-  const chromium = await browser(440);
-  const phone = await Phone.open(chromium, demo, "5003");
-  const dashboard = await (await Dashboard.open(chromium, demo.url, "#/agents/5003")).live();
-  const { page } = dashboard;
-  await dashboard.text("#agent .sentence", "Registered at");
-  await page.click("#agent .doings .stop");
-  await page.waitForSelector("#confirm[open]");
-  await page.click("#confirm-yes");
-  await dashboard.text("#toast", "5003 is signed out");
-  // The page may sign in anew by itself: what is asserted is that its old session was ended.
-  await dashboard.text("#agent .side ol", "5003");
-  assert.ok(phone);
 });

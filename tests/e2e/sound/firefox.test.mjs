@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 
-import { serveExample } from "./lib/files.mjs";
-import { call, GADGET_AUDIO, openGadget, phase, text } from "./lib/gadget.mjs";
-import { dial, OLD_STYLE_AUDIO as AUDIO, oldStyle, state } from "./lib/old_style.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertLoss, assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { serveExample } from "../lib/files.mjs";
+import { call, GADGET_AUDIO, openGadget, phase, text } from "../lib/gadget.mjs";
+import { dial, OLD_STYLE_AUDIO as AUDIO, oldStyle, state } from "../lib/old_style.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertLoss, assertReport, assertTone, digitsPlayed, hear } from "../lib/sound.mjs";
 
 const address = serveExample("grtc-page");
 
@@ -22,7 +22,7 @@ browserTest("Firefox calls out: sound both ways, hold, resume, tones, hang up", 
   await state(page, "talking");
   assertTone(await hear(page, AUDIO, 440, 3), 3, "the echo after the hold");
   await page.click("#dtmf");
-  await page.waitForFunction(() => window.e2e.connections.at(-1).getSenders()[0].dtmf.toneBuffer === "");
+  await digitsPlayed(page);
   await hear(page, AUDIO, 440, 1);
   await page.click("#hangup");
   await state(page, "registered");

@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 
-import { LIMIT_MS } from "./lib/demo.mjs";
-import { call, GADGET_AUDIO as AUDIO, openGadget, phase, signIn, text } from "./lib/gadget.mjs";
-import { FAR_END, Phone } from "./lib/phone.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertQuiet, assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { LIMIT_MS } from "../lib/demo.mjs";
+import { call, GADGET_AUDIO as AUDIO, openGadget, phase, signIn, text } from "../lib/gadget.mjs";
+import { FAR_END, Phone } from "../lib/phone.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertQuiet, assertReport, assertTone, hear } from "../lib/sound.mjs";
 
 const TOKEN = "token-of-the-connector-test-Bd31";
 const DN = "5014";

@@ -2,9 +2,10 @@
 
 import assert from "node:assert/strict";
 
-import { LIMIT_MS } from "./lib/demo.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertTone, hear } from "./lib/sound.mjs";
+import { LIMIT_MS } from "../lib/demo.mjs";
+import { answered } from "../lib/library.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertQuiet, assertTone, hear } from "../lib/sound.mjs";
 
 const AUDIO = "#audio";
 const SIZE = { width: 320, height: 240 };
@@ -73,15 +74,20 @@ async function pair({ demo, browser }, cameras = [true, true]) {
   return Promise.all([open(low, demo, "5004", cameras[0]), open(high, demo, "5005", cameras[1])]);
 }
 
+async function assertTones(caller, callee) {
+  const [atCaller, atCallee] = await Promise.all([hear(caller, AUDIO, 620, 3), hear(callee, AUDIO, 440, 3)]);
+  assertTone(atCaller, 3, "620 Hz at the caller");
+  assertTone(atCallee, 3, "440 Hz at the callee");
+}
+
 browserTest("two pages see and hear each other, before and after a hold", async (tools) => {
   const [caller, callee] = await pair(tools);
   await caller.evaluate(() => window.session.makeCall("5005", true, true));
   for (const [page, what] of [[caller, "at the caller"], [callee, "at the callee"]]) await assertVideo(page, what);
-  assertTone(await hear(caller, AUDIO, 620, 3), 3, "620 Hz at the caller");
-  assertTone(await hear(callee, AUDIO, 440, 3), 3, "440 Hz at the callee");
-  await caller.evaluate(() => window.session.holdCall());
-  await new Promise((resolve) => { setTimeout(resolve, 2000); });
-  await caller.evaluate(() => window.session.resumeCall());
+  await assertTones(caller, callee);
+  await answered(caller, "session.holdCall()");
+  await Promise.all([assertQuiet(caller, AUDIO, 620, 1, "620 Hz on hold"), assertQuiet(callee, AUDIO, 440, 1, "440 Hz on hold")]);
+  await answered(caller, "session.resumeCall()");
   for (const [page, what] of [[caller, "again at the caller"], [callee, "again at the callee"]]) await assertVideo(page, what);
   assertTone(await hear(caller, AUDIO, 620, 3), 3, "620 Hz at the caller after the hold");
   assert.deepEqual([...caller.faults, ...callee.faults], []);
@@ -97,8 +103,7 @@ browserTest("the echo has no video: the call goes on with sound", async ({ demo,
 browserTest("where video is off it is refused, and the sound passes", async (tools) => {
   const [caller, callee] = await pair(tools);
   await caller.evaluate(() => window.session.makeCall("5005", true, true));
-  assertTone(await hear(caller, AUDIO, 620, 3), 3, "620 Hz at the caller");
-  assertTone(await hear(callee, AUDIO, 440, 3), 3, "440 Hz at the callee");
+  await assertTones(caller, callee);
   const answer = await caller.evaluate(() => window.e2e.connections.at(-1).remoteDescription.sdp);
   assert.match(answer, /m=video 0 /);
 });

@@ -3,10 +3,10 @@
 
 import assert from "node:assert/strict";
 
-import { LIMIT_MS } from "./lib/demo.mjs";
-import { LIBRARY_AUDIO as AUDIO, open } from "./lib/library.mjs";
-import { browserTest, everyBrowserTest } from "./lib/retry.mjs";
-import { assertQuiet, assertTone, hear } from "./lib/sound.mjs";
+import { LIMIT_MS } from "../lib/demo.mjs";
+import { LIBRARY_AUDIO as AUDIO, open } from "../lib/library.mjs";
+import { browserTest, everyBrowserTest } from "../lib/tests.mjs";
+import { assertQuiet, assertTone, hear } from "../lib/sound.mjs";
 
 const CENTRE = ["--contact-centre"];
 

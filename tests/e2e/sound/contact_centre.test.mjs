@@ -1,8 +1,8 @@
 // `demo --contact-centre` as a person tries it: the softphone page on one side, the console on the other.
 
-import { FAR_END, Phone } from "./lib/phone.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertQuiet, assertTone, hear } from "./lib/sound.mjs";
+import { FAR_END, Phone } from "../lib/phone.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertQuiet, assertTone, hear } from "../lib/sound.mjs";
 
 const SECONDS = 2;
 
@@ -24,8 +24,8 @@ class Console {
     await this.state("ringing");
   }
 
-  async press(act) {
-    await (await this.page.waitForSelector(`[data-act="${act}"]:not(:disabled)`)).click();
+  press(act) {
+    return this.page.click(`[data-act="${act}"]:not(:disabled)`);
   }
 
   /** What the console says of the call that it shows. */
@@ -46,7 +46,7 @@ class Console {
 
 browserTest("a queued call is answered, held, retrieved and ended from the console", async ({ demo, browser }) => {
   const phone = await Phone.open(await browser(440), demo, "5001");
-  // In a browser of its own: the page in the back would have its timers slowed.
+  // In a window of its own: the page in the back would have its timers slowed.
   const console = await Console.open(await browser(440), demo);
   await console.queue("5001", "7001", "Kim Customer");
   await phone.phase("ringing");

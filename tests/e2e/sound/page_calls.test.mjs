@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 
-import { FAR_END, Phone } from "./lib/phone.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertLoss, assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { FAR_END, Phone } from "../lib/phone.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertLoss, assertReport, assertTone, digitsPlayed, hear } from "../lib/sound.mjs";
 
 const SECONDS = 10;
 
@@ -34,10 +34,9 @@ async function timeCall(phone, number) {
 }
 
 /** Until the echo is heard again after the last digit. */
-async function digitsPlayed(page) {
-  await page.waitForFunction(() => window.e2e.connections.at(-1).getSenders().every(({ dtmf }) => !dtmf?.toneBuffer));
-  // The last tone is still being played when the buffer is empty.
-  await hear(page, FAR_END, 440, 2);
+async function digitsSent(page) {
+  await digitsPlayed(page);
+  await hear(page, FAR_END, 440, 1);
 }
 
 browserTest("600: what the browser says is heard at the SIP side and comes back", async ({ demo, browser, note }) => {
@@ -85,41 +84,9 @@ browserTest("keys pressed in a call arrive as digits at the SIP side", async ({ 
   await hear(phone.page, FAR_END, 440, 1);
   await phone.page.keyboard.type("1234");
   for (const key of ["5", "#", "0", "*"]) await phone.page.click(`[data-key="${key}"]`);
-  await digitsPlayed(phone.page);
+  await digitsSent(phone.page);
   await phone.hangUp();
   assert.equal((await demo.report("600", "5001")).heard.digits, "12345#0*");
-});
-
-browserTest("603 is busy, and the page says so", async ({ demo, browser }) => {
-  const phone = await Phone.open(await browser(440), demo, "5001");
-  await phone.call("603");
-  await phone.notice("603 is busy.");
-  await phone.phase("ready");
-});
-
-browserTest("602 rings for ever; hanging up cancels the call", async ({ demo, browser }) => {
-  const phone = await Phone.open(await browser(440), demo, "5001");
-  await phone.call("602");
-  await phone.phase("calling");
-  // It rings at the SIP side once the lab has the call: give up only then.
-  await new Promise((resume) => setTimeout(resume, 1500));
-  await phone.hangUp();
-  const report = await demo.report("602", "5001");
-  assert.equal(report.talked, null);
-  assert.deepEqual([report.end.by, report.end.code], ["caller", 487]);
-});
-
-browserTest("the page works under the gateway's own content security policy", async ({ demo, browser }) => {
-  const phone = await Phone.open(await browser(440), demo, "5001", { ownPolicy: true });
-  await phone.call("600");
-  await phone.phase("talking");
-  await phone.hasSound();
-  await phone.page.waitForFunction(() => {
-    const bar = document.querySelector("#meter-far .level");
-    return /scaleX\(0\.[1-9]/.test(bar.style.transform);
-  });
-  await phone.hangUp();
-  assert.deepEqual(phone.page.faults, []);
 });
 
 browserTest("604 calls back after hanging up", async ({ demo, browser }) => {
@@ -134,35 +101,6 @@ browserTest("604 calls back after hanging up", async ({ demo, browser }) => {
   await phone.hasSound();
   assertTone(await hear(phone.page, FAR_END, 440, 3), 3, "the call-back's echo");
   await phone.hangUp();
-});
-
-browserTest("a wrong password is told as such, and the right one works after it", async ({ demo, browser }) => {
-  const phone = new Phone(await (await browser(440)).page(`${demo.url}?audio=raw`), "5001");
-  await phone.signIn(`${demo.password}x`);
-  await phone.notice("The DN or the password is wrong");
-  await phone.signIn(demo.password);
-  await phone.phase("ready");
-});
-
-browserTest("a second sign-in of the DN ends the first one's session, and its page says so", async ({ demo, browser }) => {
-  const chromium = await browser(440);
-  const first = await Phone.open(chromium, demo, "5001");
-  const second = await Phone.open(chromium, demo, "5001");
-  await first.phase("out");
-  await first.notice("Signed out");
-  await second.page.bringToFront();
-  await second.call("600");
-  await second.phase("talking");
-  await second.hangUp();
-});
-
-browserTest("a gateway that goes away is told, when signed in and when signing in", async ({ demo, browser }) => {
-  const phone = await Phone.open(await browser(440), demo, "5001");
-  await demo.stop();
-  await phone.notice("The connection to the gateway is lost");
-  await phone.click("sign-out");
-  await phone.signIn(demo.password);
-  await phone.notice("The gateway cannot be reached");
 });
 
 browserTest("the page works from the keyboard alone", async ({ demo, browser }) => {
@@ -182,7 +120,7 @@ browserTest("the page works from the keyboard alone", async ({ demo, browser }) 
   await phone.hasSound();
   await hear(page, FAR_END, 440, 1);
   await page.keyboard.type("7");
-  await digitsPlayed(page);
+  await digitsSent(page);
   await page.keyboard.down("Shift");
   await press("Tab", "Tab");
   await page.keyboard.up("Shift");

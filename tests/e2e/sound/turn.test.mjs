@@ -3,13 +3,13 @@
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
 
-import { selfSigned } from "./lib/certificate.mjs";
-import { serveExample } from "./lib/files.mjs";
-import { Phone } from "./lib/phone.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertLoss, assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { selfSigned } from "../lib/certificate.mjs";
+import { serveExample } from "../lib/files.mjs";
+import { Phone } from "../lib/phone.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertLoss, assertReport, assertTone, hear, selectedPair } from "../lib/sound.mjs";
 
-const SECONDS = 5;
+const SECONDS = 3;
 const LISTEN = ["--set", "turn.listen=127.0.0.1:0"];
 
 /** A page of another origin, whose policy lets Firefox's listener in. */
@@ -31,16 +31,10 @@ function relayOnly(page) {
   });
 }
 
-/** The pair in use, as the newest connection's statistics have it. */
-function pair(page) {
-  return page.evaluate(async () => {
-    const statistics = await window.e2e.connections.at(-1).getStats();
-    for (const { type, state, nominated, localCandidateId } of statistics.values()) {
-      if (type !== "candidate-pair" || state !== "succeeded" || !nominated) continue;
-      const { candidateType, relayProtocol } = statistics.get(localCandidateId);
-      return { local: candidateType, relayProtocol };
-    }
-  });
+/** This end of the pair in use. */
+async function relay(page) {
+  const { local: { candidateType, relayProtocol } } = await selectedPair(page);
+  return { local: candidateType, relayProtocol };
 }
 
 /** Calls 600 from a page of its own making, by way of the servers of /api/ice that `scheme` and `transport` name. */
@@ -85,7 +79,7 @@ async function callThrough(page, demo, dn, scheme, transport) {
   }, demo.url, demo.password, dn, scheme, transport);
   assertTone(await hear(page, "#relayed", 440, SECONDS + 1), SECONDS, `the echo through ${scheme} over ${transport}`);
   await assertLoss(page, `the echo through ${scheme} over ${transport}`);
-  const used = await pair(page);
+  const used = await relay(page);
   await page.evaluate((base) => fetch(`${base}api/webrtc/message?from=relayed`, { method: "POST", body: "BYE" }), demo.url);
   assertReport(await demo.report("600", dn), 440, SECONDS);
   return used;
@@ -129,7 +123,7 @@ browserTest("the softphone page finds the relay by itself", async ({ demo, brows
   await phone.phase("talking");
   await phone.hasSound();
   assertTone(await hear(phone.page, "#far-end", 440, SECONDS + 1), SECONDS, "the echo at the page");
-  assert.equal((await pair(phone.page)).local, "relay");
+  assert.equal((await relay(phone.page)).local, "relay");
   await phone.hangUp();
   assertReport(await demo.report("600", "5015"), 440, SECONDS);
 }, LISTEN);

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 
-import { answered, credentials, LIBRARY_AUDIO as AUDIO, open, RAW } from "./lib/library.mjs";
-import { browserTest, everyBrowserTest } from "./lib/retry.mjs";
-import { assertQuiet, assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { answered, credentials, LIBRARY_AUDIO as AUDIO, open, RAW } from "../lib/library.mjs";
+import { everyBrowserTest } from "../lib/tests.mjs";
+import { assertQuiet, assertReport, assertTone, hear } from "../lib/sound.mjs";
 
 everyBrowserTest("hold silences, resume brings the sound back, and mute silences one way", async ({ demo, start }) => {
   const [low, high] = await Promise.all([start(440), start(620)]);
@@ -41,10 +41,10 @@ everyBrowserTest("a renewed session brings a new peer connection, and the sound 
   assert.equal(after.connections, before.connections + 1);
   assert.notEqual(after.local.fingerprint, before.local.fingerprint);
   assert.notEqual(after.remote.ufrag, before.remote.ufrag);
-  assertTone(await hear(page, AUDIO, 440, 5), 5, "after the renewal");
+  assertTone(await hear(page, AUDIO, 440, 3), 3, "after the renewal");
   assert.deepEqual(await page.evaluate(() => window.events), []);
   await page.evaluate(() => window.session.terminateCall());
-  assertReport(await demo.report("600", "5004"), 440, 7);
+  assertReport(await demo.report("600", "5004"), 440, 5);
 });
 
 everyBrowserTest("makeOffer() after onIceDisconnected restarts ICE, and the sound goes on", async ({ demo, start }) => {
@@ -67,9 +67,9 @@ everyBrowserTest("makeOffer() after onIceDisconnected restarts ICE, and the soun
   assert.notEqual(after.local.ufrag, before.local.ufrag);
   assert.notEqual(after.remote.ufrag, before.remote.ufrag);
   assert.equal(after.remote.fingerprint, before.remote.fingerprint);
-  assertTone(await hear(page, AUDIO, 440, 5), 5, "after the restart");
+  assertTone(await hear(page, AUDIO, 440, 3), 3, "after the restart");
   await page.evaluate(() => window.session.terminateCall());
-  assertReport(await demo.report("600", "5004"), 440, 7);
+  assertReport(await demo.report("600", "5004"), 440, 5);
 });
 
 everyBrowserTest("the gateway's statistics of a call", async ({ demo, start }) => {
@@ -91,18 +91,6 @@ everyBrowserTest("a guest calls without a DN", async ({ demo, start }) => {
   await answered(page, "session.makeOffer('601')");
   assertTone(await hear(page, AUDIO, 1000, 2), 2, "the tone that the guest hears");
   await page.evaluate(() => window.session.terminateCall());
-});
-
-everyBrowserTest("a call that is not answered in time is given up", async ({ demo, start }) => {
-  const page = await open(await start(440), demo, "5004", { noanswer_timeout: 18_000 });
-  await page.evaluate(() => {
-    const noanswer = window.next(window.client.onPeerNoanswer);
-    window.session.makeOffer("602");
-    return noanswer;
-  });
-  const report = await demo.report("602", "5004");
-  assert.equal(report.end.code, 487);
-  assert.ok(report.ringing >= 17, JSON.stringify(report));
 });
 
 everyBrowserTest("the module build and the short form make a call", async ({ demo, start }) => {
@@ -147,23 +135,10 @@ everyBrowserTest("a gateway that is restarted is signed in to again, and the nex
   assertReport(await demo.report("600", "5004"), 440, 3);
 });
 
-browserTest("a page that is left is signed out at once", async ({ demo, browser }) => {
-  const chromium = await browser(440);
-  const page = await open(chromium, demo, "5004");
-  const callee = await open(chromium, demo, "5005");
-  await page.close({ runBeforeUnload: true });
-  // A DN that is not registered is refused at once; one that is would ring.
-  await callee.evaluate(() => {
-    const closing = window.next(window.client.onPeerClosing);
-    window.session.makeOffer("5004");
-    return closing;
-  });
-});
-
 everyBrowserTest("the sound comes back by itself when ICE has failed", async ({ demo, start }) => {
   const page = await open(await start(440), demo, "5004");
   await answered(page, "session.makeOffer('600')");
-  // That there is sound; how clean it is on a busy machine, others assert.
+  // That there is sound; how clean it is, others assert.
   const heard = async (seconds, when) => {
     const found = await hear(page, AUDIO, 440, seconds);
     assert.ok(found.seconds >= seconds, `${when}: ${JSON.stringify(found)}`);

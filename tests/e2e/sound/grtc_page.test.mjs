@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 
-import { serveExample } from "./lib/files.mjs";
-import { dial, OLD_STYLE_AUDIO as OLD, oldStyle, state } from "./lib/old_style.mjs";
-import { browserTest } from "./lib/retry.mjs";
-import { assertReport, assertTone, hear } from "./lib/sound.mjs";
+import { serveExample } from "../lib/files.mjs";
+import { dial, OLD_STYLE_AUDIO as OLD, oldStyle, state } from "../lib/old_style.mjs";
+import { browserTest } from "../lib/tests.mjs";
+import { assertReport, assertTone, digitsPlayed, hear } from "../lib/sound.mjs";
 
 const address = serveExample("grtc-page");
 
@@ -20,7 +20,7 @@ browserTest("an old-style page calls: sound both ways, hold, resume, tones, hang
   await state(page, "talking");
   assertTone(await hear(page, OLD, 440, 3), 3, "the echo after the hold");
   await page.click("#dtmf");
-  await page.waitForFunction(() => window.e2e.connections.at(-1).getSenders()[0].dtmf.toneBuffer === "");
+  await digitsPlayed(page);
   await hear(page, OLD, 440, 1);
   await page.click("#hangup");
   await state(page, "registered");
