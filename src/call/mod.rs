@@ -350,6 +350,7 @@ impl Line {
             | Event::RegistrationFailed { .. }
             | Event::Unregistered
             | Event::Redirected { .. }
+            | Event::Rerouted { .. }
             | Event::Referred { .. }
             | Event::Invited { .. } => {}
         }

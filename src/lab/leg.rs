@@ -216,6 +216,7 @@ impl PhoneLeg {
             Event::Ended { end, .. } => self.tell(LegEvent::Ended(end)),
             Event::Registered { .. }
             | Event::Redirected { .. }
+            | Event::Rerouted { .. }
             | Event::Identified { .. }
             | Event::RegistrationFailed { .. }
             | Event::Unregistered

@@ -255,9 +255,9 @@ impl Session {
         let Some(dialog) = self.dialog_of_ours(&pending.request) else {
             return self.offers.push_front(offer);
         };
-        let cseq = dialog.next_cseq();
+        let (cseq, place) = (dialog.next_cseq(), dialog.place(core));
         let mut request = pending.request;
-        super::core::renew(core, &mut request, cseq);
+        super::core::renew(core, place, &mut request, cseq);
         let tx = self.dispatch_with(core, pending.purpose, request, pending.to, auth);
         self.ours = Ours::Flying { tx, offer };
     }
@@ -426,7 +426,7 @@ impl Session {
         if let Some(dialog) = self.dialog_for(request) {
             dialog.refresh_target(request);
         }
-        let mut response = core.response(request, 200, &self.tag());
+        let mut response = self.ok(core, request);
         if matches!(self.phase, Phase::Up) {
             response.headers.extend(self.timer.grant(request, core.config.session_timer, now));
         }

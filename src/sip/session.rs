@@ -4,7 +4,7 @@ use super::hop::Hop;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use rsipstack::sip::{Method, Request};
+use rsipstack::sip::{Method, Request, Response};
 
 use super::acks::{AwaitedAck, SentAck};
 use super::core::{AuthState, Core, Pending, Purpose, renew};
@@ -233,6 +233,20 @@ impl Session {
         core.transmits.push_back(Transmit::Response { tx, response });
     }
 
+    /// 200 to INVITE or UPDATE, with our Contact in this dialog.
+    pub(crate) fn ok(&self, core: &Core, request: &Request) -> Response {
+        let mut response = core.response(request, 200, &self.tag());
+        let dialog = match &self.phase {
+            Phase::Calling(outgoing) => Some(&outgoing.template),
+            _ => self.dialog.as_ref(),
+        };
+        if let Some(dialog) = dialog {
+            response.headers.retain(|h| h.name() != "Contact");
+            response.headers.push(header("Contact", dialog.contact(core)));
+        }
+        response
+    }
+
     // In-dialog requests.
 
     pub(crate) fn handle_request(
@@ -398,12 +412,12 @@ impl Session {
         auth: AuthState,
     ) -> ClientTx {
         let mut request = pending.request;
-        let cseq = match self.dialog_of_ours(&request) {
-            Some(dialog) => dialog.next_cseq(),
+        let (cseq, place) = match self.dialog_of_ours(&request) {
+            Some(dialog) => (dialog.next_cseq(), dialog.place(core)),
             // Of a fork that is gone.
-            None => message::cseq(&request).map_or(1, |(number, _)| number + 1),
+            None => (message::cseq(&request).map_or(1, |(number, _)| number + 1), core.place()),
         };
-        renew(core, &mut request, cseq);
+        renew(core, place, &mut request, cseq);
         self.dispatch_with(core, pending.purpose, request, pending.to, auth)
     }
 

@@ -101,6 +101,13 @@ impl UaConfig {
     }
 }
 
+/// A SIP server, and `host:port` of ours toward it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub server: Hop,
+    pub advertise: SocketAddr,
+}
+
 /// A header of a message as applications see it.
 pub type HeaderPair = (String, String);
 
@@ -234,6 +241,8 @@ pub enum Event {
     ReinviteRefused { session: SessionId, code: u16, text: String },
     /// A 3xx sent our INVITE to another target: the user agent calls it now. `to` is its URI.
     Redirected { session: SessionId, to: String },
+    /// A SIP server did not take our INVITE (503, or it was out of reach): the user agent tries the next one.
+    Rerouted { session: SessionId, server: Hop },
     /// Whom the session is with as the network says it: P-Asserted-Identity in an answer, a re-INVITE or
     /// an UPDATE (RFC 3325, RFC 4916), told when it changes.
     Identified { session: SessionId, party: Party },
@@ -271,6 +280,7 @@ impl Event {
             | Event::ReinviteAnswered { session, .. }
             | Event::ReinviteRefused { session, .. }
             | Event::Redirected { session, .. }
+            | Event::Rerouted { session, .. }
             | Event::Identified { session, .. }
             | Event::Transferring { session, .. }
             | Event::Notified { session, .. }
