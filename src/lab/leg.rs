@@ -193,6 +193,11 @@ impl PhoneLeg {
                 }
                 self.tell(LegEvent::ReinviteAnswered { sdp });
             }
+            Event::ReinviteUnsent { .. } => {
+                self.reinvites.pop_front();
+                let text = "Service Unavailable".to_owned();
+                self.tell(LegEvent::ReinviteRefused { code: 503, text });
+            }
             Event::ReinviteRefused { code, text, .. } => {
                 self.reinvites.pop_front();
                 self.tell(LegEvent::ReinviteRefused { code, text });

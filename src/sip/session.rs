@@ -49,6 +49,8 @@ pub(crate) struct Session {
     /// They asked for an offer, and took that back before the application had one.
     pub withdrawn: bool,
     pub offers: VecDeque<Offer>,
+    /// Tries of an offer that could not be sent, and until when they go on: the application is to say it again.
+    pub unsent: Option<(u32, Instant)>,
     /// Via branch of the INVITE that came in: CANCEL has the same.
     pub invite_branch: Option<String>,
     /// Its number.
@@ -99,6 +101,7 @@ impl Session {
             theirs: None,
             withdrawn: false,
             offers: VecDeque::new(),
+            unsent: None,
             invite_branch: None,
             invite_number: None,
             auth: AuthState::default(),

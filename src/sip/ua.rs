@@ -153,7 +153,7 @@ impl UserAgent {
                 self.with(session, |session, core| session.end(core, code, &text, now));
             }
             Command::Reinvite { session, sdp } => {
-                self.with(session, |session, core| session.offer(core, sdp));
+                self.with(session, |session, core| session.offer(core, sdp, now));
             }
             Command::AcceptReinvite { session, sdp } => {
                 self.with(session, |session, core| session.accept_offer(core, &sdp, now));
