@@ -34,13 +34,17 @@ impl Reserve {
         Self { path }
     }
 
+    /// Bytes that the database and its log may take, this room and the disk's; `None` where that is not known.
+    pub(super) fn room(&self) -> Option<u64> {
+        let path = self.path.as_deref()?;
+        let kept = std::fs::metadata(path).map_or(0, |file| file.len());
+        Some(free(path)?.saturating_add(kept))
+    }
+
     /// Makes it, if it is not there and there is plenty of room.
     pub(super) fn keep(&self) {
         let Some(path) = self.path.as_deref().filter(|path| !path.exists()) else { return };
-        let directory = path.parent().filter(|parent| *parent != Path::new(""));
-        let Ok(disk) = statvfs(directory.unwrap_or(Path::new("."))) else { return };
-        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
-        if free < PLENTY * BYTES {
+        if free(path).is_none_or(|free| free < PLENTY * BYTES) {
             return;
         }
         if let Err(error) = make(path) {
@@ -57,6 +61,13 @@ impl Reserve {
         }
         released
     }
+}
+
+/// Bytes that the disk of this file has left.
+fn free(path: &Path) -> Option<u64> {
+    let directory = path.parent().filter(|parent| *parent != Path::new(""));
+    let disk = statvfs(directory.unwrap_or(Path::new("."))).ok()?;
+    Some(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }
 
 fn make(path: &Path) -> io::Result<File> {

@@ -224,6 +224,11 @@ impl Pages {
         self.count * self.size
     }
 
+    /// How many there may be in a file of so many bytes; never fewer than there are.
+    pub(super) fn most(&self, bytes: u64) -> u64 {
+        bytes.checked_div(self.size).unwrap_or_default().max(self.count)
+    }
+
     fn used(&self) -> u64 {
         self.count.saturating_sub(self.free) * self.size
     }

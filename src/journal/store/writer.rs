@@ -28,6 +28,13 @@ const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 const PIECE: usize = 500;
 const PIECE_BYTES: usize = 1_000_000;
 
+/// What a piece takes in the log, at most, as a multiple of itself; and what a step of deleting takes.
+const OVERHEAD: u64 = 2;
+const DELETING: u64 = 128 * 1024;
+
+/// As many as SQLite has for a file.
+const MOST_PAGES: u64 = 0xffff_fffe;
+
 /// Between two notes of what is known of the time, in milliseconds.
 const NOTE_CLOCK: u64 = 10 * 60 * 1000;
 
@@ -148,7 +155,11 @@ impl Writer {
         loop {
             let piece = self.piece();
             self.under_way = piece.len();
-            let written = self.with_connection(|connection| write(connection, &piece));
+            let most = self.most_bytes_after(&piece);
+            let written = self.with_connection(|connection| {
+                bound(connection, most)?;
+                write(connection, &piece)
+            });
             self.under_way = 0;
             let Some(refused) = written else {
                 for row in piece.into_iter().rev() {
@@ -167,6 +178,18 @@ impl Writer {
                 return self.recovered();
             }
         }
+    }
+
+    /// What the file may have to hold when these are written: as much as there is room for beside their way through
+    /// the log. More than that could be written into the log and never out of it, and a log that is not free again
+    /// has no room for deleting, which alone would make some. `None` without a file.
+    fn most_bytes_after(&self, piece: &[Encoded]) -> Option<u64> {
+        let Place::File(path) = &self.shared.place else { return None };
+        let bytes: usize = piece.iter().map(Encoded::size).sum();
+        let log = OVERHEAD * bytes as u64 + DELETING;
+        let file = std::fs::metadata(path).map_or(0, |file| file.len());
+        let room = self.reserve.room().unwrap_or(u64::MAX);
+        Some(file.saturating_add(room).saturating_sub(log))
     }
 
     /// The first of those that wait. One at least, however large.
@@ -424,6 +447,13 @@ fn count(connection: &Connection) -> Result<u64, rusqlite::Error> {
     connection
         .query_row("SELECT count(*) FROM calls", [], |row| row.get::<_, i64>(0))
         .map(i64::cast_unsigned)
+}
+
+/// From now on the file has no more than so many bytes: what would have is refused as on a full disk.
+fn bound(connection: &Connection, bytes: Option<u64>) -> Result<(), rusqlite::Error> {
+    let Some(bytes) = bytes else { return Ok(()) };
+    let most = Pages::of(connection)?.most(bytes).min(MOST_PAGES);
+    connection.query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(()))
 }
 
 /// How many of them the database did not want, by themselves: the others are written.
