@@ -1,5 +1,9 @@
 //! CPU time of each encoder and decoder for a frame of 20 ms: `cargo bench --bench codec`. It is the thread's own time that
 //! is taken, so that a busy machine does not show, and the least of several runs.
+//!
+//! `cargo bench --bench codec -- --through FROM TO COMPLEXITY REPORTED LOST` sends a file through Opus instead, for
+//! benches/quality.sh: samples of 8 kHz, 16 bits, the low byte first. REPORTED is what three reports of the far end
+//! say it loses, in 1/256, and LOST is what it loses, in per cent.
 
 use std::hint::black_box;
 
@@ -18,6 +22,11 @@ fn main() {
     // `cargo test --benches` and the like only want to know whether it starts.
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
+    }
+    let words: Vec<String> = std::env::args().skip_while(|arg| arg != "--through").collect();
+    if let [_, from, to, complexity, reported, lost, ..] = &words[..] {
+        let count = |word: &str| word.parse().expect("a number");
+        return through(from, to, count(complexity), count(reported), count(lost));
     }
     println!("| codec | 8 kHz: encode | decode | conceal | 16 kHz: encode | decode | conceal |");
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
@@ -63,6 +72,39 @@ fn row(codec: Codec, rate: u32, complexity: u8) -> String {
     });
     let conceal = (2.0 * half - decode).max(0.0);
     format!("{encode:.1} | {decode:.1} | {conceal:.1}")
+}
+
+/// As a call has it: what is lost is recalled by the packet after it, or made up.
+fn through(from: &str, to: &str, complexity: u8, reported: u8, lost: u8) {
+    const RATE: u32 = 8000;
+    const FRAME: usize = RATE as usize / 50;
+    let bytes = std::fs::read(from).expect("the file to be coded");
+    let pcm: Vec<i16> = bytes.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
+    let mut encoder = Encoder::with_complexity(Codec::Opus, RATE, complexity);
+    let mut decoder = Decoder::new(Codec::Opus, RATE);
+    (0..3).for_each(|_| encoder.reported(reported));
+    let (mut dice, mut missing, mut heard) = (1u32, 0, Vec::new());
+    for frame in pcm.chunks_exact(FRAME) {
+        let mut packet = [0; ROOM];
+        let len = encoder.encode(frame, &mut packet);
+        dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if (dice >> 16) % 100 < lost.into() {
+            missing += 1;
+            continue;
+        }
+        let mut out = [0; FRAME];
+        for left in (0..std::mem::take(&mut missing)).rev() {
+            if left == 0 {
+                decoder.recover(&packet[..len], &mut out);
+            } else {
+                decoder.conceal(&mut out);
+            }
+            heard.extend(out.map(i16::to_le_bytes));
+        }
+        assert_eq!(decoder.decode(&packet[..len], &mut out), FRAME);
+        heard.extend(out.map(i16::to_le_bytes));
+    }
+    std::fs::write(to, heard.concat()).expect("the file for what is heard");
 }
 
 /// Microseconds a frame.

@@ -286,15 +286,17 @@ fn reopen_log() {
 /// SIGTERM lets calls finish, a second one does not, and neither does Ctrl-C: whoever sits before the
 /// terminal has meant it. SIGHUP reads the configuration again.
 async fn until_told(running: &Running, signals: &mut Signals) {
+    let mut terminated = false;
     loop {
         tokio::select! {
             () = running.drained() => return,
             _ = signals.interrupt.recv() => return,
+            // The first one cuts nobody off, whoever has begun to drain before it.
             _ = signals.terminate.recv() => match running.gateway.life() {
-                Life::Serving => {
+                Life::Serving | Life::Draining { .. } if !std::mem::replace(&mut terminated, true) => {
                     running.gateway.drain();
                 }
-                Life::Draining { .. } | Life::Stopping => return,
+                Life::Serving | Life::Draining { .. } | Life::Stopping => return,
             },
             // What came of it is in the log.
             _ = signals.hangup.recv() => {

@@ -14,6 +14,7 @@ mod media;
 mod net;
 mod process;
 mod relay;
+mod reception;
 mod report;
 mod sdp;
 mod sip;

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::Fault;
 use crate::net::{self, Inbox, Poll};
+use crate::reception::Reception;
 use crate::times::Times;
 
 /// The name of the thread, by which its CPU time is found.
@@ -149,6 +150,7 @@ struct Seat {
     sequence: u16,
     timestamp: u32,
     ssrc: u32,
+    reception: Reception,
     heard_in_window: bool,
 }
 
@@ -232,6 +234,7 @@ impl Thread {
                     sequence: 0,
                     timestamp: 0,
                     ssrc: 0xB000_0000 + at as u32,
+                    reception: Reception::default(),
                     heard_in_window: false,
                 });
             }
@@ -326,6 +329,7 @@ impl Thread {
                     }
                 },
             };
+            seat.reception.heard(packet);
             let is_stamped = self.sounds[0].frames.is_empty();
             let (window, sent_at) = match stamp(packet) {
                 Some(stamp) if is_stamped => stamp,
@@ -361,9 +365,11 @@ fn stamp(packet: &[u8]) -> Option<(u32, u64)> {
 }
 
 impl Seat {
-    /// A sender report with a name (RFC 3550 6), and the browser's consent.
+    /// A sender report with what was heard and a name (RFC 3550 6), and the browser's consent.
     fn report(&mut self) {
-        let mut report = vec![0x80, 200, 0, 6];
+        let heard = self.reception.block();
+        let blocks = u8::from(heard.is_some());
+        let mut report = vec![0x80 | blocks, 200, 0, 6 + 6 * blocks];
         report.extend(self.ssrc.to_be_bytes());
         // NTP time: seconds since 1900, and a fraction of 2^32.
         let now = net::clock();
@@ -374,6 +380,7 @@ impl Seat {
         report.extend(self.timestamp.to_be_bytes());
         report.extend(u32::from(self.sequence).to_be_bytes());
         report.extend((u32::from(self.sequence) * FRAME as u32).to_be_bytes());
+        report.extend(heard.into_iter().flatten());
         report.extend([0x81, 202, 0, 3]);
         report.extend(self.ssrc.to_be_bytes());
         report.extend([1, 4, b'l', b'o', b'a', b'd', 0, 0]);

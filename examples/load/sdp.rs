@@ -27,6 +27,11 @@ impl Codec {
         }
     }
 
+    /// The two ends have none in common.
+    pub fn is_coded(self) -> bool {
+        matches!(self, Codec::OpusToPcmu)
+    }
+
     /// What browsers and what telephones say.
     pub fn sounds(self) -> Result<[Sound; 2], Fault> {
         Ok(match self {

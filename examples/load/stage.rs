@@ -28,6 +28,8 @@ const UNUSED: Duration = Duration::from_secs(20);
 const SIGN_INS_AT_A_TIME: usize = 16;
 /// Until what was begun by setting up has settled.
 const SETTLE: Duration = Duration::from_secs(2);
+/// Until the gateway has had three reports of each end, which come every five seconds: Opus is made by them.
+const CODED_SETTLE: Duration = Duration::from_secs(22);
 
 /// What all stages have in common.
 pub struct Plan {
@@ -160,7 +162,7 @@ impl Plan {
             }
             agents.push(agent);
         }
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(if self.codec.is_coded() { CODED_SETTLE } else { SETTLE }).await;
         let window = self.window(&process, &world.generator, calls - failed.len()).await?;
         let talking = process.memory()?;
         let descriptors = process.descriptors()?;

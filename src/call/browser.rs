@@ -2,7 +2,9 @@
 
 use crate::media::{BrowserLocal, BrowserRemote};
 use crate::sdp::write::{self, BrowserSide, Shape};
-use crate::sdp::{BrowserSdp, Codec, Direction, Origin, PayloadMap, Setup, Wishes, negotiate};
+use crate::sdp::{
+    BrowserSdp, Codec, Direction, Format, Origin, PayloadMap, Setup, Wishes, negotiate,
+};
 use crate::wire::RoapIds;
 
 use super::video::{BrowserVideo, Written};
@@ -39,6 +41,8 @@ pub(super) struct BrowserLeg {
     pub exchange: Exchange,
     /// The browser's last usable description.
     pub remote: Option<BrowserSdp>,
+    /// What it has been heard to know: an offer of its says all, an answer no more than was asked.
+    able: Vec<Format>,
     /// What the two of us settled on; its preferred codec is what the browser sends.
     pub payloads: PayloadMap,
     /// The direction we last wrote toward the browser, as the browser sees its own side.
@@ -61,6 +65,7 @@ impl BrowserLeg {
             local,
             exchange: Exchange::Idle,
             remote: None,
+            able: Vec::new(),
             payloads: PayloadMap::default(),
             direction: Direction::SendRecv,
             video: BrowserVideo::default(),
@@ -85,6 +90,7 @@ impl BrowserLeg {
         self.video.forget();
         self.exchange = Exchange::Idle;
         self.remote = None;
+        self.able.clear();
         self.payloads = PayloadMap::default();
         self.direction = Direction::SendRecv;
         self.our_id = self.our_id % u64::from(u32::MAX >> 1) + 1;
@@ -157,6 +163,7 @@ impl BrowserLeg {
             Shape::Like(&sdp),
         );
         self.payloads = PayloadMap { wishes: sdp.payloads.wishes, ..written };
+        self.able = sdp.payloads.formats.iter().copied().collect();
         let remote = self.remote_of(&sdp, role);
         self.remote = Some(sdp);
         let ids = RoapIds { answerer: Some(self.our_id), ..ids };
@@ -180,8 +187,8 @@ impl BrowserLeg {
         if let Some(remote) = &self.remote {
             // Numbers once given must not change their meaning within a session.
             for format in &mut payloads.formats {
-                if let Some(number) = remote.payloads.payload_of(format.codec) {
-                    format.payload = number;
+                if let Some(known) = self.able.iter().find(|known| known.codec == format.codec) {
+                    format.payload = known.payload;
                 }
             }
             if remote.payloads.has_events() {
@@ -215,6 +222,11 @@ impl BrowserLeg {
             std::mem::replace(&mut self.exchange, Exchange::Idle)
         {
             sdp.payloads.formats.sort_by_key(|format| !offered.contains(&format.codec));
+            // What it was offered and has not taken it does not know after all.
+            let answered = &sdp.payloads;
+            let stays = |codec| !offered.contains(&codec) && answered.payload_of(codec).is_none();
+            self.able.retain(|format| stays(format.codec));
+            self.able.extend(answered.formats.iter().copied());
         }
         if let Some(answerer) = ids.and_then(|ids| ids.answerer) {
             self.their_id = Some(answerer);
@@ -247,12 +259,11 @@ impl BrowserLeg {
 
     /// Codecs the browser has said it can do, ours in our order until it has said anything.
     pub fn codecs(&self, configured: &[Codec]) -> Vec<Codec> {
-        let known = match &self.exchange {
-            Exchange::Theirs { sdp, .. } => Some(&sdp.payloads),
-            _ => self.remote.as_ref().map(|sdp| &sdp.payloads),
+        let knows = |codec: &Codec| match &self.exchange {
+            Exchange::Theirs { sdp, .. } => sdp.payloads.payload_of(*codec).is_some(),
+            _ => self.remote.is_none() || self.able.iter().any(|format| format.codec == *codec),
         };
-        let Some(known) = known else { return configured.to_vec() };
-        configured.iter().copied().filter(|c| known.payload_of(*c).is_some()).collect()
+        configured.iter().copied().filter(knows).collect()
     }
 
     fn remote_of(&self, sdp: &BrowserSdp, role: Setup) -> BrowserRemote {

@@ -98,6 +98,10 @@ impl Line {
         }
         self.legs.retain(|leg| !leg.is_ended());
         self.update_flow();
+        if self.reoffer_browser {
+            // Whoever is heard again speaks another codec.
+            self.reconcile();
+        }
         let taken = self.active.is_some()
             || self.awaiting_local != Awaiting::Nothing
             || self.legs.iter().any(|leg| leg.is_established());

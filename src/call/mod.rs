@@ -322,6 +322,11 @@ impl Line {
                 self.legs[i].sip.reinviting = false;
                 self.reconcile();
             }
+            Event::ReinviteUnsent { .. } => {
+                self.legs[i].sip.reinviting = false;
+                self.legs[i].sip.unsaid = true;
+                self.reconcile();
+            }
             Event::Notified { event: sip::NotifyEvent::Talk, .. } => self.notified_talk(i, now),
             Event::Notified { event: sip::NotifyEvent::Hold, .. } => self.notified_hold(i, now),
             Event::Informed { content_type, body, .. } => self.informed(i, &content_type, body),
@@ -350,6 +355,7 @@ impl Line {
             | Event::RegistrationFailed { .. }
             | Event::Unregistered
             | Event::Redirected { .. }
+            | Event::Rerouted { .. }
             | Event::Referred { .. }
             | Event::Invited { .. } => {}
         }

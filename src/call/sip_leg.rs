@@ -24,6 +24,8 @@ pub(super) struct SipLeg {
     pub agreed: Direction,
     /// A re-INVITE of ours is out.
     pub reinviting: bool,
+    /// One could not be sent: the peer knows nothing of `wanted`.
+    pub unsaid: bool,
     pub video: SipVideo,
     /// What the browser has and wishes, as far as it has said so.
     pub across: PayloadMap,
@@ -55,6 +57,7 @@ impl SipLeg {
             wanted: Direction::SendRecv,
             agreed: Direction::Inactive,
             reinviting: false,
+            unsaid: false,
             video: SipVideo::default(),
             across: PayloadMap::default(),
             events,
@@ -92,7 +95,7 @@ impl SipLeg {
     }
 
     fn write_offer(&mut self, wanted: Direction) -> String {
-        self.wanted = wanted;
+        (self.wanted, self.unsaid) = (wanted, false);
         let profile = self.profile();
         // An m-line that was there once stays, refused if need be (RFC 3264 8).
         let mut like = self.remote.as_ref().map(|remote| {
@@ -157,7 +160,7 @@ impl SipLeg {
             self.local = std::mem::take(&mut self.local).without_events();
         }
         self.local.wishes = negotiate::wishes(Some(codec), &self.across);
-        self.wanted = wanted;
+        (self.wanted, self.unsaid) = (wanted, false);
         self.agreed = negotiate::answer_direction(offer.direction, wanted);
         self.take_key(&offer);
         let video = self.video.answer(&offer, wanted);

@@ -159,7 +159,7 @@ impl Line {
         let settled = leg.phase != Phase::Established
             || leg.role == Role::Replaced
             || leg.sip.reinviting
-            || leg.sip.wanted == wanted;
+            || (leg.sip.wanted == wanted && !leg.sip.unsaid);
         if !settled {
             leg.sip.reinviting = true;
             let sdp = leg.sip.offer_direction(wanted, &codecs);

@@ -82,12 +82,11 @@ impl Config {
     ) -> Result<Reading, ConfigErrors> {
         let mut loader = Loader::default();
         loader.read_pairs(defaults, &Origin::Default);
-        if let Some(path) = file {
-            loader.read_file(path);
-        }
+        let whole = file.is_none_or(|path| loader.read_file(path));
         loader.read_environment(env);
         loader.read_pairs(sets, &Origin::Set);
-        let config = loader.build();
+        // What else is wrong nobody knows: keys would seem to be missing.
+        let config = if whole { loader.build() } else { None };
         match config {
             Some(config) if loader.faults.is_empty() => {
                 let values = loader.values.iter().map(|(key, (_, raw))| (key, raw.shown()));
@@ -124,14 +123,16 @@ impl Loader {
         self.values.insert(key.to_owned(), (origin, raw));
     }
 
-    fn read_file(&mut self, path: &Path) {
+    /// Whether it could be read at all.
+    fn read_file(&mut self, path: &Path) -> bool {
         let whole = Origin::File { path: path.to_owned(), line: None };
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => {
                 let reason = format!("it cannot be read: {error}");
                 let wrong = parse::wrong(reason, "check the path and its permissions");
-                return self.fault("", None, whole, wrong);
+                self.fault("", None, whole, wrong);
+                return false;
             }
         };
         let mut sections = match Toml::string(&text).data() {
@@ -139,7 +140,8 @@ impl Loader {
             Err(error) => {
                 let reason = format!("it is not TOML: {}", without_source(&error.to_string()));
                 let wrong = parse::wrong(reason, "put it right at the line named");
-                return self.fault("", None, whole, wrong);
+                self.fault("", None, whole, wrong);
+                return false;
             }
         };
         let origin =
@@ -162,6 +164,7 @@ impl Loader {
                 }
             }
         }
+        true
     }
 
     fn read_environment(&mut self, env: impl IntoIterator<Item = (String, String)>) {

@@ -181,6 +181,14 @@ impl AgentTask {
                         let about = About::call(self.session.identity().user(), &call.id);
                         self.shared.journal.note(about, What::Peer { number, name });
                     }
+                    if let Event::Rerouted { session, server } = &event
+                        && let Some(call) = line.info(*session)
+                    {
+                        let user = self.session.identity().user();
+                        info!(call = %call.id, user, %server, "the call goes by the next SIP server");
+                        let (about, server) = (About::call(user, &call.id), server.to_string());
+                        self.shared.journal.note(about, What::Rerouted { server });
+                    }
                     line.line.handle_sip(event, now);
                     self.drain();
                 }

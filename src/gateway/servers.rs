@@ -19,7 +19,7 @@ use crate::sip::port::Incoming;
 use crate::sip::servers::{
     Change, Current, Link, News, Pacing, Pinger, ServerStatus, Servers, Target,
 };
-use crate::sip::{Claim, ConnectionEvent, Endpoint, Hop, Port, Transport};
+use crate::sip::{Claim, ConnectionEvent, Endpoint, Hop, Place, Port, Transport};
 
 use super::names::{Names, Unresolved};
 use super::network;
@@ -247,13 +247,30 @@ impl Watcher {
             return Err(fault.unwrap_or_else(|| "its name is being looked up".to_owned()).into());
         };
         let down = self.servers.reachable().err().map(Arc::from);
+        let others = self.others();
         if let Ok(current) = &*self.current.borrow()
             && current.server == server
         {
-            return Ok(Current { down, epoch: self.epoch, ..current.clone() });
+            return Ok(Current { others, down, epoch: self.epoch, ..current.clone() });
         }
         let advertise = self.advertised(server).map_err(|fault| Arc::from(fault.to_string()))?;
-        Ok(Current { server, advertise, down, epoch: self.epoch })
+        Ok(Current { server, advertise, others, down, epoch: self.epoch })
+    }
+
+    /// Our address toward one is looked up when it comes to be among them: the kernel is asked for it, and
+    /// this is asked for with each ping.
+    fn others(&self) -> Arc<[Place]> {
+        let known = self.current.borrow();
+        let known = known.as_ref().map(|current| Arc::clone(&current.others)).unwrap_or_default();
+        if self.servers.others().eq(known.iter().map(|place| place.server)) {
+            return known;
+        }
+        let place = |server| {
+            let same = known.iter().find(|place| place.server == server).copied();
+            let looked_up = || Some(Place { server, advertise: self.advertised(server).ok()? });
+            same.or_else(looked_up)
+        };
+        self.servers.others().filter_map(place).collect()
     }
 }
 

@@ -45,6 +45,7 @@ impl Source for Standing {
             calls_active: health.active_calls,
             registers_waiting: gateway.waiting_registers(),
             media: gateway.media_stats(),
+            rtp_ports: gateway.shared.ports,
             sip: gateway.sip_stats(),
             turn: gateway.turn_stats(),
             servers: servers.chain(nowhere).collect(),

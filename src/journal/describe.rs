@@ -55,6 +55,9 @@ pub(super) fn event(entry: &Entry) -> Option<TimelineEvent> {
             let detail = details().with_some("name", name.as_deref());
             TimelineEvent::new(Kind::State, format!("the call is with {number}")).detail(detail)
         }
+        What::Rerouted { server } => {
+            TimelineEvent::new(Kind::State, format!("goes by the next SIP server, {server}"))
+        }
         What::Http { inbound, kind, waited: None, body, fault } => {
             let mut detail = details().with_some("fault", fault.as_deref());
             if !inbound {

@@ -100,6 +100,10 @@ pub enum What {
         number: String,
         name: Option<String>,
     },
+    /// Its SIP server did not take the call: it goes by this one.
+    Rerouted {
+        server: String,
+    },
     /// A SIP message as it went over the wire, credentials, keys and digits taken out. About a DN as far
     /// as the message says it, and about no call: [`What::SipLeg`] tells which Call-ID is whose.
     Sip {

@@ -130,6 +130,10 @@ impl Bridge {
                 let waits = self.exchange.take_if(|e| e.from == other);
                 out.extend(waits.map(|_| (other, Command::RejectReinvite { session, code })));
             }
+            Event::ReinviteUnsent { .. } => {
+                let waits = self.exchange.take_if(|e| e.from == other);
+                out.extend(waits.map(|_| (other, Command::RejectReinvite { session, code: 503 })));
+            }
             Event::Informed { content_type, body, .. } => {
                 out.push((other, Command::Info { session, content_type, body }));
             }

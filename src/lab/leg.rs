@@ -193,6 +193,11 @@ impl PhoneLeg {
                 }
                 self.tell(LegEvent::ReinviteAnswered { sdp });
             }
+            Event::ReinviteUnsent { .. } => {
+                self.reinvites.pop_front();
+                let text = "Service Unavailable".to_owned();
+                self.tell(LegEvent::ReinviteRefused { code: 503, text });
+            }
             Event::ReinviteRefused { code, text, .. } => {
                 self.reinvites.pop_front();
                 self.tell(LegEvent::ReinviteRefused { code, text });
@@ -216,6 +221,7 @@ impl PhoneLeg {
             Event::Ended { end, .. } => self.tell(LegEvent::Ended(end)),
             Event::Registered { .. }
             | Event::Redirected { .. }
+            | Event::Rerouted { .. }
             | Event::Identified { .. }
             | Event::RegistrationFailed { .. }
             | Event::Unregistered

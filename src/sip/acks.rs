@@ -64,7 +64,7 @@ impl Session {
         holds_offer: bool,
         now: Instant,
     ) {
-        let mut response = core.response(request, 200, &self.tag());
+        let mut response = self.ok(core, request);
         response.headers.extend(self.timer.grant(request, core.config.session_timer, now));
         set_sdp(&mut response.headers, &mut response.body, Some(sdp));
         core.transmits.push_back(Transmit::Response { tx, response: response.clone() });

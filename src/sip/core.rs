@@ -3,6 +3,7 @@
 
 use super::hop::{Hop, Transport};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rand::rngs::StdRng;
@@ -11,10 +12,11 @@ use rsipstack::sip::{Auth, HostWithPort, Method, Request, Response, Scheme, Uri,
 
 use super::digest::{Challenge, strongest};
 use super::message::{self, ALLOW, ALLOW_EVENTS, EXTENSIONS, RELIABLE, get_all, header, quote};
+use super::next_server::Resting;
 use super::port::{ClientTx, Transmit};
 use super::refer::Taken;
 use super::servers::News;
-use super::types::{Event, Faults, ReferId, Reliable, SessionId, UaConfig};
+use super::types::{Event, Faults, Place, ReferId, Reliable, SessionId, UaConfig};
 
 /// Challenges answered for one request: one for the server, one for a proxy, each once more for a
 /// stale nonce. Whoever asks more often than that asks for ever.
@@ -99,6 +101,9 @@ pub(crate) struct Core {
     next_tx: u64,
     /// Boxed, for a node of the map has room for eleven and stays.
     pub pending: BTreeMap<ClientTx, Box<Pending>>,
+    /// See [`super::UserAgent::set_others`].
+    pub others: Arc<[Place]>,
+    pub resting: Resting,
     /// What was met at a server last, until it is told.
     pub news: Option<(Hop, News)>,
     /// REFERs that came in.
@@ -115,6 +120,8 @@ impl Core {
             events: VecDeque::new(),
             next_tx: 0,
             pending: BTreeMap::new(),
+            others: Arc::default(),
+            resting: Resting::default(),
             news: None,
             taken: Taken::default(),
             faults: Faults::default(),
@@ -140,11 +147,16 @@ impl Core {
         self.rng.random_range(low..=high)
     }
 
-    /// A Via of ours with a branch of its own, for the way to the server. The endpoint changes transport
+    /// The server that is used, and our address toward it.
+    pub(crate) fn place(&self) -> Place {
+        Place { server: self.config.server, advertise: self.config.advertise }
+    }
+
+    /// A Via of ours with a branch of its own, for the way to a server. The endpoint changes transport
     /// and port where a request leaves by another one.
-    pub(crate) fn via(&mut self) -> String {
+    fn via(&mut self, toward: Place) -> String {
         let branch = self.token();
-        let UaConfig { server, advertise, .. } = &self.config;
+        let Place { server, advertise } = toward;
         format!("SIP/2.0/{} {advertise};branch=z9hG4bK{branch};rport", server.transport.via())
     }
 
@@ -178,19 +190,24 @@ impl Core {
     /// transport. TLS is `;transport=tls`, which RFC 3261 26.2.2 discourages and everybody
     /// understands; `sips` would ask every hop of a call for TLS, and one behind the server rarely has it.
     pub(crate) fn contact(&self) -> String {
-        format!("<{}>", self.contact_text())
+        self.contact_toward(self.place())
     }
 
-    fn contact_text(&self) -> String {
-        let uri = self.uri(&self.config.advertise.to_string());
-        match self.config.server.transport {
+    /// The same for a dialog that goes by another server.
+    pub(crate) fn contact_toward(&self, place: Place) -> String {
+        format!("<{}>", self.contact_text(place))
+    }
+
+    fn contact_text(&self, place: Place) -> String {
+        let uri = self.uri(&place.advertise.to_string());
+        match place.server.transport {
             Transport::Udp => uri,
             transport => format!("{uri};transport={}", transport.param()),
         }
     }
 
     pub(crate) fn contact_uri(&self) -> Option<Uri> {
-        message::parse_uri(&self.contact_text())
+        message::parse_uri(&self.contact_text(self.place()))
     }
 
     /// The AOR.
@@ -209,6 +226,7 @@ impl Core {
     /// A request with the headers all of them have.
     pub(crate) fn request(
         &mut self,
+        toward: Place,
         method: Method,
         uri: Uri,
         from: &str,
@@ -217,7 +235,7 @@ impl Core {
         cseq: u32,
     ) -> Request {
         let mut headers = vec![
-            header("Via", self.via()),
+            header("Via", self.via(toward)),
             header("Max-Forwards", "70"),
             header("From", from),
             header("To", to),
@@ -225,7 +243,7 @@ impl Core {
             header("CSeq", format!("{cseq} {method}")),
         ];
         if matches!(method, Method::Invite | Method::Update) {
-            headers.push(header("Contact", self.contact()));
+            headers.push(header("Contact", self.contact_toward(toward)));
             headers.push(header("Allow", ALLOW));
             headers.push(header("Allow-Events", ALLOW_EVENTS));
             headers.push(header("Supported", self.supported(&[])));
@@ -375,8 +393,8 @@ impl Core {
 }
 
 /// Puts a new CSeq and a new branch into a request that is sent once more (RFC 3261 22.2).
-pub(crate) fn renew(core: &mut Core, request: &mut Request, cseq: u32) {
-    let (via, value) = (core.via(), format!("{cseq} {}", request.method));
+pub(crate) fn renew(core: &mut Core, toward: Place, request: &mut Request, cseq: u32) {
+    let (via, value) = (core.via(toward), format!("{cseq} {}", request.method));
     for h in request.headers.iter_mut() {
         if h.name() == "Via" {
             *h = header("Via", via.as_str());

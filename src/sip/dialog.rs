@@ -6,6 +6,7 @@ use rsipstack::sip::{Method, Request, Uri};
 
 use super::core::Core;
 use super::message::{self, NameAddr, get, get_list, header, hop_of, parse_uri, tag_of};
+use super::types::Place;
 
 /// Proxies on a path. Real ones have two or three; a longer list is somebody's joke.
 const MAX_ROUTES: usize = 16;
@@ -23,6 +24,8 @@ pub(crate) struct Dialog {
     routes: Vec<String>,
     pub local_cseq: u32,
     pub remote_cseq: Option<u32>,
+    /// By which server it goes, where that is not the one the DN is at.
+    place: Option<Place>,
     /// Where the peer's messages come from: used when its URIs hold names.
     pub peer: Hop,
     /// The peer's Allow names UPDATE (RFC 3311 4).
@@ -70,6 +73,7 @@ impl Dialog {
             routes: Vec::new(),
             local_cseq: 0,
             remote_cseq: None,
+            place: None,
             peer,
             allows_update: false,
             agreed: Agreed::default(),
@@ -116,6 +120,7 @@ impl Dialog {
                 .collect(),
             local_cseq: 0,
             remote_cseq: Some(cseq),
+            place: None,
             peer: from,
             allows_update: false,
             agreed: Agreed::default(),
@@ -135,6 +140,26 @@ impl Dialog {
     /// A call to another target, for another try of the INVITE.
     pub(crate) fn set_target(&mut self, target: Uri) {
         self.target = Some(target);
+    }
+
+    /// By another server than the one the DN is at.
+    pub(crate) fn go_by(&mut self, place: Place) {
+        self.peer = place.server;
+        self.place = Some(place);
+    }
+
+    pub(crate) fn place(&self, core: &Core) -> Place {
+        self.place_or(core.place())
+    }
+
+    /// The same where the DN is `here`.
+    pub(crate) fn place_or(&self, here: Place) -> Place {
+        self.place.unwrap_or(here)
+    }
+
+    /// Our Contact in it.
+    pub(crate) fn contact(&self, core: &Core) -> String {
+        core.contact_toward(self.place(core))
     }
 
     /// Takes over what an early dialog counted and agreed on, now that it is confirmed.
@@ -182,7 +207,9 @@ impl Dialog {
         };
         let hop = first.as_ref().unwrap_or(&target);
         let to = hop_of(hop).unwrap_or(self.peer);
-        let mut request = core.request(method, uri, &self.local, &self.remote, &self.call_id, cseq);
+        let place = self.place(core);
+        let (local, remote) = (&self.local, &self.remote);
+        let mut request = core.request(place, method, uri, local, remote, &self.call_id, cseq);
         for route in routes {
             request.headers.push(header("Route", route));
         }

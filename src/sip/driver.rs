@@ -156,6 +156,7 @@ impl Driven {
         let Some(link) = &mut self.link else { return };
         let Ok(current) = link.current.borrow_and_update().clone() else { return };
         let now = Instant::now();
+        self.ua.set_others(current.others);
         // In this order: toward a server that is down nothing goes out.
         self.ua.set_reachable(current.down.as_deref().map_or(Ok(()), Err), now);
         self.ua.set_server(current.server, current.advertise, now);

@@ -23,6 +23,7 @@ mod hop;
 mod identity;
 mod inform;
 pub(crate) mod message;
+mod next_server;
 mod offers;
 pub mod pacer;
 pub mod port;

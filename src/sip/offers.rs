@@ -14,6 +14,7 @@ use super::message::{self, number, sdp_of, set_sdp, status_text};
 use super::port::{ClientTx, ServerTx, Transmit, TxFailure};
 use super::session::{Phase, Session, retry_later};
 use super::session_timer::too_brief;
+use super::timers::T1X64;
 use super::types::{EndedBy, Event};
 
 /// Offers that may wait in one dialog. Hold and resume make two; more than this is a loop.
@@ -21,8 +22,11 @@ const MAX_QUEUE: usize = 16;
 /// Answers of ours to re-INVITEs that may want for their ACK. It is sent at once, and overtaken by the next
 /// re-INVITE at most; who sends none at all is not to have us repeat hundreds of answers.
 const MAX_UNACKED: usize = 4;
-/// Times one offer is refused with 491 or 500, or cannot be sent, before the application hears of it.
+/// Times one offer is refused with 491 or 500 before the application hears of it.
 const MAX_TRIES: u32 = 8;
+/// How long an offer may want for a connection, from when it was first not sent: as long as a transaction
+/// would wait for an answer to it.
+const UNSENT: Duration = T1X64;
 /// Longest Retry-After of a 500 that is waited for (RFC 3261 14.2 chooses from 0 to 10 s).
 const LONGEST_RETRY_AFTER: u64 = 10;
 /// How long the application may take over an offer of theirs: less than the 32 s after which the peer
@@ -43,6 +47,14 @@ pub(crate) enum What {
 pub(crate) struct Offer {
     what: What,
     tries: u32,
+    /// It could not be sent, and is to be until then.
+    unsent: Option<Instant>,
+}
+
+impl Offer {
+    fn new(what: What) -> Self {
+        Self { what, tries: 0, unsent: None }
+    }
 }
 
 /// The offer of ours that is under way.
@@ -75,7 +87,7 @@ impl Theirs {
 
 impl Session {
     /// [`super::Command::Reinvite`].
-    pub(crate) fn offer(&mut self, core: &mut Core, sdp: Option<String>) {
+    pub(crate) fn offer(&mut self, core: &mut Core, sdp: Option<String>, now: Instant) {
         if self.ended {
             return;
         }
@@ -85,14 +97,17 @@ impl Session {
             return;
         }
         let what = sdp.map_or(What::Ask, What::Sdp);
-        self.offers.push_back(Offer { what, tries: 0 });
+        // Said again after it could not be sent, it has the rest of its time.
+        let again = self.unsent.take().filter(|(_, until)| *until > now);
+        let (tries, unsent) = again.map_or((0, None), |(tries, until)| (tries, Some(until)));
+        self.offers.push_back(Offer { what, tries, unsent });
         self.try_next_offer(core);
     }
 
     /// Any offer of ours refreshes the session; only when there is none does it take one to say nothing.
     pub(crate) fn refresh(&mut self, core: &mut Core) {
         if matches!(self.ours, Ours::Idle) && self.offers.is_empty() {
-            self.offers.push_back(Offer { what: What::Refresh, tries: 0 });
+            self.offers.push_back(Offer::new(What::Refresh));
             self.try_next_offer(core);
         }
     }
@@ -155,7 +170,14 @@ impl Session {
             return;
         }
         if let Ours::Waiting { offer, .. } = std::mem::replace(&mut self.ours, Ours::Idle) {
-            self.offers.push_front(offer);
+            match (&offer.what, offer.unsent) {
+                // What it says may be over: who has resumed meanwhile holds nobody.
+                (What::Sdp(_), Some(until)) => {
+                    self.unsent = Some((offer.tries, until));
+                    self.emit(core, Event::ReinviteUnsent { session: self.id });
+                }
+                _ => self.offers.push_front(offer),
+            }
             self.try_next_offer(core);
         }
     }
@@ -255,9 +277,9 @@ impl Session {
         let Some(dialog) = self.dialog_of_ours(&pending.request) else {
             return self.offers.push_front(offer);
         };
-        let cseq = dialog.next_cseq();
+        let (cseq, place) = (dialog.next_cseq(), dialog.place(core));
         let mut request = pending.request;
-        super::core::renew(core, &mut request, cseq);
+        super::core::renew(core, place, &mut request, cseq);
         let tx = self.dispatch_with(core, pending.purpose, request, pending.to, auth);
         self.ours = Ours::Flying { tx, offer };
     }
@@ -348,7 +370,7 @@ impl Session {
         if self.is_over() {
             return;
         }
-        let Some(offer) = self.landed(tx) else { return };
+        let Some(mut offer) = self.landed(tx) else { return };
         match why {
             TxFailure::Timeout if matches!(self.phase, Phase::Up) => self.lost(core, why, now),
             TxFailure::Timeout => {
@@ -356,13 +378,14 @@ impl Session {
             }
             // The connection is gone: soon there is another, and nobody else would say again that the agent
             // holds or does so no more.
-            TxFailure::Transport if offer.tries < MAX_TRIES => {
-                let pause = Duration::from_secs(1 << offer.tries.min(3));
-                let offer = Offer { tries: offer.tries + 1, ..offer };
-                self.ours = Ours::Waiting { until: now + pause, offer };
-            }
             TxFailure::Transport => {
-                self.offer_refused(core, &offer, 503, "Service Unavailable".to_owned());
+                let until = now + Duration::from_secs(1 << offer.tries.min(3));
+                if until > *offer.unsent.get_or_insert(now + UNSENT) {
+                    self.offer_refused(core, &offer, 503, "Service Unavailable".to_owned());
+                } else {
+                    offer.tries += 1;
+                    self.ours = Ours::Waiting { until, offer };
+                }
             }
         }
         self.try_next_offer(core);
@@ -426,7 +449,7 @@ impl Session {
         if let Some(dialog) = self.dialog_for(request) {
             dialog.refresh_target(request);
         }
-        let mut response = core.response(request, 200, &self.tag());
+        let mut response = self.ok(core, request);
         if matches!(self.phase, Phase::Up) {
             response.headers.extend(self.timer.grant(request, core.config.session_timer, now));
         }
@@ -468,7 +491,7 @@ impl Session {
             // They have asked for an offer and taken that back; what it would have said, that the agent holds no
             // more, is news to them still.
             if std::mem::take(&mut self.withdrawn) {
-                self.offer(core, Some(sdp.to_owned()));
+                self.offer(core, Some(sdp.to_owned()), now);
             }
             return;
         };

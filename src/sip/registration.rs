@@ -315,7 +315,8 @@ impl Registration {
         self.cseq += 1;
         let aor = core.aor();
         let (from, to) = (format!("{};tag={}", core.own_party(), self.tag), format!("<{aor}>"));
-        let mut request = core.request(Method::Register, uri, &from, &to, &self.call_id, self.cseq);
+        let (place, method) = (core.place(), Method::Register);
+        let mut request = core.request(place, method, uri, &from, &to, &self.call_id, self.cseq);
         let expires = if purpose == Purpose::Unregister { 0 } else { self.ask };
         request.headers.push(header("Contact", format!("{};expires={expires}", core.contact())));
         request.headers.push(header("Expires", expires.to_string()));
@@ -355,7 +356,7 @@ impl Registration {
         {
             let mut request = pending.request;
             self.cseq += 1;
-            renew(core, &mut request, self.cseq);
+            renew(core, core.place(), &mut request, self.cseq);
             let purpose = pending.purpose;
             let urgency = match purpose {
                 Purpose::Unregister => Urgency::Person,

@@ -4,7 +4,7 @@ use super::hop::Hop;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use rsipstack::sip::{Method, Request};
+use rsipstack::sip::{Method, Request, Response};
 
 use super::acks::{AwaitedAck, SentAck};
 use super::core::{AuthState, Core, Pending, Purpose, renew};
@@ -49,6 +49,8 @@ pub(crate) struct Session {
     /// They asked for an offer, and took that back before the application had one.
     pub withdrawn: bool,
     pub offers: VecDeque<Offer>,
+    /// Tries of an offer that could not be sent, and until when they go on: the application is to say it again.
+    pub unsent: Option<(u32, Instant)>,
     /// Via branch of the INVITE that came in: CANCEL has the same.
     pub invite_branch: Option<String>,
     /// Its number.
@@ -99,6 +101,7 @@ impl Session {
             theirs: None,
             withdrawn: false,
             offers: VecDeque::new(),
+            unsent: None,
             invite_branch: None,
             invite_number: None,
             auth: AuthState::default(),
@@ -231,6 +234,20 @@ impl Session {
     pub(crate) fn respond(&self, core: &mut Core, tx: ServerTx, request: &Request, code: u16) {
         let response = core.response(request, code, &self.tag());
         core.transmits.push_back(Transmit::Response { tx, response });
+    }
+
+    /// 200 to INVITE or UPDATE, with our Contact in this dialog.
+    pub(crate) fn ok(&self, core: &Core, request: &Request) -> Response {
+        let mut response = core.response(request, 200, &self.tag());
+        let dialog = match &self.phase {
+            Phase::Calling(outgoing) => Some(&outgoing.template),
+            _ => self.dialog.as_ref(),
+        };
+        if let Some(dialog) = dialog {
+            response.headers.retain(|h| h.name() != "Contact");
+            response.headers.push(header("Contact", dialog.contact(core)));
+        }
+        response
     }
 
     // In-dialog requests.
@@ -398,12 +415,12 @@ impl Session {
         auth: AuthState,
     ) -> ClientTx {
         let mut request = pending.request;
-        let cseq = match self.dialog_of_ours(&request) {
-            Some(dialog) => dialog.next_cseq(),
+        let (cseq, place) = match self.dialog_of_ours(&request) {
+            Some(dialog) => (dialog.next_cseq(), dialog.place(core)),
             // Of a fork that is gone.
-            None => message::cseq(&request).map_or(1, |(number, _)| number + 1),
+            None => (message::cseq(&request).map_or(1, |(number, _)| number + 1), core.place()),
         };
-        renew(core, &mut request, cseq);
+        renew(core, place, &mut request, cseq);
         self.dispatch_with(core, pending.purpose, request, pending.to, auth)
     }
 

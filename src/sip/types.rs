@@ -101,6 +101,13 @@ impl UaConfig {
     }
 }
 
+/// A SIP server, and `host:port` of ours toward it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub server: Hop,
+    pub advertise: SocketAddr,
+}
+
 /// A header of a message as applications see it.
 pub type HeaderPair = (String, String);
 
@@ -232,8 +239,13 @@ pub enum Event {
     ReinviteAnswered { session: SessionId, sdp: Option<String> },
     /// Our re-INVITE was refused; the session stands as it did. (481 and 408 end it instead.)
     ReinviteRefused { session: SessionId, code: u16, text: String },
+    /// Our re-INVITE or UPDATE could not be sent, and the pause after that is over: what is wanted by now is
+    /// for [`Command::Reinvite`] to say. Refused with 503 where that goes on for 32 s.
+    ReinviteUnsent { session: SessionId },
     /// A 3xx sent our INVITE to another target: the user agent calls it now. `to` is its URI.
     Redirected { session: SessionId, to: String },
+    /// A SIP server did not take our INVITE (503, or it was out of reach): the user agent tries the next one.
+    Rerouted { session: SessionId, server: Hop },
     /// Whom the session is with as the network says it: P-Asserted-Identity in an answer, a re-INVITE or
     /// an UPDATE (RFC 3325, RFC 4916), told when it changes.
     Identified { session: SessionId, party: Party },
@@ -270,7 +282,9 @@ impl Event {
             | Event::Reinvited { session, .. }
             | Event::ReinviteAnswered { session, .. }
             | Event::ReinviteRefused { session, .. }
+            | Event::ReinviteUnsent { session }
             | Event::Redirected { session, .. }
+            | Event::Rerouted { session, .. }
             | Event::Identified { session, .. }
             | Event::Transferring { session, .. }
             | Event::Notified { session, .. }

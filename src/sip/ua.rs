@@ -3,6 +3,7 @@
 use super::hop::Hop;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rsipstack::sip::{Method, Request, Response};
@@ -16,7 +17,7 @@ use super::registration::Registration;
 use super::servers::News;
 use super::session::{Phase, Session};
 use super::timers::T1X64;
-use super::types::{Command, Event, Faults, RegistrationStatus, SessionId, UaConfig};
+use super::types::{Command, Event, Faults, Place, RegistrationStatus, SessionId, UaConfig};
 use super::{refer, replaces, uac, uas};
 
 /// One SIP user agent: a registration and the sessions of one DN, sans-I/O.
@@ -83,6 +84,12 @@ impl UserAgent {
         self.tidy(now);
     }
 
+    /// Servers beside that one, the best first: a call goes there that it does not take. It stays there to
+    /// its end; the registration does not move.
+    pub fn set_others(&mut self, others: Arc<[Place]>) {
+        self.core.others = others;
+    }
+
     /// The server is down, for a reason, or back; at first it is taken to be there. While it is down no
     /// REGISTER goes out but at sign-out; once it is back each DN registers, for the server may have
     /// lost what it knew.
@@ -134,7 +141,7 @@ impl UserAgent {
             Command::Register => self.registration.register(core, now),
             Command::Unregister => self.registration.unregister(core, now),
             Command::Invite { session, to, sdp, headers } => {
-                self.invite(session, &to, sdp, &headers);
+                self.invite(session, &to, sdp, &headers, now);
             }
             Command::Progress { session, code, sdp } => {
                 self.with(session, |session, core| session.progress(core, code, sdp, now));
@@ -146,7 +153,7 @@ impl UserAgent {
                 self.with(session, |session, core| session.end(core, code, &text, now));
             }
             Command::Reinvite { session, sdp } => {
-                self.with(session, |session, core| session.offer(core, sdp));
+                self.with(session, |session, core| session.offer(core, sdp, now));
             }
             Command::AcceptReinvite { session, sdp } => {
                 self.with(session, |session, core| session.accept_offer(core, &sdp, now));
@@ -198,6 +205,7 @@ impl UserAgent {
         to: &str,
         sdp: Option<String>,
         headers: &[super::types::HeaderPair],
+        now: Instant,
     ) {
         if self.sessions.contains_key(&id) || id.0 & SessionId::INCOMING != 0 {
             // The caller numbers sessions; the session that has the number keeps it.
@@ -214,7 +222,7 @@ impl UserAgent {
             self.core.events.push_back(Event::Ended { session: id, end });
             return;
         }
-        if let Some(session) = uac::invite(&mut self.core, id, to, sdp, headers) {
+        if let Some(session) = uac::invite(&mut self.core, id, to, sdp, headers, now) {
             self.sessions.insert(id, Box::new(session));
         }
     }

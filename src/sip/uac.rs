@@ -11,6 +11,7 @@ use super::extra;
 use super::message::{
     self, header, parse_uri, reason_header, reason_of, sdp_of, set_body, set_sdp,
 };
+use super::next_server::Servers;
 use super::port::{ClientTx, Transmit, TxFailure};
 use super::redirect::Targets;
 use super::session::{Phase, Session};
@@ -33,7 +34,7 @@ enum Cancel {
 pub(crate) struct Outgoing {
     tx: ClientTx,
     invite: Request,
-    to: Hop,
+    pub servers: Servers,
     pub template: Dialog,
     pub early: Vec<Dialog>,
     /// Early dialogs of the tries before this one: their numbers are taken.
@@ -41,7 +42,7 @@ pub(crate) struct Outgoing {
     targets: Targets,
     /// Refusals of an extension or a timer that were met with less.
     tries: u8,
-    provisional: bool,
+    pub provisional: bool,
     cancel: Cancel,
     /// Code and text for Reason of CANCEL, or of the BYE where a 2xx crosses it.
     why: (u16, String),
@@ -72,6 +73,7 @@ pub(crate) fn invite(
     to: &str,
     sdp: Option<String>,
     headers: &[HeaderPair],
+    now: Instant,
 ) -> Option<Session> {
     let Some(uri) = target(to, &core.config.domain) else {
         let end = super::types::End {
@@ -83,11 +85,15 @@ pub(crate) fn invite(
         core.events.push_back(Event::Ended { session: id, end });
         return None;
     };
-    let server = core.config.server;
+    let servers = Servers::first(core, now);
+    let server = servers.at.server;
     let call_id = core.new_call_id();
     let remote = format!("<{uri}>");
     let targets = Targets::new(&uri);
     let mut template = Dialog::caller(core, call_id, &remote, uri, server);
+    if servers.at != core.place() {
+        template.go_by(servers.at);
+    }
     let cseq = template.next_cseq();
     let (mut invite, _) = template.request(core, Method::Invite, cseq);
     extra::add(&mut invite, &core.config.headers);
@@ -105,7 +111,7 @@ pub(crate) fn invite(
     let outgoing = Outgoing {
         tx,
         invite,
-        to: server,
+        servers,
         template,
         early: Vec::new(),
         early_before: 0,
@@ -139,7 +145,11 @@ impl Outgoing {
         request.headers.push(header("CSeq", format!("{} CANCEL", self.cseq())));
         request.headers_mut().extend(reason_header(self.why.0, &self.why.1));
         set_body(&mut request.headers, &mut request.body, None);
-        core.transmits.push_back(Transmit::Cancel { invite: self.tx, request, to: self.to });
+        core.transmits.push_back(Transmit::Cancel {
+            invite: self.tx,
+            request,
+            to: self.servers.at.server,
+        });
         self.cancel = Cancel::Sent;
     }
 
@@ -217,11 +227,16 @@ impl Session {
         }
         let pending = match self.ended {
             true => Some(pending),
-            false => self.try_otherwise(core, pending, response),
+            false => self.try_otherwise(core, pending, response, now),
         };
         if pending.is_some() {
-            let text = message::status_text(response);
-            self.tell_end(core, EndedBy::Peer, code, text, reason_of(response));
+            match self.stranger_refused(core, code) {
+                Some(end) => self.tell_end(core, end.by, end.code, end.text, end.reason_header),
+                None => {
+                    let text = message::status_text(response);
+                    self.tell_end(core, EndedBy::Peer, code, text, reason_of(response));
+                }
+            }
             self.over(core, now);
         }
     }
@@ -232,6 +247,7 @@ impl Session {
         core: &mut Core,
         pending: Pending,
         response: &Response,
+        now: Instant,
     ) -> Option<Pending> {
         let Phase::Calling(outgoing) = &mut self.phase else { return Some(pending) };
         let code = response.status_code.code();
@@ -272,9 +288,13 @@ impl Session {
                     return None;
                 }
             }
+            503 => {
+                let pending = self.server_refused(core, pending, response, now)?;
+                return self.try_next_target(core, pending);
+            }
             // 305 and 380 ask for more than another target.
             300..=304 | 306..=379 | 381..=399 => {
-                let secure = core.config.server.transport == Transport::Tls;
+                let secure = outgoing.servers.at.server.transport == Transport::Tls;
                 outgoing.targets.redirected(response, secure);
             }
             _ => {}
@@ -296,11 +316,14 @@ impl Session {
     }
 
     /// The INVITE once more: same Call-ID, From and To, the next number (8.1.3.4, 22.2).
-    fn attempt(&mut self, core: &mut Core, mut request: Request, auth: AuthState) {
+    pub(crate) fn attempt(&mut self, core: &mut Core, mut request: Request, auth: AuthState) {
         let Phase::Calling(outgoing) = &mut self.phase else { return };
         let cseq = outgoing.template.next_cseq();
-        let to = outgoing.to;
-        renew(core, &mut request, cseq);
+        let place = outgoing.template.place(core);
+        renew(core, place, &mut request, cseq);
+        request.headers.retain(|h| h.name() != "Contact");
+        request.headers.push(header("Contact", core.contact_toward(place)));
+        let to = outgoing.servers.at.server;
         let tx = self.dispatch_with(core, Purpose::Invite(self.id), request, to, auth);
         let Phase::Calling(outgoing) = &mut self.phase else { return };
         outgoing.tx = tx;
@@ -396,8 +419,13 @@ impl Session {
         if !matches!(self.phase, Phase::Calling(_)) {
             return;
         }
-        let elsewhere = !self.ended && self.try_next_target(core, pending).is_none();
-        if !elsewhere {
+        let pending = match self.ended {
+            true => Some(pending),
+            false => self
+                .server_failed(core, pending, why, now)
+                .and_then(|pending| self.try_next_target(core, pending)),
+        };
+        if pending.is_some() {
             self.lost(core, why, now);
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::*;
 use wrtc_gateway::sdp::Direction;
-use wrtc_gateway::sip::NotifyEvent;
+use wrtc_gateway::sip::{Event, NotifyEvent};
 use wrtc_gateway::wire::FromBrowser;
 
 const FAR: &str = "203.0.113.5:30000";
@@ -162,4 +162,25 @@ fn a_hold_is_silent_both_ways_before_the_peer_has_agreed() {
     bench.reinvite_answered(&sip_sdp(FAR, "0 101", "sendrecv", 2));
     let flow = bench.flow();
     assert!(!flow.to_sip && !flow.to_browser && flow.keep_alive, "{flow:?}");
+}
+
+/// A hold that was lost with its connection is not said again behind a resume.
+#[test]
+fn what_could_not_be_sent_is_said_again_as_it_is_wanted_by_then() {
+    let unsent = || Event::ReinviteUnsent { session: SESSION };
+    let mut bench = Bench::established();
+    bench.offer(ids(103, 2), &browser_offer("u0", 1, "inactive"));
+    bench.clear();
+    bench.sip(unsent());
+    assert_eq!(bench.sip_heard(), ["reinvite"]);
+    assert_eq!(bench.sip_sdp().direction, Direction::SendOnly);
+    bench.clear();
+    bench.offer(ids(103, 3), &browser_offer("u0", 1, "sendrecv"));
+    assert!(bench.to_sip.is_empty(), "one at a time: {:?}", bench.sip_heard());
+    bench.sip(unsent());
+    assert_eq!(bench.sip_heard(), ["reinvite"]);
+    assert_eq!(bench.sip_sdp().direction, Direction::SendRecv);
+    bench.reinvite_answered(&sip_sdp(FAR, "0 101", "sendrecv", 2));
+    assert_eq!(bench.sip_heard(), ["reinvite"], "and nothing behind it");
+    assert!(bench.flow().to_sip && bench.flow().to_browser);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::support::*;
 use wrtc_gateway::call::MediaCommand;
 use wrtc_gateway::media::{Flow, Signal};
+use wrtc_gateway::sdp::Codec;
 use wrtc_gateway::sip::{Command, End, EndedBy, Event, Referred};
 use wrtc_gateway::wire::FromBrowser;
 
@@ -77,6 +78,33 @@ fn when_it_fails_the_old_call_is_heard_again() {
     assert_eq!(held, Some(0), "nobody stands aside any more");
     assert_eq!(bench.line.state(SESSION), "established");
     assert!(!bench.heard().contains(&"bye"));
+}
+
+/// The browser has followed its codec: it is to come back with no further word of anybody's.
+#[test]
+fn when_it_fails_the_browser_has_the_old_calls_codec_again() {
+    let mut bench = referred(false);
+    says(&mut bench, 183, Some(&sip_sdp(NEW, "9 101", "sendrecv", 1)));
+    assert_eq!(bench.our_offer().1.payloads.preferred().unwrap().codec, Codec::G722);
+    bench.answer(&browser_answer("u0", "sendrecv", "9 126"));
+    bench.clear();
+    fails(&mut bench, 486);
+    assert_eq!(heard_from(&bench), OLD);
+    assert_eq!(bench.our_offer().1.payloads.preferred().unwrap().codec, Codec::Pcmu);
+    bench.answer(&browser_answer("u0", "sendrecv", "0 126"));
+    assert_eq!(bench.heard(), ["offer", "ok"], "and that is all");
+}
+
+/// It fails while the OFFER for its codec is out: the one for the old call's follows the answer.
+#[test]
+fn when_it_fails_before_the_browser_has_followed_that_is_made_good_after() {
+    let mut bench = referred(false);
+    says(&mut bench, 183, Some(&sip_sdp(NEW, "9 101", "sendrecv", 1)));
+    let first = bench.our_offer().0;
+    fails(&mut bench, 486);
+    assert_eq!(bench.our_offer().0, first, "one at a time");
+    bench.answer(&browser_answer("u0", "sendrecv", "9 126"));
+    assert_eq!(bench.our_offer().1.payloads.preferred().unwrap().codec, Codec::Pcmu);
 }
 
 /// The one who referred us hangs up as soon as the REFER is accepted.

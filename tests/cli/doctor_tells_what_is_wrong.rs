@@ -106,8 +106,9 @@ async fn each_fault_is_told_with_what_to_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn collectors_are_looked_for() {
     let lab = lab().await;
-    let homer = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let otlp = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Nobody else's when they are closed.
+    let homer = UdpSocket::bind(("127.0.0.1", free_port())).unwrap();
+    let otlp = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
     let (hep, otlp_at) = (homer.local_addr().unwrap(), otlp.local_addr().unwrap());
     let at = |hep: &str, otlp: &str| {
         let more = [format!("journal.hep=udp:{hep}"), format!("tracing.otlp=http://{otlp}")];

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use wrtc_gateway::lab::{CallOut, Lab, LabConfig};
 use wrtc_gateway::secret::Secret;
 
@@ -36,10 +36,11 @@ enum Seen {
 
 type Told = mpsc::UnboundedSender<(Instant, u32, Seen)>;
 
-/// A page: signs in, polls; what fails is done again.
-async fn page(base: String, dn: u32, told: Told) {
+/// A page: signs in while it may, polls; what fails is done again.
+async fn page(base: String, dn: u32, told: Told, mut may: watch::Receiver<bool>) {
     let client = reqwest::Client::new();
     loop {
+        may.wait_for(|may| *may).await.unwrap();
         let mut pause = if is_ours(dn) { OURS } else { POLL_AGAIN };
         let ssid = loop {
             let credentials = format!("{dn}:{PASSWORD}");
@@ -105,20 +106,23 @@ async fn agents_are_back_and_no_dn_was_ever_unregistered() {
     let settings = settings(lab.sip_addr(), &[&http, &sip]);
     let mut first = Served::start(&settings);
     let (told, mut seen) = mpsc::unbounded_channel();
+    let (let_in, may) = watch::channel(true);
     for dn in first_dn..=last_dn {
-        tokio::spawn(page(first.base.clone(), dn, told.clone()));
+        tokio::spawn(page(first.base.clone(), dn, told.clone(), may.clone()));
     }
     all_signed_in(&mut seen).await;
     let mut registered = lab.registrations();
     let all_there = |known: &Vec<wrtc_gateway::lab::Registration>| known.len() == agents as usize;
     tokio::time::timeout(LIMIT, registered.wait_for(all_there)).await.unwrap().unwrap();
-    let watch = tokio::spawn(async move {
+    let kept = tokio::spawn(async move {
         while registered.changed().await.is_ok() {
             let count = registered.borrow_and_update().len();
             assert_eq!(count, agents as usize, "a DN was unregistered");
         }
     });
 
+    // However long the start takes: nobody comes back before the call has come in.
+    let_in.send_replace(false);
     let told_to_end = Instant::now();
     first.signal("-TERM");
     assert!(first.ended().await.success());
@@ -126,10 +130,8 @@ async fn agents_are_back_and_no_dn_was_ever_unregistered() {
     let second = Served::start(&settings);
     assert_eq!(second.base, first.base);
     let serves = Instant::now();
-    // Before its agent has come back.
-    let control = lab.control();
-    let call = tokio::spawn(async move { control.call("5001", CallOut::new("7001")).await });
-    assert!(seen.is_empty(), "somebody is back already: the call came too late to show anything");
+    let _leg = lab.control().call("5001", CallOut::new("7001")).await.expect("the lab calls");
+    let_in.send_replace(true);
 
     let mut back = HashSet::new();
     let (mut last, mut offered) = ([serves; 2], None);
@@ -154,7 +156,6 @@ async fn agents_are_back_and_no_dn_was_ever_unregistered() {
         seconds(told_to_end, last[0]),
         seconds(told_to_end, offered.unwrap()),
     );
-    call.await.unwrap().expect("the call stands");
-    watch.abort();
-    assert!(watch.await.unwrap_err().is_cancelled(), "a DN was unregistered meanwhile");
+    kept.abort();
+    assert!(kept.await.unwrap_err().is_cancelled(), "a DN was unregistered meanwhile");
 }

@@ -1,11 +1,16 @@
 //! `wrtc-gateway serve` as a process, in front of a SIP server of the test's own.
 
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, UdpSocket};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::wrote::{self, Written};
+
+#[path = "ports.rs"]
+mod ports;
+
+#[allow(unused_imports)]
+pub use ports::free_port;
 
 /// Generous: nothing here is about speed.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -75,17 +80,6 @@ impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A port that was free a moment ago, for what has to come back to the same one.
-pub fn free_port() -> u16 {
-    loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = tcp.local_addr().unwrap();
-        if UdpSocket::bind(address).is_ok() {
-            return address.port();
-        }
     }
 }
 

@@ -47,6 +47,7 @@ FULL = {
     "persistence": {"enabled": True},
     "ingress": {"enabled": True, "className": "nginx", "tlsSecretName": "tls"},
     "serviceMonitor": {"enabled": True, "tokenSecret": {"name": "operator"}},
+    "updateStrategy": "OnDelete",
 }
 FULL_HOST = FULL | {"network": {"mode": "host"}}
 
@@ -108,6 +109,8 @@ def check_pods(name, documents, values):
         container = pod["containers"][0]
         wait = container["lifecycle"]["preStop"]["sleep"]["seconds"]
         expect(pod["terminationGracePeriodSeconds"] > drain + wait, f"{name}: calls have no time to end")
+        strategy = values.get("updateStrategy", "RollingUpdate")
+        expect(stateful_set["spec"]["updateStrategy"] == {"type": strategy}, f"{name}: who restarts the pods")
         expect(stateful_set["spec"]["replicas"] == 1, f"{name}: two would register the same DNs")
         security = container["securityContext"]
         expect(pod["securityContext"]["runAsNonRoot"] and security["readOnlyRootFilesystem"]

@@ -83,8 +83,8 @@ fn document() -> String {
          Every key there is. One file of [TOML](https://toml.io) (`--config gw.toml`), the environment and `--set key=value` hold the same\n\
          keys; of several the latter wins. In the environment and behind `--set` a list is written with commas. Everything\n\
          is checked before the first port is opened: `wrtc-gateway check --config gw.toml` tells all that is wrong, with the line, the\n\
-         reason and the remedy, and opens no port. Of the files that are named it reads those with tokens and secrets of DNs; `wrtc-gateway doctor`\n\
-         looks at certificates and folders. [examples/gw.toml](../examples/gw.toml) has the same keys to begin a file with.\n\n\
+         reason and the remedy, and opens no port: of each key by itself first, then of keys that do not go together, then of the files that they\n\
+         name. `wrtc-gateway doctor` looks at the host and the network besides. [examples/gw.toml](../examples/gw.toml) has the same keys to begin a file with.\n\n\
          Unknown keys are faults, in the file as in the environment: a key that is misspelt is never one that is silently left out.\n\
          Variables that begin with `WRTC_` are taken to be meant for the gateway, but for those that Kubernetes makes of a service's name.\n\n\
          A reload (SIGHUP, `POST /api/reload`) reads the same sources again, checks them as a whole, and takes the keys of which that is\n\

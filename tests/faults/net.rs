@@ -20,6 +20,11 @@ pub struct Net {
     namespace: String,
 }
 
+/// Networks of 256 addresses in 198.18.0.0/15, which no network routes (RFC 2544).
+const NUMBERS: u16 = 512;
+
+const ADVICE: &str = "`bash tests/run.sh faults` says whether this machine can have it";
+
 fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     let output = Command::new(program).args(arguments).output();
     match output {
@@ -32,17 +37,28 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     }
 }
 
+/// A namespace whose number, which its addresses have too, is nobody else's: its name is.
+fn namespace() -> (u16, String) {
+    let first = rand::random_range(0..NUMBERS);
+    for number in (first..NUMBERS).chain(0..first) {
+        let name = format!("wrtc-{number:03}");
+        match run("ip", &["netns", "add", &name]) {
+            Ok(()) => return (number, name),
+            Err(why) => assert!(why.contains("File exists"), "{why}; {ADVICE}"),
+        }
+    }
+    panic!("{NUMBERS} namespaces are there already");
+}
+
 fn must(program: &str, arguments: &[&str]) {
     if let Err(why) = run(program, arguments) {
-        panic!("{why}; `bash tests/run.sh faults` says whether this machine can have it");
+        panic!("{why}; {ADVICE}");
     }
 }
 
 impl Net {
     pub fn new() -> Self {
-        let number = rand::random::<u16>();
-        let namespace = format!("wrtc-{number:04x}");
-        must("ip", &["netns", "add", &namespace]);
+        let (number, namespace) = namespace();
         must("ip", &["-n", &namespace, "link", "set", "lo", "up"]);
         let wire = |kind: &str, half: u8| Wire::new(&namespace, number, kind, half);
         Self { web: wire("w", 0), sip: wire("s", 128), namespace }
@@ -80,12 +96,12 @@ impl Drop for Net {
 }
 
 impl Wire {
-    /// Of 198.18.0.0/15, which no network routes (RFC 2544).
+    /// Half of the network of this number.
     fn new(namespace: &str, number: u16, kind: &str, half: u8) -> Self {
         let [high, low] = number.to_be_bytes();
-        let address = |end| IpAddr::from(Ipv4Addr::new(198, 18 + (high & 1), low, half + end));
+        let address = |end| IpAddr::from(Ipv4Addr::new(198, 18 + high, low, half + end));
         let (here, there) = (address(1), address(2));
-        let name = format!("wrtc{number:04x}{kind}");
+        let name = format!("wrtc{number:03}{kind}");
         let peer = ["peer", "name", name.as_str(), "netns", namespace];
         must("ip", &[&["link", "add", "name", &name, "type", "veth"][..], &peer[..]].concat());
         for (at, address) in [(vec![], here), (vec!["-n", namespace], there)] {

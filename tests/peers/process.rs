@@ -1,35 +1,18 @@
 //! Programs that run beside a test: started with their own folder and free ports, ended with the test.
 
 use std::fs::File;
-use std::net::{TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "../cli/ports.rs"]
+mod ports;
+
+pub use ports::{free_block, free_port};
+
 /// Longer than anything takes on a busy two-core machine.
 pub const LIMIT: Duration = Duration::from_secs(30);
-
-/// A port that is free for UDP and for TCP now. Nothing keeps it so but the many there are.
-pub fn free_port() -> u16 {
-    loop {
-        let udp = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
-        let port = udp.local_addr().expect("bound").port();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
-/// An even port with the next one free too, for RTP.
-pub fn free_rtp_port() -> u16 {
-    loop {
-        let port = free_port() & !1;
-        if [port, port + 1].iter().all(|port| UdpSocket::bind(("127.0.0.1", *port)).is_ok()) {
-            return port;
-        }
-    }
-}
 
 /// A folder of a test's own, under the target folder. It stays, for who looks at a failure.
 pub fn folder(name: &str) -> PathBuf {

@@ -1,11 +1,17 @@
 //! SIPp scenarios: user agents of another make, one for each thing that only a foreign one does. Calls of ours go
 //! out through Kamailio, so that they are challenged; calls to us come from SIPp itself. SIPp echoes the sound.
 //!
+//! Where a scenario has to wait for the test it waits for a request GO ([`Sipp::goes_on`]), and not for a time in which
+//! the test should have been done.
+//!
 //! A scenario is the judge of what it meets: an unexpected message or a header that is not as it should be ends
 //! it with an error, which is the test's.
 
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::net::UdpSocket;
 
 use crate::gateway::Gateway;
 use crate::kamailio::{By, Kamailio};
@@ -15,7 +21,15 @@ use crate::support::jsapi::Jsapi;
 /// Longest scenario: a refresh after 45 s.
 const SCENARIO: Duration = Duration::from_secs(100);
 
-struct Sipp(Process);
+/// Sound, and pictures beside it: SIPp opens the ports of both.
+const RTP: u16 = 4;
+
+struct Sipp {
+    process: Process,
+    at: SocketAddr,
+    /// Of the calls that it makes.
+    call_id: String,
+}
 
 impl Sipp {
     /// Waits for calls on `port`.
@@ -42,7 +56,9 @@ impl Sipp {
             .with_extension("xml");
         let text = std::fs::read_to_string(file).expect(scenario);
         std::fs::write(folder.join("scenario.xml"), filled_in(&text, other)).expect("a scenario");
-        let (port, rtp) = (port.to_string(), process::free_rtp_port().to_string());
+        let at = SocketAddr::from(([127, 0, 0, 1], port));
+        let call_id = format!("{:016x}", rand::random::<u64>());
+        let (port, rtp) = (port.to_string(), process::free_block(RTP).to_string());
         let limit = SCENARIO.as_secs().to_string();
         let mut arguments = vec![
             "-sf",
@@ -61,6 +77,8 @@ impl Sipp {
             "-l",
             "1",
             "-nostdin",
+            "-cid_str",
+            &call_id,
             "-timeout",
             &limit,
             "-timeout_error",
@@ -72,7 +90,43 @@ impl Sipp {
             "messages",
         ];
         arguments.extend(more);
-        Self(Process::start("sipp", &folder, &arguments))
+        Self { process: Process::start("sipp", &folder, &arguments), at, call_id }
+    }
+
+    /// A call that it makes waits for this, once it has said the last thing before it in the scenario.
+    async fn goes_on(&self, after: &str) {
+        self.until_said(after).await;
+        let (id, number) = (&self.call_id, rand::random::<u64>());
+        let go = format!(
+            "GO sip:sipp@{at} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK{number}\r\n\
+             From: <sip:test@peers.invalid>;tag={number}\r\nTo: <sip:sipp@{at}>\r\nCall-ID: {id}\r\n\
+             CSeq: 1 GO\r\nContent-Length: 0\r\n\r\n",
+            at = self.at
+        );
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        socket.send_to(go.as_bytes(), self.at).await.expect("sent");
+    }
+
+    /// Waits until it has sent or received this.
+    #[track_caller]
+    fn until_said<'a>(&'a self, what: &'a str) -> impl Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let end = Instant::now() + SCENARIO;
+            loop {
+                let said = self.read("messages");
+                if said.contains(what) {
+                    return;
+                }
+                assert!(Instant::now() < end, "{caller}: no {what} in\n{said}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    fn read(&self, name: &str) -> String {
+        let bytes = std::fs::read(self.process.folder.join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Waits until the scenario has been gone through, to the letter.
@@ -80,14 +134,12 @@ impl Sipp {
     fn plays_out(mut self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
-            let status = self.0.ended(SCENARIO).await;
-            let read =
-                |name: &str| std::fs::read_to_string(self.0.folder.join(name)).unwrap_or_default();
+            let status = self.process.ended(SCENARIO).await;
             assert!(
                 status.success(),
                 "{caller}: SIPp: {status}\n{}\n{}",
-                read("errors"),
-                read("messages")
+                self.read("errors"),
+                self.read("messages")
             );
         }
     }
@@ -149,13 +201,14 @@ async fn answer(phone: &mut Jsapi) {
     phone.browser.connected().await;
 }
 
-/// A call in, answered, with sound both ways (SIPp echoes), until SIPp has done all it wanted.
+/// A call in, answered, with sound both ways (SIPp echoes), which SIPp then ends.
 async fn called_by(scenario: &str) {
     let (_kamailio, gateway, _) = lab().await;
     let mut phone = gateway.phone("5001").await;
     let sipp = Sipp::calls(scenario, &gateway, "5001");
     answer(&mut phone).await;
     phone.browser.hears(440.0, 1.0).await.assert_one_unbroken_stream();
+    sipp.goes_on("CSeq: 1 ACK").await;
     sipp.plays_out().await;
     phone.expect("BYE").await;
     gateway.idle().await;
@@ -212,6 +265,7 @@ async fn unknown_methods_and_events_in_a_call_are_told_what_there_is() {
     let mut phone = gateway.phone("5001").await;
     let sipp = Sipp::calls("in_methods", &gateway, "5001");
     answer(&mut phone).await;
+    sipp.goes_on("CSeq: 1 ACK").await;
     sipp.plays_out().await;
     gateway.idle().await;
 }
@@ -247,9 +301,13 @@ async fn holds_of_every_kind_and_a_retrieve_leave_sound_both_ways() {
     let sipp = Sipp::calls("in_hold", &gateway, "5001");
     answer(&mut phone).await;
     phone.browser.hears(440.0, 1.0).await;
-    // Three seconds before the holds, three after them: what is heard beyond the first ones is of the retrieve.
-    let heard = phone.browser.hears(440.0, 4.0).await;
+    sipp.goes_on("CSeq: 1 ACK").await;
+    // The retrieve's, which is the last of all.
+    sipp.until_said("CSeq: 6 ACK").await;
+    phone.browser.forget();
+    let heard = phone.browser.hears(440.0, 1.0).await;
     assert_eq!(heard.streams.len(), 1, "the browser has one SSRC for all of it");
+    sipp.goes_on("CSeq: 6 ACK").await;
     sipp.plays_out().await;
     gateway.idle().await;
 }
@@ -267,6 +325,7 @@ async fn notify_talk_answers_and_the_offerless_re_invite_follows() {
     phone.expect("EVENT-TALK").await;
     phone.accept(&offer).await;
     phone.browser.hears(440.0, 1.0).await;
+    sipp.goes_on("CSeq: 3 ACK").await;
     sipp.plays_out().await;
     gateway.idle().await;
 }
@@ -280,6 +339,7 @@ async fn a_session_timer_that_is_too_short_gets_422_and_refreshes_are_taken() {
     let sipp = Sipp::calls("in_timer_too_short", &gateway, "5001");
     answer(&mut phone).await;
     phone.browser.hears(440.0, 0.5).await;
+    sipp.goes_on("CSeq: 4 ACK").await;
     sipp.plays_out().await;
     gateway.idle().await;
 }
@@ -309,8 +369,8 @@ async fn we_refresh_a_session_that_was_left_to_us() {
     phone.browser.play(440.0).await;
     phone.call("7001").await;
     phone.answered().await;
-    // The refresh comes after 45 s at the latest; the sound goes on over it.
-    tokio::time::sleep(Duration::from_secs(47)).await;
+    // After 45 s at the latest; the sound goes on over it.
+    sipp.until_said("UPDATE sip:").await;
     phone.browser.forget();
     phone.browser.hears(440.0, 1.0).await.assert_one_unbroken_stream();
     phone.hang_up().await;
@@ -397,7 +457,7 @@ async fn a_call_out_that_is_given_up_is_cancelled() {
         let sipp = Sipp::waits(scenario, ports[0]);
         let mut phone = gateway.phone("5001").await;
         phone.call("7001").await;
-        tokio::time::sleep(Duration::from_millis(800)).await;
+        sipp.until_said("180 Ringing").await;
         phone.hang_up().await;
         sipp.plays_out().await;
         gateway.idle().await;
@@ -426,6 +486,7 @@ async fn a_refer_in_the_call_is_followed_and_reported() {
     let mut phone = gateway.phone("5001").await;
     let sipp = Sipp::calls("in_refer", &gateway, "5001");
     answer(&mut phone).await;
+    sipp.goes_on("CSeq: 1 ACK").await;
     sipp.plays_out().await;
     phone.browser.forget();
     phone.browser.hears(440.0, 1.0).await;
@@ -455,5 +516,18 @@ async fn digits_go_as_info_and_a_challenge_costs_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs SIPp and Kamailio: bash tests/run.sh peers"]
 async fn an_invite_with_replaces_takes_over_the_call() {
-    called_by("in_replaces").await;
+    let (_kamailio, gateway, _) = lab().await;
+    let mut phone = gateway.phone("5001").await;
+    let sipp = Sipp::calls("in_replaces", &gateway, "5001");
+    answer(&mut phone).await;
+    phone.browser.hears(440.0, 1.0).await;
+    sipp.goes_on("CSeq: 1 ACK").await;
+    // Of the call that has gone.
+    sipp.until_said("BYE sip:").await;
+    phone.browser.forget();
+    phone.browser.hears(440.0, 1.0).await.assert_one_unbroken_stream();
+    sipp.goes_on("BYE sip:").await;
+    sipp.plays_out().await;
+    phone.expect("BYE").await;
+    gateway.idle().await;
 }

@@ -155,14 +155,14 @@ async fn a_browser_that_is_not_there_is_480_at_once() {
     let mut phone = demo.phone("5001").await;
     phone.stop_polling().await;
     // It may have gone to fetch its next poll, for a moment.
-    tokio::time::sleep(Duration::from_secs(7)).await;
+    demo.until_it_is("absent").await;
     let mut far = demo.calls("5001", call_from("7123")).await;
     let end = far.ended().await;
     assert_eq!((end.by, end.code), (EndedBy::Peer, 480), "{end:?}");
     // And back.
     let (wire, ssid) = (phone.wire.clone(), phone.ssid.clone());
     let mut back = Jsapi::with_session(wire, ssid, Duration::from_secs(20)).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    demo.until_it_is("ready").await;
     let _far = demo.calls("5001", call_from("7123")).await;
     back.expect_roap("OFFER").await;
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::browser::LIMIT;
-use crate::support::far::tone;
+use crate::support::far::{hears_no, tone};
 use crate::support::gateway::Demo;
 use crate::support::jsapi::{Delivered, Jsapi};
 use crate::support::roap::Roap;
@@ -186,15 +186,8 @@ impl Desk {
 
     /// Nobody hears anybody for a while.
     async fn silence(&self, call: CallNumber) {
-        // What was on its way may still come.
-        tokio::time::sleep(Duration::from_millis(150)).await;
         let phone = self.centre.phone(call).expect("a far end");
-        phone.listen_afresh();
-        self.phone.browser.forget();
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let (far, near) = (phone.heard_afresh(), self.phone.browser.heard());
-        assert_eq!(far.tone_near(VOICE, 30.0).seconds, 0.0, "{far}");
-        assert!(near.tone_seconds(CUSTOMER) == 0.0, "{:?}", near.dominant());
+        tokio::join!(hears_no(&phone, VOICE), self.phone.browser.hears_no(CUSTOMER));
     }
 }
 
@@ -238,7 +231,7 @@ async fn a_queued_call_to_an_agent_whose_browser_is_gone_is_480() {
     let mut desk = Desk::new().await;
     desk.phone.stop_polling().await;
     // It may have gone to fetch its next poll, for a moment.
-    tokio::time::sleep(Duration::from_secs(7)).await;
+    desk.demo.until_it_is("absent").await;
     let call = desk.centre.queue("5001", Caller::new("7001")).await.expect("still registered");
     let limit = Instant::now() + LIMIT;
     while desk.centre.call(call).expect("a call").state != "ended" {
@@ -331,10 +324,7 @@ async fn the_far_end_holds_in_all_three_forms() {
             desk.phone.browser.hears(880.0, 0.1).await;
         }
         phone.play(tone(CUSTOMER));
-        phone.listen_afresh();
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        let heard = phone.heard_afresh();
-        assert!(heard.tone_near(VOICE, 30.0).seconds <= 0.1, "{hold:?}: {heard}");
+        hears_no(&phone, VOICE).await;
         desk.centre.far_hold(call, Hold::No).expect("it is up");
         desk.settles(call).await;
         desk.both_hear(call, CUSTOMER).await;

@@ -1,5 +1,8 @@
 //! Sign-ins, sign-outs and calls that meet while the SIP server has not answered yet.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::support::browser::LIMIT;
@@ -9,37 +12,55 @@ use crate::support::wire::Wire;
 /// The SIP server as a test plays it: hears what it is asked, answers when the test wants it.
 struct Registrar {
     socket: tokio::net::UdpSocket,
+    /// Requests, and what each was answered.
+    granted: Mutex<HashMap<String, String>>,
 }
 
 impl Registrar {
     async fn start() -> Self {
         let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-        Self { socket }
+        Self { socket, granted: Mutex::default() }
     }
 
-    /// The next REGISTER: what it asks for, and what to answer with.
-    async fn heard(&self) -> (bool, String, std::net::SocketAddr) {
-        let mut buffer = [0; 4096];
-        let (n, from) = tokio::time::timeout(LIMIT, self.socket.recv_from(&mut buffer))
-            .await
-            .expect("a REGISTER")
-            .expect("a datagram");
-        let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
-        assert!(text.starts_with("REGISTER "), "{text}");
-        let leaves = text.contains("\r\nExpires: 0\r\n");
-        let names = ["Via:", "From:", "To:", "Call-ID:", "CSeq:", "Contact:"];
-        let kept = text.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
-        let kept: Vec<&str> = kept.collect();
-        let answer =
-            format!("SIP/2.0 200 OK\r\n{}\r\nContent-Length: 0\r\n\r\n", kept.join("\r\n"));
-        (leaves, answer, from)
+    /// The next REGISTER that was not granted yet: what it asks for, and what to answer with.
+    async fn heard(&self) -> (bool, String, SocketAddr) {
+        let (text, answer, from) = self.next().await;
+        (text.contains("\r\nExpires: 0\r\n"), answer, from)
     }
 
     async fn grant(&self) -> bool {
-        let (leaves, answer, from) = self.heard().await;
+        let (text, answer, from) = self.next().await;
         self.socket.send_to(answer.as_bytes(), from).await.expect("sent");
+        let leaves = text.contains("\r\nExpires: 0\r\n");
+        self.granted.lock().expect("granted").insert(text, answer);
         leaves
     }
+
+    /// One whose answer was late has been sent again, and gets the same.
+    async fn next(&self) -> (String, String, SocketAddr) {
+        let mut buffer = [0; 4096];
+        loop {
+            let (n, from) = tokio::time::timeout(LIMIT, self.socket.recv_from(&mut buffer))
+                .await
+                .expect("a REGISTER")
+                .expect("a datagram");
+            let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
+            assert!(text.starts_with("REGISTER "), "{text}");
+            let granted = self.granted.lock().expect("granted").get(&text).cloned();
+            let Some(answer) = granted else {
+                let answer = confirmation(&text);
+                return (text, answer, from);
+            };
+            self.socket.send_to(answer.as_bytes(), from).await.expect("sent");
+        }
+    }
+}
+
+fn confirmation(request: &str) -> String {
+    let names = ["Via:", "From:", "To:", "Call-ID:", "CSeq:", "Contact:"];
+    let kept = request.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
+    let kept: Vec<&str> = kept.collect();
+    format!("SIP/2.0 200 OK\r\n{}\r\nContent-Length: 0\r\n\r\n", kept.join("\r\n"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,7 +146,8 @@ async fn a_call_during_the_sign_out_is_refused_at_once() {
         registrar.socket.local_addr().expect("bound"),
     );
     registrar.socket.send_to(invite.as_bytes(), from).await.expect("sent");
-    let soon = tokio::time::Instant::now() + Duration::from_secs(2);
+    // And not with the sign-out, which is not confirmed yet.
+    let soon = tokio::time::Instant::now() + LIMIT;
     let mut buffer = [0; 4096];
     loop {
         let answer = tokio::time::timeout_at(soon, registrar.socket.recv_from(&mut buffer)).await;

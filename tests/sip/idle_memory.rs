@@ -49,7 +49,7 @@ async fn ten_thousand_idle_agents() {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let endpoint = Endpoint::bind(listen, "measure").expect("a port");
     let advertise = endpoint.local_addr();
-    let current = Current { server, advertise, down: None, epoch: 0 };
+    let current = Current { server, advertise, others: [].into(), down: None, epoch: 0 };
     let (_keeper, current) = watch::channel(Ok(current));
     let (news, mut told) = mpsc::channel(16);
     tokio::spawn(async move { while told.recv().await.is_some() {} });

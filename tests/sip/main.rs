@@ -20,6 +20,7 @@ mod invite_in;
 mod invite_out;
 mod lossy;
 mod network;
+mod next_server;
 mod outage;
 mod over_mtu;
 mod peers_filter;

@@ -73,10 +73,10 @@ impl Encoder {
         }
     }
 
-    /// What the far end says that it loses, in per cent. Opus repeats itself accordingly.
-    pub fn set_loss(&mut self, percent: u8) {
+    /// What a report of the far end says that it loses, in 1/256. Opus repeats itself accordingly.
+    pub fn reported(&mut self, fraction: u8) {
         if let Encoding::Opus(encoder) = &mut self.0 {
-            encoder.set_loss(percent);
+            encoder.reported(fraction);
         }
     }
 }

@@ -6,35 +6,46 @@ use crate::sdp::OpusWishes;
 const BITS_8K: u32 = 24_000;
 const BITS_16K: u32 = 32_000;
 
-/// Redundancy costs bits; before the far end has told of its losses some are taken for granted.
+/// Before the far end has told of its losses some are taken for granted, in per cent.
 const LOSS: u8 = 5;
+
+/// Complexity in narrow band where there is no redundancy to be made, which this leaves out: voice and music come out
+/// no worse than with redundancy at 5, for less than half of the work (docs/performance.md).
+const LEAN: u8 = 1;
+
+/// So many reports without loss until it is believed: at the start, and after a loss.
+const BELIEVED: u8 = 3;
+const BELIEVED_AGAIN: u8 = 12;
 
 /// What an encoder is made for.
 struct Made {
     rate: u32,
     bits: u32,
-    complexity: u8,
-    fec: bool,
     vbr: bool,
+}
+
+/// How the frames to come are to be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Care {
+    fec: bool,
+    complexity: u8,
+    /// What redundancy is to make up for, in per cent.
+    loss: u8,
 }
 
 #[cfg(not(feature = "libopus"))]
 mod imp {
-    use super::{LOSS, Made};
+    use super::{Care, Made};
     use ropus::{Application, Bitrate, Channels, DecodeMode, Decoder, Encoder, InbandFec, Signal};
 
     pub struct Coder(Encoder);
 
     impl Coder {
         pub fn new(made: &Made) -> Option<Self> {
-            let fec = if made.fec { InbandFec::Enabled } else { InbandFec::Disabled };
             let built = Encoder::builder(made.rate, Channels::Mono, Application::Voip)
                 .bitrate(Bitrate::Bits(made.bits))
                 .vbr(made.vbr)
-                .complexity(made.complexity)
                 .signal(Signal::Voice)
-                .inband_fec(fec)
-                .packet_loss_perc(LOSS)
                 .build();
             built.ok().map(Coder)
         }
@@ -43,8 +54,11 @@ mod imp {
             self.0.encode(pcm, out).ok()
         }
 
-        pub fn set_loss(&mut self, percent: u8) {
-            let _ = self.0.set_packet_loss_perc(percent);
+        pub fn take(&mut self, care: Care) {
+            let fec = if care.fec { InbandFec::Enabled } else { InbandFec::Disabled };
+            let _ = self.0.set_inband_fec(fec);
+            let _ = self.0.set_complexity(care.complexity);
+            let _ = self.0.set_packet_loss_perc(care.loss);
         }
     }
 
@@ -64,7 +78,7 @@ mod imp {
 
 #[cfg(feature = "libopus")]
 mod imp {
-    use super::{LOSS, Made};
+    use super::{Care, Made};
     use opus::{Application, Bitrate, Channels, Decoder, Encoder, Signal};
 
     pub struct Coder(Encoder);
@@ -74,10 +88,7 @@ mod imp {
             let mut encoder = Encoder::new(made.rate, Channels::Mono, Application::Voip).ok()?;
             encoder.set_bitrate(Bitrate::Bits(made.bits as i32)).ok()?;
             encoder.set_vbr(made.vbr).ok()?;
-            encoder.set_complexity(i32::from(made.complexity)).ok()?;
             encoder.set_signal(Signal::Voice).ok()?;
-            encoder.set_inband_fec(made.fec).ok()?;
-            encoder.set_packet_loss_perc(i32::from(LOSS)).ok()?;
             Some(Coder(encoder))
         }
 
@@ -85,8 +96,10 @@ mod imp {
             self.0.encode(pcm, out).ok()
         }
 
-        pub fn set_loss(&mut self, percent: u8) {
-            let _ = self.0.set_packet_loss_perc(i32::from(percent));
+        pub fn take(&mut self, care: Care) {
+            let _ = self.0.set_inband_fec(care.fec);
+            let _ = self.0.set_complexity(i32::from(care.complexity));
+            let _ = self.0.set_packet_loss_perc(i32::from(care.loss));
         }
     }
 
@@ -104,10 +117,17 @@ mod imp {
 }
 
 /// Encodes one channel of 8 or 16 kHz as voice, with redundancy for lost packets where the receiver makes use
-/// of it.
+/// of it and does not say that it loses none.
 pub struct OpusEncoder {
     coder: Option<imp::Coder>,
-    loss: u8,
+    rate: u32,
+    complexity: u8,
+    /// The receiver makes use of redundancy.
+    fec: bool,
+    care: Care,
+    /// Reports without loss one after another, and how many of them it takes to be believed.
+    clean: u8,
+    believed: u8,
 }
 
 impl OpusEncoder {
@@ -115,8 +135,13 @@ impl OpusEncoder {
     pub fn new(rate: u32, complexity: u8, wishes: OpusWishes) -> Self {
         let bits = if rate <= 8000 { BITS_8K } else { BITS_16K };
         let bits = wishes.max_bits.map_or(bits, |most| bits.min(most));
-        let made = Made { rate, bits, complexity, fec: wishes.fec, vbr: !wishes.cbr };
-        OpusEncoder { coder: imp::Coder::new(&made), loss: LOSS }
+        let mut coder = imp::Coder::new(&Made { rate, bits, vbr: !wishes.cbr });
+        let care = Care { fec: wishes.fec, complexity, loss: LOSS };
+        if let Some(coder) = &mut coder {
+            coder.take(care);
+        }
+        let (fec, clean, believed) = (wishes.fec, 0, BELIEVED);
+        OpusEncoder { coder, rate, complexity, fec, care, clean, believed }
     }
 
     /// A frame of 10, 20, 40 or 60 ms; 0 where it cannot be encoded.
@@ -124,14 +149,30 @@ impl OpusEncoder {
         self.coder.as_mut().and_then(|coder| coder.encode(pcm, out)).unwrap_or(0)
     }
 
-    /// What the far end says that it loses, in per cent: so much more redundancy.
-    pub fn set_loss(&mut self, percent: u8) {
-        let percent = percent.clamp(LOSS, 30);
-        if percent != self.loss
+    /// What a report of the far end says that it loses, in 1/256 (RFC 3550 6.4.1): so much more redundancy, and
+    /// none where nothing has been lost for a while.
+    pub fn reported(&mut self, fraction: u8) {
+        if fraction == 0 {
+            self.clean = self.clean.saturating_add(1);
+        } else {
+            (self.clean, self.believed) = (0, BELIEVED_AGAIN);
+        }
+        let percent = (u16::from(fraction) * 100 / 256) as u8;
+        let spared = self.clean >= self.believed;
+        let care = Care {
+            fec: self.fec && !spared,
+            complexity: if spared && self.rate <= 8000 {
+                self.complexity.min(LEAN)
+            } else {
+                self.complexity
+            },
+            loss: percent.clamp(LOSS, 30),
+        };
+        if care != self.care
             && let Some(coder) = &mut self.coder
         {
-            self.loss = percent;
-            coder.set_loss(percent);
+            self.care = care;
+            coder.take(care);
         }
     }
 }

@@ -95,9 +95,9 @@ impl Transcoder {
         stats.lost + stats.late
     }
 
-    /// What the far end says that it loses, in per cent.
-    pub fn set_loss(&mut self, percent: u8) {
-        self.encoder.set_loss(percent);
+    /// What a report of the far end says that it loses, in 1/256.
+    pub fn reported(&mut self, fraction: u8) {
+        self.encoder.reported(fraction);
     }
 
     /// Takes a packet of the source.

@@ -98,13 +98,13 @@ impl Relay {
     /// The browser's reports of our stream, in 1/256: Opus repeats itself accordingly.
     pub fn browser_loses(&mut self, fraction: u8) {
         if let Some(coder) = self.coder_to_browser.as_mut() {
-            coder.set_loss(percent(fraction));
+            coder.reported(fraction);
         }
     }
 
     pub fn sip_loses(&mut self, fraction: u8) {
         if let Some(coder) = self.coder_to_sip.as_mut() {
-            coder.set_loss(percent(fraction));
+            coder.reported(fraction);
         }
     }
 
@@ -132,10 +132,6 @@ impl Relay {
         self.coder_to_sip.let_go_if(|coder| !self.flow.to_sip || !makes(coder, sip));
         self.coder_to_browser.let_go_if(|coder| !self.flow.to_browser || !makes(coder, browser));
     }
-}
-
-pub(super) fn percent(fraction: u8) -> u8 {
-    (u16::from(fraction) * 100 / 256) as u8
 }
 
 fn insert(

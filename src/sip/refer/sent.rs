@@ -152,7 +152,7 @@ impl Session {
         };
         let number = dialog.next_cseq();
         let (mut request, to) = dialog.request(core, Method::Refer, number);
-        request.headers.push(header("Contact", core.contact()));
+        request.headers.push(header("Contact", dialog.contact(core)));
         request.headers.push(header("Supported", core.supported(&[])));
         request.headers.push(header("Refer-To", refer_to));
         request.headers.push(header("Referred-By", format!("<{}>", core.aor())));

@@ -281,7 +281,7 @@ fn speak(core: &mut Core, sessions: &mut Sessions, id: ReferId, now: Instant) {
                 format!("active;expires={left}")
             }
         };
-        notify.headers.push(header("Contact", core.contact()));
+        notify.headers.push(header("Contact", dialog.contact(core)));
         notify.headers.push(header("Event", refer.event.as_str()));
         notify.headers.push(header("Subscription-State", state));
         let body = format!("SIP/2.0 {} {}\r\n", word.code, word.text).into_bytes();
@@ -328,6 +328,7 @@ pub(crate) fn answered(
 
 /// The NOTIFY with its credentials.
 fn again(core: &mut Core, sessions: &mut Sessions, id: ReferId, pending: Pending, auth: AuthState) {
+    let here = core.place();
     let Some(refer) = core.taken.refers.get_mut(&id) else { return };
     if let Some(session) = refer.session.and_then(|id| sessions.get_mut(&id)) {
         session.send_again(core, pending, auth);
@@ -336,7 +337,8 @@ fn again(core: &mut Core, sessions: &mut Sessions, id: ReferId, pending: Pending
     let Some(dialog) = &mut refer.dialog else { return };
     let (mut request, cseq) = (pending.request, dialog.next_cseq());
     refer.auth = auth.clone();
-    renew(core, &mut request, cseq);
+    let place = dialog.place_or(here);
+    renew(core, place, &mut request, cseq);
     core.send(pending.purpose, request, pending.to, auth);
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{News, Pacing};
 use crate::sip::hop::Hop;
+use crate::sip::types::Place;
 
 /// The server that all user agents are to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Current {
     pub server: Hop,
     /// `host:port` of ours toward it.
     pub advertise: SocketAddr,
+    /// Servers that a call goes by which it does not take, the best first.
+    pub others: Arc<[Place]>,
     /// Why it is not worth a try now.
     pub down: Option<Arc<str>>,
     /// Counts up when the connection there is lost: a server that reaches its telephones by the

@@ -156,6 +156,18 @@ impl Servers {
         }
     }
 
+    /// Those that a call may go by which the current one does not take, in the order to be tried: as when
+    /// that one is down, and none that is.
+    pub fn others(&self) -> impl Iterator<Item = Hop> {
+        let of = |state| {
+            let servers = self.servers.iter().filter(move |server| server.state == state);
+            servers.map(|server| server.target.hop)
+        };
+        let current = self.current;
+        let others = of(ServerState::Up).chain(of(ServerState::Unknown));
+        others.filter(move |hop| Some(*hop) != current)
+    }
+
     /// Of every server, in the order to be tried.
     pub fn status(&self) -> Vec<ServerStatus> {
         self.servers.iter().map(|s| s.status(Some(s.target.hop) == self.current)).collect()

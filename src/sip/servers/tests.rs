@@ -280,6 +280,24 @@ fn what_is_known_of_a_server_outlives_a_look_up() {
     assert_eq!(bench.servers.status().len(), 2);
 }
 
+/// A call that the current one does not take goes by these.
+#[test]
+fn the_others_are_those_that_answer_and_then_those_unheard_of() {
+    let mut bench = Bench::new(Some(PING), 4);
+    bench.set_alive(2, false);
+    bench.run(Duration::from_secs(1));
+    let others: Vec<Hop> = bench.servers.others().collect();
+    assert_eq!(others, [hop(3), hop(4), hop(2)], "the second has not answered yet");
+    bench.run(PING);
+    let others: Vec<Hop> = bench.servers.others().collect();
+    assert_eq!(others, [hop(3), hop(4)], "and is down by now");
+    bench.set_alive(1, false);
+    bench.set_alive(2, true);
+    bench.until(2, PING * 4);
+    let others: Vec<Hop> = bench.servers.others().collect();
+    assert_eq!(others, [hop(3), hop(4)]);
+}
+
 #[test]
 fn no_more_servers_are_watched_than_there_is_room_for() {
     let mut servers = Servers::new(Some(PING), 1);

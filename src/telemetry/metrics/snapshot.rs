@@ -32,6 +32,8 @@ pub struct Snapshot {
     /// REGISTERs that wait for their turn.
     pub registers_waiting: usize,
     pub media: EngineStats,
+    /// Pairs of RTP ports, free or not.
+    pub rtp_ports: u64,
     pub sip: EndpointStats,
     /// `None` without an embedded TURN server: its metrics stay at zero.
     pub turn: Option<TurnStats>,
@@ -97,6 +99,7 @@ impl Collector for Standing {
             "REGISTERs that wait for their turn, for want of sip.register_rate",
             now.registers_waiting as u64,
         )?;
+        into.gauge("wrtc_rtp_ports", "Pairs of media.rtp_ports, free or not", now.rtp_ports)?;
         media(&mut into, &now.media)?;
         sip(&mut into, &now.sip)?;
         servers(&mut into, &now.servers)?;

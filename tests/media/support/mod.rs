@@ -29,10 +29,12 @@ pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// its own, spread by the process's number.
 static NEXT_RANGE: AtomicU16 = AtomicU16::new(0);
 
+/// From 10 000 on. A gateway's own begin with 20 000, and other tests have gateways.
+const BLOCKS: u16 = 500;
+
 pub fn config() -> MediaConfig {
-    let process = std::process::id() as u16 % 1000 * 37;
-    let block = (process + NEXT_RANGE.fetch_add(1, Ordering::Relaxed)) % 1000;
-    // Below what the kernel hands out by itself.
+    let process = std::process::id() as u16 % BLOCKS * 37;
+    let block = (process + NEXT_RANGE.fetch_add(1, Ordering::Relaxed)) % BLOCKS;
     let first = 10_000 + block * 20;
     MediaConfig {
         listen: SocketAddr::new(LOOPBACK, 0),

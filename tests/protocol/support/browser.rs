@@ -15,6 +15,9 @@ use super::sdp::LocalDescription;
 /// Longer than anything takes on a busy two-core machine.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
+/// As long as a tone is away it has ended.
+pub const SILENCE: Duration = Duration::from_millis(600);
+
 /// What a peer connection offers, in order.
 #[derive(Debug, Clone)]
 pub struct Codec {
@@ -202,6 +205,24 @@ impl TestBrowser {
                     heard.decrypted,
                     self.state(),
                 ),
+            }
+        }
+    }
+
+    /// Waits until this tone is away for a while: what was on its way may still come.
+    #[track_caller]
+    pub fn hears_no(&self, hertz: f64) -> impl Future<Output = ()> + '_ {
+        let caller = std::panic::Location::caller();
+        async move {
+            let end = Instant::now() + LIMIT;
+            loop {
+                self.forget();
+                tokio::time::sleep(SILENCE).await;
+                let seconds = self.heard().tone_seconds(hertz);
+                if seconds == 0.0 {
+                    return;
+                }
+                assert!(Instant::now() < end, "{caller}: {seconds} s of {hertz} Hz");
             }
         }
     }

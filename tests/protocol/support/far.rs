@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use wrtc_gateway::lab::{CallOut, Control, Leg, LegEvent, PhoneConfig, Sound};
+use wrtc_gateway::lab::{CallOut, Control, Leg, LegEvent, Phone, PhoneConfig, Sound};
 use wrtc_gateway::sdp::Codec;
 use wrtc_gateway::sip::{End, NotifyEvent};
 
-use super::browser::LIMIT;
+use super::browser::{LIMIT, SILENCE};
 
 pub struct Far {
     pub leg: Leg,
@@ -28,6 +28,24 @@ pub fn telephone() -> PhoneConfig {
 
 pub fn tone(hz: f64) -> Sound {
     Sound::Tone { hz, dbfs: -12.0 }
+}
+
+/// See [`Far::hears_no`].
+#[track_caller]
+pub fn hears_no(phone: &Phone, hz: f64) -> impl Future<Output = ()> + '_ {
+    let caller = Location::caller();
+    async move {
+        let end = Instant::now() + LIMIT;
+        loop {
+            phone.listen_afresh();
+            tokio::time::sleep(SILENCE).await;
+            let heard = phone.heard_afresh();
+            if heard.tone_near(hz, 30.0).seconds == 0.0 {
+                return;
+            }
+            assert!(Instant::now() < end, "{caller}: {heard}");
+        }
+    }
 }
 
 impl Far {
@@ -171,6 +189,12 @@ impl Far {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+
+    /// Waits until this tone is away for a while: what was on its way may still come.
+    #[track_caller]
+    pub fn hears_no(&self, hz: f64) -> impl Future<Output = ()> + '_ {
+        hears_no(self.leg.phone(), hz)
     }
 
     /// Waits until these digits were heard since the telephone was opened.

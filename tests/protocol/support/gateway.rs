@@ -188,6 +188,24 @@ impl Demo {
         }
     }
 
+    /// Waits until the gateway says so of the one agent that there is.
+    #[track_caller]
+    pub fn until_it_is<'a>(&'a self, state: &'a str) -> impl Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let end = Instant::now() + LIMIT;
+            loop {
+                let told = Wire::new(&self.base).get("/api/agents").await.body;
+                let told: Value = serde_json::from_str(&told).expect("JSON");
+                if told["agents"][0]["state"] == state {
+                    return;
+                }
+                assert!(Instant::now() < end, "{caller}: not {state}: {told}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
     /// Waits until the gateway has no call left.
     #[track_caller]
     pub fn idle(&self) -> impl Future<Output = ()> + '_ {

@@ -10,7 +10,7 @@ const RATE: u32 = 8000;
 /// Five seconds of voice at a receiver that loses a fifth of it.
 fn encoded(wishes: OpusWishes) -> Vec<Vec<u8>> {
     let mut encoder = Encoder::wished(Codec::Opus, RATE, 5, wishes);
-    encoder.set_loss(20);
+    encoder.reported(51);
     let frame = |pcm: &[i16]| {
         let mut out = [0; 1500];
         let len = encoder.encode(pcm, &mut out);
@@ -32,6 +32,29 @@ fn redundancy_is_made_for_who_makes_use_of_it() {
     let (wanted, not) = (with(true), with(false));
     assert!(redundant(&wanted) > wanted.len() / 2, "{} of {}", redundant(&wanted), wanted.len());
     assert_eq!(redundant(&not), 0);
+}
+
+/// Reports come every five seconds: 15 s without loss end it, one lost packet of 256 brings it back for a minute.
+#[test]
+fn redundancy_is_made_while_something_is_lost() {
+    let opus = OpusWishes { fec: true, ..OpusWishes::NONE };
+    let mut encoder = Encoder::wished(Codec::Opus, RATE, 5, opus);
+    let mut redundant_after = |reports: &[u8]| {
+        reports.iter().for_each(|fraction| encoder.reported(*fraction));
+        let voice = voice(RATE, RATE as usize);
+        let redundant = voice.chunks_exact(160).filter(|pcm| {
+            let mut out = [0; 1500];
+            let len = encoder.encode(pcm, &mut out);
+            has_redundancy(&out[..len])
+        });
+        redundant.count()
+    };
+    assert!(redundant_after(&[]) > 25, "before the first report some loss is supposed");
+    assert!(redundant_after(&[0, 0]) > 25, "two of them say little");
+    assert_eq!(redundant_after(&[0]), 0);
+    assert!(redundant_after(&[1]) > 25);
+    assert!(redundant_after(&[0; 11]) > 25, "it was not so for long the last time");
+    assert_eq!(redundant_after(&[0]), 0);
 }
 
 #[test]

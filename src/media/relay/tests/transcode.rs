@@ -501,8 +501,21 @@ fn nobody_speaks_among_the_packets_of_our_digits() {
 }
 
 #[test]
-fn losses_are_told_in_per_cent() {
-    assert_eq!([0, 13, 128, 255].map(crate::media::relay::transcode::percent), [0, 5, 50, 99]);
+fn who_loses_nothing_is_spared_redundancy() {
+    // RFC 6716 4.2.3: copies of the packet before, in those of one frame of SILK.
+    let redundant = |report: fn(&mut Relay)| {
+        let mut line = Line::new(Way::ToBrowser, one(Codec::Pcmu), one(Codec::Opus));
+        let mut source = Source::new(Codec::Pcmu);
+        line.hear(&mut source, 10, |_| false, on_time);
+        (0..3).for_each(|_| report(&mut line.relay));
+        let before = line.out.len();
+        line.hear(&mut source, 25, |_| false, on_time);
+        line.out[before..].iter().filter(|(_, packet)| packet.payload[1] & 0x40 != 0).count()
+    };
+    assert!(redundant(|_| ()) > 10);
+    assert!(redundant(|relay| relay.browser_loses(0)) <= 1, "a frame may be under way");
+    assert!(redundant(|relay| relay.browser_loses(9)) > 10);
+    assert!(redundant(|relay| relay.sip_loses(0)) > 10, "what it says is of another stream");
 }
 
 #[test]
