@@ -27,11 +27,12 @@ async function connections(guests) {
       const found = [];
       for (const pc of window.e2e?.connections ?? []) {
         const counters = {};
-        for (const { type, state, nominated, requestsSent, responsesReceived, packetsReceived, packetsSent } of (await pc.getStats()).values()) {
-          if (/^(candidate-pair|inbound-rtp|outbound-rtp)$/.test(type)) {
-            (counters[type] ??= []).push({ state, nominated, requestsSent, responsesReceived, packetsReceived, packetsSent });
+        for (const { type, state, nominated, requestsSent, responsesReceived, packetsReceived, packetsSent, totalAudioEnergy } of (await pc.getStats()).values()) {
+          if (/^(candidate-pair|inbound-rtp|outbound-rtp|media-source)$/.test(type)) {
+            (counters[type] ??= []).push({ state, nominated, requestsSent, responsesReceived, packetsReceived, packetsSent, totalAudioEnergy });
           }
         }
+        counters.tracks = [...pc.getSenders(), ...pc.getReceivers()].map(({ track }) => track && `${track.kind} ${track.label} ${track.readyState}${track.muted ? " muted" : ""}`);
         const dtls = pc.getSenders().map(({ transport }) => transport?.state);
         found.push({ signaling: pc.signalingState, ice: pc.iceConnectionState, connection: pc.connectionState, dtls, counters });
       }
@@ -40,6 +41,11 @@ async function connections(guests) {
     lines.push(`${frame.url()} ${JSON.stringify(states)}`);
   }
   return lines.join("\n");
+}
+
+/** What the gateway says of the calls that go on: which way there is sound. */
+async function activeCalls({ url }) {
+  return fetch(new URL("api/calls/active", url), { signal: AbortSignal.timeout(LIMIT_MS) }).then((answer) => answer.text(), String);
 }
 
 async function within(limit, what, promise) {
@@ -77,7 +83,7 @@ function served(name, begin, run) {
       await within(TEST_MS, "the test", run(server, tools));
       isWell = true;
     } catch (fault) {
-      const log = `${server.log()}\n--- the pages' connections:\n${await connections(guests)}`;
+      const log = `${server.log()}\n--- its calls:\n${await activeCalls(server)}\n--- the pages' connections:\n${await connections(guests)}`;
       throw new Error(`${fault.message}\n--- the server's side:\n${log}`, { cause: fault });
     } finally {
       for (const guest of guests) await guest.pages().then(connected).catch(() => undefined);

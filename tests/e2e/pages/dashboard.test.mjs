@@ -1,15 +1,10 @@
-// The dashboard against a made-up contact centre of any size, with its own CSP. What a real gateway tells is in dashboard_demo.test.mjs.
+// The dashboard against a made-up contact centre of any size, with its own CSP. What a real gateway tells is in dashboard_calls.test.mjs and ../sound/dashboard_demo.test.mjs.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 
 import { Dashboard } from "../lib/dashboard.mjs";
 import { operationsTest } from "../lib/tests.mjs";
 
-/** The rules that colours decide: dark, the others find what they have found in light. */
-const COLOURS = { runOnly: { type: "rule", values: ["color-contrast", "link-in-text-block"] } };
-const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 /** Nothing moves by itself: each test says when. */
 const STILL = { everyMs: 0 };
 
@@ -192,29 +187,3 @@ operationsTest("what the network says is text, never markup", async ({ operation
   await dashboard.text("#history", "<b>x</b>");
   assert.deepEqual(await dashboard.page.evaluate(() => [window.evil ?? "harmless", document.images.length + [...document.querySelectorAll("b")].filter(({ textContent }) => textContent === "x").length]), ["harmless", 0]);
 }, { agents: 8, calls: 2, faults: false, ...STILL });
-
-operationsTest("no page of it breaks a rule of accessibility", async ({ operations, browser }) => {
-  const started = await browser(440);
-  const check = async (page, what) => {
-    for (const value of ["light", "dark"]) {
-      await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value }, { name: "prefers-reduced-motion", value: "reduce" }]);
-      const found = await page.evaluate(async (options) => {
-        const { violations } = await window.axe.run(document, options);
-        return violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 4).map(({ html, any }) => `${html.slice(0, 160)} ${any[0]?.message ?? ""}`).join(" | ")}`);
-      }, value === "light" ? {} : COLOURS);
-      assert.deepEqual(found, [], `${what}, ${value}`);
-    }
-  };
-  for (const [place, ready] of [["", "#calls tr"], ["?wall", "#matrix a"], ["#/calls/f1", "#call .ladder li"], ["#/calls", "#search tbody tr"], ["#/agents/5004", "#agent tbody tr, #agent .told"]]) {
-    const { page } = await (await Dashboard.open(started, operations.url, place)).live();
-    await page.waitForSelector(ready);
-    await page.evaluate(AXE);
-    await check(page, place);
-    if (place === "") {
-      await page.click("#calls button");
-      await page.waitForSelector("#confirm[open]");
-      await check(page, "the question");
-    }
-    await page.close();
-  }
-}, { agents: 20, calls: 6, ...STILL });
