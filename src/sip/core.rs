@@ -229,8 +229,7 @@ impl Core {
         toward: Place,
         method: Method,
         uri: Uri,
-        from: &str,
-        to: &str,
+        (from, to): (&str, &str),
         call_id: &str,
         cseq: u32,
     ) -> Request {

@@ -208,8 +208,8 @@ impl Dialog {
         let hop = first.as_ref().unwrap_or(&target);
         let to = hop_of(hop).unwrap_or(self.peer);
         let place = self.place(core);
-        let (local, remote) = (&self.local, &self.remote);
-        let mut request = core.request(place, method, uri, local, remote, &self.call_id, cseq);
+        let parties = (&*self.local, &*self.remote);
+        let mut request = core.request(place, method, uri, parties, &self.call_id, cseq);
         for route in routes {
             request.headers.push(header("Route", route));
         }

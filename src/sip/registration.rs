@@ -316,7 +316,8 @@ impl Registration {
         let aor = core.aor();
         let (from, to) = (format!("{};tag={}", core.own_party(), self.tag), format!("<{aor}>"));
         let (place, method) = (core.place(), Method::Register);
-        let mut request = core.request(place, method, uri, &from, &to, &self.call_id, self.cseq);
+        let parties = (&*from, &*to);
+        let mut request = core.request(place, method, uri, parties, &self.call_id, self.cseq);
         let expires = if purpose == Purpose::Unregister { 0 } else { self.ask };
         request.headers.push(header("Contact", format!("{};expires={expires}", core.contact())));
         request.headers.push(header("Expires", expires.to_string()));
