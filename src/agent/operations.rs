@@ -164,7 +164,7 @@ pub struct SipServerStatus {
 /// Something that wants somebody's attention, and stands until it is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Alert {
-    /// `registration`, `no_rtp`, `ports`, `sip_server`, `store`, `clock` or `sign_in`.
+    /// `registration`, `no_rtp`, `ports`, `sip_server`, `certificate`, `turn`, `store`, `clock` or `sign_in`.
     #[schema(value_type = String, example = "registration")]
     pub kind: &'static str,
     /// `warning`, or `critical` where calls fail.

@@ -66,6 +66,7 @@ pub const KEYS: &[&str] = &[
     "turn.secret_file",
     "turn.credential_seconds",
     "turn.max_allocations",
+    "turn.max_allocations_per_address",
     "turn.external",
     "agents.lease_seconds",
     "agents.max_calls",

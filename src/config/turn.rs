@@ -23,6 +23,10 @@ impl Loader {
         let key = self.take("turn.tls_key", parse::path);
         self.both_or_neither("turn.tls_cert", "turn.tls_key");
         let own = cert.zip(key).map(|(cert, key)| TlsFiles { cert, key });
+        let allocations = |raw: &Raw| parse::count(raw, ALLOCATIONS, "");
+        let usize = |count| usize::try_from(count).ok();
+        let max_allocations =
+            self.take("turn.max_allocations", allocations).and_then(usize).unwrap_or(2000);
         let turn = Turn {
             listen: self.take("turn.listen", parse::socket_address),
             tls_listen: self.take("turn.tls_listen", parse::socket_address),
@@ -33,10 +37,12 @@ impl Loader {
             credential_life: self
                 .take("turn.credential_seconds", |raw| parse::seconds(raw, CREDENTIAL_LIFE))
                 .unwrap_or(Duration::from_secs(86_400)),
-            max_allocations: self
-                .take("turn.max_allocations", |raw| parse::count(raw, ALLOCATIONS, ""))
-                .and_then(|count| usize::try_from(count).ok())
-                .unwrap_or(2000),
+            max_allocations,
+            // All agents of a site come from one address, often enough, and only they have credentials.
+            max_allocations_per_address: self
+                .take("turn.max_allocations_per_address", allocations)
+                .and_then(usize)
+                .unwrap_or(max_allocations),
             external: self.take("turn.external", uris).unwrap_or_default(),
         };
         self.check_turn(&turn);

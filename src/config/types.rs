@@ -308,6 +308,8 @@ pub struct Turn {
     /// For how long the credentials of `GET /api/ice` open an allocation.
     pub credential_life: Duration,
     pub max_allocations: usize,
+    /// A whole site may be behind one.
+    pub max_allocations_per_address: usize,
     /// URIs of other servers (RFC 7064, 7065). Those for TURN take the same secret.
     pub external: Vec<String>,
 }

@@ -11,6 +11,7 @@ mod backend;
 mod bindings;
 mod cadence;
 mod calls;
+mod certificates;
 mod commands;
 mod drain;
 pub mod files;
@@ -60,6 +61,7 @@ use crate::wire::FromBrowser;
 
 use agent_task::AgentTask;
 use bindings::Bindings;
+use certificates::Certificates;
 use drain::Drain;
 pub use drain::Life;
 use journaling::Journaling;
@@ -163,6 +165,7 @@ pub(crate) struct Shared {
     /// Pairs of RTP ports there are.
     ports: u64,
     ice: Ice,
+    certificates: Arc<Certificates>,
     /// To the SIP servers and the pacer.
     link: Link,
     servers: Arc<ArcSwap<servers::Known>>,
@@ -204,6 +207,7 @@ impl Gateway {
         let (server_list, list) = watch::channel(config.sip.servers.clone());
         let (tls_files, named_files) = watch::channel(start::tls_files(&config.sip.tls));
         let (watcher, watched) = Watcher::new(&config.sip, &endpoint, names, list, journal.clone());
+        let certificates = Arc::new(Certificates::new(&start::tls_files(&config.sip.tls)));
         let ports = operations::port_pairs(&config.media.rtp_ports);
         let gateway = Self {
             shared: Arc::new(Shared {
@@ -223,6 +227,7 @@ impl Gateway {
                 engine,
                 ports,
                 ice,
+                certificates,
                 link: watched.link,
                 servers: watched.known,
                 registrations: DashMap::new(),
@@ -252,8 +257,11 @@ impl Gateway {
         let watch = move || operations::watch_over(Arc::clone(&shared));
         tasks.spawn(keep_running("the alerts", watch));
         let (endpoint, shutdown) = (self.shared.endpoint.clone(), stop.clone());
+        let certificates = Arc::clone(&self.shared.certificates);
         tasks.spawn(keep_running("the certificates of SIP", move || {
-            tls_watch::keep_current(endpoint.clone(), named_files.clone(), shutdown.clone())
+            let certificates = Arc::clone(&certificates);
+            let (named, stop) = (named_files.clone(), shutdown.clone());
+            tls_watch::keep_current(endpoint.clone(), certificates, named, stop)
         }));
         // It goes on with what it knows of the servers.
         tasks.spawn(async move {

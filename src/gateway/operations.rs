@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
@@ -22,6 +22,7 @@ use crate::sip::servers::ServerState;
 use crate::sip::{RegistrationState, RegistrationStatus};
 use crate::words::counted_len;
 
+use super::certificates::Reminder;
 use super::{Gateway, Life, Registration, Request, SIGN_OUT_LIMIT, Shared};
 
 /// How often the gateway is looked at, for alerts and charts.
@@ -31,12 +32,14 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) async fn watch_over(shared: Arc<Shared>) {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reminder = Reminder::default();
     loop {
         tokio::select! {
             _ = looks.tick() => {}
             () = shared.shutdown.cancelled() => return,
         }
         let (look, quality) = shared.look();
+        reminder.look(&look.certificates, Instant::now(), SystemTime::now());
         let active = shared.live.len() as u64;
         for change in shared.watch.look(&look, active, quality) {
             let Alert { kind, severity, text, dn, call, .. } = change.alert;
@@ -72,6 +75,8 @@ impl Shared {
             no_server: self.no_server(),
             free_ports: self.engine.stats().free_ports,
             ports: self.ports,
+            certificates: self.certificates.states(),
+            turn: self.ice.stats().unwrap_or_default().ran_out,
         };
         (look, quality)
     }

@@ -47,6 +47,7 @@ impl Source for Standing {
             media: gateway.media_stats(),
             rtp_ports: gateway.shared.ports,
             sip: gateway.sip_stats(),
+            certificates: gateway.shared.certificates.states(),
             turn: gateway.turn_stats(),
             servers: servers.chain(nowhere).collect(),
             journal: gateway.journal_losses(),

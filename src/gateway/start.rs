@@ -167,6 +167,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     gateway.add_part(Arc::new(LogLevel));
     let (http_addr, scheme) = (server.local_addr(), server.scheme());
     let http_control = server.control();
+    if let Some(view) = http_control.certificate_view() {
+        let _ = gateway.shared.certificates.http.set(view);
+    }
     info!(
         http = %http_addr,
         sip = %gateway.sip_addr(),
@@ -181,6 +184,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         let run = turn.run(gateway.shared.shutdown.clone());
         gateway.shared.tasks.spawn(vital("the TURN server", run));
         if let Some(served) = turn_certificate {
+            let _ = gateway.shared.certificates.turn.set(served.view());
             let stop = gateway.shared.shutdown.clone();
             gateway.shared.tasks.spawn(turn::keep_current(served, stop));
         }

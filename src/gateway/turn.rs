@@ -13,7 +13,7 @@ use crate::agent::{IceLogin, IceServer, IceServers, Identity};
 use crate::config::{self, TurnSecret};
 use crate::secret::Secret;
 use crate::tls::{self, CertificateError, Part, Served};
-use crate::turn::{self, Authority, Core, Peers, Server, TurnConfig, TurnStats};
+use crate::turn::{self, Authority, Core, Limits, Peers, Server, TurnConfig, TurnStats};
 use crate::watch;
 
 /// Why there is no TURN server. Each names the key of the configuration.
@@ -69,7 +69,10 @@ pub(super) fn open(
             tls,
             authority: authority.clone(),
             peers: Peers::new(media, advertised, is_ours),
-            max_allocations: config.max_allocations,
+            limits: Limits {
+                allocations: config.max_allocations,
+                per_address: config.max_allocations_per_address,
+            },
         })?;
         let hosts = |at: SocketAddr| match (config.advertise.is_empty(), at.ip().is_unspecified()) {
             (false, _) => config.advertise.clone(),

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -11,11 +10,8 @@ use super::app::App;
 use super::policy::Policy;
 use super::server::BindError;
 use crate::config::{self, Commit, Config, Reload};
-use crate::tls::{CertificateFacts, Fresh, Served};
+use crate::tls::{CertificateFacts, CertificateView, Fresh, Served};
 use crate::watch::{LOOK_EVERY, Watch};
-
-/// How often the end of a certificate is warned of.
-const WARN_EVERY: Duration = Duration::from_secs(86_400);
 
 /// A handle; clones are of the same server.
 #[derive(Clone)]
@@ -97,6 +93,11 @@ impl Control {
         self.inner.served.as_ref().map(Served::facts)
     }
 
+    /// To look at it from elsewhere.
+    pub fn certificate_view(&self) -> Option<CertificateView> {
+        self.inner.served.as_ref().map(Served::view)
+    }
+
     pub(super) fn app(&self) -> Arc<App> {
         Arc::clone(&self.inner.app)
     }
@@ -164,17 +165,9 @@ impl Control {
         }
     }
 
-    /// Looks after the files, and at the certificate's end, until `stop`.
+    /// Looks after the files until `stop`.
     pub(super) async fn watch(self, stop: CancellationToken) {
-        let mut warned: Option<Instant> = None;
         loop {
-            let facts = self.certificate();
-            if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY)
-                && let Some(why) = facts.and_then(|facts| facts.warning(SystemTime::now()))
-            {
-                warn!("http.tls_cert: {why}");
-                warned = Some(Instant::now());
-            }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => return,

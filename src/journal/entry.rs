@@ -163,7 +163,7 @@ pub enum What {
     },
     /// An alert was raised, or is over.
     Alert {
-        /// A word of a bounded set: `registration`, `no_rtp`, `ports`, `sip_server`, `store`,
+        /// A word of a bounded set: `registration`, `no_rtp`, `ports`, `sip_server`, `certificate`, `turn`, `store`,
         /// `clock`, `sign_in`.
         kind: &'static str,
         raised: bool,

@@ -76,17 +76,57 @@ impl CertificateFacts {
 
     /// Whole days until it runs out; `None` when it has.
     pub fn days_left(&self, now: SystemTime) -> Option<u64> {
-        self.expires.duration_since(now).ok().map(|left| left.as_secs() / 86_400)
+        days_left(self.expires, now)
     }
 
     /// What a person should be told of its end, if anything yet.
     pub fn warning(&self, now: SystemTime) -> Option<String> {
-        match self.days_left(now) {
-            None => Some("the certificate has run out".to_owned()),
-            Some(days) if days < WARN_BEFORE.as_secs() / 86_400 => {
-                Some(format!("the certificate runs out in {}", counted(days, "day")))
-            }
-            Some(_) => None,
+        warning(self.expires, now)
+    }
+}
+
+fn days_left(expires: SystemTime, now: SystemTime) -> Option<u64> {
+    expires.duration_since(now).ok().map(|left| left.as_secs() / 86_400)
+}
+
+fn warning(expires: SystemTime, now: SystemTime) -> Option<String> {
+    match days_left(expires, now) {
+        None => Some("the certificate has run out".to_owned()),
+        Some(days) if days < WARN_BEFORE.as_secs() / 86_400 => {
+            Some(format!("the certificate runs out in {}", counted(days, "day")))
+        }
+        Some(_) => None,
+    }
+}
+
+/// How the certificate of one of our ports stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateState {
+    /// `http`, `sip` or `turn`.
+    pub port: &'static str,
+    /// Of the one in use; `None` where there is none.
+    pub expires: Option<SystemTime>,
+    /// Why the files could not be read when they changed last. What was read before is in use.
+    pub fault: Option<String>,
+}
+
+impl CertificateState {
+    /// What a person should be told of its end, if anything yet.
+    pub fn warning(&self, now: SystemTime) -> Option<String> {
+        warning(self.expires?, now)
+    }
+}
+
+/// Looks at what a [`Served`] shows, wherever that is by now.
+#[derive(Debug, Clone)]
+pub struct CertificateView(Arc<Resolver>);
+
+impl CertificateView {
+    pub fn state(&self, port: &'static str) -> CertificateState {
+        CertificateState {
+            port,
+            expires: Some(self.0.shown.load().facts.expires),
+            fault: self.0.fault.load().as_deref().cloned(),
         }
     }
 }
@@ -105,17 +145,21 @@ struct Shown {
     facts: CertificateFacts,
 }
 
-struct Resolver(ArcSwap<Shown>);
+struct Resolver {
+    shown: ArcSwap<Shown>,
+    /// Of the last try to read the files.
+    fault: ArcSwapOption<String>,
+}
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolver").field("facts", &self.0.load().facts).finish()
+        f.debug_struct("Resolver").field("facts", &self.shown.load().facts).finish()
     }
 }
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.load().key))
+        Some(Arc::clone(&self.shown.load().key))
     }
 }
 
@@ -168,7 +212,10 @@ impl Served {
         files: Option<TlsFiles>,
         protocols: &[&[u8]],
     ) -> Result<Self, CertificateError> {
-        let resolver = Arc::new(Resolver(ArcSwap::from_pointee(shown)));
+        let resolver = Arc::new(Resolver {
+            shown: ArcSwap::from_pointee(shown),
+            fault: ArcSwapOption::empty(),
+        });
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| CertificateError {
@@ -188,7 +235,12 @@ impl Served {
     }
 
     pub fn facts(&self) -> CertificateFacts {
-        self.resolver.0.load().facts.clone()
+        self.resolver.shown.load().facts.clone()
+    }
+
+    /// To look on from elsewhere.
+    pub fn view(&self) -> CertificateView {
+        CertificateView(Arc::clone(&self.resolver))
     }
 
     /// The files that it was read from.
@@ -204,7 +256,10 @@ impl Served {
     pub fn reload(&self) -> Result<(), CertificateError> {
         match self.files.load_full() {
             Some(files) => {
-                self.show(Fresh::read(&files)?);
+                let fresh = Fresh::read(&files).inspect_err(|error| {
+                    self.resolver.fault.store(Some(Arc::new(error.to_string())));
+                })?;
+                self.show(fresh);
                 Ok(())
             }
             None => Ok(()),
@@ -213,7 +268,8 @@ impl Served {
 
     /// From now on this one, whose files are watched from then on.
     pub fn show(&self, fresh: Fresh) {
-        self.resolver.0.store(Arc::new(fresh.shown));
+        self.resolver.shown.store(Arc::new(fresh.shown));
+        self.resolver.fault.store(None);
         self.files.store(Some(Arc::new(fresh.files)));
     }
 }
@@ -380,8 +436,11 @@ mod tests {
         std::fs::copy(&other.cert, &one.cert).unwrap();
         let fault = served.reload().unwrap_err();
         assert_eq!((fault.part, served.facts()), (Part::Key, first.clone()));
+        let state = served.view().state("turn");
+        assert_eq!((state.expires, state.fault), (Some(first.expires), Some(fault.to_string())));
         std::fs::copy(&other.key, &one.key).unwrap();
         served.reload().unwrap();
         assert_ne!(served.facts(), first);
+        assert_eq!(served.view().state("turn").fault, None);
     }
 }

@@ -26,5 +26,5 @@ mod udp;
 pub use credentials::{Authority, Issued};
 pub use peers::Peers;
 pub use server::{BindError, Server, TurnConfig};
-pub use session::{Core, Now, Output, Session, Transport};
-pub use stats::TurnStats;
+pub use session::{Core, Limits, Now, Output, Session, Transport};
+pub use stats::{RanOut, TurnStats};

@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::quota::{Place, Places, holder};
-use super::session::{Core, Now};
-use super::stats::{TurnStats, count};
+use super::session::{Core, Limits, Now};
+use super::stats::{Bound, TurnStats, count};
 use super::{Authority, Peers, stream, udp};
 
-/// Connections at a time, and those of one source, behind which there may be a whole site. A browser
-/// has one for each network and address while it looks for a way, and one in a call.
+/// Connections at a time, and those of one source, unless it may have more relays. A browser has one for
+/// each network and address while it looks for a way, and one in a call.
 const CONNECTIONS: usize = 8192;
 const PER_SOURCE: usize = 2048;
 
@@ -43,7 +43,7 @@ pub struct TurnConfig {
     pub tls: Option<(SocketAddr, Arc<ServerConfig>)>,
     pub authority: Authority,
     pub peers: Peers,
-    pub max_allocations: usize,
+    pub limits: Limits,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,8 @@ pub struct Server {
     core: Arc<Core>,
     plain: Option<(UdpSocket, TcpListener)>,
     tls: Option<(TcpListener, TlsAcceptor)>,
+    /// Connections of one source.
+    per_source: usize,
 }
 
 /// Both clocks.
@@ -73,9 +75,9 @@ impl Server {
     /// # Errors
     /// A port is taken or may not be opened.
     pub fn bind(config: TurnConfig) -> Result<Server, BindError> {
-        let TurnConfig { listen, tls, authority, peers, max_allocations } = config;
-        let core =
-            Core::new(authority, peers, max_allocations, now().at).ok_or(BindError::Crypto)?;
+        let TurnConfig { listen, tls, authority, peers, limits } = config;
+        let core = Core::new(authority, peers, limits, now().at).ok_or(BindError::Crypto)?;
+        let per_source = limits.per_address.clamp(PER_SOURCE, CONNECTIONS);
         let fault = |key, address| move |source| BindError::Listen { key, address, source };
         let plain = match listen {
             Some(at) => Some(bind_both(at).map_err(fault("listen", at))?),
@@ -88,7 +90,7 @@ impl Server {
             }
             None => None,
         };
-        Ok(Server { core, plain, tls })
+        Ok(Server { core, plain, tls, per_source })
     }
 
     /// Where UDP and TCP are.
@@ -111,9 +113,9 @@ impl Server {
 
     /// Serves until `stop`. Relays end with it.
     pub async fn run(self, stop: CancellationToken) {
-        let Server { core, plain, tls } = self;
+        let Server { core, plain, tls, per_source } = self;
         let tasks = TaskTracker::new();
-        let places = Places::new(CONNECTIONS, PER_SOURCE);
+        let places = Places::new(CONNECTIONS, per_source);
         let accepting = |listener, tls| {
             let shared = Shared {
                 core: Arc::clone(&core),
@@ -204,7 +206,10 @@ async fn accept(listener: TcpListener, shared: Shared) {
             }
         };
         // One too many is closed at once: a browser then tries another way, and does not wait.
-        let Ok(place) = shared.places.take(holder(from.ip())) else { continue };
+        let Ok(place) = shared.places.take(holder(from.ip())) else {
+            shared.core.ran_out(Bound::Connections, from.ip().to_canonical(), Instant::now());
+            continue;
+        };
         count(&shared.core.counters.connections);
         let (core, tls, stop) = (Arc::clone(&shared.core), shared.tls.clone(), shared.stop.clone());
         shared.tasks.spawn(async move {

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rtc_stun::attributes::*;
@@ -19,7 +19,7 @@ use super::frame::{self, CHANNELS, Frame};
 use super::message::{ATTR_ADDITIONAL_ADDRESS_FAMILY, Answer, Code, Stun, data_indication};
 use super::peers::Peers;
 use super::quota::{Challenges, Full, Place, Places, holder};
-use super::stats::{Counters, TurnStats, count};
+use super::stats::{Bound, Counters, TurnStats, count};
 use super::{Authority, credentials::Key};
 
 /// RFC 8656 3.2 and 7.2.
@@ -30,8 +30,8 @@ const MAX_LIFETIME: Duration = Duration::from_secs(3600);
 /// the server has, twice over while a peer connection is replaced.
 const PER_USER: usize = 64;
 
-/// Allocations of one source address, behind which there may be a whole site.
-const PER_SOURCE: usize = 1000;
+/// Between two lines of the log that say what has run out: each client asks several times a call.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// UDP in REQUESTED-TRANSPORT.
 const PROTOCOL_UDP: u8 = 17;
@@ -49,6 +49,14 @@ const COMMON: [AttrType; 6] = [
     ATTR_USER_HASH,
 ];
 
+/// How many relays there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub allocations: usize,
+    /// Of one source address, behind which there may be a whole site; of IPv6, one /64.
+    pub per_address: usize,
+}
+
 /// What all clients' sessions share.
 pub struct Core {
     pub(super) authority: Authority,
@@ -59,6 +67,7 @@ pub struct Core {
     peers: Peers,
     users: Arc<Places<String>>,
     sources: Arc<Places<IpAddr>>,
+    complained: Mutex<Option<Instant>>,
 }
 
 impl Core {
@@ -66,7 +75,7 @@ impl Core {
     pub fn new(
         authority: Authority,
         peers: Peers,
-        max_allocations: usize,
+        limits: Limits,
         now: Instant,
     ) -> Option<Arc<Core>> {
         Some(Arc::new(Core {
@@ -76,9 +85,20 @@ impl Core {
             challenges: Challenges::new(now),
             crypto: rtc_stun::crypto::default_provider().ok()?,
             counters: Counters::default(),
-            users: Places::new(max_allocations, PER_USER),
-            sources: Places::new(max_allocations, PER_SOURCE),
+            users: Places::new(limits.allocations, PER_USER),
+            sources: Places::new(limits.allocations, limits.per_address),
+            complained: Mutex::default(),
         }))
+    }
+
+    /// Counts it, and says so now and then.
+    pub(super) fn ran_out(&self, of: Bound, client: IpAddr, now: Instant) {
+        self.counters.ran_out(of);
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if complained.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAIN_EVERY) {
+            *complained = Some(now);
+            tracing::warn!(%client, "a TURN client was turned away: {}", of.remedy());
+        }
     }
 
     pub fn stats(&self) -> TurnStats {
@@ -289,7 +309,7 @@ impl Session {
             return self.answer(answer, &key);
         }
         if method == METHOD_ALLOCATE {
-            return self.allocate(request, user);
+            return self.allocate(request, user, now.at);
         }
         let answer = match &mut self.allocation {
             None => Err(Code::AllocationMismatch),
@@ -312,7 +332,7 @@ impl Session {
         }
     }
 
-    fn allocate(&mut self, request: Stun, owner: Proven) {
+    fn allocate(&mut self, request: Stun, owner: Proven, now: Instant) {
         if let Some(held) = &self.allocation {
             let answer = match held.opened_by == request.id() {
                 // Our answer was lost, or was slower than the client's patience.
@@ -322,7 +342,7 @@ impl Session {
             return self.answer(answer, &owner.key);
         }
         let key = owner.key.clone();
-        match self.admit(request, owner) {
+        match self.admit(request, owner, now) {
             Ok((pending, ip, even)) => {
                 self.pending = Some(pending);
                 self.output.push_back(Output::Bind { ip, even });
@@ -337,7 +357,12 @@ impl Session {
     }
 
     /// RFC 8656 7.2, the checks in its order.
-    fn admit(&self, request: Stun, owner: Proven) -> Result<(Pending, IpAddr, bool), (Stun, Code)> {
+    fn admit(
+        &self,
+        request: Stun,
+        owner: Proven,
+        now: Instant,
+    ) -> Result<(Pending, IpAddr, bool), (Stun, Code)> {
         let core = &self.core;
         let check = || {
             match request.word(ATTR_REQUESTED_TRANSPORT) {
@@ -373,12 +398,18 @@ impl Session {
             };
             let ip = core.peers.relay_ip(v6).ok_or(Code::FamilyNotSupported)?;
             let lifetime = lifetime(&request)?.clamp(LIFETIME, MAX_LIFETIME);
-            let full = |full| match full {
-                Full::Holder => Code::QuotaReached,
-                Full::Everybody => Code::InsufficientCapacity,
+            let full = |full, own| {
+                let (bound, code) = match full {
+                    Full::Holder => (own, Code::QuotaReached),
+                    Full::Everybody => (Bound::All, Code::InsufficientCapacity),
+                };
+                core.ran_out(bound, self.client.ip(), now);
+                code
             };
-            let user = core.users.take(owner.name.clone()).map_err(full)?;
-            let source = core.sources.take(holder(self.client.ip())).map_err(full)?;
+            let user = core.users.take(owner.name.clone());
+            let user = user.map_err(|why| full(why, Bound::User))?;
+            let source = core.sources.take(holder(self.client.ip()));
+            let source = source.map_err(|why| full(why, Bound::Address))?;
             Ok(((user, source), lifetime, second.is_some(), ip, even.is_some()))
         };
         match check() {
@@ -396,6 +427,7 @@ impl Session {
         let key = owner.key.clone();
         let Some(relayed) = at else {
             count(&self.core.counters.refused);
+            self.core.ran_out(Bound::Sockets, self.client.ip(), now);
             return self.answer(Answer::error(&request, Code::InsufficientCapacity), &key);
         };
         let mut answer = opened(&request, relayed, self.client, lifetime);

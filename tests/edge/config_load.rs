@@ -173,6 +173,7 @@ fn every_key_can_come_from_everywhere() {
         ("turn.secret_file", "/etc/gw/turn-secret", "\"/etc/gw/turn-secret\""),
         ("turn.credential_seconds", "3600", "3600"),
         ("turn.max_allocations", "100", "100"),
+        ("turn.max_allocations_per_address", "70", "70"),
         (
             "turn.external",
             "turn:t.example?transport=tcp,stun:s.example:3478",
@@ -368,6 +369,7 @@ fn values_that_are_refused() {
         "turn.secret=short",
         "turn.credential_seconds=59",
         "turn.max_allocations=0",
+        "turn.max_allocations_per_address=0",
         "turn.external=turn.example",
         "turn.external=turn:turn.example?transport=sctp",
         "turn.external=stun:stun.example?transport=udp",

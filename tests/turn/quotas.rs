@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rtc_stun::message::*;
-use wrtc_gateway::turn::{Core, Transport};
+use wrtc_gateway::turn::{Core, Limits, RanOut, Transport};
 
 use crate::support::*;
 
@@ -27,6 +27,7 @@ fn a_user_has_so_many_whatever_the_credentials_and_addresses() {
         }
     };
     assert_eq!((refused, open.len()), (486, 64));
+    assert_eq!(core.stats().ran_out, RanOut { user: 1, ..RanOut::default() });
     assert_eq!(client(&core, 500, "5002").allocate().code(), 0, "others are not hindered");
     drop(open.pop());
     assert_eq!(client(&core, 501, "5001").allocate().code(), 0);
@@ -40,6 +41,24 @@ fn all_together_have_so_many() {
     let mut late = client(&core, 9, "9");
     assert_eq!(late.allocate().code(), 508);
     assert_eq!(core.stats().refused, 1);
+    assert_eq!(core.stats().ran_out, RanOut { all: 1, ..RanOut::default() });
+    open.pop();
+    assert_eq!(late.ask(METHOD_ALLOCATE, &[udp()]).code(), 0);
+}
+
+#[test]
+fn an_address_has_so_many_and_it_is_told_what_ran_out() {
+    let core = core_of(Limits { allocations: 1500, per_address: 1200 });
+    let from = |n: usize, ip: &str| {
+        let at = format!("{ip}:{}", 5000 + n);
+        Bench::of(Arc::clone(&core), Transport::Datagram, &at, &format!("{}", n / 60))
+    };
+    let mut open: Vec<Bench> = (0..1200).map(|n| from(n, "192.0.2.1")).collect();
+    assert!(open.iter_mut().all(|bench| bench.allocate().code() == 0), "a site behind one NAT");
+    let mut late = from(1200, "192.0.2.1");
+    assert_eq!(late.allocate().code(), 486);
+    assert_eq!(core.stats().ran_out, RanOut { address: 1, ..RanOut::default() });
+    assert_eq!(from(1201, "192.0.2.2").allocate().code(), 0, "others are not hindered");
     open.pop();
     assert_eq!(late.ask(METHOD_ALLOCATE, &[udp()]).code(), 0);
 }

@@ -55,7 +55,7 @@ impl Running {
             tls: Some((any, Arc::new(tls))),
             authority: authority(),
             peers: Peers::new(&[media], &[], |_| true),
-            max_allocations: 100,
+            limits: Limits { allocations: 100, per_address: 100 },
         })
         .unwrap();
         let stop = CancellationToken::new();

@@ -15,7 +15,7 @@ use rtc_stun::message::*;
 use rtc_stun::textattrs::TextAttribute;
 use rtc_stun::xoraddr::XorMappedAddress;
 use wrtc_gateway::secret::Secret;
-use wrtc_gateway::turn::{Authority, Core, Now, Output, Peers, Session, Transport};
+use wrtc_gateway::turn::{Authority, Core, Limits, Now, Output, Peers, Session, Transport};
 
 pub const REALM: &str = "example.org";
 pub const UNIX: u64 = 1_800_000_000;
@@ -40,7 +40,11 @@ pub fn peers() -> Peers {
 }
 
 pub fn core(max_allocations: usize) -> Arc<Core> {
-    Core::new(authority(), peers(), max_allocations, Instant::now()).unwrap()
+    core_of(Limits { allocations: max_allocations, per_address: max_allocations })
+}
+
+pub fn core_of(limits: Limits) -> Arc<Core> {
+    Core::new(authority(), peers(), limits, Instant::now()).unwrap()
 }
 
 pub struct Reply {

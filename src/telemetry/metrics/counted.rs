@@ -35,8 +35,17 @@ const SIGN_INS: [&str; 12] = [
     "sip_unavailable",
     "sip_timeout",
 ];
-const ALERTS: [&str; 7] =
-    ["registration", "no_rtp", "ports", "sip_server", "store", "clock", "sign_in"];
+const ALERTS: [&str; 9] = [
+    "registration",
+    "no_rtp",
+    "ports",
+    "sip_server",
+    "certificate",
+    "turn",
+    "store",
+    "clock",
+    "sign_in",
+];
 const ACTS: [&str; 7] = ["hangup", "sign_out", "trace_on", "trace_off", "log", "reload", "drain"];
 const CONNECTION_FAULTS: [&str; 11] = [
     "displaced",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -17,6 +17,7 @@ use crate::journal::hep::HepStats;
 use crate::journal::store::StoreStats;
 use crate::media::EngineStats;
 use crate::sip::EndpointStats;
+use crate::tls::CertificateState;
 use crate::turn::TurnStats;
 
 /// What a scrape asks the gateway for.
@@ -35,6 +36,8 @@ pub struct Snapshot {
     /// Pairs of RTP ports, free or not.
     pub rtp_ports: u64,
     pub sip: EndpointStats,
+    /// Of each port that shows one.
+    pub certificates: Vec<CertificateState>,
     /// `None` without an embedded TURN server: its metrics stay at zero.
     pub turn: Option<TurnStats>,
     /// One for each address that a configured name stands for, and one for a name that stands for none.
@@ -103,6 +106,7 @@ impl Collector for Standing {
         media(&mut into, &now.media)?;
         sip(&mut into, &now.sip)?;
         servers(&mut into, &now.servers)?;
+        certificates(&mut into, &now.certificates)?;
         turn(&mut into, &now.turn.unwrap_or_default())?;
         journal(&mut into, &now.journal, &now.hep.unwrap_or_default())?;
         store(&mut into, &now.store)?;
@@ -277,6 +281,28 @@ fn servers(into: &mut Families, now: &[ServerSnapshot]) -> fmt::Result {
     Ok(())
 }
 
+fn certificates(into: &mut Families, now: &[CertificateState]) -> fmt::Result {
+    let unread: Vec<(&str, u64)> =
+        now.iter().map(|state| (state.port, state.fault.is_some().into())).collect();
+    into.gauges(
+        "wrtc_certificate_unread",
+        "1 where a certificate's files have changed and could not be read; what was read before is in use",
+        "port",
+        &unread,
+    )?;
+    let help = "When the certificate in use ends";
+    let name = "wrtc_certificate_not_after_timestamp";
+    let mut family = into.family(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+    for state in now {
+        if let Some(expires) = state.expires {
+            let seconds = expires.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let labels = [("port", state.port)];
+            ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
 fn turn(into: &mut Families, now: &TurnStats) -> fmt::Result {
     into.gauge("wrtc_turn_allocations", "Relays of the embedded TURN server now", now.allocations)?;
     into.counter(
@@ -300,6 +326,12 @@ fn turn(into: &mut Families, now: &TurnStats) -> fmt::Result {
             ("unauthenticated", now.unauthenticated),
             ("forbidden", now.forbidden),
         ],
+    )?;
+    into.counters(
+        "wrtc_turn_ran_out",
+        "TURN clients that were turned away, by what had run out: relays of a user, of an address or of all, sockets of the host, connections",
+        "bound",
+        &now.ran_out.each(),
     )?;
     into.counters(
         "wrtc_turn_faults",

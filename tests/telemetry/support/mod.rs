@@ -10,6 +10,7 @@ use wrtc_gateway::journal::{About, CallRecord, Entry, LegRecord, Observer, Strea
 use wrtc_gateway::telemetry::metrics::{
     Exporter, Format, Metrics, ServerSnapshot, Snapshot, Source,
 };
+use wrtc_gateway::tls::CertificateState;
 
 /// A gateway that stands as it is told.
 pub struct Still(pub Snapshot);
@@ -42,7 +43,12 @@ pub fn full_scrape(format: Format) -> String {
     metrics.http_request("/sign_in", 200);
     metrics.http_request("other", 404);
     note(&metrics, What::CallEnded(Box::new(record())));
-    let snapshot = Snapshot { servers: vec![server("sip:a.example")], ..Snapshot::default() };
+    let expires = Some(SystemTime::now());
+    let snapshot = Snapshot {
+        servers: vec![server("sip:a.example")],
+        certificates: vec![CertificateState { port: "http", expires, fault: None }],
+        ..Snapshot::default()
+    };
     exporter(&metrics, snapshot).render(format)
 }
 

@@ -3,17 +3,21 @@
 //! Each watcher says which conditions hold now, with a hysteresis of its own so that none flickers; what
 //! was raised and what is over is the difference to what stood before.
 
+mod certificates;
 mod ports;
 mod registration;
 mod servers;
 mod sign_in;
 mod silence;
+mod turn;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::clock::millis;
 use crate::agent::{Alert, EndReason, SipServerStatus};
+use crate::tls::CertificateState;
+use crate::turn::RanOut;
 
 pub use silence::{BrowserPath, CallLook, SideLook};
 
@@ -28,6 +32,10 @@ pub struct Look {
     pub no_server: Option<String>,
     pub free_ports: u64,
     pub ports: u64,
+    /// Of each port that shows one.
+    pub certificates: Vec<CertificateState>,
+    /// What the TURN server ran out of since its start.
+    pub turn: RanOut,
 }
 
 /// A DN whose registration fails.
@@ -72,6 +80,8 @@ pub(super) struct Alerts {
     silence: silence::Watcher,
     servers: servers::Watcher,
     ports: ports::Watcher,
+    certificates: certificates::Watcher,
+    turn: turn::Watcher,
     sign_in: sign_in::Watcher,
     store: Option<String>,
     clock: Option<String>,
@@ -87,6 +97,8 @@ impl Alerts {
             silence: silence::Watcher::new(silence),
             servers: Default::default(),
             ports: Default::default(),
+            certificates: Default::default(),
+            turn: Default::default(),
             sign_in: Default::default(),
             store: None,
             clock: None,
@@ -126,6 +138,8 @@ impl Alerts {
     pub fn look(&mut self, look: &Look, now: Instant, unix_ms: u64) -> Vec<Change> {
         let mut conditions = self.servers.look(&look.servers, look.no_server.as_deref(), now);
         conditions.extend(self.ports.look(look.free_ports, look.ports, now));
+        conditions.extend(self.certificates.look(&look.certificates, now, unix_ms));
+        conditions.extend(self.turn.look(&look.turn, now));
         conditions.extend(self.store.iter().map(|fault| store(fault)));
         conditions
             .extend(self.clock.iter().map(|fault| Condition::new("clock", "", fault.clone())));
