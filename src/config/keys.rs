@@ -74,6 +74,7 @@ pub const KEYS: &[&str] = &[
     "agents.secrets_command",
     "agents.secrets_command_seconds",
     "agents.secrets_for",
+    "agents.token_key_file",
     "operations.no_rtp_seconds",
     "gateway.drain_seconds",
     "journal.store",

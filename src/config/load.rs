@@ -307,6 +307,7 @@ impl Loader {
                 .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8086))),
             base_path: self.take("http.base_path", parse::base_path).unwrap_or_default(),
             secrets: self.dn_secrets(&allowed_origins),
+            token_keys: self.token_keys(),
             allowed_origins,
             tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
             operators: self.operators(),

@@ -49,9 +49,13 @@ impl DnSecrets {
 
     /// Whether others than the file's owner and group can read it.
     pub fn is_world_readable(&self) -> bool {
-        let mode = |file: &PathBuf| std::fs::metadata(file).map(|found| found.permissions().mode());
-        self.file.as_ref().is_some_and(|file| mode(file).is_ok_and(|mode| mode & 0o004 != 0))
+        self.file.as_deref().is_some_and(is_world_readable)
     }
+}
+
+/// Whether others than its owner and group can read it.
+pub(super) fn is_world_readable(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
 }
 
 impl Loader {

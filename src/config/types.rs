@@ -10,6 +10,7 @@ use super::guard::Guard;
 use super::secrets::DnSecrets;
 use super::security::Operators;
 use super::telemetry::{Log, Metrics, Tracing};
+use super::token_keys::TokenKeys;
 use crate::media::TonePlan;
 use crate::sdp::{Codec, SrtpPolicy, VideoCodec};
 use crate::secret::Secret;
@@ -42,6 +43,8 @@ pub struct Http {
     pub guard: Guard,
     /// What the gateway signs DNs in with where their pages do not.
     pub secrets: DnSecrets,
+    /// What one-time tokens are signed with.
+    pub token_keys: TokenKeys,
     pub connector: Connector,
 }
 

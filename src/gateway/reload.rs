@@ -65,6 +65,7 @@ pub const LIVE: &[&str] = &[
     "agents.secrets_command",
     "agents.secrets_command_seconds",
     "agents.secrets_for",
+    "agents.token_key_file",
     "gateway.drain_seconds",
     "log.level",
 ];

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use axum::body::Body;
@@ -101,7 +101,7 @@ pub(super) fn routers(
         draining,
         connectors: Connectors::new(&config.connector, config.listen),
         events: Arc::default(),
-        tokens: Arc::default(),
+        tokens: Arc::new(Tokens::new(&config.token_keys, (Instant::now(), SystemTime::now()))),
         operators: Operators::new(&config.operators),
         surroundings,
         allowed: table().allowed(),

@@ -34,6 +34,7 @@ struct Read {
     certificate: Watch,
     operators: Watch,
     secrets: Watch,
+    token_keys: Watch,
 }
 
 /// All but the address, the base path, whether there is TLS at all, and `max_connections`. Connections that
@@ -71,6 +72,7 @@ impl Read {
             certificate: Watch::unread(served.map(Served::paths).unwrap_or_default()),
             operators: Watch::unread(config.operators.file.clone()),
             secrets: Watch::unread(config.secrets.file.clone()),
+            token_keys: Watch::unread(config.token_keys.file.clone()),
         }
     }
 }
@@ -85,6 +87,7 @@ impl Control {
         let read = Mutex::new(Read::new(config, served.as_ref()));
         let control = Self { inner: Arc::new(Inner { app, listen, served, read }) };
         control.inner.app.secrets.warn();
+        config.token_keys.warn();
         control
     }
 
@@ -124,6 +127,8 @@ impl Control {
         app.operators.replace(&config.operators.tokens, config.operators.file.is_some());
         app.secrets.replace(&config.secrets);
         app.secrets.warn();
+        app.tokens.set_keys(&config.token_keys.keys);
+        config.token_keys.warn();
         *read = Read::new(config, inner.served.as_ref());
         self.apply_policy(config);
     }
@@ -131,7 +136,7 @@ impl Control {
     /// Reads what has changed since the last look. For a thread that may block.
     fn read_what_changed(&self) {
         let mut read = self.read();
-        let Read { config, certificate, operators, secrets } = &mut *read;
+        let Read { config, certificate, operators, secrets, token_keys } = &mut *read;
         if certificate.has_changed()
             && let Some(served) = &self.inner.served
         {
@@ -162,6 +167,17 @@ impl Control {
         }
         if secrets.has_changed() && self.inner.app.secrets.read_again() {
             self.inner.app.secrets.warn();
+        }
+        if token_keys.has_changed() {
+            match config.token_keys.read_again() {
+                Ok(keys) => {
+                    if self.inner.app.tokens.set_keys(&keys) {
+                        info!(keys = keys.len(), "read agents.token_key_file again");
+                        config.token_keys.warn();
+                    }
+                }
+                Err(why) => warn!("agents.token_key_file: {why}; what was read before stays"),
+            }
         }
     }
 

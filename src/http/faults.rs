@@ -99,9 +99,6 @@ pub(super) mod json {
         /// Too many wrong tokens; `Retry-After` says when to come back.
         #[response(status = 429, headers(("Retry-After" = u64)))]
         TooMany(ErrorReply),
-        /// Too many tokens wait to be used.
-        #[response(status = 503)]
-        Full(ErrorReply),
     }
 
     /// Of whatever operators ask.

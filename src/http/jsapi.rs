@@ -1,7 +1,7 @@
 //! The Genesys JSAPI surface (grtc-wire.md): plain text over four paths.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -117,16 +117,23 @@ pub(super) async fn throttled_sign_in(
         .map_err(|retry_after_seconds| SignInError::TooManyTries { retry_after_seconds })
         .inspect_err(|error| app.backend.sign_in_refused(remote, &user, error))?;
     // Whatever ends this before the SIP server has decided gives it back.
-    let redemption = match app.tokens.redeem(&user, sign_in.password.as_ref(), Instant::now()) {
+    let now = (Instant::now(), SystemTime::now());
+    let redemption = match app.tokens.redeem(&user, sign_in.password.as_ref(), now) {
         Redeemed::NoToken => None,
         Redeemed::Granted(redemption) => {
             sign_in.password = redemption.password();
             Some(redemption)
         }
-        Redeemed::Unknown => {
+        Redeemed::Unknown(why) => {
+            tracing::debug!(user, %remote, why, "one-time token refused");
             app.throttle.handle_refused(remote, &user, vouched, Instant::now());
             app.backend.sign_in_refused(remote, &user, &SignInError::Token);
             return Err(SignInError::Token);
+        }
+        Redeemed::Full => {
+            let error = SignInError::Busy("as many one-time tokens were used as it can remember");
+            app.backend.sign_in_refused(remote, &user, &error);
+            return Err(error);
         }
     };
     if let Err(error) = add_secret(app, conn, redemption.is_some(), &mut sign_in).await {

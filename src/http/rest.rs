@@ -49,7 +49,7 @@ pub(super) struct SignInRequest {
     #[schema(format = Password)]
     password: Option<String>,
     /// A one-time token of `POST /api/tokens`.
-    #[schema(pattern = "^once-[0-9A-Fa-f]{32}$")]
+    #[schema(pattern = "^once-[A-Za-z0-9_-]{75,1462}$")]
     token: Option<String>,
 }
 

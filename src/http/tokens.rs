@@ -1,18 +1,20 @@
 //! One-time tokens: somebody's own portal signs its agents in without a page ever having the DN's secret.
 //!
-//! `POST /api/tokens` asks for one with an operator's token. It is used where the password goes, once.
+//! `POST /api/tokens` asks for one with an operator's token. It is used where the password goes, once. It is
+//! signed and kept nowhere; what is kept is which ones were used here.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime};
+mod signed;
+mod used;
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use tokio::runtime::Handle;
 use utoipa::ToSchema;
 
 use super::app::{App, Shared};
@@ -21,59 +23,48 @@ use super::conn::Conn;
 use super::faults::json::TokenFaults;
 use super::operators::{self, Role};
 use super::reply::{self, Problem};
+use crate::config::TokenKeys;
 use crate::secret::Secret;
 use crate::wire::jsapi::check_dn;
 
-/// What one begins with. No password looks like the whole of it by chance.
-const PREFIX: &str = "once-";
-
-/// Hexadecimal digits behind it: 128 bits.
-const DIGITS: usize = 32;
-
-/// Tokens that wait to be used: more than the agents of any gateway. Each is some 200 bytes.
-const CAPACITY: usize = 10_000;
+pub(super) use signed::is_token;
+use signed::{Keys, Nonce};
+use used::{Taken, Used};
 
 /// Seconds that one lives by default, and at most.
 const DEFAULT_TTL: u64 = 60;
 const MAX_TTL: u64 = 3600;
 
+/// Clocks of two gateways may be apart: a token that lives longer than any was signed by a clock that is
+/// wrong, or before ours was set back, and who used it then is forgotten.
+const SKEW: Duration = Duration::from_secs(60);
+
 /// A password is longer nowhere.
 const MAX_PASSWORD: usize = 256;
-
-/// They are kept and compared by their hash, so that neither memory nor time tells of them.
-type Hash = [u8; 32];
-
-/// What a token is good for.
-#[derive(Debug)]
-struct Grant {
-    hash: Hash,
-    dn: String,
-    password: Option<Secret>,
-    expires: Instant,
-}
 
 /// A token that is being used. Unless it is spent it may be used again when this is dropped: the SIP
 /// server was away, or the client has hung up before it was asked.
 pub(super) struct Redemption {
-    grant: Option<Grant>,
+    nonce: Option<Nonce>,
+    password: Option<Secret>,
     tokens: Arc<Tokens>,
 }
 
 impl Redemption {
     pub(super) fn password(&self) -> Option<Secret> {
-        self.grant.as_ref()?.password.clone()
+        self.password.clone()
     }
 
     /// It was good for what it was meant for, or is good for nothing.
     pub(super) fn spend(mut self) {
-        self.grant = None;
+        self.nonce = None;
     }
 }
 
 impl Drop for Redemption {
     fn drop(&mut self) {
-        if let Some(grant) = self.grant.take() {
-            self.tokens.give_back(grant);
+        if let Some(nonce) = self.nonce.take() {
+            self.tokens.used().give_back(&nonce);
         }
     }
 }
@@ -82,46 +73,69 @@ pub(super) enum Redeemed {
     /// It is a password like any other.
     NoToken,
     Granted(Redemption),
-    /// Used, run out, of another DN, or never given.
-    Unknown,
+    /// Never given here or for another DN, run out, or used: why, for the log.
+    Unknown(&'static str),
+    /// So many were used of late that one more could not be remembered.
+    Full,
 }
 
-#[derive(Default)]
-struct Waiting {
-    grants: HashMap<Hash, Grant>,
-    /// A task forgets what runs out.
-    sweeping: bool,
+struct Ring {
+    keys: Keys,
+    /// Of the file; `None`: the key is a random one of this process's.
+    known: Option<Vec<Secret>>,
 }
 
-/// Those that wait to be used.
-#[derive(Default)]
 pub(super) struct Tokens {
-    waiting: Mutex<Waiting>,
+    ring: ArcSwap<Ring>,
+    used: Mutex<Used>,
+    started: (Instant, SystemTime),
 }
 
 impl Tokens {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new(config: &TokenKeys, started: (Instant, SystemTime)) -> Self {
+        let ring = ArcSwap::from_pointee(Ring::new(&config.keys));
+        Self { ring, used: Mutex::default(), started }
     }
 
-    /// `None` when too many wait already.
-    fn issue(
-        self: &Arc<Self>,
-        dn: String,
-        password: Option<Secret>,
-        ttl: Duration,
-    ) -> Option<Secret> {
-        let random: [u8; DIGITS / 2] = rand::random();
-        let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let token = Secret::new(format!("{PREFIX}{digits}"));
-        let hash = hash(token.expose());
-        let mut waiting = self.lock();
-        if waiting.grants.len() >= CAPACITY {
-            return None;
+    /// Whether these are others than before. What was signed with those that are gone is good no more.
+    pub(super) fn set_keys(&self, keys: &[Secret]) -> bool {
+        let same = match &self.ring.load().known {
+            Some(known) => known == keys,
+            None => keys.is_empty(),
+        };
+        if !same {
+            self.ring.store(Arc::new(Ring::new(keys)));
         }
-        let expires = Instant::now() + ttl;
-        self.keep(&mut waiting, Grant { hash, dn, password, expires });
-        Some(token)
+        !same
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unix milliseconds. Gateways with the same key have only the clock on the wall in common; what one
+    /// process has signed for itself no clock that is set can harm.
+    fn clock(&self, ring: &Ring, now: Instant, wall: SystemTime) -> u64 {
+        let (at, wall_then) = self.started;
+        let time = match ring.known {
+            Some(_) => wall,
+            None => wall_then + now.saturating_duration_since(at),
+        };
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// `None`: the password is too long.
+    fn issue(
+        &self,
+        dn: &str,
+        password: Option<&Secret>,
+        ttl: Duration,
+        (now, wall): (Instant, SystemTime),
+    ) -> Option<Secret> {
+        let ring = self.ring.load();
+        let expires = self.clock(&ring, now, wall).saturating_add(millis(ttl));
+        ring.keys.issue(dn, password, expires)
     }
 
     /// Takes what was given in a password's place.
@@ -129,62 +143,46 @@ impl Tokens {
         self: &Arc<Self>,
         dn: &str,
         given: Option<&Secret>,
-        now: Instant,
+        (now, wall): (Instant, SystemTime),
     ) -> Redeemed {
         let Some(given) = given.filter(|given| is_token(given.expose())) else {
             return Redeemed::NoToken;
         };
-        let hash = hash(given.expose());
-        let mut waiting = self.lock();
-        match waiting.grants.get(&hash) {
-            Some(grant) if grant.dn == dn && now < grant.expires => {}
-            _ => return Redeemed::Unknown,
+        let ring = self.ring.load();
+        let Some(opened) = ring.keys.open(dn, given.expose()) else {
+            return Redeemed::Unknown("not signed by a key of ours for this DN");
+        };
+        let left = opened.expires.saturating_sub(self.clock(&ring, now, wall));
+        if left == 0 {
+            return Redeemed::Unknown("it has run out");
         }
-        let Some(grant) = waiting.grants.remove(&hash) else { return Redeemed::Unknown };
-        Redeemed::Granted(Redemption { grant: Some(grant), tokens: Arc::clone(self) })
-    }
-
-    fn give_back(self: &Arc<Self>, grant: Grant) {
-        let mut waiting = self.lock();
-        if waiting.grants.len() < CAPACITY {
-            self.keep(&mut waiting, grant);
+        if left > MAX_TTL * 1000 + millis(SKEW) {
+            return Redeemed::Unknown("it would live longer than any: some clock is wrong");
         }
-    }
-
-    fn keep(self: &Arc<Self>, waiting: &mut Waiting, grant: Grant) {
-        waiting.grants.insert(grant.hash, grant);
-        // One that is given back while the process ends needs nobody to forget it.
-        if let Ok(runtime) = Handle::try_current()
-            && !std::mem::replace(&mut waiting.sweeping, true)
-        {
-            runtime.spawn(sweep(Arc::downgrade(self)));
+        match self.used().take(opened.nonce, now + Duration::from_millis(left), now) {
+            Taken::Now => Redeemed::Granted(Redemption {
+                nonce: Some(opened.nonce),
+                password: opened.password,
+                tokens: Arc::clone(self),
+            }),
+            Taken::Before => Redeemed::Unknown("it was used"),
+            Taken::Full => Redeemed::Full,
         }
     }
 }
 
-/// Forgets tokens that have run out, and the secrets with them, until none waits.
-async fn sweep(tokens: Weak<Tokens>) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let Some(tokens) = tokens.upgrade() else { return };
-        let mut waiting = tokens.lock();
-        let now = Instant::now();
-        waiting.grants.retain(|_, grant| now < grant.expires);
-        if waiting.grants.is_empty() {
-            waiting.sweeping = false;
-            return;
+impl Ring {
+    fn new(keys: &[Secret]) -> Self {
+        if keys.is_empty() {
+            return Self { keys: Keys::random(), known: None };
         }
+        let bytes = keys.iter().map(|key| key.expose().as_bytes());
+        Self { keys: Keys::new(bytes), known: Some(keys.to_vec()) }
     }
 }
 
-fn hash(token: &str) -> Hash {
-    Sha256::digest(token.as_bytes()).into()
-}
-
-/// Whether it looks like one.
-pub(super) fn is_token(text: &str) -> bool {
-    let digits = text.strip_prefix(PREFIX).unwrap_or_default();
-    digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit())
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Who is to be signed in.
@@ -210,7 +208,7 @@ pub(super) struct TokenRequest {
 #[derive(Serialize, ToSchema)]
 pub(super) struct OneTimeReply<'a> {
     /// In the password's place, once.
-    #[schema(value_type = String, example = "once-0123456789abcdef0123456789abcdef")]
+    #[schema(value_type = String, example = "once-AAABmrd1JACFvm0x5rYF8mUO1mBv4bLZ6Yq1oOq0vXWb2cJ8kJ0s1YpQ8e3V5nXwG7tHkL2dF4Q")]
     token: &'a str,
     /// RFC 3339.
     expires: String,
@@ -254,11 +252,10 @@ async fn give(app: &App, conn: &Conn, request: Request) -> Result<Response, Prob
     }
     let ttl = Duration::from_secs(ttl);
     operator.record("gave a one-time token", &asked.dn);
-    let token = app.tokens.issue(asked.dn, asked.password, ttl).ok_or_else(|| {
-        let sentence = format!("{CAPACITY} tokens wait to be used; there is no room for more");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "full", sentence)
-    })?;
-    let expires = reply::rfc3339(SystemTime::now() + ttl);
+    let now = (Instant::now(), SystemTime::now());
+    let token = app.tokens.issue(&asked.dn, asked.password.as_ref(), ttl, now);
+    let token = token.ok_or_else(|| bad("`password` is too long".into()))?;
+    let expires = reply::rfc3339(now.1 + ttl);
     Ok(reply::json(StatusCode::OK, &OneTimeReply { token: token.expose(), expires }))
 }
 
@@ -266,45 +263,93 @@ async fn give(app: &App, conn: &Conn, request: Request) -> Result<Response, Prob
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn bounded_and_forgotten() {
-        let tokens = Arc::new(Tokens::default());
-        for _ in 0..CAPACITY {
-            let secret = Some(Secret::new("secret"));
-            assert!(tokens.issue("5001".into(), secret, Duration::ZERO).is_some());
-        }
-        assert!(tokens.issue("5001".into(), None, Duration::ZERO).is_none());
-        for _ in 0..600 {
-            if tokens.lock().grants.is_empty() {
-                assert!(tokens.issue("5001".into(), None, Duration::ZERO).is_some());
-                return;
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn redeem(
+        tokens: &Arc<Tokens>,
+        dn: &str,
+        token: &Secret,
+        now: (Instant, SystemTime),
+    ) -> String {
+        match tokens.redeem(dn, Some(token), now) {
+            Redeemed::Granted(redemption) => {
+                let password = redemption.password();
+                redemption.spend();
+                password.map_or("granted".into(), |password| password.expose().to_owned())
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            Redeemed::NoToken => "no token".into(),
+            Redeemed::Unknown(why) => why.into(),
+            Redeemed::Full => "full".into(),
         }
-        panic!("the secrets are still there");
     }
 
-    #[tokio::test]
-    async fn for_one_dn_once_and_not_after_its_time() {
-        let tokens = Arc::new(Tokens::default());
-        let minute = Duration::from_secs(60);
-        let now = Instant::now();
-        let token = tokens.issue("5001".into(), Some(Secret::new("secret")), minute).unwrap();
-        let other = tokens.redeem("5002", Some(&token), now);
-        assert!(matches!(other, Redeemed::Unknown));
-        let late = tokens.redeem("5001", Some(&token), now + 2 * minute);
-        assert!(matches!(late, Redeemed::Unknown));
-        let redeem = || match tokens.redeem("5001", Some(&token), now) {
-            Redeemed::Granted(redemption) => Some(redemption),
-            Redeemed::NoToken | Redeemed::Unknown => None,
-        };
-        let redemption = redeem().unwrap();
-        assert_eq!(redemption.password().unwrap().expose(), "secret");
-        assert!(redeem().is_none());
-        drop(redemption);
-        redeem().unwrap().spend();
-        assert!(redeem().is_none());
-        let password = Secret::new("once-upon a time");
-        assert!(matches!(tokens.redeem("5001", Some(&password), now), Redeemed::NoToken));
+    fn keyed(key: &str) -> TokenKeys {
+        TokenKeys { file: None, keys: vec![Secret::new(key)] }
+    }
+
+    #[test]
+    fn for_one_dn_once_and_not_after_its_time() {
+        let now = (Instant::now(), SystemTime::now());
+        let tokens = Arc::new(Tokens::new(&TokenKeys::default(), now));
+        let token = tokens.issue("5001", Some(&Secret::new("secret")), MINUTE, now).unwrap();
+        let strange = "not signed by a key of ours for this DN";
+        assert_eq!(redeem(&tokens, "5002", &token, now), strange);
+        let late = (now.0 + MINUTE, now.1);
+        assert_eq!(redeem(&tokens, "5001", &token, late), "it has run out");
+        let Redeemed::Granted(unspent) = tokens.redeem("5001", Some(&token), now) else { panic!() };
+        assert_eq!(redeem(&tokens, "5001", &token, now), "it was used");
+        drop(unspent);
+        assert_eq!(redeem(&tokens, "5001", &token, now), "secret");
+        assert_eq!(redeem(&tokens, "5001", &token, now), "it was used");
+        assert_eq!(redeem(&tokens, "5001", &Secret::new("once-upon a time"), now), "no token");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_harms_no_token_of_this_process() {
+        let now = (Instant::now(), SystemTime::now());
+        let tokens = Arc::new(Tokens::new(&TokenKeys::default(), now));
+        let years = MINUTE * 60 * 24 * 365 * 40;
+        for wall in [now.1 + years, now.1 - years, UNIX_EPOCH] {
+            let token = tokens.issue("5001", None, MINUTE, now).unwrap();
+            assert_eq!(redeem(&tokens, "5001", &token, (now.0, wall)), "granted");
+        }
+    }
+
+    /// Once at each: what one has seen the other does not know.
+    #[test]
+    fn good_at_every_gateway_with_the_key_and_after_a_restart() {
+        let wall = SystemTime::now();
+        let here = (Instant::now(), wall);
+        let there = (here.0 + MINUTE, wall);
+        let key = "0123456789abcdef0123456789abcdef";
+        let one = Arc::new(Tokens::new(&keyed(key), here));
+        let other = Arc::new(Tokens::new(&keyed(key), there));
+        let token = one.issue("5001", Some(&Secret::new("secret")), MINUTE, here).unwrap();
+        for tokens in [&one, &other] {
+            assert_eq!(redeem(tokens, "5001", &token, there), "secret");
+            assert_eq!(redeem(tokens, "5001", &token, there), "it was used");
+        }
+        let late = (here.0, wall + MINUTE);
+        assert_eq!(redeem(&other, "5001", &token, late), "it has run out");
+        let set_back = (here.0, wall - 2 * MINUTE * 60);
+        assert!(redeem(&other, "5001", &token, set_back).contains("clock"), "it was forgotten");
+    }
+
+    /// The new one is put before the old one, and the old one taken away later.
+    #[test]
+    fn keys_are_changed_without_a_token_being_lost() {
+        let now = (Instant::now(), SystemTime::now());
+        let (old, new) = (Secret::new("o".repeat(32)), Secret::new("n".repeat(32)));
+        let tokens = Arc::new(Tokens::new(&keyed(old.expose()), now));
+        let issue = || tokens.issue("5001", None, MINUTE, now).unwrap();
+        let (first, second) = (issue(), issue());
+        assert!(!tokens.set_keys(std::slice::from_ref(&old)));
+        assert!(tokens.set_keys(&[new.clone(), old]));
+        assert_eq!(redeem(&tokens, "5001", &first, now), "granted");
+        let third = issue();
+        assert!(tokens.set_keys(&[new]));
+        assert_eq!(redeem(&tokens, "5001", &third, now), "granted");
+        assert_ne!(redeem(&tokens, "5001", &second, now), "granted");
+        assert!(tokens.set_keys(&[]) && !tokens.set_keys(&[]), "a random one stays");
     }
 }

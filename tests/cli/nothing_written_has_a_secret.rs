@@ -142,6 +142,7 @@ async fn nowhere() {
     let password = secrets.add("the SIP password", random("p:a&s%s+w "));
     let turn = secrets.add("the TURN secret", random("turn-secret-"));
     let connector = secrets.add("the connector's token", random("connector-"));
+    let token_key = secrets.add("the key of one-time tokens", random("one-time-tokens-"));
     let (acts, acts_line) = OperatorToken::make(Role::Act, Some("alice"));
     let (reads, reads_line) = OperatorToken::make(Role::Read, Some("wall"));
     let acts = secrets.add("the operator's token", acts.expose());
@@ -166,6 +167,7 @@ async fn nowhere() {
         "turn.listen=127.0.0.1:0".to_owned(),
         format!("turn.secret_file={}", file("turn", turn)),
         format!("agents.secrets_file={}", file("dns", format!("5003 = {password}\n"))),
+        format!("agents.token_key_file={}", file("token-key", token_key)),
         format!("journal.store={}", folder.join("calls.db").display()),
         format!("journal.call_records={}", folder.join("records").display()),
         format!("log.file={}", folder.join("log").display()),
@@ -280,7 +282,7 @@ async fn nowhere() {
     found.extend(secrets.look("standard error", &stderr));
     let mut written = stderr.len();
     let mut log = stderr;
-    let ours = ["operators", "turn", "dns"];
+    let ours = ["operators", "turn", "dns", "token-key"];
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

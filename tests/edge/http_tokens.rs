@@ -44,7 +44,7 @@ async fn rest(gateway: &Gateway, body: Value) -> (u16, String) {
 async fn a_token_signs_in_once_in_either_dialect() {
     let gateway = Gateway::start(&[CONFIGURED]).await;
     let given = token(&gateway, "5001").await;
-    assert_eq!(given.len(), "once-".len() + 32);
+    assert!(given.starts_with("once-") && !given.contains(PASSWORD), "{given}");
     let (status, body) = jsapi(&gateway, format!("5001:{given}")).await;
     assert!(status == 200 && body.starts_with("SSID="), "{status} {body}");
     let (status, body) = jsapi(&gateway, format!("5001:{given}")).await;
@@ -89,7 +89,7 @@ async fn guessing_is_slowed_down() {
     let gateway = Gateway::start(&[CONFIGURED]).await;
     let mut told = Vec::new();
     for n in 0..7 {
-        told.push(jsapi(&gateway, format!("5001:once-{n:032}")).await.0);
+        told.push(jsapi(&gateway, format!("5001:once-{n:076}")).await.0);
     }
     assert_eq!(told, [401, 401, 401, 401, 401, 429, 429]);
 

@@ -20,6 +20,7 @@ mod http_metrics;
 mod http_rest;
 mod http_rules;
 mod http_tokens;
+mod keys_of_tokens;
 mod operations_events;
 mod operations_lists;
 mod operations_probes;

@@ -33,6 +33,7 @@ const NAME: &[&str] = &[
     "turn.secret_file",
     "connector.tokens_file",
     "agents.secrets_file",
+    "agents.token_key_file",
     "journal.hep_password_file",
     "http.tls_key",
     "sip.tls_key",
