@@ -79,7 +79,8 @@ fn through(from: &str, to: &str, complexity: u8, reported: u8, lost: u8) {
     const RATE: u32 = 8000;
     const FRAME: usize = RATE as usize / 50;
     let bytes = std::fs::read(from).expect("the file to be coded");
-    let pcm: Vec<i16> = bytes.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
+    let pcm: Vec<i16> =
+        bytes.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
     let mut encoder = Encoder::with_complexity(Codec::Opus, RATE, complexity);
     let mut decoder = Decoder::new(Codec::Opus, RATE);
     (0..3).for_each(|_| encoder.reported(reported));
