@@ -137,7 +137,7 @@ mod tests {
         let files = TlsFiles { own: Some(own), ..TlsFiles::default() };
         certificates.handle_sip(&files, &Ok::<(), String>(()));
         let good = CertificateState { port: "sip", ..made.view().state("sip") };
-        assert_eq!(certificates.states(), [good.clone()]);
+        assert_eq!(certificates.states(), std::slice::from_ref(&good));
         std::fs::remove_file(&kept.cert).unwrap();
         certificates.handle_sip(&files, &Err("it is gone"));
         let fault = Some("it is gone".to_owned());

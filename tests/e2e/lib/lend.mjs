@@ -1,5 +1,5 @@
 // The browsers of a process of tests, each started when it is first asked for. A test is lent them: it gets cookies, storage and
-// windows of its own. Only the start of a browser is tried once more where it fails, and that is never silent.
+// windows of its own. A test is tried once more where it fails, and that is never silent.
 
 import { after } from "node:test";
 
@@ -20,27 +20,27 @@ export function endAfterTests() {
   });
 }
 
-/** On a machine that is busy, a browser does not always start in time. */
-async function start(Kind, hz, options) {
+/** What needs a browser is tried once more where it fails: a machine that is busy does not always let one start, or work, in time. */
+export async function retry(what, run) {
   try {
-    return await Kind.start(hz, options);
+    return await run();
   } catch (fault) {
     retries += 1;
-    console.log(`RETRY: ${Kind.name} did not start: ${fault.stack}`);
-    return Kind.start(hz, options);
+    console.log(`RETRY of ${what}: ${fault.stack}`);
+    return run();
   }
 }
 
 /** A guest (see browser.mjs) of a browser whose microphone hears `hz`. */
 export async function lend(Kind, hz, options = {}) {
   if (options.extension) {
-    const browser = await start(Kind, hz, options);
+    const browser = await Kind.start(hz, options);
     unshared.add(browser);
     return browser.guest();
   }
   const key = JSON.stringify([Kind.name, hz, options]);
   if (!running.has(key)) {
-    const starting = start(Kind, hz, options);
+    const starting = Kind.start(hz, options);
     running.set(key, starting);
     starting.catch(() => running.delete(key));
   }

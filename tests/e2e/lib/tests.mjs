@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { Browser } from "./browser.mjs";
 import { Demo, LIMIT_MS } from "./demo.mjs";
 import { Firefox } from "./firefox.mjs";
-import { dismiss, dismissUnshared, endAfterTests, lend } from "./lend.mjs";
+import { dismiss, dismissUnshared, endAfterTests, lend, retry } from "./lend.mjs";
 import { Operations } from "./operations.mjs";
 import { connected } from "./wrote.mjs";
 
@@ -66,34 +66,37 @@ export function operationsTest(name, run, options) {
   served(name, () => Operations.start(options), (operations, tools) => run({ operations, ...tools }));
 }
 
+/** With a server of its own. What fails is told, and tried once more with fresh browsers: see retry() of lend.mjs. */
 function served(name, begin, run) {
   if (!isWanted(name)) return;
   endAfterTests();
-  test(name, async (context) => {
-    const server = await begin();
-    const guests = [];
-    const lends = (Kind) => async (hz, options) => {
-      const guest = await lend(Kind, hz, options);
-      guests.push(guest);
-      return guest;
-    };
-    let isWell = false;
-    try {
-      const tools = { browser: lends(Browser), firefox: lends(Firefox), note: (text) => context.diagnostic(text) };
-      await within(TEST_MS, "the test", run(server, tools));
-      isWell = true;
-    } catch (fault) {
-      const log = `${server.log()}\n--- its calls:\n${await activeCalls(server)}\n--- the pages' connections:\n${await connections(guests)}`;
-      throw new Error(`${fault.message}\n--- the server's side:\n${log}`, { cause: fault });
-    } finally {
-      for (const guest of guests) await guest.pages().then(connected).catch(() => undefined);
-      const hasLeft = isWell && await Promise.all(guests.map((guest) => guest.leave())).then(() => true, () => false);
-      // What follows gets a browser to which nothing has happened.
-      if (!hasLeft) await dismiss();
-      await dismissUnshared();
-      await server.stop();
-    }
-  });
+  test(name, (context) => retry(`'${name}'`, () => attempt(context, begin, run)));
+}
+
+async function attempt(context, begin, run) {
+  const server = await begin();
+  const guests = [];
+  const lends = (Kind) => async (hz, options) => {
+    const guest = await lend(Kind, hz, options);
+    guests.push(guest);
+    return guest;
+  };
+  let isWell = false;
+  try {
+    const tools = { browser: lends(Browser), firefox: lends(Firefox), note: (text) => context.diagnostic(text) };
+    await within(TEST_MS, "the test", run(server, tools));
+    isWell = true;
+  } catch (fault) {
+    const log = `${server.log()}\n--- its calls:\n${await activeCalls(server)}\n--- the pages' connections:\n${await connections(guests)}`;
+    throw new Error(`${fault.message}\n--- the server's side:\n${log}`, { cause: fault });
+  } finally {
+    for (const guest of guests) await guest.pages().then(connected).catch(() => undefined);
+    const hasLeft = isWell && await Promise.all(guests.map((guest) => guest.leave())).then(() => true, () => false);
+    // What follows gets a browser to which nothing has happened.
+    if (!hasLeft) await dismiss();
+    await dismissUnshared();
+    await server.stop();
+  }
 }
 
 /** The same in Chromium and in Firefox: `start` lends the one that is meant. */
