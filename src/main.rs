@@ -61,11 +61,11 @@ enum Command {
     /// Make an operator's token: prints it, once, and the line for the configuration, which has its hash.
     Token {
         /// read looks at everything, act hangs up, signs out, reloads and gives one-time tokens.
-        #[arg(long, default_value = "act", value_parser = ["read", "act"])]
+        #[arg(long, default_value = "read", value_parser = ["read", "act"])]
         role: String,
         /// Who it is for: the log has it beside what was done.
         #[arg(long)]
-        name: Option<String>,
+        name: String,
     },
     /// Check a configuration: tells every fault, opens nothing.
     Check {
@@ -130,7 +130,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.source)) {
         Command::Check { source, elsewhere } => check(&source, elsewhere),
-        Command::Token { role, name } => token(&role, name.as_deref()),
+        Command::Token { role, name } => token(&role, &name),
         Command::Healthcheck { source, ready } => healthcheck(&source, ready),
         Command::Serve(source) => serve(&source),
         Command::Doctor { source, json } => run_doctor(&source, json),
@@ -140,14 +140,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn token(role: &str, name: Option<&str>) -> ExitCode {
-    if let Some(name) = name.filter(|name| !is_operator_name(name)) {
+fn token(role: &str, name: &str) -> ExitCode {
+    if !is_operator_name(name) {
         return fail(&format!(
             "--name {name}: use 1 to 32 letters, digits and - _ . @, and no role"
         ));
     }
     let role = if role == "read" { Role::Read } else { Role::Act };
-    let (token, line) = OperatorToken::make(role, name);
+    let (token, line) = OperatorToken::make(role, Some(name));
     println!("token  {}", token.expose());
     println!("line   {line}");
     ExitCode::SUCCESS

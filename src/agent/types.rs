@@ -70,6 +70,15 @@ pub enum SignInError {
     /// 401: the SIP server refused the credentials.
     #[error("the SIP server refused the credentials: {0}")]
     Refused(String),
+    /// 401: not the secret that the gateway has for the DN (`agents.sign_in = "secret"`).
+    #[error("the DN or the password is wrong")]
+    WrongPassword,
+    /// 401
+    #[error("this gateway takes one-time tokens only, no passwords (agents.sign_in)")]
+    TokenWanted,
+    /// 403
+    #[error("guests may not sign in at this gateway (agents.guests)")]
+    NoGuests,
     /// 401: what stood in the password's place is no token, or not any more.
     #[error("this one-time token was used, has run out, or is for another DN")]
     Token,
@@ -104,7 +113,9 @@ impl SignInError {
     pub fn label(&self) -> &'static str {
         match self {
             SignInError::BadId(_) => "bad_id",
-            SignInError::Refused(_) => "credentials_refused",
+            SignInError::Refused(_) | SignInError::WrongPassword => "credentials_refused",
+            SignInError::TokenWanted => "token_wanted",
+            SignInError::NoGuests => "no_guests",
             SignInError::Token => "token_unknown",
             SignInError::Forbidden(_) => "dn_forbidden",
             SignInError::UnknownDn(_) => "dn_unknown",

@@ -75,6 +75,8 @@ pub const KEYS: &[&str] = &[
     "agents.secrets_command_seconds",
     "agents.secrets_for",
     "agents.token_key_file",
+    "agents.sign_in",
+    "agents.guests",
     "operations.no_rtp_seconds",
     "gateway.drain_seconds",
     "journal.store",

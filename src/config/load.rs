@@ -301,16 +301,19 @@ impl Loader {
         let allowed_origins = self
             .take("http.allowed_origins", parse::origins)
             .unwrap_or_else(|| Origins::List(vec![OriginRule::Loopback]));
+        let secrets = self.dn_secrets(&allowed_origins);
+        let (token_keys, operators) = (self.token_keys(), self.operators());
         Http {
             listen: self
                 .take("http.listen", parse::socket_address)
                 .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8086))),
             base_path: self.take("http.base_path", parse::base_path).unwrap_or_default(),
-            secrets: self.dn_secrets(&allowed_origins),
-            token_keys: self.token_keys(),
+            sign_ins: self.sign_ins(&secrets, &operators, &token_keys),
+            secrets,
+            token_keys,
             allowed_origins,
             tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
-            operators: self.operators(),
+            operators,
             guard: self.guard(),
             connector: self.connector(),
         }

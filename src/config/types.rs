@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::guard::Guard;
 use super::secrets::DnSecrets;
 use super::security::Operators;
+use super::sign_ins::SignIns;
 use super::telemetry::{Log, Metrics, Tracing};
 use super::token_keys::TokenKeys;
 use crate::media::TonePlan;
@@ -43,6 +44,7 @@ pub struct Http {
     pub guard: Guard,
     /// What the gateway signs DNs in with where their pages do not.
     pub secrets: DnSecrets,
+    pub sign_ins: SignIns,
     /// What one-time tokens are signed with.
     pub token_keys: TokenKeys,
     pub connector: Connector,

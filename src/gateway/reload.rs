@@ -66,6 +66,8 @@ pub const LIVE: &[&str] = &[
     "agents.secrets_command_seconds",
     "agents.secrets_for",
     "agents.token_key_file",
+    "agents.sign_in",
+    "agents.guests",
     "gateway.drain_seconds",
     "log.level",
 ];
@@ -266,6 +268,7 @@ mod tests {
         ("agents.secrets_command", "/bin/dn-secret"),
         ("agents.secrets_command_seconds", "7"),
         ("agents.secrets_for", "origins"),
+        ("agents.guests", "off"),
         ("connector.tokens", "0123456789abcdef=5001"),
         ("connector.bare_paths", "off"),
         ("sip.servers", "sip:b.example"),

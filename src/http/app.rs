@@ -29,7 +29,7 @@ use super::throttle::Throttle;
 use super::tokens::{self, Tokens};
 use super::{assets, forwarded, ice, jsapi, lifecycle, logs, metrics, openapi, operations, rest};
 use crate::agent::{Backend, MessageError, Session};
-use crate::config;
+use crate::config::{self, SignIns};
 use crate::wire::FromBrowser;
 use crate::wire::connector::Action;
 
@@ -60,6 +60,7 @@ pub(super) struct App {
     pub allowed: HashMap<&'static str, &'static str>,
     pub policy: ArcSwap<Policy>,
     pub secrets: DnSecrets,
+    pub sign_ins: ArcSwap<SignIns>,
     pub base_path: String,
     started: Instant,
 }
@@ -107,6 +108,7 @@ pub(super) fn routers(
         allowed: table().allowed(),
         policy: ArcSwap::from_pointee(policy),
         secrets: DnSecrets::new(&config.secrets),
+        sign_ins: ArcSwap::from_pointee(config.sign_ins),
         base_path: config.base_path.clone(),
         started: Instant::now(),
     });

@@ -129,6 +129,7 @@ impl Control {
         app.secrets.warn();
         app.tokens.set_keys(&config.token_keys.keys);
         config.token_keys.warn();
+        app.sign_ins.store(Arc::new(config.sign_ins));
         *read = Read::new(config, inner.served.as_ref());
         self.apply_policy(config);
     }

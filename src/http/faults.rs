@@ -41,10 +41,10 @@ pub(super) mod text {
         /// The id is empty, too long, or not fit for a SIP URI.
         #[response(status = 400)]
         Bad(String),
-        /// The SIP server refused the credentials, or the one-time token is not known (any more).
+        /// The SIP server or the gateway refused the credentials, or the one-time token is not known (any more).
         #[response(status = 401)]
         Refused(String),
-        /// The SIP server forbids the DN, or the page's origin is not in `http.allowed_origins`.
+        /// The SIP server forbids the DN, guests may not sign in, or the page's origin is not in `http.allowed_origins`.
         #[response(status = 403)]
         Forbidden(String),
         /// The SIP server does not know the DN.
@@ -134,7 +134,7 @@ pub(super) mod json {
         /// A parameter is missing or malformed.
         #[response(status = 400)]
         Bad(ErrorReply),
-        /// The SIP server refused the credentials, or the one-time token is not known (any more).
+        /// The SIP server or the gateway refused the credentials, or the one-time token is not known (any more).
         #[response(status = 401)]
         Refused(ErrorReply),
         /// The SIP server forbids the DN, or the page's origin is not in `http.allowed_origins`.

@@ -15,6 +15,8 @@ use super::faults::text::{BodyFaults, OriginFault, SessionFaults, SignInFaults};
 use super::reply;
 use super::tokens::{Redeemed, Redemption, is_token};
 use crate::agent::{Dialect, EndReason, Identity, Poll, Polled, Session, SignIn, SignInError};
+use crate::config::{SignInBy, SignIns};
+use crate::secret::Secret;
 use crate::wire::jsapi::{self as wire, PublicId};
 use crate::wire::{Envelope, ToBrowser};
 
@@ -116,6 +118,9 @@ pub(super) async fn throttled_sign_in(
         .check(remote, &user, vouched, Instant::now())
         .map_err(|retry_after_seconds| SignInError::TooManyTries { retry_after_seconds })
         .inspect_err(|error| app.backend.sign_in_refused(remote, &user, error))?;
+    let sign_ins = **app.sign_ins.load();
+    check_kind(sign_ins, &sign_in.identity, vouched)
+        .inspect_err(|error| app.backend.sign_in_refused(remote, &user, error))?;
     // Whatever ends this before the SIP server has decided gives it back.
     let now = (Instant::now(), SystemTime::now());
     let redemption = match app.tokens.redeem(&user, sign_in.password.as_ref(), now) {
@@ -142,6 +147,21 @@ pub(super) async fn throttled_sign_in(
     }
     // Written down before it is known to be wrong: many tries at once are many tries.
     let before = app.throttle.handle_try(remote, &user, vouched, Instant::now());
+    if sign_ins.by == SignInBy::Secret && redemption.is_none() {
+        match check_secret(app, &sign_in).await {
+            Ok(()) => {}
+            Err(error) => {
+                match error {
+                    SignInError::WrongPassword => {
+                        app.throttle.handle_wrong(&before, Instant::now());
+                    }
+                    _ => app.throttle.take_back(&before),
+                }
+                app.backend.sign_in_refused(remote, &user, &error);
+                return Err(error);
+            }
+        }
+    }
     let app = Arc::clone(app);
     // The task keeps the account too: who hangs up before the answer has had his try.
     let outcome = tokio::spawn(async move {
@@ -166,6 +186,35 @@ pub(super) async fn throttled_sign_in(
     outcome.await.unwrap_or_else(|_| Err(SignInError::Busy("it stumbled over this one")))
 }
 
+/// Whether one may sign in so at all.
+fn check_kind(sign_ins: SignIns, identity: &Identity, has_token: bool) -> Result<(), SignInError> {
+    match identity {
+        Identity::Anonymous(_) if !sign_ins.guests => Err(SignInError::NoGuests),
+        Identity::Dn(_) if sign_ins.by == SignInBy::Token && !has_token => {
+            Err(SignInError::TokenWanted)
+        }
+        Identity::Anonymous(_) | Identity::Dn(_) => Ok(()),
+    }
+}
+
+/// Whether the password is the DN's, where the SIP server is not the one to judge. A DN whose secret the
+/// gateway does not have has none that is right.
+async fn check_secret(app: &App, sign_in: &SignIn) -> Result<(), SignInError> {
+    let Identity::Dn(dn) = &sign_in.identity else { return Ok(()) };
+    let given = sign_in.password.as_ref().filter(|given| !given.expose().is_empty());
+    let given = given.ok_or(SignInError::WrongPassword)?;
+    let known = look_up(app, dn).await?;
+    let is_right = known.is_some_and(|known| known.matches(given));
+    if is_right { Ok(()) } else { Err(SignInError::WrongPassword) }
+}
+
+async fn look_up(app: &App, dn: &str) -> Result<Option<Secret>, SignInError> {
+    app.secrets.look_up(dn).await.map_err(|error| {
+        tracing::warn!(%dn, "{error}");
+        SignInError::Busy("the DN's secret could not be looked up")
+    })
+}
+
 /// What the client has sent counts; the gateway's own secret of the DN stands in where it has sent none and
 /// may do so.
 async fn add_secret(
@@ -179,13 +228,8 @@ async fn add_secret(
     if given || !(has_token || app.secrets.are_for(conn.asker())) {
         return Ok(());
     }
-    match app.secrets.look_up(dn).await {
-        Ok(Some(secret)) => sign_in.password = Some(secret),
-        Ok(None) => {}
-        Err(error) => {
-            tracing::warn!(%dn, "{error}");
-            return Err(SignInError::Busy("the DN's secret could not be looked up"));
-        }
+    if let Some(secret) = look_up(app, dn).await? {
+        sign_in.password = Some(secret);
     }
     Ok(())
 }

@@ -125,8 +125,11 @@ impl From<BodyError> for Problem {
 pub(super) fn sign_in_status(error: &SignInError) -> (StatusCode, &'static str) {
     let status = match error {
         SignInError::BadId(_) => StatusCode::BAD_REQUEST,
-        SignInError::Refused(_) | SignInError::Token => StatusCode::UNAUTHORIZED,
-        SignInError::Forbidden(_) => StatusCode::FORBIDDEN,
+        SignInError::Refused(_)
+        | SignInError::WrongPassword
+        | SignInError::TokenWanted
+        | SignInError::Token => StatusCode::UNAUTHORIZED,
+        SignInError::Forbidden(_) | SignInError::NoGuests => StatusCode::FORBIDDEN,
         SignInError::UnknownDn(_) => StatusCode::NOT_FOUND,
         SignInError::IdInUse => StatusCode::CONFLICT,
         SignInError::TooManyTries { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -24,7 +24,19 @@ fn the_line_has_the_hash_and_not_the_token() {
     assert_eq!((parsed.role, parsed.name.as_str()), (Role::Read, "wall"));
     assert_eq!(token.len(), 32);
     assert!(!line.contains(&token));
-    assert_ne!(run(&[]).1, run(&[]).1);
+    assert_ne!(run(&["--name", "wall"]).1, run(&["--name", "wall"]).1);
+}
+
+/// The careless token may look and no more, and says in the log whose it is.
+#[test]
+fn who_may_act_is_asked_for_and_so_is_the_name() {
+    let (fine, printed) = run(&["--name", "wall"]);
+    assert!(fine && printed.contains("line   read:wall:"), "{printed}");
+    let (fine, printed) = run(&["--name", "alice", "--role", "act"]);
+    assert!(fine && printed.contains("line   act:alice:"), "{printed}");
+    let (fine, printed) = run(&[]);
+    assert!(!fine && printed.contains("--name"), "{printed}");
+    assert!(!printed.contains("token  "), "{printed}");
 }
 
 #[test]

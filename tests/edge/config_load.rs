@@ -185,6 +185,9 @@ fn every_key_can_come_from_everywhere() {
         ("agents.secrets_command", "/bin/dn-secret,--of", "[\"/bin/dn-secret\", \"--of\"]"),
         ("agents.secrets_command_seconds", "2", "2"),
         ("agents.secrets_for", "origins", "\"origins\""),
+        ("agents.token_key_file", "/dev/null", "\"/dev/null\""),
+        ("agents.sign_in", "sip", "\"sip\""),
+        ("agents.guests", "off", "\"off\""),
         ("operations.no_rtp_seconds", "7", "7"),
         ("gateway.drain_seconds", "300", "300"),
         ("journal.store", "/var/lib/gw/calls.db", "\"/var/lib/gw/calls.db\""),
@@ -206,8 +209,8 @@ fn every_key_can_come_from_everywhere() {
         ("tracing.otlp", "http://otel.example:4318", "\"http://otel.example:4318\""),
     ];
     assert_eq!(values.map(|(key, ..)| key), KEYS);
-    // Those that another of them forbids.
-    let forbidden = ["turn.secret_file", "media.srtp"];
+    // Those that another of them forbids, and the one whose file is not to be empty.
+    let forbidden = ["turn.secret_file", "media.srtp", "agents.token_key_file"];
     let values = values.into_iter().filter(|(key, ..)| !forbidden.contains(key));
     let values: Vec<(&str, &str, &str)> = values.collect();
     let sets: Vec<String> = values.iter().map(|(key, value, _)| format!("{key}={value}")).collect();

@@ -32,4 +32,5 @@ mod reload_beside_the_watcher;
 mod security_headers;
 mod sign_in_flood;
 mod tls_or_not_takes_a_restart;
+mod who_may_sign_in;
 mod wire_dialects;

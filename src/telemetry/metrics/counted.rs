@@ -21,11 +21,13 @@ const CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "6xx"];
 const DIRECTIONS: [&str; 2] = ["incoming", "outgoing"];
 const ENDED_BY: [&str; 4] = ["browser", "peer", "network", "gateway"];
 /// Beside these there are the refusals that the HTTP side has a word for.
-const SIGN_INS: [&str; 12] = [
+const SIGN_INS: [&str; 14] = [
     "ok",
     "bad_id",
     "credentials_refused",
     "token_unknown",
+    "token_wanted",
+    "no_guests",
     "dn_forbidden",
     "dn_unknown",
     "id_in_use",
