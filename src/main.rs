@@ -162,6 +162,9 @@ fn check(source: &Source, elsewhere: bool) -> ExitCode {
         for missing in files::missing_folders(&config) {
             eprintln!("{missing}; it is to be there when the gateway starts");
         }
+        for warning in files::warnings(&config) {
+            eprintln!("{warning}");
+        }
         let faults = files::faults(&config);
         if !faults.is_empty() {
             return fail(&faults.join("\n"));

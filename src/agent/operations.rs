@@ -313,6 +313,11 @@ pub enum OperationError {
     /// 404
     #[error("there is no such call, or not any more")]
     NoSuchCall,
+    /// 409: how many.
+    #[error(
+        "{0} calls that go on are called so; name one by its id, which GET /api/calls/active has"
+    )]
+    SeveralCalls(usize),
     /// 404
     #[error("nobody is signed in at this DN")]
     NoSuchDn,

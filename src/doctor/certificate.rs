@@ -9,10 +9,11 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, RootCertStore};
-use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::report::Report;
 use crate::config::{Config, TlsFiles};
+use crate::tls::{CertificateFacts, covers, names};
 use crate::words::counted;
 
 const AREA: &str = "certificates";
@@ -76,6 +77,9 @@ fn examine_one(
             "renew it with that name, or correct turn.advertise",
         );
     }
+    if section == "turn" && wanted.is_empty() {
+        told(&key, first, report);
+    }
     let listed = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
     let own = parsed.issuer() == parsed.subject();
     match trust(first, rest, &names, now) {
@@ -103,6 +107,21 @@ fn examine_one(
     }
 }
 
+/// Without `turn.advertise`.
+fn told(key: &str, certificate: &CertificateDer<'_>, report: &mut Report) {
+    let Ok(facts) = CertificateFacts::of(certificate) else { return };
+    match facts.host() {
+        Some(host) => {
+            report.note(AREA, format!("{key}: browsers are told {host}, for want of turn.advertise"));
+        }
+        None => report.warn(
+            AREA,
+            format!("{key}: it has no host name, and browsers are told an address"),
+            "give turn.advertise a name that the certificate has; browsers refuse what is not in it",
+        ),
+    }
+}
+
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
@@ -117,30 +136,6 @@ fn fits(chain: &[CertificateDer<'static>], key: &Path) -> Result<(), String> {
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain.to_vec(), key))
         .map(|_| ())
         .map_err(|error| error.to_string())
-}
-
-fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
-    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
-    let name = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
-            Ok(v4) => Some(std::net::IpAddr::from(v4).to_string()),
-            Err(_) => {
-                <[u8; 16]>::try_from(*bytes).ok().map(|v6| std::net::IpAddr::from(v6).to_string())
-            }
-        },
-        _ => None,
-    };
-    names.value.general_names.iter().filter_map(name).collect()
-}
-
-fn covers(names: &[String], wanted: &str) -> bool {
-    names.iter().any(|name| {
-        name.eq_ignore_ascii_case(wanted)
-            || name.strip_prefix("*.").is_some_and(|domain| {
-                wanted.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(domain))
-            })
-    })
 }
 
 fn life(key: &str, certificate: &X509Certificate<'_>, now: SystemTime, report: &mut Report) {
@@ -246,6 +241,10 @@ mod tests {
         assert!(
             found.iter().any(|(mark, text)| *mark == Mark::Warn && text.contains("other.example"))
         );
+        let found = Files::new(&["*.example"], false).examined(&[], now);
+        assert!(found.iter().any(|(mark, text)| *mark == Mark::Warn && text.contains("no host")));
+        let found = files.examined(&[], now);
+        assert!(found.iter().any(|(_, text)| text.contains("told gw.example, for want of")));
         // rcgen's certificates are valid from 1975 to 4096.
         let late = now + Duration::from_secs(3000 * 365 * 86_400);
         let found = files.examined(&[], late);

@@ -23,6 +23,11 @@ pub fn faults(config: &Config) -> Vec<String> {
     read.into_iter().flatten().chain(turn).collect()
 }
 
+/// What would start, and does not do what it seems to.
+pub fn warnings(config: &Config) -> Vec<String> {
+    turn::warning(&config.turn).into_iter().collect()
+}
+
 /// Directories that something is to be written to, and that are not there. Whoever starts the gateway may
 /// make them just before, as systemd does.
 pub fn missing_folders(config: &Config) -> Vec<String> {

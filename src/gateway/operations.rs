@@ -23,6 +23,7 @@ use crate::sip::{RegistrationState, RegistrationStatus};
 use crate::words::counted_len;
 
 use super::certificates::Reminder;
+use super::live::LiveCall;
 use super::{Gateway, Life, Registration, Request, SIGN_OUT_LIMIT, Shared};
 
 /// How often the gateway is looked at, for alerts and charts.
@@ -230,6 +231,43 @@ impl Shared {
     }
 }
 
+impl Gateway {
+    /// The id of the one call that goes on and is called so: by what [`Timelines::find`] knows a call by,
+    /// in its order.
+    ///
+    /// [`Timelines::find`]: crate::journal::Timelines::find
+    fn live_call(&self, id: &str) -> Result<String, OperationError> {
+        let live = &self.shared.live;
+        if live.contains_key(id) {
+            return Ok(id.to_owned());
+        }
+        let seen = self.timelines().and_then(|timelines| timelines.find(id));
+        let by_leg = seen.filter(|seen| seen.record.sip_call_ids.iter().any(|leg| leg == id));
+        if let Some(seen) = by_leg.filter(|seen| live.contains_key(&seen.record.call)) {
+            return Ok(seen.record.call);
+        }
+        let called = |fits: &dyn Fn(&LiveCall) -> bool| -> Vec<String> {
+            let all = live.iter().filter(|live| fits(live.value()));
+            all.map(|live| live.key().clone()).collect()
+        };
+        only([
+            called(&|live| live.call_uuid.as_deref() == Some(id)),
+            called(&|live| live.identity.user() == id),
+            called(&|live| live.agent_id == id),
+        ])
+    }
+}
+
+/// Of the first that has some.
+fn only<const N: usize>(found: [Vec<String>; N]) -> Result<String, OperationError> {
+    let mut first = found.into_iter().find(|calls| !calls.is_empty()).unwrap_or_default();
+    match (first.pop(), first.len()) {
+        (None, _) => Err(OperationError::NoSuchCall),
+        (Some(call), 0) => Ok(call),
+        (Some(_), others) => Err(OperationError::SeveralCalls(others + 1)),
+    }
+}
+
 impl Operations for Gateway {
     fn agents(&self) -> Vec<AgentStatus> {
         let (lines, now) = (self.shared.lines(), Instant::now());
@@ -336,16 +374,17 @@ impl Operations for Gateway {
         by: OperatedBy,
     ) -> Answer<'a, Result<(), OperationError>> {
         Box::pin(async move {
-            let live = self.shared.live.get(call);
+            let call = self.live_call(call)?;
+            let live = self.shared.live.get(&call);
             let found = live.map(|live| (live.agent.clone(), live.identity.clone()));
             let (agent, identity) = found.ok_or(OperationError::NoSuchCall)?;
             let (reply, answer) = oneshot::channel();
-            let asked = agent.send(Request::HangUp { call: call.to_owned(), reply }).await;
+            let asked = agent.send(Request::HangUp { call: call.clone(), reply }).await;
             if asked.is_err() || !answer.await.unwrap_or(false) {
                 return Err(OperationError::NoSuchCall);
             }
             let user = identity.user();
-            self.shared.journal.note(About::call(user, call), operated("hangup", by));
+            self.shared.journal.note(About::call(user, &call), operated("hangup", by));
             Ok(())
         })
     }
@@ -418,6 +457,14 @@ fn contact_address(contact: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_call_is_meant_or_none() {
+        let calls = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        assert_eq!(only([calls(&[]), calls(&["a"]), calls(&["b", "c"])]), Ok("a".to_owned()));
+        assert_eq!(only([calls(&["b", "c"]), calls(&["a"])]), Err(OperationError::SeveralCalls(2)));
+        assert_eq!(only([calls(&[])]), Err(OperationError::NoSuchCall));
+    }
 
     #[test]
     fn contacts_lead_somewhere() {

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::agent::{IceLogin, IceServer, IceServers, Identity};
 use crate::config::{self, TurnSecret};
 use crate::secret::Secret;
-use crate::tls::{self, CertificateError, Part, Served};
+use crate::tls::{self, CertificateError, CertificateFacts, Part, Served};
 use crate::turn::{self, Authority, Core, Limits, Peers, Server, TurnConfig, TurnStats};
 use crate::watch;
 
@@ -79,6 +79,10 @@ pub(super) fn open(
             (true, false) => vec![at.ip().to_string()],
             (true, true) => advertised.iter().map(IpAddr::to_string).collect(),
         };
+        let tls_hosts = |at: SocketAddr| match served.as_ref().map(Served::facts) {
+            Some(facts) if config.advertise.is_empty() => named(hosts(at), &facts),
+            _ => hosts(at),
+        };
         // In the order in which they cost: browsers try them all and like the first ones better.
         let mut own = Vec::new();
         for (scheme, transport, at) in [
@@ -87,7 +91,8 @@ pub(super) fn open(
             ("turns", "tcp", bound.tls_addr()),
         ] {
             let Some(at) = at else { continue };
-            own.extend(hosts(at).iter().map(|host| uri(scheme, host, at.port(), transport)));
+            let hosts = if scheme == "turns" { tls_hosts(at) } else { hosts(at) };
+            own.extend(hosts.iter().map(|host| uri(scheme, host, at.port(), transport)));
         }
         own.append(&mut turn);
         turn = own;
@@ -95,6 +100,40 @@ pub(super) fn open(
     }
     let core = server.as_ref().map(Server::core);
     Ok((server, Ice { authority, life: config.credential_life, turn, stun, core, served }))
+}
+
+/// What browsers are told of the TLS port without `turn.advertise`: its addresses where the certificate
+/// has them, else a name of the certificate's, for a browser refuses what is not in it.
+fn named(addresses: Vec<String>, facts: &CertificateFacts) -> Vec<String> {
+    if addresses.iter().all(|address| tls::covers(&facts.names, address)) {
+        return addresses;
+    }
+    match facts.host() {
+        Some(host) => {
+            info!(
+                host,
+                "browsers are told the certificate's name of TURN over TLS; see turn.advertise"
+            );
+            vec![host.to_owned()]
+        }
+        None => {
+            warn!(?addresses, "{UNNAMED}");
+            addresses
+        }
+    }
+}
+
+const UNNAMED: &str = "turn.advertise is not given, and the certificate of turn.tls_listen has no host name: browsers \
+                       refuse TURN over TLS at an address that is not in it; give turn.advertise a name that is";
+
+/// What would start, and not be of use.
+pub(super) fn warning(config: &config::Turn) -> Option<String> {
+    let files =
+        config.tls_listen.and(config.tls.as_ref()).filter(|_| config.advertise.is_empty())?;
+    let facts = tls::look_at(files).ok()?;
+    // Which addresses will be told is known at the start only: one that is in it may be right.
+    let has_address = facts.names.iter().any(|name| name.parse::<IpAddr>().is_ok());
+    (facts.host().is_none() && !has_address).then(|| UNNAMED.to_owned())
 }
 
 fn uri(scheme: &str, host: &str, port: u16, transport: &str) -> String {
@@ -224,6 +263,45 @@ mod tests {
         let (server, ice) = open(&turn(&named), &[], &[public]).unwrap();
         let port = server.unwrap().local_addr().unwrap().port();
         assert!(urls(&ice)[0].contains(&format!("turn:turn.example:{port}?transport=udp")));
+    }
+
+    #[test]
+    fn a_browser_is_told_what_the_certificate_has() {
+        let facts = |names: &[&str]| {
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            Served::self_signed(names, None, &[]).unwrap().facts()
+        };
+        let told = |names: &[&str]| named(vec!["192.0.2.5".to_owned()], &facts(names));
+        assert_eq!(told(&["*.example", "turn.example", "gw.example"]), ["turn.example"]);
+        assert_eq!(told(&["localhost", "192.0.2.5", "gw.example"]), ["192.0.2.5"]);
+        assert_eq!(told(&["*.example"]), ["192.0.2.5"], "and a warning");
+    }
+
+    #[tokio::test]
+    async fn turn_over_tls_goes_by_the_certificate_unless_told_otherwise() {
+        let base = std::env::temp_dir().join(format!("wrtc-turn-{:016x}", rand::random::<u64>()));
+        let (cert, key) = (base.with_extension("pem"), base.with_extension("key"));
+        let files = config::TlsFiles { cert: cert.clone(), key: key.clone() };
+        let sets = [
+            "turn.tls_listen=127.0.0.1:0".to_owned(),
+            format!("turn.tls_cert={}", cert.display()),
+            format!("turn.tls_key={}", key.display()),
+        ];
+        let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+        Served::self_signed(vec!["*.example".to_owned()], Some(&files), &[]).unwrap();
+        assert!(warning(&turn(&sets)).unwrap().contains("turn.advertise"));
+        let given = [&sets[..], &["turn.advertise=a.example"]].concat();
+        assert_eq!(warning(&turn(&given)), None);
+        std::fs::remove_file(&cert).unwrap();
+        Served::self_signed(vec!["turn.example".to_owned()], Some(&files), &[]).unwrap();
+        assert_eq!(warning(&turn(&sets)), None);
+        let (server, ice) = open(&turn(&sets), &[], &[]).unwrap();
+        let port = server.unwrap().tls_addr().unwrap().port();
+        assert_eq!(urls(&ice), [[format!("turns:turn.example:{port}?transport=tcp")]]);
+        for file in [&cert, &key, &base.with_extension("pem.old"), &base.with_extension("key.old")]
+        {
+            let _ = std::fs::remove_file(file);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest as _, Sha256};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::config::TlsFiles;
 use crate::words::counted;
@@ -53,6 +53,8 @@ pub struct CertificateFacts {
     pub self_signed: bool,
     /// SHA-256 of its DER.
     pub fingerprint: [u8; 32],
+    /// Host names and addresses that it is for (subjectAltName), in its order.
+    pub names: Vec<String>,
 }
 
 impl CertificateFacts {
@@ -66,7 +68,16 @@ impl CertificateFacts {
             expires: UNIX_EPOCH + Duration::from_secs(seconds),
             self_signed: certificate.issuer().as_raw() == certificate.subject().as_raw(),
             fingerprint: Sha256::digest(der).into(),
+            names: names(&certificate),
         })
+    }
+
+    /// The first host name that an agent's browser may be told of.
+    pub fn host(&self) -> Option<&str> {
+        let is_host = |name: &&String| {
+            !name.starts_with('*') && *name != "localhost" && name.parse::<IpAddr>().is_err()
+        };
+        self.names.iter().find(is_host).map(String::as_str)
     }
 
     /// `AB:CD:...`, as browsers and openssl show it.
@@ -83,6 +94,30 @@ impl CertificateFacts {
     pub fn warning(&self, now: SystemTime) -> Option<String> {
         warning(self.expires, now)
     }
+}
+
+/// Of subjectAltName: host names and addresses.
+pub fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
+            Ok(v4) => Some(IpAddr::from(v4).to_string()),
+            Err(_) => <[u8; 16]>::try_from(*bytes).ok().map(|v6| IpAddr::from(v6).to_string()),
+        },
+        _ => None,
+    };
+    names.value.general_names.iter().filter_map(name).collect()
+}
+
+/// Whether a certificate of these names is one of `wanted`.
+pub fn covers(names: &[String], wanted: &str) -> bool {
+    names.iter().any(|name| {
+        name.eq_ignore_ascii_case(wanted)
+            || name.strip_prefix("*.").is_some_and(|domain| {
+                wanted.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(domain))
+            })
+    })
 }
 
 fn days_left(expires: SystemTime, now: SystemTime) -> Option<u64> {

@@ -105,6 +105,13 @@ async fn a_call_is_seen_and_its_forced_end_reaches_both_sides() {
     // The agent stays, and may call again.
     phone.fresh().await;
     phone.connect("601").await;
+    // By all that GET knows it by.
+    let (status, told) = ask(&demo, Method::POST, "/api/calls/nobody/hangup").await;
+    assert_eq!((status, &told["code"]), (404, &json!("no_such_call")));
+    let (status, done) = ask(&demo, Method::POST, "/api/calls/5001/hangup").await;
+    assert_eq!((status, done), (200, json!({"success": true})));
+    phone.expect("BYE").await;
+    demo.idle().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -158,6 +158,7 @@ fn what_stands() {
             failing: false,
             rows: 79,
             bytes: 40_960,
+            oldest: Some(1_800_000_000_500),
         },
         hep: Some(HepStats { sent: 9, lost: 8 }),
         log_lines_dropped: 2,
@@ -169,6 +170,8 @@ fn what_stands() {
     assert_eq!(value(&text, "wrtc_calls_active", &[]), 120.0);
     assert_eq!(value(&text, "wrtc_registers_waiting", &[]), 3.0);
     assert_eq!(value(&text, "wrtc_rtp_ports_free", &[]), 4880.0);
+    let oldest = "wrtc_store_oldest_call_timestamp_seconds";
+    assert_eq!(value(&text, oldest, &[]), 1_800_000_000.0);
     assert_eq!(value(&text, "wrtc_media_faults_total", &[("fault", "malformed")]), 7.0);
     let pair = ("server", "sip:pair.example");
     assert_eq!(value(&text, "wrtc_sip_server_up", &[pair]), 1.0);

@@ -9,7 +9,7 @@ use rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio_util::sync::CancellationToken;
-use wrtc_gateway::turn::{Core, Peers, Server, TurnConfig, TurnStats};
+use wrtc_gateway::turn::{Core, Limits, Peers, Server, TurnConfig, TurnStats};
 
 use crate::support::*;
 

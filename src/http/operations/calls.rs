@@ -32,10 +32,12 @@ pub(in crate::http) async fn active(State(app): Shared, _: Reader) -> Response {
 /// Ends a call; both sides are told.
 #[utoipa::path(post, path = "/api/calls/{id}/hangup", operation_id = "hang_up_call", tag = "operation",
     security(("operator" = [])),
-    params(("id" = String, Path, description = "Our id of the call.", example = "6561c2a0-17")),
+    params(("id" = String, Path, description = "Our id of the call, a SIP Call-ID of it, or its CallUUID; a DN, or a client's own id, where it has one call only.",
+        example = "6561c2a0-17")),
     responses(
         (status = 200, description = "It is over.", body = DoneReply),
         (status = 404, description = "There is no such call, or not any more.", body = ErrorReply),
+        (status = 409, description = "Several calls that go on are called so.", body = ErrorReply),
         OperatorFaults,
     ))]
 pub(in crate::http) async fn hang_up(

@@ -47,11 +47,12 @@ fn done(result: Result<(), OperationError>) -> Response {
     match result {
         Ok(()) => json(StatusCode::OK, &DoneReply { success: true }),
         Err(error) => {
-            let code = match error {
-                OperationError::NoSuchCall => "no_such_call",
-                OperationError::NoSuchDn => "not_signed_in",
+            let (status, code) = match error {
+                OperationError::NoSuchCall => (StatusCode::NOT_FOUND, "no_such_call"),
+                OperationError::SeveralCalls(_) => (StatusCode::CONFLICT, "several_calls"),
+                OperationError::NoSuchDn => (StatusCode::NOT_FOUND, "not_signed_in"),
             };
-            Problem::new(StatusCode::NOT_FOUND, code, error).into_response()
+            Problem::new(status, code, error).into_response()
         }
     }
 }

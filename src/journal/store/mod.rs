@@ -106,6 +106,8 @@ pub struct StoreStats {
     pub rows: u64,
     /// Of the database, without its log.
     pub bytes: u64,
+    /// When the oldest call in it ended, in Unix milliseconds, looked up from time to time; `None` without.
+    pub oldest: Option<u64>,
 }
 
 /// Where the calls are.
@@ -122,6 +124,8 @@ struct Shared {
     failing: AtomicBool,
     rows: AtomicU64,
     bytes: AtomicU64,
+    /// Unix milliseconds; 0 for none.
+    oldest: AtomicU64,
     /// Who is told of alerts.
     journal: OnceLock<Journal>,
 }
@@ -136,6 +140,7 @@ impl Shared {
             failing: AtomicBool::new(false),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            oldest: AtomicU64::new(0),
             journal: OnceLock::new(),
         }
     }
@@ -192,6 +197,7 @@ impl Store {
             failing: self.shared.failing.load(Relaxed),
             rows: self.shared.rows.load(Relaxed),
             bytes: self.shared.bytes.load(Relaxed),
+            oldest: Some(self.shared.oldest.load(Relaxed)).filter(|oldest| *oldest > 0),
         }
     }
 

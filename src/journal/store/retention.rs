@@ -28,7 +28,7 @@ const FEW_PAGES: u32 = 50;
 const SLACK: u64 = 256;
 
 /// What the log beside the file has at most, a batch besides, and what is kept for a full disk.
-const LOG: u64 = LOG_BYTES as u64 + 1_000_000 + reserve::BYTES;
+pub(super) const LOG: u64 = LOG_BYTES as u64 + 1_000_000 + reserve::BYTES;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -49,15 +49,22 @@ pub(super) struct Retention {
     limits: Limits,
     /// It was too large, and goes down to some way below the limit.
     shrinking: bool,
+    /// Calls went for want of room that were not too old.
+    early: bool,
 }
 
 impl Retention {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, shrinking: false }
+        Self { limits, shrinking: false, early: false }
     }
 
     pub(super) fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Whether calls went since it was asked last that were not too old.
+    pub(super) fn take_early(&mut self) -> bool {
+        std::mem::take(&mut self.early)
     }
 
     /// Whether a database of this size has to be looked at soon.
@@ -125,6 +132,7 @@ impl Retention {
         let bound = if self.shrinking { limit - limit / 20 } else { limit };
         let too_much = Pages::of(connection)?.used() > bound;
         self.shrinking = too_much && delete(connection, first)? > 0;
+        self.early |= self.shrinking;
         Ok(self.shrinking)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 use tracing::{info, warn};
 
 use super::calendar::{Calendar, Change};
@@ -34,6 +34,9 @@ const DELETING: u64 = 128 * 1024;
 
 /// As many as SQLite has for a file.
 const MOST_PAGES: u64 = 0xffff_fffe;
+
+/// Between two words on calls that go before their time, in milliseconds.
+const TELL_EARLY: u64 = 86_400_000;
 
 /// Between two notes of what is known of the time, in milliseconds.
 const NOTE_CLOCK: u64 = 10 * 60 * 1000;
@@ -66,6 +69,8 @@ pub(super) struct Writer {
     alerted: bool,
     /// What of `Shared::dropped` has been told.
     told: u64,
+    /// When it was told that calls go before their time, in Unix milliseconds.
+    early: Option<u64>,
 }
 
 impl Writer {
@@ -97,6 +102,7 @@ impl Writer {
             failing: false,
             alerted: false,
             told: 0,
+            early: None,
         }
     }
 
@@ -268,8 +274,31 @@ impl Writer {
             if let Some(rows) = self.with_connection(|connection| count(connection)) {
                 self.shared.rows.store(rows, Relaxed);
             }
+            if let Some(oldest) = self.with_connection(|connection| oldest(connection)) {
+                self.shared.oldest.store(oldest.unwrap_or_default(), Relaxed);
+            }
+            self.tell_early(now);
         }
         more.unwrap_or_default()
+    }
+
+    /// Says that room, and not age, decides how long calls stay.
+    fn tell_early(&mut self, now: u64) {
+        let lately = self.early.is_some_and(|at| now.abs_diff(at) < TELL_EARLY);
+        if !self.retention.take_early() || lately {
+            return;
+        }
+        self.early = Some(now);
+        // In memory there is no promise of days.
+        if let Place::File(_) = self.shared.place {
+            let oldest = self.shared.oldest.load(Relaxed);
+            let hours = now.saturating_sub(oldest) / 3_600_000;
+            warn!(
+                oldest_hours = hours,
+                keep_days = self.retention.limits().keep.as_secs() / 86_400,
+                "finished calls go before journal.keep_days, for want of room: raise journal.max_megabytes"
+            );
+        }
     }
 
     /// An open file that somebody has removed takes calls, and nobody finds them there.
@@ -441,6 +470,13 @@ fn known(connection: &Connection) -> Result<Option<u64>, rusqlite::Error> {
 fn note_known(connection: &Connection, known: u64) -> Result<(), rusqlite::Error> {
     let sql = "INSERT OR REPLACE INTO clock (id, known) VALUES (0, ?1)";
     connection.execute(sql, [signed(known)]).map(drop)
+}
+
+/// When the first of all ended, in Unix milliseconds.
+fn oldest(connection: &Connection) -> Result<Option<u64>, rusqlite::Error> {
+    let sql = "SELECT ended FROM calls ORDER BY id LIMIT 1";
+    let ended = connection.query_row(sql, [], |row| row.get::<_, i64>(0)).optional()?;
+    Ok(ended.and_then(|ended| u64::try_from(ended).ok()))
 }
 
 fn count(connection: &Connection) -> Result<u64, rusqlite::Error> {

@@ -359,6 +359,12 @@ fn journal(into: &mut Families, lost: &Losses, hep: &HepStats) -> fmt::Result {
 fn store(into: &mut Families, now: &StoreStats) -> fmt::Result {
     into.gauge("wrtc_store_rows", "Finished calls in the store, counted once a minute", now.rows)?;
     into.gauge("wrtc_store_bytes", "Size of the store of finished calls", now.bytes)?;
+    if let Some(oldest) = now.oldest {
+        let help = "When the oldest finished call in the store ended, looked up once a minute";
+        let name = "wrtc_store_oldest_call_timestamp";
+        let family = into.family(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        ConstGauge::new(oldest / 1000).encode(family)?;
+    }
     into.counters(
         "wrtc_store_calls",
         "Finished calls by what became of them: kept, or let go unwritten",

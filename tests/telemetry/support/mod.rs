@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use wrtc_gateway::agent::{VideoFigures, VideoLeg, VideoStream};
+use wrtc_gateway::journal::store::StoreStats;
 use wrtc_gateway::journal::{About, CallRecord, Entry, LegRecord, Observer, StreamRecord, What};
 use wrtc_gateway::telemetry::metrics::{
     Exporter, Format, Metrics, ServerSnapshot, Snapshot, Source,
@@ -47,6 +48,7 @@ pub fn full_scrape(format: Format) -> String {
     let snapshot = Snapshot {
         servers: vec![server("sip:a.example")],
         certificates: vec![CertificateState { port: "http", expires, fault: None }],
+        store: StoreStats { oldest: Some(1_000_000), ..StoreStats::default() },
         ..Snapshot::default()
     };
     exporter(&metrics, snapshot).render(format)

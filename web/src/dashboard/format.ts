@@ -106,8 +106,8 @@ export function stateWord(state: string): string {
 }
 
 const ALERTS: Record<string, string> = {
-  registration: "Registration", no_rtp: "No RTP", ports: "Ports", sip_server: "SIP server", store: "Store", clock: "Clock",
-  sign_in: "Sign-ins",
+  registration: "Registration", no_rtp: "No RTP", ports: "Ports", sip_server: "SIP server",
+  certificate: "Certificate", turn: "TURN", store: "Store", clock: "Clock", sign_in: "Sign-ins",
 };
 
 export function alertWord(kind: string): string {

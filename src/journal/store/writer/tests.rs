@@ -278,3 +278,32 @@ fn a_file_that_was_removed_is_made_anew() {
     assert_eq!(calls, ["c1"]);
     assert_eq!(shared.kept.load(Relaxed), 2);
 }
+
+#[test]
+fn calls_that_go_for_want_of_room_are_told_of_once_a_day() {
+    let (mut writer, shared, _) = writer();
+    let max_bytes = super::super::retention::LOG + 300_000;
+    writer.retention = Retention::new(Limits { max_bytes, ..NEVER });
+    let mut next = 1;
+    let mut fill = |writer: &mut Writer, now: u64| {
+        for _ in 0..100 {
+            writer.take(&call(next, 10_000));
+            next += 1;
+        }
+        writer.flush();
+        while writer.maintain(now) {}
+    };
+    writer.take(&call(1_000_000, 10));
+    writer.flush();
+    assert!(!writer.maintain(1000) && writer.early.is_none());
+    assert_eq!(shared.oldest.load(Relaxed), 1_000_000);
+    fill(&mut writer, 1000);
+    assert_eq!(writer.early, Some(1000));
+    let oldest = shared.oldest.load(Relaxed);
+    assert!((1..100).contains(&oldest), "{oldest}");
+    assert!(rows(&shared) < 100);
+    fill(&mut writer, 2000);
+    assert_eq!(writer.early, Some(1000), "that day it has been told");
+    fill(&mut writer, 1000 + TELL_EARLY);
+    assert_eq!(writer.early, Some(1000 + TELL_EARLY));
+}
