@@ -1,7 +1,8 @@
 //! A call that its SIP server does not take goes by the next one (RFC 3261 21.5.4, RFC 3263 4.3).
 //!
 //! A server says so itself, with 503, or cannot be sent to. One that is silent is waited for: a telephone
-//! may ring behind it, and would go on to after we have left.
+//! may ring behind it, and would go on to after we have left. A connection that breaks before the first answer is a
+//! server that could not be sent to: what it has read of us nobody knows.
 
 use std::time::{Duration, Instant};
 
@@ -64,9 +65,12 @@ impl Servers {
 impl Core {
     /// The best server but these that calls may go by.
     fn next_place(&self, asked: &[Hop]) -> Option<Place> {
-        let mut places = [self.place()].into_iter().chain(self.others.iter().copied());
-        places
-            .find(|place| !asked.contains(&place.server) && self.resting.of(place.server).is_none())
+        self.left(asked).find(|place| self.resting.of(place.server).is_none())
+    }
+
+    fn left(&self, asked: &[Hop]) -> impl Iterator<Item = Place> {
+        let places = [self.place()].into_iter().chain(self.others.iter().copied());
+        places.filter(|place| !asked.contains(&place.server))
     }
 }
 
@@ -102,6 +106,7 @@ impl Session {
     ) -> Option<Pending> {
         let heard = matches!(&self.phase, Phase::Calling(outgoing) if outgoing.provisional);
         if heard || why == TxFailure::Timeout {
+            self.deserted(core);
             return Some(pending);
         }
         let (code, text) = (503, "Service Unavailable".to_owned());
@@ -124,7 +129,9 @@ impl Session {
         if !outgoing.early.is_empty() || servers.asked.len() >= MAX_SERVERS {
             return Some(pending);
         }
-        let Some(place) = core.next_place(&servers.asked) else { return Some(pending) };
+        // One that wants no calls is better than none.
+        let left = core.next_place(&servers.asked).or_else(|| core.left(&servers.asked).next());
+        let Some(place) = left else { return Some(pending) };
         servers.asked.push(place.server);
         servers.unavailable.get_or_insert(end);
         servers.at = place;
@@ -138,11 +145,24 @@ impl Session {
     /// then that his own has not taken it; and who is left with none asks that one again, whatever it wanted.
     pub(crate) fn stranger_refused(&mut self, core: &mut Core, code: u16) -> Option<End> {
         let Phase::Calling(outgoing) = &mut self.phase else { return None };
-        if !matches!(code, 401 | 403 | 404 | 407) {
+        // Who has let a telephone ring knows us.
+        let stranger = matches!(code, 401 | 403 | 404 | 407) && outgoing.early.is_empty();
+        if !stranger {
+            if (500..600).contains(&code) {
+                self.deserted(core);
+            }
             return None;
         }
         let end = outgoing.servers.unavailable.take()?;
         core.resting = Resting::default();
         Some(end)
+    }
+
+    /// The server that was to stand in for another has failed as well.
+    fn deserted(&self, core: &mut Core) {
+        if matches!(&self.phase, Phase::Calling(outgoing) if outgoing.servers.unavailable.is_some())
+        {
+            core.resting = Resting::default();
+        }
     }
 }

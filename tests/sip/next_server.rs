@@ -203,6 +203,49 @@ fn a_server_that_does_not_know_us_says_nothing_of_the_call() {
     let (mut bench, tx, invite) = calling();
     bench.answer(tx, &invite, "404 Not Found", "", "");
     assert_eq!(ended(&mut bench).code, 404);
+    // And who has let a telephone ring knows us.
+    let (mut bench, tx, invite) = calling();
+    bench.answer(tx, &invite, NONE, "", "");
+    let (tx, invite) = goes_by(&mut bench, second());
+    bench.answer(tx, &invite, "180 Ringing", CONTACT, "");
+    bench.events();
+    bench.answer(tx, &invite, "404 Not Found", "", "");
+    assert_eq!(ended(&mut bench).code, 404);
+}
+
+/// Until it says otherwise, or until the one that stands in for it has failed as well.
+#[test]
+fn a_server_that_wants_no_calls_is_better_than_none() {
+    let resting = || {
+        let (mut bench, tx, invite) = calling();
+        bench.answer(tx, &invite, NONE, "Retry-After: 500\r\n", "");
+        let (tx, invite) = goes_by(&mut bench, second());
+        bench.answer(tx, &invite, "486 Busy Here", "", "");
+        bench.events();
+        let (tx, invite, to) = call(&mut bench, SessionId(2));
+        assert_eq!(to, second());
+        (bench, tx, invite)
+    };
+    let (mut bench, mut tx, mut invite) = resting();
+    for server in [third(), addr(PEER)] {
+        bench.answer(tx, &invite, NONE, "", "");
+        let (next, request, to) = bench.request();
+        assert_eq!(to, server);
+        (tx, invite) = (next, request);
+    }
+    bench.events();
+    bench.answer(tx, &invite, NONE, "", "");
+    assert_eq!(ended(&mut bench).code, 503, "each was asked once");
+
+    let (mut bench, tx, _) = resting();
+    bench.fail(tx, TxFailure::Timeout);
+    bench.events();
+    assert_eq!(call(&mut bench, SessionId(3)).2, addr(PEER), "nobody stands in for it");
+
+    let (mut bench, tx, invite) = resting();
+    bench.answer(tx, &invite, "500 Server Internal Error", "", "");
+    bench.events();
+    assert_eq!(call(&mut bench, SessionId(3)).2, addr(PEER));
 }
 
 #[test]
