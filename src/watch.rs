@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What a look sees of a file; `None` where there is nothing to be seen.
-type Stamp = Option<(SystemTime, u64, u64)>;
+type Stamp = Option<(SystemTime, u64, u64, (i64, i64))>;
 
 /// When the files were last written, as far as they can be seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +49,17 @@ impl Watch {
     }
 }
 
-/// With the inode: who puts a new file in the old one's place may keep its date.
+/// With the inode: who puts a new file in the old one's place may keep its date. And with the time of the last change of
+/// owner or mode: what could not be read may be readable then.
 fn stamps(paths: &[PathBuf]) -> Vec<Stamp> {
     let stamp = |path: &PathBuf| {
         let found = std::fs::metadata(path).ok()?;
-        Some((found.modified().ok()?, found.len(), found.ino()))
+        Some((
+            found.modified().ok()?,
+            found.len(),
+            found.ino(),
+            (found.ctime(), found.ctime_nsec()),
+        ))
     };
     paths.iter().map(stamp).collect()
 }
@@ -88,6 +94,8 @@ pub async fn keep_current(
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -105,6 +113,15 @@ mod tests {
         std::fs::File::options().write(true).open(&other).unwrap().set_modified(later).unwrap();
         std::fs::rename(&other, &path).unwrap();
         assert!(watch.has_changed(), "another file of the same date and length");
+        // The kernel's clock for files has ticks of some milliseconds.
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        for mode in [0o640, 0o600].into_iter().cycle() {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            if watch.has_changed() {
+                break;
+            }
+            assert!(std::time::Instant::now() < end, "it may be readable now");
+        }
         std::fs::remove_file(&path).unwrap();
         assert!(watch.has_changed(), "gone is a change, too");
         assert!(Watch::new([]).is_empty() && !Watch::unread([]).has_changed());
