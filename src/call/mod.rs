@@ -317,10 +317,17 @@ impl Line {
             Event::Acked { sdp, .. } => self.sip_acked(i, sdp.as_deref()),
             Event::Reinvited { sdp, .. } => self.sip_reinvited(i, sdp.as_deref(), now),
             Event::ReinviteAnswered { sdp, .. } => self.reinvite_answered(i, sdp.as_deref()),
-            Event::ReinviteRefused { .. } => {
+            Event::ReinviteRefused { session, code, .. } => {
                 // The session stands as it did (RFC 3261 14.1); what we hold, we hold by ourselves.
                 self.legs[i].sip.reinviting = false;
                 self.reconcile();
+                // It did not get there: to be said with whatever comes next, and not at once, which would go on for ever.
+                if code == 503
+                    && let Some(i) = self.index(session)
+                    && !self.legs[i].sip.reinviting
+                {
+                    self.legs[i].sip.unsaid = true;
+                }
             }
             Event::ReinviteUnsent { .. } => {
                 self.legs[i].sip.reinviting = false;

@@ -164,6 +164,23 @@ fn a_hold_is_silent_both_ways_before_the_peer_has_agreed() {
     assert!(!flow.to_sip && !flow.to_browser && flow.keep_alive, "{flow:?}");
 }
 
+/// A resume during an outage that outlasts all its tries is said with what comes next, or the agent would hear nothing
+/// for good.
+#[test]
+fn what_could_not_be_said_for_long_is_said_with_what_comes_next() {
+    let mut bench = Bench::established();
+    bench.offer(ids(103, 2), &browser_offer("u0", 1, "inactive"));
+    bench.reinvite_answered(&sip_sdp(FAR, "0 101", "recvonly", 2));
+    bench.offer(ids(103, 3), &browser_offer("u0", 1, "sendrecv"));
+    bench.clear();
+    let text = "Service Unavailable".to_owned();
+    bench.sip(Event::ReinviteRefused { session: SESSION, code: 503, text });
+    assert!(bench.to_sip.is_empty(), "not at once: {:?}", bench.sip_heard());
+    bench.offer(ids(103, 4), &browser_offer("u0", 1, "sendrecv"));
+    assert_eq!(bench.sip_heard(), ["reinvite"]);
+    assert_eq!(bench.sip_sdp().direction, Direction::SendRecv);
+}
+
 /// A hold that was lost with its connection is not said again behind a resume.
 #[test]
 fn what_could_not_be_sent_is_said_again_as_it_is_wanted_by_then() {
