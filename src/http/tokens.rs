@@ -159,7 +159,12 @@ impl Tokens {
         if left > MAX_TTL * 1000 + millis(SKEW) {
             return Redeemed::Unknown("it would live longer than any: some clock is wrong");
         }
-        match self.used().take(opened.nonce, now + Duration::from_millis(left), now) {
+        // The clock on the wall may step back: whatever it says then, the token is not good again.
+        let until = match ring.known {
+            Some(_) => now + Duration::from_secs(MAX_TTL) + SKEW,
+            None => now + Duration::from_millis(left),
+        };
+        match self.used().take(opened.nonce, until, now) {
             Taken::Now => Redeemed::Granted(Redemption {
                 nonce: Some(opened.nonce),
                 password: opened.password,
@@ -313,6 +318,22 @@ mod tests {
             let token = tokens.issue("5001", None, MINUTE, now).unwrap();
             assert_eq!(redeem(&tokens, "5001", &token, (now.0, wall)), "granted");
         }
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_makes_no_used_token_good_again() {
+        let now = (Instant::now(), SystemTime::now());
+        let tokens = Arc::new(Tokens::new(&keyed("0123456789abcdefghijklmnopqrstuvw"), now));
+        let token = tokens.issue("5001", None, MINUTE, now).unwrap();
+        assert_eq!(redeem(&tokens, "5001", &token, now), "granted");
+        let late = (now.0 + 2 * MINUTE, now.1 + 2 * MINUTE);
+        assert_eq!(redeem(&tokens, "5001", &token, late), "it has run out");
+        // So many that those whose time is over are looked for.
+        for _ in 0..1100 {
+            let other = tokens.issue("5001", None, MINUTE, late).unwrap();
+            assert_eq!(redeem(&tokens, "5001", &other, late), "granted");
+        }
+        assert_eq!(redeem(&tokens, "5001", &token, (late.0, now.1)), "it was used");
     }
 
     /// Once at each: what one has seen the other does not know.
