@@ -17,8 +17,9 @@ use super::session::{Core, Limits, Now};
 use super::stats::{Bound, TurnStats, count};
 use super::{Authority, Peers, stream, udp};
 
-/// Connections at a time, and those of one source, unless it may have more relays. A browser has one for
-/// each network and address while it looks for a way, and one in a call.
+/// Connections at a time, and those of one source: as many as it may have relays, between this and half of all, for
+/// whoever connects has proven nothing. A browser has one for each network and address while it looks for a way, and
+/// one in a call.
 const CONNECTIONS: usize = 8192;
 const PER_SOURCE: usize = 2048;
 
@@ -77,7 +78,7 @@ impl Server {
     pub fn bind(config: TurnConfig) -> Result<Server, BindError> {
         let TurnConfig { listen, tls, authority, peers, limits } = config;
         let core = Core::new(authority, peers, limits, now().at).ok_or(BindError::Crypto)?;
-        let per_source = limits.per_address.clamp(PER_SOURCE, CONNECTIONS);
+        let per_source = limits.per_address.clamp(PER_SOURCE, CONNECTIONS / 2);
         let fault = |key, address| move |source| BindError::Listen { key, address, source };
         let plain = match listen {
             Some(at) => Some(bind_both(at).map_err(fault("listen", at))?),

@@ -42,8 +42,7 @@ impl Watcher {
                 let port = state.port;
                 let text = format!(
                     "the certificate of {port} was changed and cannot be read: {why}; what was read before \
-                     stays in use until it ends, and a restart would fail: see {}",
-                    key(port)
+                     stays in use until it ends, and a restart would fail"
                 );
                 let condition = Condition::new("certificate", format!("{port} unread"), text);
                 told.push(Condition { lasting, ..condition });

@@ -63,7 +63,7 @@ fn because(word: &str) -> &'static str {
         "address" => "one address had all of turn.max_allocations_per_address",
         "all" => "all of turn.max_allocations were taken",
         "sockets" => "this host gave no socket (LimitNOFILE)",
-        _ => "as many TCP and TLS connections stood as there may be",
+        _ => "as many TCP and TLS connections stood as there may be, of one address or in all",
     }
 }
 
