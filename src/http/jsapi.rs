@@ -29,7 +29,7 @@ const SSID_NAME: &str = "SSID";
 
 /// Signs in without a password: the query is the bare id, as in `/sign_in?5001`.
 ///
-/// An id of `anon` and up to 36 characters in all is a guest.
+/// An id of `anon` and 32 more characters is a guest.
 #[utoipa::path(get, path = "/sign_in", tag = "jsapi", responses(
     (status = 200, description = "The first line is `SSID=<ssid>`.", body = String),
     SignInFaults,
