@@ -97,7 +97,7 @@ async fn the_first_sigterm_of_a_drain_by_the_api_leaves_calls_alone() {
     let mut served = Served::start(&settings(lab.sip_addr(), &["gateway.drain_seconds=3600"]));
     let ssid = in_a_call(&served, "5001").await;
     let answer = post(format!("{}/api/drain", served.base), String::new()).await;
-    assert_eq!(answer.0, 200, "{}", answer.1);
+    assert_eq!(answer.0, 202, "{}", answer.1);
     served.signal("-TERM");
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert!(served.runs());
